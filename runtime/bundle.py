@@ -1,0 +1,309 @@
+"""The bundle: the directory that an export leaves and a runtime loads.
+
+In: a folder with `manifest.json`, ONNX graphs, `tokenizer.json`, the embedding table and voices.
+Out: a typed `Manifest` and paths whose sizes and hashes have been checked.
+
+This file is the one contract between exporter and runtimes: the manifest's schema and the names
+of all graphs, tensors and dimensions are written here and nowhere else; other languages read the
+JSON. It knows nothing about ONNX, engines or audio.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import msgspec
+
+from runtime.errors import UserError
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+
+# Graphs (keys of Manifest.graphs).
+BACKBONE = "backbone"  # embeddings + KV cache -> hidden states
+MTP_HEAD = "mtp_head"  # hidden state + sampling -> N codes and the embedding that is fed back
+NTP_HEAD = "ntp_head"  # the same for one token a step
+TEXT_HEAD = "text_head"  # hidden state -> text token
+SPEAKER_PROJECTION = "speaker_projection"  # speaker embedding -> embedding at the placeholder
+CODEC_DECODER = "codec_decoder"  # frames + speaker embedding -> audio
+CODEC_ENCODER = "codec_encoder"  # audio -> frames + speaker embedding
+
+# Dimensions that a run chooses. All others are fixed numbers in the manifest.
+POSITIONS = "positions"  # positions in this call: the prompt's length, then 1
+CAPACITY = "capacity"  # positions that the KV cache has room for
+FRAMES = "frames"  # codec frames
+SAMPLES = "samples"  # audio samples
+
+# Backbone.                                     dtype    shape
+INPUTS_EMBEDS = "inputs_embeds"  #              float32  [1, positions, hidden_size]
+PAST_LENGTH = "past_length"  #                  int64    [1]  positions already in the cache
+HIDDEN = "hidden"  #                            float32  [1, positions, hidden_size]
+PAST_KEY, PRESENT_KEY = "past_key_{layer}", "present_key_{layer}"  # [1, kv_heads, capacity, head_dim]
+PAST_VALUE, PRESENT_VALUE = "past_value_{layer}", "present_value_{layer}"
+
+# Heads. N codes a step: 3, 6, 12 … for MTP, 1 for NTP. Greedy decoding is top_k = 1.
+REPETITION_PENALTY = "repetition_penalty"  #    float32  [1]
+TEMPERATURE = "temperature"  #                  float32  [1]
+TOP_K = "top_k"  #                              int64    [1]  1 … codebook entries + 2
+TOP_P = "top_p"  #                              float32  [1]
+NOISE = "noise"  #                              float32  [N]  uniform in [0, 1), one per code
+CODES = "codes"  #                              int64    [N]  index within each head's own vocabulary
+KEPT_CODES = "kept_codes"  #                    int64    [1]  leading codes that belong to speech
+STOP = "stop"  #                                bool     [1]  a head drew <eosp>
+NEXT_EMBEDDING = "next_embedding"  #            float32  [1, 1, hidden_size]
+PAST_SEEN, PRESENT_SEEN = "past_seen", "present_seen"  # bool [N or 3, entries] drawn so far
+PAST_SLOT, PRESENT_SLOT = "past_slot", "present_slot"  # int64 [1]  NTP: 0, 1, 2 for a, b, c
+PAST_HEAD_KEY = "past_head_key_{layer}"  # transformer heads: [N, kv_heads, capacity, head_dim]
+PRESENT_HEAD_KEY = "present_head_key_{layer}"
+PAST_HEAD_VALUE = "past_head_value_{layer}"
+PRESENT_HEAD_VALUE = "present_head_value_{layer}"
+TOKEN = "token"  #                              int64    [1]  text head: a token of the vocabulary
+
+# Speaker projection and codec.
+SPEAKER = "speaker"  #                          float32  [1, speaker_channels]
+SPEAKER_TOKEN = "speaker_token"  #              float32  [1, 1, hidden_size]
+CODEC_FRAMES = "frames"  #                      int64    [1, frames, 3]  columns a, b, c
+AUDIO = "audio"  #                              float32  [1, samples]
+
+VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channels]
+
+DType = Literal["float32", "float16", "int64", "int32", "bool"]
+Dimension = int | str
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Immutable, and strict about unknown fields."""
+
+
+class TensorSpec(_Record):
+    """One input or output of a graph."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Dimension, ...]
+
+
+class StateSpec(_Record):
+    """A tensor that one call leaves and the next one takes; it starts as zeros."""
+
+    input: str
+    output: str
+    in_place: bool  # the output may (and should) be bound to the input's memory
+
+
+class GraphSpec(_Record):
+    file: str
+    precision: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    states: tuple[StateSpec, ...] = ()
+    weights: str | None = None  # external data file beside the graph
+
+
+class FileRecord(_Record):
+    size_bytes: int
+    sha256: str
+
+
+class EngineSpec(_Record):
+    """What can run the graphs."""
+
+    kind: str  # "onnxruntime"
+    dialect: str  # "ort": fused com.microsoft operators; "portable": standard ONNX only
+
+
+class LanguageModelSpec(_Record):
+    kind: Literal["mtp", "ntp"]
+    heads: int  # codes a step
+    head_kind: str  # linear, mlp, transformer; lm_head for NTP
+    hidden_size: int
+    layers: int
+    kv_heads: int
+    head_dim: int
+    max_positions: int
+    speaker_aware: bool
+
+
+class PromptSpec(_Record):
+    """How text becomes the token ids in front of the first speech step."""
+
+    template: str  # holds {text}; ends in <sosp>
+    bos_id: int
+    placeholder_id: int | None = None  # its embedding is replaced by the speaker's
+    text_frontend: dict[str, str] = msgspec.field(default_factory=lambda: {"kind": "none"})
+
+
+class SamplingDefaults(_Record):
+    do_sample: bool = True
+    temperature: float = 1.0
+    top_k: int = 50
+    top_p: float = 0.8
+    repetition_penalty: float = 1.0
+
+
+class LengthBound(_Record):
+    """Decoding ends after `extra_frames + frames_per_token * text tokens`: models can fail to stop."""
+
+    frames_per_token: float = 100.0
+    extra_frames: int = 160
+
+
+class CodecSpec(_Record):
+    sample_rate_hz: int
+    hop_samples: int
+    speaker_channels: int
+    left_context_frames: int  # receptive field of the decoder around a frame
+    right_context_frames: int
+
+
+class Check(_Record):
+    """One figure of the export's self-check or parity check, kept for the reader."""
+
+    name: str
+    measured: float
+    limit: float
+
+
+class Manifest(_Record):
+    schema_version: int
+    engine: EngineSpec
+    language_model: LanguageModelSpec
+    prompt: PromptSpec
+    sampling: SamplingDefaults
+    length: LengthBound
+    codec: CodecSpec
+    graphs: dict[str, GraphSpec]
+    tokenizer: str
+    embeddings: str  # .npy, float32 or float16 [vocabulary, hidden_size]
+    voices: dict[str, str]  # name -> file
+    default_voice: str | None
+    files: dict[str, FileRecord]
+    built_with: dict[str, str]
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """The graph that turns hidden states into codes."""
+        return MTP_HEAD if self.language_model.kind == "mtp" else NTP_HEAD
+
+    def referenced_files(self) -> list[str]:
+        """Every file that loading will open."""
+        graphs = self.graphs.values()
+        weights = [graph.weights for graph in graphs if graph.weights]
+        own = [self.tokenizer, self.embeddings, *self.voices.values()]
+        return [*(graph.file for graph in graphs), *weights, *own]
+
+
+class Bundle:
+    """A checked bundle on disk: `manifest`, and `path(file)` for each file it lists."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    def path(self, file: str) -> Path:
+        """Absolute path of a listed file; `KeyError` if the manifest does not list it."""
+        self.manifest.files[file]
+        return self.folder / file
+
+    def graph(self, name: str) -> GraphSpec:
+        """The graph called `name`, or `UserError` if this bundle was built without it."""
+        if name not in self.manifest.graphs:
+            have = ", ".join(sorted(self.manifest.graphs))
+            raise UserError(f"{self.folder}: has no {name} graph (it has {have}); export it again")
+        return self.manifest.graphs[name]
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Read and check a bundle directory.
+
+    Schema, paths, sizes and SHA-256 hashes are checked before any other library opens a file.
+
+    Raises:
+        UserError: not a bundle, a newer schema, a file missing, changed or outside the folder.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    _check_references(folder, manifest)
+    for file, record in manifest.files.items():
+        _check_file(folder, file, record)
+    return Bundle(folder.resolve(), manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Parse and validate `folder/manifest.json` without looking at any other file."""
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise UserError(
+            f"{folder}: not an engine directory (no {MANIFEST_FILE}); "
+            "make one with: python -m export.build --output DIR"
+        )
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise UserError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; export again")
+    return parse_manifest(path.read_bytes(), where=str(path))
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """Decode manifest JSON; `where` names the source in error messages."""
+    try:
+        version = msgspec.json.decode(content, type=_Version).schema_version
+        if version != SCHEMA_VERSION:
+            newer = "newer" if version > SCHEMA_VERSION else "older"
+            raise UserError(
+                f"{where}: schema {version} is {newer} than this runtime's {SCHEMA_VERSION}; "
+                "install the matching version or export again"
+            )
+        return msgspec.json.decode(content, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UserError(f"{where}: not a valid manifest ({error}); export again") from None
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """JSON for people to read, ending in a newline."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_file(path: Path) -> FileRecord:
+    """Size and hash of a file that is being put into a bundle."""
+    return FileRecord(size_bytes=path.stat().st_size, sha256=sha256_file(path))
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+def _check_references(folder: Path, manifest: Manifest) -> None:
+    missing = [file for file in manifest.referenced_files() if file not in manifest.files]
+    if missing:
+        raise UserError(f"{folder / MANIFEST_FILE}: no hash for {missing[0]}; export again")
+
+
+def _check_file(folder: Path, file: str, record: FileRecord) -> None:
+    if not all(_SAFE_NAME.fullmatch(part) for part in file.split("/")):
+        raise UserError(f"{folder / MANIFEST_FILE}: unsafe file name {file!r}; export again")
+    path = folder / PurePosixPath(file)
+    if path.is_symlink() or any(parent.is_symlink() for parent in _parents_below(folder, path)):
+        raise UserError(f"{path}: is a link; a bundle holds plain files only")
+    if not path.is_file():
+        raise UserError(f"{path}: missing from the bundle; export again")
+    size = path.stat().st_size
+    if size != record.size_bytes:
+        raise UserError(f"{path}: {size} bytes instead of {record.size_bytes}; copy or export again")
+    if sha256_file(path) != record.sha256:
+        raise UserError(f"{path}: content differs from its hash; copy or export again")
+
+
+def _parents_below(folder: Path, path: Path) -> list[Path]:
+    return [parent for parent in path.parents if folder in parent.parents]
