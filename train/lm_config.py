@@ -1,0 +1,282 @@
+"""What a language-model checkpoint's `config.json` says, checked once.
+
+In: the JSON that `transformers` and the published training code write (Qwen2 fields at top
+level, `medusa_num_heads` and its companions beside them), a plain `Qwen2ForCausalLM` one, or
+one of this project, which adds `text_frontend` and `prompts`. Out: a frozen
+`LanguageModelConfig`. Keys that are not used here are left alone, whatever they hold. It
+knows neither tensors nor the tokenizer, and needs neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import UserError
+from train.prompts import SPEECH_START, PromptTemplates
+
+CONFIG_FILE = "config.json"
+CONFIG_SIZE_LIMIT = 16 * 2**20
+HEAD_KINDS = ("linear", "mlp", "transformer")
+FRONTEND_KINDS = ("none", "hibari")
+TOKENS_PER_FRAME = 3  # content codebooks a and b, prosody codebook c
+MAX_HEADS = 48
+_LARGEST_INT = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class TextFrontend:
+    """What turns the user's text into the text of the prompt: nothing, or phonemes."""
+
+    kind: str = "none"
+    language: str = "en-us"
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """Geometry of the model; field names are the keys of `config.json`.
+
+    `vocab_size` is what the file says. Published NTP checkpoints keep the base model's
+    number there although speech tokens were added: the embedding table's rows decide.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 10_000.0
+    max_position_embeddings: int = 32_768
+    tie_word_embeddings: bool = True
+    medusa_num_heads: int = 1
+    head_implement: str = "linear"
+    head_transformers_layer: int = 2
+    spk_aware: bool = False
+    spk_emb_dim: int = 256
+    model_max_length: int = 8_192
+    text_frontend: TextFrontend = field(default_factory=TextFrontend)
+    prompts: PromptTemplates = field(default_factory=PromptTemplates)
+
+    @property
+    def kind(self) -> str:
+        """`"mtp"` (several heads) or `"ntp"` (one next-token head over the whole vocabulary)."""
+        return "mtp" if self.medusa_num_heads > 1 else "ntp"
+
+    @property
+    def heads(self) -> int:
+        """Speech tokens predicted per step: 3 per frame, or 1."""
+        return self.medusa_num_heads
+
+    @property
+    def frames_per_step(self) -> int:
+        """Whole frames that one MTP step yields; an NTP step yields a third of one."""
+        if self.kind == "ntp":
+            raise ValueError("an NTP step is one token, a third of a frame")
+        return self.medusa_num_heads // TOKENS_PER_FRAME
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def speaker_hidden_size(self) -> int:
+        """Width between the two layers of the speaker projection."""
+        return 4 * self.spk_emb_dim
+
+    def to_json(self) -> dict[str, Any]:
+        """The published layout; `transformers` reads the Qwen2 part of it."""
+        values = asdict(self)
+        if self.kind == "ntp":
+            for key in ("medusa_num_heads", "head_implement", "head_transformers_layer"):
+                del values[key]
+        return {"model_type": "qwen2", "hidden_act": "silu", **values}
+
+
+def read_lm_config(folder: Path) -> LanguageModelConfig:
+    """Read `folder/config.json`. Raises `UserError` naming the file and the key."""
+    path = Path(folder) / CONFIG_FILE
+    return parse_lm_config(_read_json(path), str(path))
+
+
+def parse_lm_config(values: Mapping[str, Any], where: str) -> LanguageModelConfig:
+    """Check the values of a `config.json`; `where` names the file in error messages."""
+    reader = _Reader(values, where)
+    _refuse_other_models(reader)
+    config = LanguageModelConfig(
+        **_backbone_fields(reader),
+        **_speech_fields(reader),
+        text_frontend=_text_frontend(reader),
+        prompts=_prompts(reader),
+    )
+    _check_shapes(config, where)
+    return config
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: not found; a checkpoint is a directory with a {CONFIG_FILE}")
+    if path.stat().st_size > CONFIG_SIZE_LIMIT:
+        raise UserError(f"{path}: larger than {CONFIG_SIZE_LIMIT} bytes, so it is no {CONFIG_FILE}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must hold a JSON object, not {type(values).__name__}")
+    return values
+
+
+class _Reader:
+    """Typed access to one JSON object. A key that holds null counts as absent."""
+
+    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+        self._values = values
+        self._where = where
+
+    def fail(self, key: str, what: str) -> UserError:
+        return UserError(f"{self._where}: {key!r} {what}")
+
+    def get(self, key: str, default: Any) -> Any:
+        value = self._values.get(key)
+        if value is not None:
+            return value
+        if default is None:
+            raise self.fail(key, "is missing")
+        return default
+
+    def integer(self, key: str, default: int | None = None, low: int = 1) -> int:
+        value = self.get(key, default)
+        if isinstance(value, float) and value.is_integer():  # tokenizers write 1e30 for "no limit"
+            value = min(int(value), _LARGEST_INT)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise self.fail(key, f"must be a whole number of at least {low}, not {value!r}")
+        return min(value, _LARGEST_INT)
+
+    def positive(self, key: str, default: float | None = None) -> float:
+        value = self.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.fail(key, f"must be a number, not {value!r}")
+        if not (math.isfinite(value) and value > 0):
+            raise self.fail(key, f"must be finite and above 0, not {value!r}")
+        return float(value)
+
+    def boolean(self, key: str, default: bool) -> bool:
+        value = self.get(key, default)
+        if not isinstance(value, bool):
+            raise self.fail(key, f"must be true or false, not {value!r}")
+        return value
+
+    def text(self, key: str, default: str) -> str:
+        value = self.get(key, default)
+        if not isinstance(value, str):
+            raise self.fail(key, f"must be a string, not {value!r}")
+        return value
+
+    def choice(self, key: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(key, default)
+        if value not in allowed:
+            raise self.fail(key, f"must be one of {', '.join(allowed)}, not {value!r}")
+        return value
+
+    def section(self, key: str) -> _Reader:
+        value = self.get(key, {})
+        if not isinstance(value, dict):
+            raise self.fail(key, f"must be an object, not {value!r}")
+        return _Reader(value, f"{self._where}: in {key!r}")
+
+    def has(self, key: str) -> bool:
+        return self._values.get(key) is not None
+
+
+def _refuse_other_models(reader: _Reader) -> None:
+    reader.choice("model_type", "qwen2", ("qwen2",))
+    reader.choice("hidden_act", "silu", ("silu",))
+    if reader.boolean("use_sliding_window", False):
+        raise reader.fail(
+            "use_sliding_window", "is true: sliding-window attention is not supported"
+        )
+
+
+def _backbone_fields(reader: _Reader) -> dict[str, Any]:
+    attention_heads = reader.integer("num_attention_heads")
+    return {
+        "vocab_size": reader.integer("vocab_size"),
+        "hidden_size": reader.integer("hidden_size"),
+        "intermediate_size": reader.integer("intermediate_size"),
+        "num_hidden_layers": reader.integer("num_hidden_layers"),
+        "num_attention_heads": attention_heads,
+        "num_key_value_heads": reader.integer("num_key_value_heads", attention_heads),
+        "rms_norm_eps": reader.positive("rms_norm_eps", 1e-6),
+        "rope_theta": _rope_theta(reader),
+        "max_position_embeddings": reader.integer("max_position_embeddings", 32_768),
+        "tie_word_embeddings": reader.boolean("tie_word_embeddings", False),
+    }
+
+
+def _rope_theta(reader: _Reader) -> float:
+    """Top-level `rope_theta`, or transformers 5's `rope_parameters`; any scaling is refused."""
+    for key in ("rope_scaling", "rope_parameters"):
+        section = reader.section(key)
+        kind = section.text("rope_type", section.text("type", "default"))
+        if kind != "default":
+            raise reader.fail(key, f"asks for {kind!r} RoPE scaling, which is not supported")
+    if reader.has("rope_theta"):
+        return reader.positive("rope_theta")
+    return reader.section("rope_parameters").positive("rope_theta", 10_000.0)
+
+
+def _speech_fields(reader: _Reader) -> dict[str, Any]:
+    heads = reader.integer("medusa_num_heads", 1)
+    if heads != 1 and (heads % TOKENS_PER_FRAME or heads > MAX_HEADS):
+        raise reader.fail(
+            "medusa_num_heads", f"must be 1 or a multiple of 3 up to {MAX_HEADS}, not {heads}"
+        )
+    return {
+        "medusa_num_heads": heads,
+        "head_implement": reader.choice("head_implement", "linear", HEAD_KINDS),
+        "head_transformers_layer": reader.integer("head_transformers_layer", 2),
+        "spk_aware": reader.boolean("spk_aware", False),
+        "spk_emb_dim": reader.integer("spk_emb_dim", 256),
+        "model_max_length": reader.integer("model_max_length", 8_192),
+    }
+
+
+def _text_frontend(reader: _Reader) -> TextFrontend:
+    section = reader.section("text_frontend")
+    return TextFrontend(
+        kind=section.choice("kind", "none", FRONTEND_KINDS),
+        language=section.text("language", "en-us"),
+    )
+
+
+def _prompts(reader: _Reader) -> PromptTemplates:
+    section = reader.section("prompts")
+    default = PromptTemplates()
+    prompts = PromptTemplates(
+        tts=section.text("tts", default.tts),
+        tts_speaker=section.text("tts_speaker", default.tts_speaker),
+        tail=section.text("tail", default.tail),
+    )
+    for key in ("tts", "tts_speaker"):
+        template = getattr(prompts, key)
+        if template.count("{text}") != 1 or not template.endswith(SPEECH_START):
+            raise section.fail(key, f"must hold {{text}} once and end in {SPEECH_START}")
+    return prompts
+
+
+def _check_shapes(config: LanguageModelConfig, where: str) -> None:
+    if config.hidden_size % config.num_attention_heads:
+        raise UserError(f"{where}: 'hidden_size' must be a multiple of 'num_attention_heads'")
+    if config.num_attention_heads % config.num_key_value_heads:
+        raise UserError(
+            f"{where}: 'num_attention_heads' must be a multiple of 'num_key_value_heads'"
+        )
+    if config.head_dim % 2:
+        raise UserError(f"{where}: channels per attention head must be even, not {config.head_dim}")
