@@ -1,0 +1,184 @@
+"""The two ways to write the operators that engines disagree about.
+
+`ort`: fused com.microsoft operators, the fastest on ONNX Runtime's CPU provider. `portable`:
+standard ONNX (opset 24) only, so that TensorRT parses the same file. Both compute the same
+numbers. They know neither models nor checkpoints.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from export.graph import AttentionGeometry, CachedAttention, Graph, Precision, Value
+from export.weights import Array, Weight
+from runtime.errors import UserError
+
+MASKED = -1e9  # added to attention scores of positions that may not be seen
+FUSED_HEAD_MULTIPLE = 16  # channels per head that GroupQueryAttention can rotate
+
+
+def new_graph(name: str, dialect: str, precision: Precision = "fp32") -> Graph:
+    """An empty graph. Raises `UserError` for an unknown dialect."""
+    if dialect not in DIALECTS:
+        raise UserError(f"unknown dialect {dialect!r}; there are: {', '.join(DIALECTS)}")
+    return DIALECTS[dialect](name, precision)
+
+
+class OrtGraph(Graph):
+    """ONNX Runtime's own operators."""
+
+    dialect = "ort"
+    opset = 21  # the newest that all of ONNX Runtime's graph optimizations know
+    ir_version = 10
+
+    def __init__(self, name: str, precision: Precision = "fp32") -> None:
+        super().__init__(name, precision)
+        self._builder.graph.opset_imports["com.microsoft"] = 1
+        self.fused = self._builder.opset("com.microsoft", 1)
+
+    def rms_norm(self, x: Value, weight: Weight, epsilon: float) -> Value:
+        normed = self.op.SimplifiedLayerNormalization(
+            x, self.weight(weight), axis=-1, epsilon=epsilon, stash_type=1, _version=1
+        )
+        return _like(normed, x)
+
+    def add_rms_norm(
+        self, x: Value, residual: Value, weight: Weight, epsilon: float
+    ) -> tuple[Value, Value]:
+        normed, _, _, total = self.fused.SkipSimplifiedLayerNormalization(
+            x, residual, self.weight(weight), epsilon=epsilon, _outputs=4
+        )
+        return _like(normed, x), _like(total, x)
+
+    def attention(
+        self, geometry: AttentionGeometry, past_length: Value, x: Value, cache: Value
+    ) -> CachedAttention:
+        return _GroupQueryAttention(self, geometry, past_length, x)
+
+
+class _GroupQueryAttention:
+    """com.microsoft.GroupQueryAttention. It writes the cache where it lies when the engine binds
+    past and present to the same memory."""
+
+    def __init__(
+        self, graph: OrtGraph, geometry: AttentionGeometry, past_length: Value, x: Value
+    ) -> None:
+        if geometry.head_dim % FUSED_HEAD_MULTIPLE:
+            raise UserError(
+                f"attention heads of {geometry.head_dim} channels: the ort dialect needs a "
+                f"multiple of {FUSED_HEAD_MULTIPLE}; export with --dialect portable"
+            )
+        op = graph.op
+        self.graph, self.geometry = graph, geometry
+        self.cos, self.sin = _rotary_constants(graph, geometry)
+        total = op.Add(past_length, op.Shape(x, start=1, end=2))  # [1]
+        total = op.Cast(total, to=ir.DataType.INT32)
+        self.total_length = op.Squeeze(total)
+        self.last_position = op.Expand(op.Sub(total, 1), [geometry.batch])  # "seqlens_k"
+
+    def __call__(self, qkv: Value, past_key: Value, past_value: Value) -> tuple[Value, ...]:
+        attended, key, value = self.graph.fused.GroupQueryAttention(
+            qkv,
+            None,
+            None,
+            past_key,
+            past_value,
+            self.last_position,
+            self.total_length,
+            self.cos,
+            self.sin,
+            num_heads=self.geometry.query_heads,
+            kv_num_heads=self.geometry.kv_heads,
+            do_rotary=1,
+            _outputs=3,
+        )
+        return _like(attended, qkv), _like(key, past_key), _like(value, past_value)
+
+
+class PortableGraph(Graph):
+    """Standard operators that TensorRT's parser, too, consumes completely."""
+
+    dialect = "portable"
+    opset = 24
+    ir_version = 12
+
+    def rms_norm(self, x: Value, weight: Weight, epsilon: float) -> Value:
+        return self.op.RMSNormalization(x, self.weight(weight), axis=-1, epsilon=epsilon)
+
+    def add_rms_norm(
+        self, x: Value, residual: Value, weight: Weight, epsilon: float
+    ) -> tuple[Value, Value]:
+        total = self.op.Add(x, residual)
+        return self.rms_norm(total, weight, epsilon), total
+
+    def attention(
+        self, geometry: AttentionGeometry, past_length: Value, x: Value, cache: Value
+    ) -> CachedAttention:
+        return _StandardAttention(self, geometry, past_length, x, cache)
+
+
+class _StandardAttention:
+    """RotaryEmbedding, TensorScatter and Attention with an explicit additive mask.
+
+    TensorRT ignores Attention's `nonpad_kv_seqlen` and aligns `is_causal` to the upper left,
+    so causality and the length of the cache are both in the mask.
+    """
+
+    def __init__(
+        self,
+        graph: PortableGraph,
+        geometry: AttentionGeometry,
+        past_length: Value,
+        x: Value,
+        cache: Value,
+    ) -> None:
+        op = graph.op
+        self.graph, self.geometry = graph, geometry
+        self.cos, self.sin = _rotary_constants(graph, geometry)
+        new_positions = op.Range(0, op.Squeeze(op.Shape(x, start=1, end=2)), 1)
+        position = op.Add(new_positions, past_length)  # (S)
+        self.write_index = op.Expand(past_length, [geometry.batch])
+        ones = op.Expand(1, [geometry.batch, 1])
+        self.position_ids = op.Mul(op.Unsqueeze(position, [0]), ones)  # (B, S)
+        cached = op.Range(0, op.Squeeze(op.Shape(cache, start=2, end=3)), 1)  # (capacity)
+        visible = op.LessOrEqual(op.Unsqueeze(cached, [0]), op.Unsqueeze(position, [1]))
+        self.mask = op.Where(visible, 0.0, MASKED)  # (S, capacity)
+
+    def __call__(self, qkv: Value, past_key: Value, past_value: Value) -> tuple[Value, ...]:
+        op, sizes = self.graph.op, self.geometry
+        rotated_heads = sizes.query_heads + sizes.kv_heads
+        heads = op.Reshape(qkv, [0, 0, rotated_heads + sizes.kv_heads, sizes.head_dim])
+        heads = op.Transpose(heads, perm=[0, 2, 1, 3])  # (B, H + 2·KV, S, D)
+        rotated, value = op.Split(heads, [rotated_heads, sizes.kv_heads], axis=1, _outputs=2)
+        rotated = op.RotaryEmbedding(rotated, self.cos, self.sin, self.position_ids)
+        query, key = op.Split(rotated, [sizes.query_heads, sizes.kv_heads], axis=1, _outputs=2)
+        key = op.TensorScatter(past_key, key, self.write_index, axis=2)
+        value = op.TensorScatter(past_value, value, self.write_index, axis=2)
+        attended = op.Attention(query, key, value, self.mask)  # (B, H, S, D)
+        attended = op.Transpose(attended, perm=[0, 2, 1, 3])
+        merged = op.Reshape(attended, [0, 0, sizes.query_heads * sizes.head_dim])
+        return merged, key, value
+
+
+def rotary_tables(geometry: AttentionGeometry) -> tuple[Array, Array]:
+    """Cosines and sines of position · theta^(-2i/D), each float32 (max_positions, D / 2)."""
+    channels = np.arange(0, geometry.head_dim, 2, dtype=np.float32) / geometry.head_dim
+    frequencies = 1.0 / np.float32(geometry.rope_theta) ** channels
+    angles = np.outer(np.arange(geometry.max_positions, dtype=np.float32), frequencies)
+    return np.cos(angles), np.sin(angles)
+
+
+def _rotary_constants(graph: Graph, geometry: AttentionGeometry) -> tuple[Value, Value]:
+    cos, sin = rotary_tables(geometry)
+    return graph.constant(cos, "rotary.cos"), graph.constant(sin, "rotary.sin")
+
+
+def _like(value: Value, pattern: Value) -> Value:
+    """Type the output of an operator that the shape inference does not know."""
+    assert pattern.dtype is not None
+    value.dtype = pattern.dtype
+    return value
+
+
+DIALECTS: dict[str, type[Graph]] = {graph.dialect: graph for graph in (OrtGraph, PortableGraph)}

@@ -1,0 +1,73 @@
+"""Weights that are known by shape now and read when a graph is saved.
+
+In: anything that can produce an array, usually a memory-mapped checkpoint. Out: `Weight`, which
+can be transposed, concatenated and stacked without touching its data, so that an export holds
+no more than one converted tensor at a time. It knows nothing about ONNX and file formats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A float32 array of `shape` that `read()` produces anew at each call."""
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[], Array]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes as float32."""
+        return 4 * math.prod(self.shape)
+
+    def transposed(self) -> Weight:
+        """The last two axes swapped, laid out contiguously: (…, out, in) -> (…, in, out)."""
+        *outer, rows, columns = self.shape
+        return Weight(
+            self.name,
+            (*outer, columns, rows),
+            lambda: np.ascontiguousarray(np.swapaxes(self.read(), -1, -2)),
+        )
+
+    def reshaped(self, *shape: int) -> Weight:
+        """The same values under another shape."""
+        assert math.prod(shape) == math.prod(self.shape), f"{self.name}: {self.shape} -> {shape}"
+        return replace(self, shape=shape, read=lambda: self.read().reshape(shape))
+
+    def rows(self, indices: Sequence[int]) -> Weight:
+        """Some rows of axis 0, in the given order."""
+        picked = np.asarray(indices)
+        shape = (len(indices), *self.shape[1:])
+        return replace(self, shape=shape, read=lambda: self.read()[picked])
+
+
+def as_weight(name: str, array: Array) -> Weight:
+    """An array that is already in memory."""
+    values = np.asarray(array, np.float32)
+    return Weight(name, values.shape, lambda: values)
+
+
+def concatenate(name: str, weights: Sequence[Weight]) -> Weight:
+    """Weights joined along axis 0: fused projections that read the same input."""
+    tail = weights[0].shape[1:]
+    assert all(weight.shape[1:] == tail for weight in weights), name
+    shape = (sum(weight.shape[0] for weight in weights), *tail)
+    return Weight(name, shape, lambda: np.concatenate([weight.read() for weight in weights]))
+
+
+def stack(name: str, weights: Sequence[Weight]) -> Weight:
+    """Weights of one shape put side by side on a new axis 0: parallel heads as a batch."""
+    shape = weights[0].shape
+    assert all(weight.shape == shape for weight in weights), name
+    return Weight(name, (len(weights), *shape), lambda: np.stack([w.read() for w in weights]))
