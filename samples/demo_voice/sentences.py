@@ -1,0 +1,88 @@
+"""Write the demo voice's text: short usage examples of WordNet, one sentence a line.
+
+In: the `dict` folder of WordNet 3.0 (`data.noun`, `data.verb`, `data.adj`, `data.adv`).
+Out: a UTF-8 text file. The order is a fixed shuffle, so that any first N lines are a fair sample.
+Knows nothing of audio or phonemes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from runtime.errors import UserError, run_cli
+
+PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
+SHUFFLE_SEED = 0
+HOW_TO_GET_WORDNET = (
+    "get it on Debian or Ubuntu with `apt-get download wordnet-base` and "
+    "`dpkg -x wordnet-base_*.deb wordnet`, then name wordnet/usr/share/wordnet"
+)
+
+_QUOTED = re.compile(r'"([^"]+)"')
+_PLAIN_SENTENCE = re.compile(r"[A-Za-z][A-Za-z' ,]+[a-z?!]")
+
+
+def read_examples(dict_folder: Path) -> Iterator[str]:
+    """Yield every quoted usage example of plain letters, as WordNet writes it."""
+    for part in PARTS_OF_SPEECH:
+        path = dict_folder / f"data.{part}"
+        if not path.is_file():
+            raise UserError(f"no WordNet file {path}; {HOW_TO_GET_WORDNET}")
+        for line in path.read_text(encoding="utf-8", errors="ignore").splitlines():
+            if line.startswith("  ") or "|" not in line:  # the licence, or an entry without gloss
+                continue
+            for example in _QUOTED.findall(line.split("|", 1)[1]):
+                example = example.strip(" .;,")
+                if _PLAIN_SENTENCE.fullmatch(example):
+                    yield example
+
+
+def select_sentences(examples: Iterable[str], min_words: int, max_words: int) -> list[str]:
+    """Distinct examples of the wished length, shuffled, each written as a sentence."""
+    chosen = sorted({text for text in examples if min_words <= len(text.split()) <= max_words})
+    random.Random(SHUFFLE_SEED).shuffle(chosen)
+    return [write_as_sentence(text) for text in chosen]
+
+
+def write_as_sentence(example: str) -> str:
+    """Begin with a capital letter and end with a mark."""
+    end = "" if example[-1] in "?!" else "."
+    return example[0].upper() + example[1:] + end
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m samples.demo_voice.sentences",
+        description=__doc__.splitlines()[0],  # type: ignore[union-attr]
+        epilog=f"WordNet: {HOW_TO_GET_WORDNET}.",
+    )
+    parser.add_argument("dict_folder", type=Path, help="folder with WordNet's data.* files")
+    parser.add_argument("output", type=Path, help="text file to write")
+    parser.add_argument("--min-words", type=int, default=4)
+    parser.add_argument("--max-words", type=int, default=10)
+    parser.add_argument("--limit", type=int, help="write only the first LIMIT sentences")
+    return parser.parse_args(argv)
+
+
+def write_sentences(argv: Sequence[str] | None) -> None:
+    arguments = parse_arguments(argv)
+    examples = read_examples(arguments.dict_folder)
+    sentences = select_sentences(examples, arguments.min_words, arguments.max_words)
+    sentences = sentences[: arguments.limit]
+    partial = arguments.output.with_name(arguments.output.name + ".partial")
+    partial.write_text("".join(f"{text}\n" for text in sentences), encoding="utf-8")
+    partial.replace(arguments.output)
+    print(f"{len(sentences)} sentences in {arguments.output}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(write_sentences, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
