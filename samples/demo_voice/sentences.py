@@ -58,7 +58,7 @@ def write_as_sentence(example: str) -> str:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m samples.demo_voice.sentences",
-        description=__doc__.splitlines()[0],  # type: ignore[union-attr]
+        description=(__doc__ or "").splitlines()[0],
         epilog=f"WordNet: {HOW_TO_GET_WORDNET}.",
     )
     parser.add_argument("dict_folder", type=Path, help="folder with WordNet's data.* files")

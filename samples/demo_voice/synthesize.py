@@ -150,7 +150,7 @@ def require_packages(*names: str) -> None:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m samples.demo_voice.synthesize",
-        description=__doc__.splitlines()[0],  # type: ignore[union-attr]
+        description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("sentences", type=Path, help="text file, one sentence a line")
     parser.add_argument("corpus", type=Path, help="folder to write (goes on if it exists)")
