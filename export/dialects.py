@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from export.graph import AttentionGeometry, CachedAttention, Graph, Precision, Value
+from export.graph import AttentionGeometry, CachedAttention, Graph, KeyValues, Precision, Value
 from export.weights import Array, Weight
 from runtime.errors import UserError
 
@@ -77,13 +77,13 @@ class _GroupQueryAttention:
         self.total_length = op.Squeeze(total)
         self.last_position = op.Expand(op.Sub(total, 1), [geometry.batch])  # "seqlens_k"
 
-    def __call__(self, qkv: Value, past_key: Value, past_value: Value) -> tuple[Value, ...]:
+    def __call__(self, qkv: Value, past: KeyValues) -> tuple[Value, KeyValues]:
         attended, key, value = self.graph.fused.GroupQueryAttention(
             qkv,
             None,
             None,
-            past_key,
-            past_value,
+            past.key,
+            past.value,
             self.last_position,
             self.total_length,
             self.cos,
@@ -93,7 +93,7 @@ class _GroupQueryAttention:
             do_rotary=1,
             _outputs=3,
         )
-        return _like(attended, qkv), _like(key, past_key), _like(value, past_value)
+        return _like(attended, qkv), KeyValues(_like(key, past.key), _like(value, past.value))
 
 
 class PortableGraph(Graph):
@@ -145,7 +145,7 @@ class _StandardAttention:
         visible = op.LessOrEqual(op.Unsqueeze(cached, [0]), op.Unsqueeze(position, [1]))
         self.mask = op.Where(visible, 0.0, MASKED)  # (S, capacity)
 
-    def __call__(self, qkv: Value, past_key: Value, past_value: Value) -> tuple[Value, ...]:
+    def __call__(self, qkv: Value, past: KeyValues) -> tuple[Value, KeyValues]:
         op, sizes = self.graph.op, self.geometry
         rotated_heads = sizes.query_heads + sizes.kv_heads
         heads = op.Reshape(qkv, [0, 0, rotated_heads + sizes.kv_heads, sizes.head_dim])
@@ -153,12 +153,12 @@ class _StandardAttention:
         rotated, value = op.Split(heads, [rotated_heads, sizes.kv_heads], axis=1, _outputs=2)
         rotated = op.RotaryEmbedding(rotated, self.cos, self.sin, self.position_ids)
         query, key = op.Split(rotated, [sizes.query_heads, sizes.kv_heads], axis=1, _outputs=2)
-        key = op.TensorScatter(past_key, key, self.write_index, axis=2)
-        value = op.TensorScatter(past_value, value, self.write_index, axis=2)
+        key = op.TensorScatter(past.key, key, self.write_index, axis=2)
+        value = op.TensorScatter(past.value, value, self.write_index, axis=2)
         attended = op.Attention(query, key, value, self.mask)  # (B, H, S, D)
         attended = op.Transpose(attended, perm=[0, 2, 1, 3])
         merged = op.Reshape(attended, [0, 0, sizes.query_heads * sizes.head_dim])
-        return merged, key, value
+        return merged, KeyValues(key, value)
 
 
 def rotary_tables(geometry: AttentionGeometry) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -53,11 +53,18 @@ class AttentionGeometry:
     rope_theta: float
 
 
+class KeyValues(NamedTuple):
+    """One layer's KV cache, each (B, KV, capacity, D)."""
+
+    key: Value
+    value: Value
+
+
 class CachedAttention(Protocol):
     """Causal rotary attention over a KV cache of fixed capacity."""
 
-    def __call__(self, qkv: Value, past_key: Value, past_value: Value) -> tuple[Value, ...]:
-        """Packed qkv (B, S, (H + 2·KV)·D) -> (B, S, H·D), present key, present value."""
+    def __call__(self, qkv: Value, past: KeyValues) -> tuple[Value, KeyValues]:
+        """Packed qkv (B, S, (H + 2·KV)·D) -> (B, S, H·D) and the cache with S more positions."""
 
 
 class Graph(ABC):

@@ -51,6 +51,10 @@ class Weight:
         shape = (len(indices), *self.shape[1:])
         return replace(self, shape=shape, read=lambda: self.read()[picked])
 
+    def scaled(self, scale: Weight) -> Weight:
+        """Multiplied by `scale`, which broadcasts to this shape."""
+        return replace(self, read=lambda: self.read() * scale.read())
+
 
 def as_weight(name: str, array: Array) -> Weight:
     """An array that is already in memory."""
