@@ -42,7 +42,10 @@ SAMPLES = "samples"  # audio samples
 INPUTS_EMBEDS = "inputs_embeds"  #              float32  [1, positions, hidden_size]
 PAST_LENGTH = "past_length"  #                  int64    [1]  positions already in the cache
 HIDDEN = "hidden"  #                            float32  [1, positions, hidden_size]
-PAST_KEY, PRESENT_KEY = "past_key_{layer}", "present_key_{layer}"  # [1, kv_heads, capacity, head_dim]
+PAST_KEY, PRESENT_KEY = (
+    "past_key_{layer}",
+    "present_key_{layer}",
+)  # [1, kv_heads, capacity, head_dim]
 PAST_VALUE, PRESENT_VALUE = "past_value_{layer}", "present_value_{layer}"
 
 # Heads. N codes a step: 3, 6, 12 … for MTP, 1 for NTP. Greedy decoding is top_k = 1.
@@ -51,7 +54,9 @@ TEMPERATURE = "temperature"  #                  float32  [1]
 TOP_K = "top_k"  #                              int64    [1]  1 … codebook entries + 2
 TOP_P = "top_p"  #                              float32  [1]
 NOISE = "noise"  #                              float32  [N]  uniform in [0, 1), one per code
-CODES = "codes"  #                              int64    [N]  index within each head's own vocabulary
+CODES = (
+    "codes"  #                              int64    [N]  index within each head's own vocabulary
+)
 KEPT_CODES = "kept_codes"  #                    int64    [1]  leading codes that belong to speech
 STOP = "stop"  #                                bool     [1]  a head drew <eosp>
 NEXT_EMBEDDING = "next_embedding"  #            float32  [1, 1, hidden_size]
@@ -79,7 +84,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Immutable, and strict about unknown fields."""
 
 
-class TensorSpec(_Record):
+class TensorSpec(_Record, frozen=True):
     """One input or output of a graph."""
 
     name: str
@@ -87,7 +92,7 @@ class TensorSpec(_Record):
     shape: tuple[Dimension, ...]
 
 
-class StateSpec(_Record):
+class StateSpec(_Record, frozen=True):
     """A tensor that one call leaves and the next one takes; it starts as zeros."""
 
     input: str
@@ -95,7 +100,7 @@ class StateSpec(_Record):
     in_place: bool  # the output may (and should) be bound to the input's memory
 
 
-class GraphSpec(_Record):
+class GraphSpec(_Record, frozen=True):
     file: str
     precision: str
     inputs: tuple[TensorSpec, ...]
@@ -104,19 +109,19 @@ class GraphSpec(_Record):
     weights: str | None = None  # external data file beside the graph
 
 
-class FileRecord(_Record):
+class FileRecord(_Record, frozen=True):
     size_bytes: int
     sha256: str
 
 
-class EngineSpec(_Record):
+class EngineSpec(_Record, frozen=True):
     """What can run the graphs."""
 
     kind: str  # "onnxruntime"
     dialect: str  # "ort": fused com.microsoft operators; "portable": standard ONNX only
 
 
-class LanguageModelSpec(_Record):
+class LanguageModelSpec(_Record, frozen=True):
     kind: Literal["mtp", "ntp"]
     heads: int  # codes a step
     head_kind: str  # linear, mlp, transformer; lm_head for NTP
@@ -128,7 +133,7 @@ class LanguageModelSpec(_Record):
     speaker_aware: bool
 
 
-class PromptSpec(_Record):
+class PromptSpec(_Record, frozen=True):
     """How text becomes the token ids in front of the first speech step."""
 
     template: str  # holds {text}; ends in <sosp>
@@ -137,7 +142,7 @@ class PromptSpec(_Record):
     text_frontend: dict[str, str] = msgspec.field(default_factory=lambda: {"kind": "none"})
 
 
-class SamplingDefaults(_Record):
+class SamplingDefaults(_Record, frozen=True):
     do_sample: bool = True
     temperature: float = 1.0
     top_k: int = 50
@@ -145,14 +150,17 @@ class SamplingDefaults(_Record):
     repetition_penalty: float = 1.0
 
 
-class LengthBound(_Record):
-    """Decoding ends after `extra_frames + frames_per_token * text tokens`: models can fail to stop."""
+class LengthBound(_Record, frozen=True):
+    """Decoding ends after `extra_frames + frames_per_token * text tokens`.
+
+    Models can fail to stop.
+    """
 
     frames_per_token: float = 100.0
     extra_frames: int = 160
 
 
-class CodecSpec(_Record):
+class CodecSpec(_Record, frozen=True):
     sample_rate_hz: int
     hop_samples: int
     speaker_channels: int
@@ -160,7 +168,7 @@ class CodecSpec(_Record):
     right_context_frames: int
 
 
-class Check(_Record):
+class Check(_Record, frozen=True):
     """One figure of the export's self-check or parity check, kept for the reader."""
 
     name: str
@@ -168,7 +176,7 @@ class Check(_Record):
     limit: float
 
 
-class Manifest(_Record):
+class Manifest(_Record, frozen=True):
     schema_version: int
     engine: EngineSpec
     language_model: LanguageModelSpec
@@ -300,7 +308,9 @@ def _check_file(folder: Path, file: str, record: FileRecord) -> None:
         raise UserError(f"{path}: missing from the bundle; export again")
     size = path.stat().st_size
     if size != record.size_bytes:
-        raise UserError(f"{path}: {size} bytes instead of {record.size_bytes}; copy or export again")
+        raise UserError(
+            f"{path}: {size} bytes instead of {record.size_bytes}; copy or export again"
+        )
     if sha256_file(path) != record.sha256:
         raise UserError(f"{path}: content differs from its hash; copy or export again")
 
