@@ -15,12 +15,12 @@ import numpy as np
 from export.codec_checkpoint import CodecCheckpoint
 from export.graph import Graph, Value
 from export.weights import Array, Weight, as_weight
-from train.codec_config import FILTER_TAPS, RESIDUAL_DILATIONS, RESIDUAL_KERNEL
+from train.codec_config import RESIDUAL_DILATIONS
 
 NO_DIVISION_BY_ZERO = 1e-9  # added to e^beta, as published
-PHASE_TAPS = FILTER_TAPS // 2
-_REACH = PHASE_TAPS // 2  # samples that a filter phase needs on its longer side
+LAYER_NORM_EPSILON = 1e-5
 _TIME = 3  # axis of a feature map
+_END = 2**31 - 1  # of a slice: up to the last
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,30 @@ class CodecLayers:
         shape = (1, -1, 1, 1)
         return alpha.reshape(shape), beta.reshape(shape) + NO_DIVISION_BY_ZERO
 
+    # Layers on frames (1, T, C).
+
+    def frame_linear(self, x: Value, name: str) -> Value:
+        """Linear layer over channels."""
+        weights = self.codec.weight(f"{name}.weight"), self.codec.weight(f"{name}.bias")
+        return self.graph.linear(x, *weights)
+
+    def frame_norm(self, x: Value, name: str) -> Value:
+        """LayerNorm over channels."""
+        weights = self.codec.weight(f"{name}.weight"), self.codec.weight(f"{name}.bias")
+        return self.graph.layer_norm(x, *weights, LAYER_NORM_EPSILON)
+
+    def frame_convolution(self, x: Value, name: str) -> Value:
+        """Convolution over time that keeps the number of frames."""
+        return self.as_frames(self.convolution(self.as_map(x), name))
+
+    def as_map(self, x: Value) -> Value:
+        """Frames (1, T, C) -> feature map (1, C, 1, T)."""
+        return self.graph.op.Unsqueeze(self.graph.op.Transpose(x, perm=[0, 2, 1]), [2])
+
+    def as_frames(self, x: Value) -> Value:
+        """Feature map (1, C, 1, T) -> frames (1, T, C)."""
+        return self.graph.op.Transpose(self.graph.op.Squeeze(x, [2]), perm=[0, 2, 1])
+
     def _convolve(
         self,
         x: Value,
@@ -161,9 +185,6 @@ class CodecLayers:
             dilations=[1, dilation],
             strides=[1, stride],
         )
-
-
-_END = 2**31 - 1
 
 
 def _phase_weights(weight: Array, ratio: int) -> Array:

@@ -1,0 +1,86 @@
+"""The codec's decoder as a graph: frames and a speaker in, audio out.
+
+In: a `CodecCheckpoint`. Out: a `Graph` without state: engines decode chunks with context
+frames on both sides and crop, which is exact because everything after the embedding of frames
+is convolution. FACodec (NaturalSpeech 3, arXiv 2403.03100) without residual codes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.codec_checkpoint import CodecCheckpoint
+from export.codec_layers import LAYER_NORM_EPSILON, CodecLayers
+from export.codec_tensors import CONTENT_BOOKS, PROSODY_BOOK
+from export.dialects import new_graph
+from export.graph import Graph, Precision, Value
+from export.weights import Array, Weight
+from runtime.bundle import AUDIO, CODEC_DECODER, CODEC_FRAMES, FRAMES, SAMPLES, SPEAKER
+from train.codec_config import CodecConfig
+
+COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
+
+
+def build_codec_decoder(
+    codec: CodecCheckpoint, dialect: str, precision: Precision = "fp32"
+) -> Graph:
+    """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop)."""
+    config = codec.config
+    graph = new_graph(CODEC_DECODER, dialect, precision)
+    frames = graph.input(CODEC_FRAMES, "int64", (1, FRAMES, 3))
+    speaker = graph.input(SPEAKER, "float32", (1, config.speaker_channels))
+    x = _embed_frames(graph, codec, frames)  # (1, T, C)
+    x = _apply_timbre(graph, codec, x, speaker)
+    layers = CodecLayers(graph, codec)
+    x = _convolution_stack(layers, config, layers.as_map(x))  # (1, 1, 1, samples)
+    graph.output(AUDIO, graph.op.Squeeze(x, [1, 2]), "float32", (1, SAMPLES))
+    return graph
+
+
+def codebook_vectors(codec: CodecCheckpoint, book: str) -> Weight:
+    """What each code adds to a latent: out_proj(codebook), (codes, C)."""
+    config = codec.config
+    shape = (config.codebook_size, config.latent_channels)
+    return Weight(f"{book}.vectors", shape, lambda: _project_codebook(codec, book))
+
+
+def _project_codebook(codec: CodecCheckpoint, book: str) -> Array:
+    codes, weight, bias = (
+        codec.vector(f"{book}.{name}").astype(np.float64)
+        for name in ("_codebook.weight", "out_proj.weight", "out_proj.bias")
+    )
+    return (codes @ weight.T + bias).astype(np.float32)
+
+
+def _embed_frames(graph: Graph, codec: CodecCheckpoint, frames: Value) -> Value:
+    """The sum of the vectors of a frame's three codes: (1, T, C)."""
+    columns = graph.op.Split(frames, num_outputs=3, axis=2, _outputs=3)  # each (1, T, 1)
+    a, b, c = (
+        graph.op.Gather(graph.weight(codebook_vectors(codec, book)), graph.op.Squeeze(column, [2]))
+        for book, column in zip(COLUMN_BOOKS, columns, strict=True)
+    )
+    return graph.op.Add(graph.op.Add(a, b), c)
+
+
+def _apply_timbre(graph: Graph, codec: CodecCheckpoint, x: Value, speaker: Value) -> Value:
+    """LayerNorm over channels, then scale and shift by the speaker."""
+    name, channels = "decoder.timbre_linear", codec.config.latent_channels
+    unit = graph.constant(np.ones(channels, np.float32), "timbre_norm.unit")
+    x = graph.op.LayerNormalization(x, unit, axis=-1, epsilon=LAYER_NORM_EPSILON)
+    style = graph.linear(speaker, codec.weight(f"{name}.weight"), codec.weight(f"{name}.bias"))
+    scale, shift = graph.op.Split(style, num_outputs=2, axis=1, _outputs=2)
+    return graph.op.Add(graph.op.Mul(x, scale), shift)
+
+
+def _convolution_stack(layers: CodecLayers, config: CodecConfig, x: Value) -> Value:
+    """(1, C, 1, T) -> (1, 1, 1, T · hop) in (-1, 1)."""
+    x = layers.convolution(x, "decoder.model.0")
+    for stage, ratio in enumerate(config.decoder_ratios, start=1):
+        name = f"decoder.model.{stage}.block"
+        x = layers.activation(x, f"{name}.0")
+        x = layers.upsampling(x, f"{name}.1", ratio)
+        x = layers.residual_units(x, name, first=2)
+    stages = len(config.decoder_ratios)
+    x = layers.activation(x, f"decoder.model.{stages + 1}")
+    x = layers.convolution(x, f"decoder.model.{stages + 2}")
+    return layers.graph.op.Tanh(x)
