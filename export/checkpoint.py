@@ -9,7 +9,7 @@ name and shape at once and read when needed. Names are those of the published tr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,19 +54,20 @@ class Checkpoint:
         stored = self.tensors[name]
         return Weight(name, stored.shape, lambda: _as_float32(stored))
 
+    def rows(self, name: str, indices: Sequence[int], of: str) -> Weight:
+        """Some rows of tensor `of`, in the given order, as a float32 weight called `name`."""
+        stored, picked = self.tensors[of], np.asarray(indices)
+        shape = (len(picked), *stored.shape[1:])
+        return Weight(name, shape, lambda: stored.read()[picked].astype(np.float32))
+
     def has(self, name: str) -> bool:
         return name in self.tensors
 
     @property
-    def embeddings(self) -> Weight:
-        """Input embeddings (vocabulary, hidden)."""
-        return self.weight(EMBEDDINGS)
-
-    @property
-    def output_embeddings(self) -> Weight:
-        """The text head's weight (vocabulary, hidden): the input embeddings where tied."""
+    def output_embeddings(self) -> str:
+        """Name of the text head's weight (vocabulary, hidden): the input's where they are tied."""
         untied = self.has(TEXT_HEAD_WEIGHT) and not self.config.tie_word_embeddings
-        return self.weight(TEXT_HEAD_WEIGHT if untied else EMBEDDINGS)
+        return TEXT_HEAD_WEIGHT if untied else EMBEDDINGS
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:

@@ -45,11 +45,13 @@ class Weight:
         assert math.prod(shape) == math.prod(self.shape), f"{self.name}: {self.shape} -> {shape}"
         return replace(self, shape=shape, read=lambda: self.read().reshape(shape))
 
-    def rows(self, indices: Sequence[int]) -> Weight:
-        """Some rows of axis 0, in the given order."""
-        picked = np.asarray(indices)
-        shape = (len(indices), *self.shape[1:])
-        return replace(self, shape=shape, read=lambda: self.read()[picked])
+    def padded(self, rows: int, value: float) -> Weight:
+        """Extended to `rows` along axis 0 with `value`."""
+        widths = [(0, rows - self.shape[0])] + [(0, 0)] * (len(self.shape) - 1)
+        shape = (rows, *self.shape[1:])
+        return replace(
+            self, shape=shape, read=lambda: np.pad(self.read(), widths, constant_values=value)
+        )
 
     def scaled(self, scale: Weight) -> Weight:
         """Multiplied by `scale`, which broadcasts to this shape."""

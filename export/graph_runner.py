@@ -1,0 +1,71 @@
+"""A saved graph run in ONNX Runtime, its states carried from call to call.
+
+In: a folder, a `GraphSpec` and the inputs of one call. Out: the outputs that are not states.
+It is what checks and tests run; it does not know what a graph means, nor does it aim at speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from runtime.bundle import CAPACITY, GraphSpec, TensorSpec
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+PROVIDER = "CPUExecutionProvider"
+ERRORS_ONLY = 3
+
+
+class GraphRunner:
+    """One graph and its states. `capacity` is the room of its KV cache, in positions."""
+
+    def __init__(self, folder: Path, spec: GraphSpec, capacity: int = 1, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = ERRORS_ONLY
+        self._spec, self._capacity = spec, capacity
+        self._session = onnxruntime.InferenceSession(
+            str(folder / spec.file), options, providers=[PROVIDER]
+        )
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: all states are zeros."""
+        past = {state.input for state in self._spec.states}
+        self._states = {
+            tensor.name: onnxruntime.OrtValue.ortvalue_from_numpy(self._zeros(tensor))
+            for tensor in self._spec.inputs
+            if tensor.name in past
+        }
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Run once and keep the states. States marked `in_place` stay in the same memory."""
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for name, value in self._states.items():
+            binding.bind_ortvalue_input(name, value)
+        in_place = {state.output: state.input for state in self._spec.states if state.in_place}
+        for tensor in self._spec.outputs:
+            if tensor.name in in_place:
+                binding.bind_ortvalue_output(tensor.name, self._states[in_place[tensor.name]])
+            else:
+                binding.bind_output(tensor.name)
+        self._session.run_with_iobinding(binding)
+        names = [tensor.name for tensor in self._spec.outputs]
+        outputs = dict(zip(names, binding.get_outputs(), strict=True))
+        for state in self._spec.states:
+            present = outputs.pop(state.output)
+            if not state.in_place:  # otherwise the old handle owns the memory
+                self._states[state.input] = present
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def _zeros(self, tensor: TensorSpec) -> npt.NDArray[Any]:
+        shape = [self._capacity if size == CAPACITY else size for size in tensor.shape]
+        return np.zeros([int(size) for size in shape], tensor.dtype)
