@@ -121,7 +121,17 @@ def _make_hibari(language: str) -> Frontend:
         ) from None
     phonemize = g2p.G2P(british=language == "en-gb")
     alphabet = frozenset(g2p._load_json("vocab.json"))
-    return lambda text: "".join(c for c in phonemize(text) or "" if c in alphabet)
+
+    def read(text: str) -> str:
+        try:
+            phonemes = phonemize(text) or ""
+        except Exception as error:  # numbers of hundreds of digits, for one
+            raise UserError(
+                f"hibari cannot read {text[:40]!r} ({error}); change the text"
+            ) from None
+        return "".join(symbol for symbol in phonemes if symbol in alphabet)
+
+    return read
 
 
 def _is_control(character: str) -> bool:

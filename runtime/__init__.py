@@ -1,0 +1,33 @@
+"""Speak from an exported bundle: `from runtime import TTS, Sampling`.
+
+Names are imported when they are first used, so that `python -m runtime.tts --help` needs nothing
+but the standard library. This package needs no PyTorch, no onnx and no sibling package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.errors import UserError as UserError
+    from runtime.sampling import Sampling as Sampling
+    from runtime.synthesis import TTS as TTS
+    from runtime.synthesis import Chunk as Chunk
+    from runtime.synthesis import Utterance as Utterance
+
+_MODULES = {
+    "TTS": "runtime.synthesis",
+    "Chunk": "runtime.synthesis",
+    "Utterance": "runtime.synthesis",
+    "Sampling": "runtime.sampling",
+    "UserError": "runtime.errors",
+}
+__all__ = ["TTS", "Chunk", "Sampling", "UserError", "Utterance"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'runtime' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,0 +1,172 @@
+"""The step loop: prompt embeddings in, speech frames out, one step at a time.
+
+In: the backbone and head graphs of a bundle, embeddings of a prompt that ends in `<sosp>`, and
+settled sampling settings. Out: an iterator of steps, each with the frames it completed.
+It does not know text, tokenizers, audio or engines; multi-token and next-token models take the
+same path, because the head graph says how many of its codes to keep and what to feed back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import bundle as names
+from runtime.bundle import LanguageModelSpec, LengthBound, SamplingDefaults
+from runtime.errors import UserError
+from runtime.sessions.graph import Array, Call, Graph, States, allocate
+
+CODES_PER_FRAME = 3  # content 1, content 2, prosody
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step brought.
+
+    frames: int64 [k, 3], columns (a, b, c); k is the step's group size, less at the end of speech,
+        and 0 or 1 for a next-token model. stop: the model ended the utterance.
+    """
+
+    frames: NDArray[np.int64]
+    stop: bool
+
+
+def frames_per_step(model: LanguageModelSpec) -> float:
+    """1, 2, 4 … for 3, 6, 12 … heads; 1/3 for a next-token model."""
+    return model.heads / CODES_PER_FRAME
+
+
+def bound_steps(
+    model: LanguageModelSpec, length: LengthBound, text_tokens: int, prompt_positions: int
+) -> int:
+    """How many steps a text may take at most: models can fail to stop.
+
+    Raises:
+        UserError: the prompt leaves no room in the model's positions.
+    """
+    room = model.max_positions - prompt_positions
+    if room < 1:
+        raise UserError(
+            f"the text takes {prompt_positions} of {model.max_positions} positions "
+            "and leaves no room for speech; shorten it"
+        )
+    frames = length.extra_frames + length.frames_per_token * text_tokens
+    return max(1, min(room, math.ceil(frames / frames_per_step(model))))
+
+
+class SpeechDecoder:
+    """Backbone and head, taking turns."""
+
+    def __init__(self, backbone: Graph, head: Graph) -> None:
+        self._backbone = backbone
+        self._head = head
+        _require(backbone, [names.INPUTS_EMBEDS, names.PAST_LENGTH, names.HIDDEN])
+        _require(head, [names.HIDDEN, names.PAST_SEEN, *_SAMPLING_INPUTS, *_HEAD_OUTPUTS])
+        seen = next(tensor for tensor in head.spec.inputs if tensor.name == names.PAST_SEEN)
+        self._entries = int(seen.shape[-1])
+
+    def steps(
+        self,
+        prompt: NDArray[np.float32],
+        sampling: SamplingDefaults,
+        random: np.random.Generator,
+        max_steps: int,
+    ) -> Iterator[Step]:
+        """Decode at most `max_steps` steps; the last one has `stop` unless the bound cut it.
+
+        prompt: float32 [1, positions, hidden_size]. Closing the iterator ends the work.
+        """
+        utterance = _Utterance(self._backbone, self._head, prompt, max_steps)
+        utterance.set_sampling(sampling, self._entries)
+        noise = utterance.tensors[names.NOISE]
+        codes, kept = utterance.tensors[names.CODES], utterance.tensors[names.KEPT_CODES]
+        stop = utterance.tensors[names.STOP]
+        pending: list[int] = []  # of a frame that is not complete yet
+        for index in range(max_steps):
+            random.random(out=noise, dtype=np.float32)
+            utterance.run_prompt() if index == 0 else utterance.run_step()
+            pending.extend(codes[: kept[0]].tolist())
+            frames = _take_frames(pending)
+            yield Step(frames, bool(stop[0]))
+            if stop[0]:
+                return
+
+
+class _Utterance:
+    """All memory of one utterance, and the calls bound to it."""
+
+    def __init__(self, backbone: Graph, head: Graph, prompt: Array, max_steps: int) -> None:
+        positions = prompt.shape[1]
+        dimensions = {names.CAPACITY: positions + max_steps}
+        self._graphs = (backbone, head)
+        self._states = [States(graph.spec, dimensions) for graph in self._graphs]
+        self.tensors: dict[str, Array] = {names.PAST_LENGTH: np.zeros(1, np.int64)}
+        state_tensors = {pair.output for graph in self._graphs for pair in graph.spec.states}
+        for tensor in head.spec.outputs:
+            if tensor.name not in state_tensors:
+                self.tensors[tensor.name] = allocate(tensor, {})
+        for tensor in head.spec.inputs:
+            if tensor.name in _SAMPLING_INPUTS:
+                self.tensors[tensor.name] = allocate(tensor, {})
+        self._prompt = np.ascontiguousarray(prompt)
+        self._positions = positions
+        self._step_calls: list[Call] | None = None
+
+    def set_sampling(self, sampling: SamplingDefaults, entries: int) -> None:
+        """Settings stay the same for the whole utterance. top_k is at most the head's entries."""
+        self.tensors[names.TEMPERATURE][0] = sampling.temperature
+        self.tensors[names.TOP_K][0] = min(sampling.top_k, entries)
+        self.tensors[names.TOP_P][0] = sampling.top_p
+        self.tensors[names.REPETITION_PENALTY][0] = sampling.repetition_penalty
+
+    def run_prompt(self) -> None:
+        """The first step: all positions of the prompt at once."""
+        self._run(self._bind(self._prompt), self._positions)
+
+    def run_step(self) -> None:
+        """Any later step: the embedding that the head left, at one position."""
+        if self._step_calls is None:
+            self._step_calls = self._bind(self.tensors[names.NEXT_EMBEDDING])
+        self._run(self._step_calls, 1)
+
+    def _run(self, calls: list[Call], positions: int) -> None:
+        for call in calls:
+            call.run()
+        self.tensors[names.PAST_LENGTH][0] += positions
+
+    def _bind(self, embeddings: Array) -> list[Call]:
+        hidden = np.zeros_like(embeddings)
+        tensors = {**self.tensors, names.INPUTS_EMBEDS: embeddings, names.HIDDEN: hidden}
+        return [
+            graph.bind(tensors, tensors, states)
+            for graph, states in zip(self._graphs, self._states, strict=True)
+        ]
+
+
+_HEAD_OUTPUTS = (names.CODES, names.KEPT_CODES, names.STOP, names.NEXT_EMBEDDING)
+_SAMPLING_INPUTS = (
+    names.NOISE,
+    names.TEMPERATURE,
+    names.TOP_K,
+    names.TOP_P,
+    names.REPETITION_PENALTY,
+)
+
+
+def _require(graph: Graph, tensors: list[str]) -> None:
+    described = {tensor.name for tensor in (*graph.spec.inputs, *graph.spec.outputs)}
+    missing = [name for name in tensors if name not in described]
+    if missing:
+        raise UserError(f"{graph.spec.file}: has no tensor {missing[0]}; export the bundle again")
+
+
+def _take_frames(pending: list[int]) -> NDArray[np.int64]:
+    """Remove the complete frames from `pending` and return them as int64 [k, 3]."""
+    whole = len(pending) - len(pending) % CODES_PER_FRAME
+    frames = np.array(pending[:whole], np.int64).reshape(-1, CODES_PER_FRAME)
+    del pending[:whole]
+    return frames

@@ -1,0 +1,238 @@
+"""Text to speech from a bundle: class `TTS`, whole or streamed.
+
+In: an engine directory, text, a voice, sampling settings. Out: audio and the frames behind it.
+This is where the parts meet: sentences, prompts, the step loop and the codec. It does not know
+how graphs are run (`runtime.sessions`) or files are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import bundle as names
+from runtime.audio import convert_audio
+from runtime.bundle import Bundle, load_bundle
+from runtime.codec import ChunkSchedule, CodecDecoder, CodecEncoder, DecoderStream
+from runtime.decoding import SpeechDecoder, Step, bound_steps
+from runtime.errors import UserError
+from runtime.prompt import PromptReader
+from runtime.sampling import Sampling
+from runtime.sessions.graph import Graph
+from runtime.text import check_text, split_sentences, split_to_fit
+from runtime.voice import Voice, resolve_voice
+
+SENTENCE_PAUSE_SECONDS = 0.2  # silence between the utterances of a long text
+BACKENDS = ("auto", "onnxruntime")
+
+OpenGraph = Callable[[str], Graph]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A checked call: everything that a user can get wrong has been looked at."""
+
+    sentences: list[str]
+    speaker: NDArray[np.float32]
+    sampling: Sampling
+    max_steps: int | None
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Speech. audio: float32 [n]; frames: int64 [T, 3] (a, b, c), pauses have none;
+    finished: False if a bound on steps cut an utterance before the model ended it."""
+
+    audio: NDArray[np.float32]
+    sample_rate: int
+    frames: NDArray[np.int64]
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of speech, ready to be played. Fields as in `Utterance`; `finished` is False only
+    for a chunk that ends an utterance which a bound cut."""
+
+    audio: NDArray[np.float32]
+    sample_rate: int
+    frames: NDArray[np.int64]
+    finished: bool = True
+
+
+class TTS:
+    """A loaded bundle. Calls share no state, so one object can serve several threads."""
+
+    def __init__(self, bundle: Bundle, open_graph: OpenGraph) -> None:
+        """Most callers want `TTS.load`. `open_graph` loads a graph of the bundle by its name."""
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self.sample_rate = manifest.codec.sample_rate_hz
+        self._decoder = SpeechDecoder(open_graph(names.BACKBONE), open_graph(manifest.head))
+        self._codec = CodecDecoder(open_graph(names.CODEC_DECODER), manifest.codec)
+        aware = manifest.language_model.speaker_aware
+        self._prompts = PromptReader(
+            bundle, open_graph(names.SPEAKER_PROJECTION) if aware else None
+        )
+        self._open_graph = open_graph
+        self._encoder: CodecEncoder | None = None  # loaded when a recording is first used
+
+    @classmethod
+    def load(cls, path: str | Path, backend: str = "auto", threads: int | None = None) -> TTS:
+        """Load an engine directory.
+
+        backend: "auto" takes what the bundle was built for. threads: for each operator; None
+        leaves the choice to the engine (one for each physical core).
+
+        Raises:
+            UserError: no bundle, a damaged one, or one for another backend.
+        """
+        bundle = load_bundle(path)
+        check_backend(bundle, backend)
+        if threads is not None and threads < 1:
+            raise UserError(f"threads is {threads}; give 1 or more")
+        from runtime.sessions.onnxruntime import OnnxRuntimeGraph
+
+        return cls(bundle, lambda name: OnnxRuntimeGraph(bundle, name, threads))
+
+    def synthesize(
+        self,
+        text: str,
+        *,
+        voice: Voice = None,
+        sampling: Sampling | None = None,
+        max_steps: int | None = None,
+    ) -> Utterance:
+        """Speak `text`.
+
+        One sentence is one utterance and goes into the prompt as it is; longer text is spoken
+        sentence by sentence with `SENTENCE_PAUSE_SECONDS` between. max_steps bounds the steps of
+        each utterance below what the text's length allows.
+
+        Raises:
+            UserError: text that cannot be spoken, an unfit voice, settings out of range.
+        """
+        request = self._check(text, voice, sampling, max_steps)
+        audio: list[NDArray[np.float32]] = []
+        all_frames: list[NDArray[np.int64]] = []
+        finished = True
+        for index in range(len(request.sentences)):
+            steps = list(self._steps(request, index))
+            frames = np.concatenate([step.frames for step in steps])
+            audio += [self._pause()] if index else []
+            audio.append(self._codec.decode(frames, request.speaker))
+            all_frames.append(frames)
+            finished = finished and steps[-1].stop
+        return Utterance(
+            np.concatenate(audio), self.sample_rate, np.concatenate(all_frames), finished
+        )
+
+    def stream(
+        self,
+        text: str,
+        *,
+        voice: Voice = None,
+        sampling: Sampling | None = None,
+        max_steps: int | None = None,
+        schedule: ChunkSchedule | None = None,
+    ) -> Iterator[Chunk]:
+        """The same speech in chunks, each as soon as its frames are there.
+
+        Frames are still being generated while chunks come out; closing the iterator ends the
+        work. Joined chunks equal `synthesize(...)`, whatever the schedule. Mistakes in the
+        arguments are raised by this call, not by the first chunk.
+        """
+        request = self._check(text, voice, sampling, max_steps)
+        return self._stream(request, schedule or ChunkSchedule())
+
+    def decode(self, frames: NDArray[Any], speaker: NDArray[Any]) -> NDArray[np.float32]:
+        """Frames int64 [T, 3] and speaker float32 [256] -> audio float32 [T * hop_samples].
+
+        The speaker need not be the one that the frames were generated or encoded with.
+        """
+        return self._codec.decode(frames, speaker)
+
+    def encode(
+        self, audio: NDArray[Any], sample_rate: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Audio [n] or [n, channels] at any rate -> frames int64 [T, 3], speaker float32 [256].
+
+        Raises:
+            UserError: unfit audio, or a bundle that was exported without the encoder.
+        """
+        return self._encode(convert_audio(audio, sample_rate))
+
+    def speaker(self, voice: Voice = None) -> NDArray[np.float32]:
+        """The speaker embedding of a voice: name, .safetensors file, recording or array."""
+        return resolve_voice(voice, self.bundle, lambda audio: self._encode(audio)[1])
+
+    def split(self, text: str) -> list[str]:
+        """The utterances that `text` will be spoken as; a single sentence is returned unchanged."""
+        check_text(text)
+        sentences = split_sentences(text)
+        return [
+            part for sentence in sentences for part in split_to_fit(sentence, self._prompts.fits)
+        ]
+
+    def _encode(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if self._encoder is None:
+            self._encoder = CodecEncoder(self._open_graph(names.CODEC_ENCODER))
+        return self._encoder.encode(audio)
+
+    def _check(
+        self, text: str, voice: Voice, sampling: Sampling | None, max_steps: int | None
+    ) -> _Request:
+        if max_steps is not None and max_steps < 1:
+            raise UserError(f"max_steps is {max_steps}; give 1 or more")
+        sampling = sampling or Sampling()
+        sampling.resolve(self.bundle.manifest.sampling)
+        return _Request(self.split(text), self.speaker(voice), sampling, max_steps)
+
+    def _steps(self, request: _Request, index: int) -> Iterator[Step]:
+        """Decode the utterance of one sentence."""
+        manifest = self.bundle.manifest
+        prompt = self._prompts.embed(request.sentences[index], request.speaker)
+        bound = bound_steps(
+            manifest.language_model, manifest.length, prompt.text_tokens, prompt.embeddings.shape[1]
+        )
+        return self._decoder.steps(
+            prompt.embeddings,
+            request.sampling.resolve(manifest.sampling),
+            request.sampling.random_generator(index),
+            bound if request.max_steps is None else min(bound, request.max_steps),
+        )
+
+    def _stream(self, request: _Request, schedule: ChunkSchedule) -> Iterator[Chunk]:
+        for index in range(len(request.sentences)):
+            if index:
+                yield Chunk(self._pause(), self.sample_rate, np.zeros((0, 3), np.int64))
+            stream = DecoderStream(self._codec, request.speaker, schedule)
+            stopped = False
+            for step in self._steps(request, index):
+                stream.add(step.frames)
+                stopped = step.stop
+                for chunk in stream.ready():
+                    yield Chunk(chunk.audio, self.sample_rate, chunk.frames)
+            for chunk in stream.finish():
+                finished = stopped or not chunk.is_last
+                yield Chunk(chunk.audio, self.sample_rate, chunk.frames, finished)
+
+    def _pause(self) -> NDArray[np.float32]:
+        return np.zeros(round(SENTENCE_PAUSE_SECONDS * self.sample_rate), np.float32)
+
+
+def check_backend(bundle: Bundle, backend: str) -> None:
+    """Refuse a backend that does not exist or cannot run this bundle."""
+    if backend not in BACKENDS:
+        raise UserError(f"unknown backend {backend!r}; there are: {', '.join(BACKENDS)}")
+    built_for = bundle.manifest.engine.kind
+    if built_for not in BACKENDS[1:]:
+        raise UserError(
+            f"{bundle.folder}: was built for {built_for!r}; this version runs: "
+            f"{', '.join(BACKENDS[1:])}"
+        )
