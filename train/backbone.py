@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Cache, Qwen2Config, Qwen2ForCausalLM
+from transformers import Cache, Qwen2Config, Qwen2ForCausalLM, Qwen2Model
+from transformers.models.qwen2.modeling_qwen2 import Qwen2Attention
 
 from train.lm_config import LanguageModelConfig
 
@@ -47,12 +48,19 @@ def speaker_projection(config: LanguageModelConfig) -> nn.Sequential | None:
     )
 
 
+def set_attention(model: nn.Module, name: str) -> None:
+    """Use the attention function that transformers knows as `name`, in heads' layers too."""
+    for module in model.modules():
+        if isinstance(module, Qwen2Attention | Qwen2Model):
+            module.config._attn_implementation = name
+
+
 class SpeechBackbone(nn.Module):
     """What MTP and NTP models have in common; attribute names are those of published tensors."""
 
     def __init__(self, config: LanguageModelConfig, placeholder_id: int | None) -> None:
         super().__init__()
-        self.config = config
+        self.geometry = config  # not `config`: trainers write into an attribute of that name
         self.placeholder_id = placeholder_id
         self.lm_model = Qwen2ForCausalLM(qwen2_config(config))
         self.spk_emb_proj = speaker_projection(config)

@@ -144,7 +144,7 @@ def load_tensors(model: LanguageModel, tensors: Tensors, where: str) -> None:
 def stored_tensors(model: LanguageModel) -> Tensors:
     """The tensors of a published checkpoint of `model`: all but a tied output layer."""
     tensors = model.state_dict()
-    if model.config.tie_word_embeddings:
+    if model.geometry.tie_word_embeddings:
         del tensors[OUTPUT_LAYER]
     return tensors
 
@@ -179,17 +179,25 @@ def _refuse_other_index_maps(expected: Tensors, given: Tensors, where: str) -> N
 
 
 def save_checkpoint(
-    model: LanguageModel, tokenizer: Tokenizer, folder: Path, dtype: str = "float32"
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    folder: Path,
+    dtype: str = "float32",
+    tensors: Tensors | None = None,
 ) -> None:
     """Write the published layout into `folder`; each file appears complete or not at all.
 
-    `dtype` is `float32`, `float16` or `bfloat16`; index maps stay integers.
+    `dtype` is `float32`, `float16` or `bfloat16`; index maps stay integers. `tensors` are given
+    where they were gathered from several processes, else they are the model's.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(stored_tensors(model), folder / WEIGHTS_FILE, DTYPES[dtype])
-    save_tokenizer(tokenizer, folder, model.config.model_max_length)
-    text = json.dumps({**model.config.to_json(), "dtype": dtype}, indent=2, ensure_ascii=False)
+    stored = stored_tensors(model) if tensors is None else dict(tensors)
+    if model.geometry.tie_word_embeddings:
+        stored.pop(OUTPUT_LAYER, None)
+    write_tensors(stored, folder / WEIGHTS_FILE, DTYPES[dtype])
+    save_tokenizer(tokenizer, folder, model.geometry.model_max_length)
+    text = json.dumps({**model.geometry.to_json(), "dtype": dtype}, indent=2, ensure_ascii=False)
     temporary = folder / (CONFIG_FILE + ".partial")
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, folder / CONFIG_FILE)

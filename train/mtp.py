@@ -135,7 +135,7 @@ class MtpModel(SpeechBackbone):
         """Cross-entropy and right answers of each head, both (N,)."""
         rotation = self.rotation(hidden)
         chosen = labels[where]  # (S, N)
-        shared = hidden[:, :-1][where] if self.config.head_implement != "transformer" else None
+        shared = hidden[:, :-1][where] if self.geometry.head_implement != "transformer" else None
         results = []
         for i, head in enumerate(self.heads):
             if shared is not None:

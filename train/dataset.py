@@ -1,0 +1,267 @@
+"""Training examples: token streams with masks, and batches of them.
+
+In: utterances with speech tokens (train/tokens.py) or instruction/response pairs, and a
+tokenizer. Out: an `Example` per line, and padded tensors per batch. Streams, masks and
+truncation follow the published training code; it does not know the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from runtime.errors import UserError
+from train.lm_config import TOKENS_PER_FRAME, LanguageModelConfig
+from train.prompts import (
+    ASR_QUESTION_START,
+    asr_answer,
+    normalize_text,
+    split_question,
+    text_dialogue,
+)
+from train.tokenizer import SpeechTokens
+from train.tokens import TokenizedUtterance, read_utterances
+
+NO_GUIDE = -1
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sequence of L positions.
+
+    `token_ids` int32 (L, N) streams a1 b1 c1 a2 …, equal at text positions; `speech_mask` and
+    `loss_mask` bool (L,); `speaker` float32 (256,); `guide` int32 (L,) the position of the
+    symbol that is spoken in the step after each position, -1 where there is none.
+    """
+
+    token_ids: np.ndarray
+    speech_mask: np.ndarray
+    loss_mask: np.ndarray
+    speaker: np.ndarray | None = None
+    guide: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+class ExampleBuilder:
+    """Turns utterances into examples for one model and tokenizer.
+
+    `with_tail` adds what follows the speech (only a loss on text can learn from it);
+    `guided` adds `guide`, for which every utterance needs `symbol_frames`.
+    """
+
+    def __init__(
+        self,
+        config: LanguageModelConfig,
+        tokenizer: Tokenizer,
+        tokens: SpeechTokens,
+        *,
+        with_tail: bool = True,
+        guided: bool = False,
+    ) -> None:
+        self._config = config
+        self._tokenizer = tokenizer
+        self._tokens = tokens
+        self._with_tail = with_tail
+        self._guided = guided
+        self._codes = np.array(tokens.codes, np.int32)  # (3, 1024)
+
+    def tts(self, utterance: TokenizedUtterance, speaker: np.ndarray | None = None) -> Example:
+        """Text in, speech out."""
+        prompts = self._config.prompts
+        text = self._text(utterance.text)
+        question, answer = split_question(prompts.prompt(text, with_speaker=self._config.spk_aware))
+        prompt = [self._tokens.bos, *self._encode(question)]
+        start = len(prompt)
+        prompt += self._encode(answer)
+        steps = self._steps(utterance.frames)
+        tail = [*self._encode(prompts.tail), self._tokens.eos] if self._with_tail else []
+        example = self._join(prompt, steps, tail, loss_from=start)
+        if not self._guided:
+            return _with(example, speaker=speaker)
+        guide = self._guide(utterance, text, len(prompt), len(steps), len(example))
+        return _with(example, speaker=speaker, guide=guide)
+
+    def asr(self, utterance: TokenizedUtterance) -> Example:
+        """Speech in, text out."""
+        before = [self._tokens.bos, *self._encode(ASR_QUESTION_START)]
+        steps = self._steps(utterance.frames)
+        question, answer = split_question(asr_answer(self._text(utterance.text)))
+        asked = self._encode(question)
+        after = [*asked, *self._encode(answer), self._tokens.eos]
+        return self._join(before, steps, after, loss_from=len(before) + len(steps) + len(asked))
+
+    def text(self, instruction: str, response: str) -> Example:
+        """Text in, text out."""
+        question, answer = split_question(text_dialogue(instruction, response))
+        before = [self._tokens.bos, *self._encode(question)]
+        after = [*self._encode(answer), self._tokens.eos]
+        no_steps = np.zeros((0, self._config.heads), np.int32)
+        return self._join(before, no_steps, after, loss_from=len(before))
+
+    def _text(self, text: str) -> str:
+        """Spelling is normalised as published; phonemes are left as they are."""
+        return normalize_text(text) if self._config.text_frontend.kind == "none" else text
+
+    def _encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _steps(self, frames: np.ndarray) -> np.ndarray:
+        """Vocabulary ids (S, N) of the frames (T, 3), ended by a step of `<eosp>`."""
+        ids = self._codes[np.arange(TOKENS_PER_FRAME), frames].reshape(-1)
+        heads = self._config.heads
+        missing = -len(ids) % heads
+        padded = np.concatenate([ids, np.full(missing, self._tokens.pad or 0, np.int32)])
+        end = np.full((1, heads), self._tokens.end, np.int32)
+        return np.concatenate([padded.reshape(-1, heads), end])
+
+    def _join(
+        self, before: list[int], steps: np.ndarray, after: list[int], loss_from: int
+    ) -> Example:
+        streams = [
+            np.repeat(np.array([ids], np.int32).T, self._config.heads, axis=1)
+            for ids in (before, after)
+        ]
+        token_ids = np.concatenate([streams[0], steps, streams[1]]).astype(np.int32)
+        positions = np.arange(len(token_ids))
+        speech = (positions >= len(before)) & (positions < len(before) + len(steps))
+        return Example(token_ids, speech, positions >= loss_from)
+
+    def _guide(
+        self, utterance: TokenizedUtterance, text: str, prompt: int, steps: int, length: int
+    ) -> np.ndarray:
+        symbols = self._symbol_positions(text)
+        frame_symbols = _frame_symbols(utterance, symbols)
+        steps_per_frame = TOKENS_PER_FRAME / self._config.heads
+        middle = (np.arange(steps) + 0.5) / steps_per_frame
+        middle = np.minimum(middle.astype(np.int64), len(frame_symbols) - 1)
+        guide = np.full(length, NO_GUIDE, np.int32)
+        guide[prompt - 1 : prompt - 1 + steps] = frame_symbols[middle]
+        return guide
+
+    def _symbol_positions(self, text: str) -> np.ndarray:
+        """For every character of the text, the position of its token in the sequence."""
+        prompts, with_speaker = self._config.prompts, self._config.spk_aware
+        template = prompts.tts_speaker if with_speaker else prompts.tts
+        question, _ = split_question(prompts.prompt(text, with_speaker=with_speaker))
+        begin = template.index("{text}")
+        positions = np.zeros(len(text), np.int64)
+        encoding = self._tokenizer.encode(question, add_special_tokens=False)
+        for index, (first, last) in enumerate(encoding.offsets):
+            positions[max(first - begin, 0) : max(last - begin, 0)] = index + 1  # bos stands first
+        return positions
+
+
+def _with(example: Example, **extra: np.ndarray | None) -> Example:
+    return Example(example.token_ids, example.speech_mask, example.loss_mask, **extra)
+
+
+def _frame_symbols(utterance: TokenizedUtterance, positions: np.ndarray) -> np.ndarray:
+    """Position (T,) of the token spoken in each frame.
+
+    `symbol_frames` counts the frames of every character of the text, with or without a silence
+    before the first and after the last; silences belong to their neighbour.
+    """
+    counts = utterance.symbol_frames
+    if counts is None:
+        raise UserError(f"{utterance.uttid}: guided attention needs 'symbol_frames'")
+    if len(counts) == len(positions) + 2:
+        positions = np.concatenate([positions[:1], positions, positions[-1:]])
+    if len(counts) != len(positions) or not sum(counts):
+        raise UserError(
+            f"{utterance.uttid}: {len(counts)} 'symbol_frames' for {len(positions)} characters"
+        )
+    return np.repeat(positions, counts)
+
+
+def collate(examples: Sequence[Example], padding_id: int) -> dict[str, torch.Tensor]:
+    """Pad on the right to the longest example; the keys are what a model's `forward` takes.
+
+    `token_ids` int64 (B, L, N), `speech_mask` and `loss_mask` bool (B, L); where the examples
+    have them, `speaker` float32 (B, 256) and `guide` int64 (B, L).
+    """
+    batch = {
+        "token_ids": _pad([e.token_ids for e in examples], padding_id).long(),
+        "speech_mask": _pad([e.speech_mask for e in examples], False),
+        "loss_mask": _pad([e.loss_mask for e in examples], False),
+    }
+    speakers = [e.speaker for e in examples if e.speaker is not None]
+    if len(speakers) == len(examples):
+        batch["speaker"] = torch.from_numpy(np.stack(speakers))
+    guides = [e.guide if e.guide is not None else np.full(len(e), NO_GUIDE) for e in examples]
+    if any(e.guide is not None for e in examples):
+        batch["guide"] = _pad(guides, NO_GUIDE).long()
+    return batch
+
+
+def _pad(arrays: Sequence[np.ndarray], value: Any) -> torch.Tensor:
+    length = max(len(array) for array in arrays)
+    first = arrays[0]
+    padded = np.full((len(arrays), length, *first.shape[1:]), value, first.dtype)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = array
+    return torch.from_numpy(padded)
+
+
+def read_dialogues(path: Path) -> Iterator[tuple[str, str]]:
+    """Instruction and response of every line of a JSONL file. `UserError` names the line."""
+    with Path(path).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                values = json.loads(line)
+                instruction, response = values["instruction"], values["response"]
+            except (ValueError, KeyError, TypeError):
+                instruction = response = None
+            if not (isinstance(instruction, str) and isinstance(response, str)):
+                raise UserError(
+                    f"{path}, line {number}: needs the strings 'instruction' and 'response'"
+                )
+            yield instruction, response
+
+
+def read_examples(
+    path: Path, task: str, builder: ExampleBuilder, config: LanguageModelConfig, speakers: Path
+) -> list[Example]:
+    """All examples of a file that fit into `model_max_length`."""
+    if task == "text":
+        examples = [builder.text(*dialogue) for dialogue in read_dialogues(path)]
+    elif task == "asr":
+        examples = [builder.asr(utterance) for utterance in read_utterances(path, config.heads)]
+    else:
+        examples = [
+            builder.tts(utterance, _speaker(utterance, config, speakers))
+            for utterance in read_utterances(path, config.heads)
+        ]
+    fitting = [example for example in examples if len(example) <= config.model_max_length]
+    if not fitting:
+        raise UserError(f"{path}: holds no example of at most {config.model_max_length} tokens")
+    return fitting
+
+
+def _speaker(
+    utterance: TokenizedUtterance, config: LanguageModelConfig, folder: Path
+) -> np.ndarray | None:
+    """The stored embedding of a speaker-aware model's utterance, float32 (256,)."""
+    if not config.spk_aware:
+        return None
+    if utterance.spk_emb_path is None:
+        raise UserError(f"{utterance.uttid}: a speaker-aware model needs 'spk_emb_path'")
+    path = folder / utterance.spk_emb_path
+    try:
+        (stored,) = load_file(path).values()
+    except (SafetensorError, ValueError, FileNotFoundError) as error:
+        raise UserError(f"{path}: not a safetensors file of one embedding ({error})") from None
+    embedding = stored.astype(np.float32).reshape(-1)
+    if embedding.shape != (config.spk_emb_dim,) or not np.isfinite(embedding).all():
+        raise UserError(f"{path}: must hold {config.spk_emb_dim} finite numbers")
+    return embedding

@@ -1,0 +1,323 @@
+"""The training loop: transformers' Trainer with this project's loss, batches and schedule.
+
+In: a model, examples, settings. Out: training checkpoints in the published layout with the
+optimizer's state beside them, logs for TensorBoard, evaluation figures per head. One process,
+several under `torchrun`, or FSDP: the Trainer and accelerate see to that. Everything random in
+a step comes from the seed and the number of the step, so that a resumed run continues exactly.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import is_flash_attn_2_available
+
+from train.averaging import AVERAGE_FILE, WeightAverage
+from train.backbone import set_attention
+from train.batches import LengthSortedBatches, SourceRange
+from train.checkpoint import WEIGHTS_FILE, LanguageModel, load_tensors, save_checkpoint
+from train.corruption import corrupt_history
+from train.dataset import Example, collate
+from train.guided_attention import ATTENTION_NAME, AttentionProbe, guided_attention_loss
+from train.lm_settings import LmSettings
+from train.metrics import EvaluationSums
+from train.mtp import LossReport, LossWeights
+from train.optimizer import make_optimizer, rate_factor
+
+logger = logging.getLogger(__name__)
+
+
+def choose_attention(settings: LmSettings) -> str:
+    """FlashAttention 2 with CUDA and the package, else PyTorch's; said in the log."""
+    if settings.guided_attention is not None:
+        name, why = ATTENTION_NAME, "guided attention needs probabilities of one layer"
+    elif not torch.cuda.is_available():
+        name, why = "sdpa", "there is no CUDA device"
+    elif not is_flash_attn_2_available():
+        name, why = "sdpa", "the package flash-attn is not installed"
+    else:
+        name, why = "flash_attention_2", "CUDA and flash-attn are there"
+    logger.info("attention: %s (%s)", name, why)
+    return name
+
+
+def choose_bfloat16(precision: str) -> bool:
+    """`auto` takes bfloat16 where a CUDA device computes in it."""
+    if precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"
+
+
+def training_arguments(settings: LmSettings, output: Path) -> TrainingArguments:
+    """What the Trainer is to do itself."""
+    bfloat16 = choose_bfloat16(settings.precision)
+    logger.info("precision: %s", "bfloat16 mixed" if bfloat16 else "float32")
+    layer = {"transformer_layer_cls_to_wrap": ["Qwen2DecoderLayer"]}
+    return TrainingArguments(
+        output_dir=str(output),
+        max_steps=settings.max_steps,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        max_grad_norm=settings.optimizer.max_grad_norm,
+        bf16=bfloat16,
+        fsdp="full_shard auto_wrap" if settings.fsdp else None,
+        fsdp_config=layer if settings.fsdp else None,
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=settings.log_every,
+        eval_strategy="steps",
+        eval_steps=settings.evaluate_every,
+        save_steps=settings.save_every,
+        save_total_limit=settings.checkpoints_kept,
+        dataloader_num_workers=settings.loader_workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        accelerator_config={"even_batches": False},
+        average_tokens_across_devices=False,
+        remove_unused_columns=False,
+        report_to=["tensorboard"],
+        seed=settings.seed,
+    )
+
+
+class RunClock:
+    """How much of the run is over: by steps and, with a limit, by minutes."""
+
+    def __init__(self, max_steps: int, max_minutes: float | None) -> None:
+        self._max_steps = max_steps
+        self._seconds = None if max_minutes is None else 60.0 * max_minutes
+        self._begin = time.monotonic()
+
+    def progress(self, step: int) -> float:
+        """From 0 to 1, whichever limit is nearer."""
+        by_time = (
+            (time.monotonic() - self._begin) / self._seconds if self._seconds is not None else 0.0
+        )
+        return min(1.0, max(step / self._max_steps, by_time))
+
+
+class LmTrainer(Trainer):
+    """Adds loss, optimizer, batches, weight average and checkpoint layout to the Trainer."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        settings: LmSettings,
+        output: Path,
+        train: tuple[Sequence[Example], Sequence[SourceRange]],
+        validation: Sequence[Example],
+        max_minutes: float | None = None,
+    ) -> None:
+        self._settings = settings
+        self._speech_tokenizer = tokenizer
+        self._train, self._sources = train
+        self._validation = validation
+        self._clock = RunClock(settings.max_steps, max_minutes)
+        self._weights = LossWeights(settings.text_weight, settings.speech_weight)
+        self._sums: dict[str, list[float]] = defaultdict(list)
+        self._micro_step = (0, 0)
+        self._bare_model = model
+        self.average = (
+            WeightAverage(model, settings.average_decay) if settings.average_decay else None
+        )
+        set_attention(model, choose_attention(settings))
+        super().__init__(
+            model=model,
+            args=training_arguments(settings, output),
+            train_dataset=self._train,
+            eval_dataset=validation,
+            data_collator=partial(collate, padding_id=model.tokens.eos),
+            callbacks=[_StepCallback(self._clock, self.average)],
+        )
+        self.loss_is_scaled_for_ga = False
+        self.can_return_loss = True
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Length-sorted batches of about `positions_per_batch` positions."""
+        sampler = LengthSortedBatches(
+            [len(example) for example in self._train],
+            self._sources,
+            self._settings.positions_per_batch,
+            self._settings.seed,
+            self.args.world_size,
+        )
+        return self.accelerator.prepare(self._loader(self._train, sampler))
+
+    def _loader(self, examples: Sequence[Example], sampler: Any) -> DataLoader:
+        return DataLoader(
+            examples,  # type: ignore[arg-type]
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Mapping[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> torch.Tensor:
+        """Text and speech loss of a training batch, plus guided attention."""
+        batch = dict(inputs)
+        guide = batch.pop("guide", None)
+        guided = self._settings.guided_attention
+        probe = AttentionProbe(guided.layer, guided.heads) if guided is not None else None
+        if self._settings.history_corruption > 0:
+            batch["labels"] = batch["token_ids"]
+            batch["token_ids"] = self._corrupted(batch)
+        options = {} if probe is None else {"probe": probe}
+        report: LossReport = model(**batch, weights=self._weights, **options)
+        loss = report.total
+        if guided is not None and probe is not None and guide is not None:
+            assert probe.probabilities is not None
+            attention = guided_attention_loss(probe.probabilities, guide)
+            loss = loss + guided.weight * attention
+            self._sums["attention_loss"].append(float(attention))
+        if report.positions:
+            self._sums["speech_loss"].append(float(report.heads.mean()))
+        if report.text_positions:
+            self._sums["text_loss"].append(float(report.text))
+        return loss
+
+    def _corrupted(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(self._noise_seed())
+        return corrupt_history(
+            batch["token_ids"],
+            batch["speech_mask"],
+            self._bare_model.tokens,
+            self._settings.history_corruption,
+            generator,
+        )
+
+    def _noise_seed(self) -> int:
+        """Differs between steps, accumulated batches and processes; the same after a resume."""
+        step, micro = self._micro_step
+        micro = micro + 1 if step == self.state.global_step else 0
+        self._micro_step = (self.state.global_step, micro)
+        seed = self._settings.seed * 1_000_003 + self.state.global_step
+        return (seed * 1009 + micro) * 1009 + self.args.process_index
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the parts of the loss, as means since the last log."""
+        if "loss" in logs:
+            logs = logs | {name: sum(v) / len(v) for name, v in self._sums.items()}
+            self._sums.clear()
+        super().log(logs, start_time)
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW, or Muon with AdamW."""
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(model or self.model_wrapped, self._settings.optimizer)
+        return self.optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LambdaLR:
+        """Warm-up, constant, linear fall."""
+        if self.lr_scheduler is None:
+            clock, settings = self._clock, self._settings.optimizer
+            self.lr_scheduler = LambdaLR(
+                optimizer or self.create_optimizer(),
+                lambda step: rate_factor(settings, step, clock.progress(step)),
+            )
+        return self.lr_scheduler
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: Any = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Cross-entropy, perplexity and top-1 of every head on the validation examples."""
+        examples = self._validation if eval_dataset is None else eval_dataset
+        if not examples:
+            return {}
+        with self.average.applied() if self.average else nullcontext():
+            sums = self._evaluation_sums(examples)
+        metrics = sums.metrics(metric_key_prefix)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    @torch.no_grad()
+    def _evaluation_sums(self, examples: Sequence[Example]) -> EvaluationSums:
+        sampler = LengthSortedBatches(
+            [len(example) for example in examples],
+            [SourceRange(0, len(examples))],
+            self._settings.positions_per_batch,
+            seed=0,
+        )
+        model = self.model_wrapped
+        model.eval()
+        sums = EvaluationSums(self._bare_model.geometry.heads)
+        for batch in self._loader(examples, sampler):
+            batch = self._prepare_inputs(batch)
+            batch.pop("guide", None)
+            with self.compute_loss_context_manager():
+                sums.add(model(**batch, weights=self._weights))
+        model.train()
+        return sums
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """The published layout in float32; the Trainer puts the optimizer's state beside it."""
+        folder = Path(output_dir or str(self.args.output_dir))
+        save_checkpoint(self._bare_model, self._speech_tokenizer, folder, tensors=state_dict)
+        if self.average is not None:
+            self.average.save(folder)
+
+    def save_result(self, folder: Path, dtype: str) -> None:
+        """Write the trained model, averaged if there is an average, as `dtype`."""
+        tensors = self.accelerator.get_state_dict(self.model_wrapped) if self.args.fsdp else None
+        if not self.args.should_save:
+            return
+        with self.average.applied() if self.average else nullcontext():
+            save_checkpoint(self._bare_model, self._speech_tokenizer, folder, dtype, tensors)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        folder = Path(resume_from_checkpoint)
+        load_tensors(self._bare_model, load_file(folder / WEIGHTS_FILE), str(folder))
+        if self.average is not None and (folder / AVERAGE_FILE).is_file():
+            self.average.load(folder)
+
+
+class _StepCallback(TrainerCallback):
+    """Updates the weight average after each step; stops and saves when time is up."""
+
+    def __init__(self, clock: RunClock, average: WeightAverage | None) -> None:
+        self._clock = clock
+        self._average = average
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> TrainerControl:
+        if self._average is not None:
+            self._average.update(state.global_step)
+        if self._clock.progress(state.global_step) >= 1.0:
+            control.should_training_stop = True
+            control.should_evaluate = True
+            control.should_save = True
+        return control
