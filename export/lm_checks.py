@@ -1,0 +1,142 @@
+"""Self-checks of the language model's graphs, without torch: do they agree with themselves?
+
+In: saved graphs and the checkpoint they were made from. Out: figures with their limits. They
+run on ONNX Runtime. Whether the graphs agree with PyTorch is `export.lm_parity`'s question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from export.checkpoint import EMBEDDINGS, Checkpoint
+from export.code_embeddings import PAD_CODE
+from export.graph_runner import Arrays, GraphRunner
+from export.weights import Array
+from runtime.bundle import (
+    BACKBONE,
+    CODES,
+    HIDDEN,
+    INPUTS_EMBEDS,
+    KEPT_CODES,
+    MTP_HEAD,
+    NEXT_EMBEDDING,
+    NOISE,
+    NTP_HEAD,
+    PAST_LENGTH,
+    REPETITION_PENALTY,
+    SPEAKER,
+    SPEAKER_PROJECTION,
+    SPEAKER_TOKEN,
+    STOP,
+    TEMPERATURE,
+    TOP_K,
+    TOP_P,
+    Check,
+    GraphSpec,
+)
+
+POSITIONS = 33
+CHUNKS = (20, 1, 1, 10, 1)  # the same positions in several calls
+CAPACITY = POSITIONS + 7  # more room than is used, as in decoding
+DRAWS = 8
+RELATIVE_LIMIT = 1e-4  # of the largest value; fp32 sums in another order differ by some 1e-6
+
+
+def check_language_model(
+    checkpoint: Checkpoint, folder: Path, graphs: Mapping[str, GraphSpec]
+) -> list[Check]:
+    """Run every language-model graph that `graphs` has; the caller judges the figures."""
+    head = MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD
+    hidden, checks = check_backbone(folder, graphs[BACKBONE], _some_embeddings(checkpoint))
+    checks += check_head(folder, graphs[head], hidden)
+    if SPEAKER_PROJECTION in graphs:
+        checks += check_speaker_projection(folder, graphs[SPEAKER_PROJECTION])
+    return checks
+
+
+def check_backbone(folder: Path, spec: GraphSpec, embeddings: Array) -> tuple[Array, list[Check]]:
+    """Hidden states of `embeddings` (1, 33, H), and whether decoding in chunks gives the same."""
+    runner = GraphRunner(folder, spec, CAPACITY)
+    whole = runner.run({INPUTS_EMBEDS: embeddings, PAST_LENGTH: np.zeros(1, np.int64)})[HIDDEN]
+    runner.reset()
+    parts, past_length = [], 0
+    for size in CHUNKS:
+        chunk = embeddings[:, past_length : past_length + size]
+        inputs = {INPUTS_EMBEDS: chunk, PAST_LENGTH: np.array([past_length])}
+        parts.append(runner.run(inputs)[HIDDEN])
+        past_length += size
+    difference = relative_difference(np.concatenate(parts, axis=1), whole)
+    return whole, [
+        _count_check("backbone: values that are not finite", ~np.isfinite(whole)),
+        Check("backbone: cached against whole", difference, RELATIVE_LIMIT),
+    ]
+
+
+def check_head(folder: Path, spec: GraphSpec, hidden: Array) -> list[Check]:
+    """Greedy draws must not depend on the noise; all draws must lie in the vocabulary."""
+    size = next(tensor.shape[0] for tensor in spec.inputs if tensor.name == NOISE)
+    rng = np.random.default_rng(0)
+    runner = GraphRunner(folder, spec, hidden.shape[1])
+    greedy: list[Arrays] = []
+    sampled: list[Arrays] = []
+    for _ in range(DRAWS):
+        noise = rng.random(int(size), np.float32)
+        for top_k, results in ((1, greedy), (50, sampled)):
+            runner.reset()
+            results.append(runner.run(_head_inputs(spec, hidden, noise, top_k)))
+    codes = np.array([result[CODES] for result in [*greedy, *sampled]])
+    return [
+        _count_check("head: greedy codes that follow the noise", codes[:DRAWS] != codes[0]),
+        _count_check("head: codes outside the vocabulary", (codes < 0) | (codes > PAD_CODE)),
+        _count_check("head: steps that stop and yet keep codes", _kept_after_stop(sampled)),
+        _count_check("head: embeddings that are not finite", _not_finite([*greedy, *sampled])),
+    ]
+
+
+def check_speaker_projection(folder: Path, spec: GraphSpec) -> list[Check]:
+    """The projection of a random speaker is finite."""
+    shape = [int(size) for size in spec.inputs[0].shape]
+    speaker = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    token = GraphRunner(folder, spec).run({SPEAKER: speaker})[SPEAKER_TOKEN]
+    return [_count_check("speaker projection: values that are not finite", ~np.isfinite(token))]
+
+
+def relative_difference(values: Array, reference: Array) -> float:
+    """Largest absolute difference, relative to the largest reference value."""
+    return float(np.abs(values - reference).max() / np.abs(reference).max())
+
+
+def _some_embeddings(checkpoint: Checkpoint) -> Array:
+    """Input embeddings (1, 33, H) of tokens spread over the vocabulary."""
+    rows = checkpoint.tensors[EMBEDDINGS].shape[0]
+    ids = np.random.default_rng(0).integers(0, rows, POSITIONS)
+    return checkpoint.rows("some_embeddings", ids.tolist(), of=EMBEDDINGS).read()[None]
+
+
+def _head_inputs(spec: GraphSpec, hidden: Array, noise: Array, top_k: int) -> Arrays:
+    inputs: Arrays = {
+        HIDDEN: hidden,
+        NOISE: noise,
+        TOP_K: np.array([top_k]),
+        TOP_P: np.array([0.8], np.float32),
+        TEMPERATURE: np.ones(1, np.float32),
+        REPETITION_PENALTY: np.ones(1, np.float32),
+        PAST_LENGTH: np.zeros(1, np.int64),
+    }
+    wanted = {tensor.name for tensor in spec.inputs}
+    return {name: array for name, array in inputs.items() if name in wanted}
+
+
+def _kept_after_stop(results: list[Arrays]) -> Array:
+    return np.array([bool(result[STOP][0]) and result[KEPT_CODES][0] != 0 for result in results])
+
+
+def _not_finite(results: list[Arrays]) -> Array:
+    return ~np.isfinite([result[NEXT_EMBEDDING] for result in results])
+
+
+def _count_check(name: str, offending: Array) -> Check:
+    return Check(name, float(np.count_nonzero(offending)), 0.0)
