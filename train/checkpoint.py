@@ -65,6 +65,8 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Checkpo
     config = _with_embedding_rows(config, tensors, tokens, folder)
     with no_init_weights():
         model = make_model(config, tokens)
+    if config.tie_word_embeddings:
+        model.lm_model.tie_weights()  # making a model without initial values skips it
     load_tensors(model, tensors, str(folder))
     return Checkpoint(model.to(dtype).eval(), config, tokenizer, tokens)
 
