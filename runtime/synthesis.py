@@ -68,8 +68,11 @@ class Chunk:
 class TTS:
     """A loaded bundle. Calls share no state, so one object can serve several threads."""
 
-    def __init__(self, bundle: Bundle, open_graph: OpenGraph) -> None:
-        """Most callers want `TTS.load`. `open_graph` loads a graph of the bundle by its name."""
+    def __init__(self, bundle: Bundle, open_graph: OpenGraph, engine: str) -> None:
+        """Most callers want `TTS.load`.
+
+        open_graph: loads a graph of the bundle by its name. engine: what runs it, for people.
+        """
         manifest = bundle.manifest
         self.bundle = bundle
         self.sample_rate = manifest.codec.sample_rate_hz
@@ -80,6 +83,7 @@ class TTS:
             bundle, open_graph(names.SPEAKER_PROJECTION) if aware else None
         )
         self._open_graph = open_graph
+        self._engine = engine
         self._encoder: CodecEncoder | None = None  # loaded when a recording is first used
 
     @classmethod
@@ -93,12 +97,8 @@ class TTS:
             UserError: no bundle, a damaged one, or one for another backend.
         """
         bundle = load_bundle(path)
-        check_backend(bundle, backend)
-        if threads is not None and threads < 1:
-            raise UserError(f"threads is {threads}; give 1 or more")
-        from runtime.sessions.onnxruntime import OnnxRuntimeGraph
-
-        return cls(bundle, lambda name: OnnxRuntimeGraph(bundle, name, threads))
+        open_graph, engine = open_engine(bundle, backend, threads)
+        return cls(bundle, open_graph, engine)
 
     def synthesize(
         self,
@@ -149,6 +149,14 @@ class TTS:
         """
         request = self._check(text, voice, sampling, max_steps)
         return self._stream(request, schedule or ChunkSchedule())
+
+    def describe(self) -> str:
+        """One line for people: the model, its precision, and what runs it."""
+        manifest = self.bundle.manifest
+        model = manifest.language_model
+        kind = f"{model.heads} heads" if model.kind == "mtp" else "next-token"
+        precision = manifest.graphs[names.BACKBONE].precision
+        return f"{self.bundle.folder.name}: {kind}, {precision}, {self._engine}"
 
     def decode(self, frames: NDArray[Any], speaker: NDArray[Any]) -> NDArray[np.float32]:
         """Frames int64 [T, 3] and speaker float32 [256] -> audio float32 [T * hop_samples].
@@ -226,13 +234,24 @@ class TTS:
         return np.zeros(round(SENTENCE_PAUSE_SECONDS * self.sample_rate), np.float32)
 
 
-def check_backend(bundle: Bundle, backend: str) -> None:
-    """Refuse a backend that does not exist or cannot run this bundle."""
+def open_engine(bundle: Bundle, backend: str, threads: int | None) -> tuple[OpenGraph, str]:
+    """The function that loads graphs of `bundle`, and a description of what runs them.
+
+    Raises:
+        UserError: a backend that does not exist or cannot run this bundle.
+    """
     if backend not in BACKENDS:
         raise UserError(f"unknown backend {backend!r}; there are: {', '.join(BACKENDS)}")
+    if threads is not None and threads < 1:
+        raise UserError(f"threads is {threads}; give 1 or more")
     built_for = bundle.manifest.engine.kind
-    if built_for not in BACKENDS[1:]:
+    if built_for != "onnxruntime":
         raise UserError(
-            f"{bundle.folder}: was built for {built_for!r}; this version runs: "
-            f"{', '.join(BACKENDS[1:])}"
+            f"{bundle.folder}: was built for {built_for!r}; this version runs onnxruntime"
         )
+    from runtime.sessions import onnxruntime
+
+    return (
+        lambda name: onnxruntime.OnnxRuntimeGraph(bundle, name, threads),
+        onnxruntime.describe(threads),
+    )

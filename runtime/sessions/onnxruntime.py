@@ -89,9 +89,10 @@ class OnnxRuntimeGraph:
             )
 
 
-def describe() -> str:
-    """Engine and version, for people."""
-    return f"ONNX Runtime {onnxruntime.__version__} on the CPU"
+def describe(threads: int | None) -> str:
+    """Engine, version and threads, for people."""
+    count = "a thread for each core" if threads is None else f"{threads} threads"
+    return f"ONNX Runtime {onnxruntime.__version__} on the CPU, {count}"
 
 
 def _open_session(bundle: Bundle, name: str, threads: int | None) -> onnxruntime.InferenceSession:

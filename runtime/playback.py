@@ -1,0 +1,166 @@
+"""Play audio while it is being made.
+
+In: 16-bit PCM bytes, piece by piece. Out: sound, through the first player that this machine has:
+a program that reads raw PCM from its input, else the package sounddevice, else a program that
+plays a file at the end. It does not know where the audio comes from.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import wave
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol
+
+from runtime.errors import UserError
+
+_PIPED = {
+    "pw-cat": "-p --format s16 --rate {rate} --channels 1 -",
+    "paplay": "--raw --format=s16le --rate={rate} --channels=1",
+    "aplay": "-q -t raw -f S16_LE -r {rate} -c 1 -",
+    "ffplay": "-loglevel error -nodisp -autoexit -f s16le -ar {rate} -",
+}
+_FILE_PLAYER = "afplay"  # macOS: plays files only
+_TAIL_SECONDS = 0.2  # silence at the end, because some players cut the last buffer
+
+
+class Player(Protocol):
+    """Use as a context; leaving it waits until everything has been heard."""
+
+    def write(self, pcm: bytes) -> None: ...
+
+    def __enter__(self) -> Player: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_player(rate_hz: int) -> Player:
+    """The best player of this machine for 16-bit mono PCM at `rate_hz`.
+
+    Raises:
+        UserError: there is none.
+    """
+    for program, options in _PIPED.items():
+        if path := shutil.which(program):
+            return PipedPlayer([path, *options.format(rate=rate_hz).split()], rate_hz)
+    if path := shutil.which(_FILE_PLAYER):
+        return FilePlayer(path, rate_hz)
+    try:
+        return DevicePlayer(rate_hz)
+    except (ImportError, OSError):  # the package, or its PortAudio library, is missing
+        raise UserError(
+            f"nothing here can play audio: install one of {', '.join(_PIPED)} "
+            "or `pip install sounddevice`, or write a file with -o"
+        ) from None
+
+
+class PipedPlayer:
+    """A program that reads PCM from its standard input."""
+
+    def __init__(self, command: list[str], rate_hz: int) -> None:
+        self._name = Path(command[0]).name
+        self._tail = bytes(2 * round(_TAIL_SECONDS * rate_hz))
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def write(self, pcm: bytes) -> None:
+        try:
+            self._stdin.write(pcm)
+            self._stdin.flush()
+        except BrokenPipeError:
+            raise UserError(f"{self._name} stopped: {self._complaint()}") from None
+
+    def __enter__(self) -> PipedPlayer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._process.kill()
+            self._process.wait()
+            return
+        self.write(self._tail)
+        self._stdin.close()
+        complaint = self._complaint()
+        if self._process.wait() != 0:
+            raise UserError(f"{self._name} failed: {complaint}")
+
+    @property
+    def _stdin(self) -> IO[bytes]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def _complaint(self) -> str:
+        assert self._process.stderr is not None
+        return self._process.stderr.read().decode(errors="replace").strip() or "it says no reason"
+
+
+class FilePlayer:
+    """A program that plays a WAV file, once everything has been written."""
+
+    def __init__(self, program: str, rate_hz: int) -> None:
+        self._program = program
+        self._rate_hz = rate_hz
+        self._pcm = bytearray()
+
+    def write(self, pcm: bytes) -> None:
+        self._pcm += pcm
+
+    def __enter__(self) -> FilePlayer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/speech.wav"
+            with wave.open(path, "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(self._rate_hz)
+                file.writeframes(self._pcm)
+            if subprocess.run([self._program, path], check=False).returncode != 0:
+                raise UserError(f"{self._program} failed; write a file with -o")
+
+
+class DevicePlayer:
+    """The package sounddevice."""
+
+    def __init__(self, rate_hz: int) -> None:
+        sounddevice = import_module("sounddevice")  # optional, so it is looked up by name
+        self._stream = sounddevice.RawOutputStream(rate_hz, channels=1, dtype="int16")
+
+    def write(self, pcm: bytes) -> None:
+        self._stream.write(pcm)
+
+    def __enter__(self) -> DevicePlayer:
+        self._stream.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.abort() if kind is not None else self._stream.stop()
+        self._stream.close()

@@ -1,0 +1,237 @@
+"""Command line: how fast an engine speaks, and where the time goes.
+
+In: an engine directory and a text. Out: a table, and JSON on request: time to first audio,
+real-time factor (compute time / audio time: below 1 is faster than speech), percentiles of every
+stage, memory. The graphs run exactly as in `runtime.synthesis`; each call is only timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import UserError, run_cli
+
+if TYPE_CHECKING:
+    from runtime.sessions.graph import Array, Call, Graph, States
+    from runtime.synthesis import TTS, OpenGraph
+
+DEFAULT_TEXT = "The birds sang in the old garden while the rain fell softly."
+PERCENTILES = (50, 95, 99)
+STAGES = ("prefill", "step", "head", "codec_chunk")
+
+_STAGE_MEANINGS = {
+    "prefill": "backbone, all positions of the prompt",
+    "step": "backbone, one position",
+    "head": "codes and next embedding",
+    "codec_chunk": "decoder, one chunk of audio",
+}
+
+Durations = dict[str, list[float]]  # stage -> seconds of every call
+
+
+@dataclass
+class Measurements:
+    """What the runs brought, in seconds."""
+
+    first_audio: list[float] = field(default_factory=list)
+    real_time_factor: list[float] = field(default_factory=list)
+    audio_seconds: list[float] = field(default_factory=list)
+    outside_graphs: list[float] = field(default_factory=list)  # share of a run's time
+    stages: Durations = field(default_factory=lambda: defaultdict(list))
+
+
+class TimedGraph:
+    """A graph that notes how long each of its calls takes."""
+
+    def __init__(self, graph: Graph, name: str, durations: Durations) -> None:
+        self.spec = graph.spec
+        self._graph = graph
+        self._name = name
+        self._durations = durations
+
+    def bind(
+        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], states: States
+    ) -> Call:
+        call = self._graph.bind(inputs, outputs, states)
+        return TimedCall(call, self._durations[stage_of(self._name, inputs)])
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        start = time.perf_counter()
+        outputs = self._graph.run(inputs)
+        self._durations[stage_of(self._name, inputs)].append(time.perf_counter() - start)
+        return outputs
+
+
+class TimedCall:
+    """A bound call that notes how long it takes."""
+
+    def __init__(self, call: Call, durations: list[float]) -> None:
+        self._call = call
+        self._durations = durations
+
+    def run(self) -> None:
+        start = time.perf_counter()
+        self._call.run()
+        self._durations.append(time.perf_counter() - start)
+
+
+def stage_of(graph: str, inputs: Mapping[str, Array]) -> str:
+    """The stage that a call belongs to, told by its graph and its number of positions."""
+    from runtime import bundle as names
+
+    if graph == names.BACKBONE:
+        return "prefill" if inputs[names.INPUTS_EMBEDS].shape[1] > 1 else "step"
+    stages = {names.MTP_HEAD: "head", names.NTP_HEAD: "head", names.CODEC_DECODER: "codec_chunk"}
+    return stages.get(graph, graph)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime.profile", description="Measure how fast an engine speaks."
+    )
+    parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")
+    parser.add_argument("--backend", default="auto", help="default: auto (what it was built for)")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
+    parser.add_argument("--text", default=DEFAULT_TEXT)
+    parser.add_argument("--voice", metavar="NAME|FILE")
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--warmup", type=int, default=1, metavar="N", help="default: 1")
+    parser.add_argument("--max-steps", type=int, metavar="N", help="bound for each sentence")
+    parser.add_argument("--json", metavar="FILE", help="write all figures")
+    return parser.parse_args(argv)
+
+
+def profile(argv: Sequence[str] | None) -> None:
+    arguments = parse_arguments(argv)
+    if arguments.runs < 1 or arguments.warmup < 0:
+        raise UserError("--runs takes 1 or more, --warmup 0 or more")
+    from runtime.bundle import load_bundle
+    from runtime.files import write_atomically
+    from runtime.synthesis import TTS, open_engine
+
+    start = time.perf_counter()
+    bundle = load_bundle(arguments.engine)
+    open_graph, engine = open_engine(bundle, arguments.backend, arguments.threads)
+    measurements = Measurements()
+    tts = TTS(bundle, timed(open_graph, measurements.stages), engine)
+    load_seconds = time.perf_counter() - start
+    for run in range(-arguments.warmup, arguments.runs):
+        if run == 0:
+            measurements.stages.clear()
+        measure_run(tts, arguments, measurements, keep=run >= 0, seed=run + arguments.warmup)
+    report = summarize(tts, arguments, measurements, load_seconds)
+    print(format_report(report))
+    if arguments.json:
+        write_atomically(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
+
+
+def timed(open_graph: OpenGraph, durations: Durations) -> OpenGraph:
+    """The same graphs, timed."""
+    return lambda name: TimedGraph(open_graph(name), name, durations)
+
+
+def measure_run(
+    tts: TTS, arguments: argparse.Namespace, measurements: Measurements, keep: bool, seed: int
+) -> None:
+    """Stream the text once, as a listener would."""
+    from runtime.sampling import Sampling
+
+    sampling = Sampling(seed=seed) if tts.bundle.manifest.sampling.do_sample else Sampling()
+    inside_before = sum(map(sum, measurements.stages.values()))
+    samples, first = 0, 0.0
+    start = time.perf_counter()
+    for chunk in tts.stream(
+        arguments.text, voice=arguments.voice, sampling=sampling, max_steps=arguments.max_steps
+    ):
+        samples += len(chunk.audio)
+        first = first or time.perf_counter() - start
+    elapsed = time.perf_counter() - start
+    if not samples:
+        raise UserError("the model said nothing for this text; give another with --text")
+    if keep:
+        inside = sum(map(sum, measurements.stages.values())) - inside_before
+        measurements.first_audio.append(first)
+        measurements.audio_seconds.append(samples / tts.sample_rate)
+        measurements.real_time_factor.append(elapsed * tts.sample_rate / samples)
+        measurements.outside_graphs.append(1.0 - inside / elapsed)
+
+
+def summarize(
+    tts: TTS, arguments: argparse.Namespace, measurements: Measurements, load_seconds: float
+) -> dict[str, Any]:
+    """All figures, as they are written to JSON."""
+    stages = measurements.stages
+    return {
+        "engine": tts.describe(),
+        "engine_dir": str(Path(arguments.engine)),
+        "threads": arguments.threads,
+        "text": arguments.text,
+        "runs": arguments.runs,
+        "audio_seconds": sum(measurements.audio_seconds) / arguments.runs,
+        "load_seconds": load_seconds,
+        "time_to_first_audio_ms": percentiles(measurements.first_audio, 1e3),
+        "real_time_factor": percentiles(measurements.real_time_factor),
+        "share_outside_graphs": sum(measurements.outside_graphs) / arguments.runs,
+        "stages_ms": {name: percentiles(stages[name], 1e3) for name in STAGES if stages[name]},
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def percentiles(values: list[float], scale: float = 1.0) -> dict[str, float]:
+    """count, mean and p50, p95, p99 of `values` times `scale`."""
+    import numpy as np
+
+    scaled = np.array(values) * scale
+    found = np.percentile(scaled, PERCENTILES)
+    named = {f"p{level}": float(value) for level, value in zip(PERCENTILES, found, strict=True)}
+    return {"count": len(values), "mean": float(scaled.mean()), **named}
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident set of this process in MiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def format_report(report: Mapping[str, Any]) -> str:
+    """The figures as a table for people."""
+    memory = report["peak_memory_mb"]
+    lines = [
+        report["engine"],
+        f"{report['runs']} runs of {report['audio_seconds']:.2f} s of audio; "
+        f"loaded in {report['load_seconds']:.2f} s; "
+        f"peak memory {'unknown' if memory is None else f'{memory:.0f} MiB'}; "
+        f"{100 * report['share_outside_graphs']:.1f} % of the time outside graphs",
+        "",
+        f"{'':22}{'p50':>9}{'p95':>9}{'p99':>9}{'mean':>9}{'count':>7}",
+        _row("first audio, ms", report["time_to_first_audio_ms"]),
+        _row("real-time factor", report["real_time_factor"]),
+    ]
+    for name, figures in report["stages_ms"].items():
+        lines.append(f"{_row(name + ', ms', figures)}  {_STAGE_MEANINGS[name]}")
+    return "\n".join(lines)
+
+
+def _row(name: str, figures: Mapping[str, float]) -> str:
+    columns = "".join(f"{figures[key]:>9.3f}" for key in ("p50", "p95", "p99", "mean"))
+    return f"{name:22}{columns}{figures['count']:>7.0f}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(profile, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Command line: speak text with an exported bundle.
+
+In: an engine directory and text (an argument, a .txt file, or - for standard input).
+Out: a WAV or FLAC file, sound, or raw PCM on standard output; files appear whole or not at all.
+Everything else happens in `runtime.synthesis`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from runtime.errors import UserError, run_cli
+
+if TYPE_CHECKING:
+    from runtime.sampling import Sampling
+    from runtime.synthesis import TTS, Chunk
+
+MAX_INPUT_BYTES = 100_000  # as runtime.text.MAX_TEXT_BYTES: looked at before a file is read
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime.tts",
+        description="Speak text with an exported engine.",
+        epilog="Settings that are left out come from the engine's manifest.",
+    )
+    parser.add_argument("text", help="what to say; a file that ends in .txt; or - for stdin")
+    parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")
+    parser.add_argument("--backend", default="auto", help="default: auto (what it was built for)")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
+    _add_output(parser.add_argument_group("output (at least one)"))
+    _add_sampling(parser.add_argument_group("voice and sampling"))
+    return parser.parse_args(argv)
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-o", "--output", metavar="FILE", help="write a .wav or .flac file")
+    group.add_argument("--play", action="store_true", help="play while it is being made")
+    group.add_argument("--raw", action="store_true", help="stream 16-bit PCM to standard output")
+    group.add_argument("--frames-out", metavar="FILE", help="write the speech frames as JSON")
+
+
+def _add_sampling(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--voice", metavar="NAME|FILE", help="a voice of the engine, or a file")
+    group.add_argument("--greedy", action="store_true", help="take the best code, draw nothing")
+    group.add_argument("--temperature", type=float, metavar="T")
+    group.add_argument("--top-k", type=int, metavar="K")
+    group.add_argument("--top-p", type=float, metavar="P")
+    group.add_argument("--repetition-penalty", type=float, metavar="R")
+    group.add_argument("--seed", type=int, metavar="N", help="the same seed, the same audio")
+    group.add_argument("--max-steps", type=int, metavar="N", help="bound for each sentence")
+
+
+def speak(argv: Sequence[str] | None) -> None:
+    arguments = parse_arguments(argv)
+    _check_outputs(arguments)
+    text = read_text(arguments.text)
+    from runtime.synthesis import TTS
+
+    sampling = _sampling(arguments)
+    tts = TTS.load(arguments.engine, arguments.backend, arguments.threads)
+    print(tts.describe(), file=sys.stderr)
+    progress = Progress(tts.sample_rate)
+    chunks = tts.stream(
+        text, voice=arguments.voice, sampling=sampling, max_steps=arguments.max_steps
+    )
+    spoken = _emit(tts, progress.watch(chunks), arguments)
+    progress.finish()
+    _write_files(spoken, tts.sample_rate, arguments)
+    if not all(chunk.finished for chunk in spoken):
+        print("warning: the model did not stop by itself; a bound cut it", file=sys.stderr)
+
+
+def read_text(argument: str) -> str:
+    """The text that the command line names.
+
+    A file's text loses the line break at its end, nothing else.
+
+    Raises:
+        UserError: a missing, too large, or not UTF-8 encoded file.
+    """
+    if argument == "-":
+        return _decode(sys.stdin.buffer, "standard input")
+    path = Path(argument)
+    if not argument.endswith(".txt") or (" " in argument and not path.is_file()):
+        return argument
+    if not path.is_file():
+        raise UserError(f"{path}: no such text file")
+    with path.open("rb") as file:
+        return _decode(file, str(path))
+
+
+def _decode(file: BinaryIO, where: str) -> str:
+    content = file.read(MAX_INPUT_BYTES + 3)  # a byte order mark does not count, nor a line break
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if len(content) <= MAX_INPUT_BYTES:
+            raise UserError(f"{where}: is not UTF-8 text; convert it") from None
+        raise UserError(f"{where}: the limit is {MAX_INPUT_BYTES} bytes; cut it up") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    if not (arguments.output or arguments.play or arguments.raw or arguments.frames_out):
+        raise UserError("nothing to do with the speech: give -o FILE.wav, --play or --raw")
+    if arguments.raw and arguments.play:
+        raise UserError("--raw and --play cannot be used together; take one")
+    if arguments.raw and sys.stdout.isatty():
+        raise UserError("--raw writes binary data to a terminal; redirect it: --raw > FILE")
+    for path in (arguments.output, arguments.frames_out):
+        if path and not Path(path).parent.is_dir():
+            raise UserError(f"{path}: no folder {Path(path).parent}; make it first")
+    if arguments.output and not arguments.output.lower().endswith((".wav", ".flac")):
+        raise UserError(f"{arguments.output}: end the file's name in .wav or .flac")
+
+
+def _sampling(arguments: argparse.Namespace) -> Sampling:
+    from runtime.sampling import Sampling
+
+    return Sampling(
+        do_sample=False if arguments.greedy else None,
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        repetition_penalty=arguments.repetition_penalty,
+        seed=arguments.seed,
+    )
+
+
+def _emit(tts: TTS, chunks: Iterator[Chunk], arguments: argparse.Namespace) -> list[Chunk]:
+    """Hand every chunk on as soon as it is there; returns them all."""
+    from runtime.audio import to_pcm16
+    from runtime.playback import open_player
+
+    spoken = []
+    with ExitStack() as stack:
+        player = stack.enter_context(open_player(tts.sample_rate)) if arguments.play else None
+        for chunk in chunks:
+            spoken.append(chunk)
+            if arguments.raw:
+                sys.stdout.buffer.write(to_pcm16(chunk.audio))
+                sys.stdout.buffer.flush()
+            if player:
+                player.write(to_pcm16(chunk.audio))
+    return spoken
+
+
+def _write_files(spoken: list[Chunk], rate_hz: int, arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from runtime.audio import write_audio
+    from runtime.files import write_atomically
+
+    if arguments.output:
+        write_audio(arguments.output, np.concatenate([chunk.audio for chunk in spoken]), rate_hz)
+        print(f"wrote {arguments.output}", file=sys.stderr)
+    if arguments.frames_out:
+        frames = np.concatenate([chunk.frames for chunk in spoken]).tolist()
+        write_atomically(arguments.frames_out, (json.dumps(frames) + "\n").encode())
+        print(f"wrote {arguments.frames_out}", file=sys.stderr)
+
+
+class Progress:
+    """How fast it speaks: a line that rewrites itself on a terminal, one last line elsewhere."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._start = time.perf_counter()
+        self._first: float | None = None
+        self._samples = 0
+        self._live = sys.stderr.isatty()
+
+    def watch(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Pass chunks on and count them."""
+        for chunk in chunks:
+            self._samples += len(chunk.audio)
+            if self._first is None:
+                self._first = time.perf_counter() - self._start
+            if self._live:
+                print(f"\r{self._line()}", end="", file=sys.stderr, flush=True)
+            yield chunk
+
+    def finish(self) -> None:
+        """End with the totals."""
+        print(f"{chr(13) if self._live else ''}{self._line()}", file=sys.stderr)
+
+    def _line(self) -> str:
+        elapsed, seconds = time.perf_counter() - self._start, self._samples / self._rate_hz
+        factor = f"{elapsed / seconds:.2f}" if seconds else "-"
+        first = 1000 * (self._first or 0.0)
+        speed = f"{seconds:.2f} s of audio in {elapsed:.2f} s (RTF {factor})"
+        return f"{speed}, first after {first:.0f} ms"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(speak, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
