@@ -1,0 +1,34 @@
+"""Which graphs a language model becomes.
+
+In: a checkpoint. Out: its `Graph`s one after another, so that only one is in memory while it is
+saved. It does not know how each of them is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from export.backbone import build_backbone
+from export.checkpoint import Checkpoint
+from export.graph import Graph, Precision
+from export.mtp_head import build_mtp_head
+from export.ntp_head import build_ntp_head
+from export.speaker_projection import build_speaker_projection
+from export.text_head import build_text_head
+
+
+def language_model_graphs(
+    checkpoint: Checkpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    *,
+    with_text_head: bool = False,
+) -> Iterator[Graph]:
+    """Backbone and speech head; the others where the checkpoint or the caller asks for them."""
+    yield build_backbone(checkpoint, dialect, precision)
+    build_head = build_mtp_head if checkpoint.config.kind == "mtp" else build_ntp_head
+    yield build_head(checkpoint, dialect, precision)
+    if checkpoint.config.spk_aware:
+        yield build_speaker_projection(checkpoint, dialect, precision)
+    if with_text_head:
+        yield build_text_head(checkpoint, dialect, precision)
