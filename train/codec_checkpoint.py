@@ -1,0 +1,166 @@
+"""Load and save the codec, strictly.
+
+In: a folder in the published layout (`ns3_facodec_encoder_v2.bin` and
+`ns3_facodec_decoder_v2.bin`, pickled state dicts) or in this project's (`codec.json` and
+`codec.safetensors`). Out: a `FACodec` in evaluation mode. Pickles are read with
+`weights_only=True`, so they cannot run code. Modules that only training needs are skipped by
+name; any other tensor must be there, in its shape, and none may be left over.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from runtime.errors import UserError
+from train.codec_config import CODEC_CONFIG_FILE, CodecConfig, read_codec_config
+from train.facodec import FACodec
+
+CODEC_WEIGHTS_FILE = "codec.safetensors"
+PUBLISHED_FILES = {
+    "encoder": "ns3_facodec_encoder_v2.bin",
+    "decoder": "ns3_facodec_decoder_v2.bin",
+}
+TRAINING_ONLY = tuple(
+    f"decoder.{name}."
+    for name in (
+        "f0_predictor",
+        "phone_predictor",
+        "res_f0_predictor",
+        "res_phone_predictor",
+        "content_f0_predictor",
+        "prosody_phone_predictor",
+        "x_timbre_predictor",
+    )
+)
+_POSITION_TABLE = ".position_emb.pe"
+_LISTED_PROBLEMS = 5
+
+
+def load_codec(folder: Path) -> FACodec:
+    """The codec of a folder in either layout. Raises `UserError` naming file and tensor."""
+    folder = Path(folder)
+    if (folder / CODEC_CONFIG_FILE).is_file():
+        config = read_codec_config(folder)
+        path = folder / CODEC_WEIGHTS_FILE
+        tensors = read_safetensors(path)
+    else:
+        config, path = CodecConfig(), folder
+        tensors = read_published(folder)
+    codec = FACodec(config)
+    load_strictly(codec, tensors, path)
+    return codec.eval()
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a file."""
+    if not path.is_file():
+        raise UserError(f"{path}: not found; it belongs beside {CODEC_CONFIG_FILE}")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file ({error})") from None
+
+
+def read_published(folder: Path) -> dict[str, torch.Tensor]:
+    """The two pickled state dicts as one, keys `encoder.…` and `decoder.…`."""
+    tensors: dict[str, torch.Tensor] = {}
+    for part, name in PUBLISHED_FILES.items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(
+                f"{folder}: holds no codec; wanted {CODEC_CONFIG_FILE} and {CODEC_WEIGHTS_FILE}, "
+                f"or {' and '.join(PUBLISHED_FILES.values())}"
+            )
+        for key, tensor in _unpickle(path).items():
+            tensors[f"{part}.{key}"] = tensor
+    return tensors
+
+
+def _unpickle(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "unreadable"
+        raise UserError(f"{path}: not a plain state dict of tensors ({reason})") from None
+    plain = isinstance(state, dict) and all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    )
+    if not plain:
+        raise UserError(f"{path}: not a plain state dict of tensors")
+    return state
+
+
+def load_strictly(codec: FACodec, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Fill `codec` with `tensors`. Raises `UserError` naming what is missing or misshapen."""
+    wanted = codec.state_dict()
+    given = _fold_weight_norm(_drop_unused(tensors), path)
+    problems = [f"{key} is missing" for key in wanted if key not in given]
+    problems += [f"{key} is unknown" for key in given if key not in wanted]
+    for key in wanted.keys() & given.keys():
+        ours, theirs = tuple(wanted[key].shape), tuple(given[key].shape)
+        if ours != theirs:
+            problems.append(f"{key} has shape {list(theirs)}, not {list(ours)}")
+        elif not given[key].isfinite().all():
+            problems.append(f"{key} holds numbers that are not finite")
+    if problems:
+        more = f" and {len(problems) - _LISTED_PROBLEMS} more" * (len(problems) > _LISTED_PROBLEMS)
+        raise UserError(f"{path}: {'; '.join(sorted(problems)[:_LISTED_PROBLEMS])}{more}")
+    codec.load_state_dict({key: tensor.float() for key, tensor in given.items()})
+
+
+def _drop_unused(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without training-only modules, and with the one row of position tables that is used."""
+    kept = {key: t for key, t in tensors.items() if not key.startswith(TRAINING_ONLY)}
+    return {key: t[:1] if key.endswith(_POSITION_TABLE) else t for key, t in kept.items()}
+
+
+def _fold_weight_norm(tensors: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """`weight_g` and `weight_v` become `weight` = g v / |v|, the norm per first-axis slice."""
+    folded = {key: t for key, t in tensors.items() if not key.endswith(("weight_g", "weight_v"))}
+    for key in tensors:
+        if not key.endswith("weight_v"):
+            continue
+        name = key.removesuffix("_v")
+        gain, direction = tensors.get(name + "_g"), tensors[key].float()
+        if gain is None:
+            raise UserError(f"{path}: {name}_g is missing")
+        if gain.numel() != len(direction):
+            raise UserError(f"{path}: {name}_g has shape {list(gain.shape)}")
+        gain = gain.float().reshape(-1, *[1] * (direction.dim() - 1))
+        folded[name] = gain * direction / direction.flatten(1).norm(dim=1).reshape(gain.shape)
+    return folded
+
+
+def save_codec(codec: FACodec, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write `codec.json` and `codec.safetensors`, each under a temporary name first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {key: t.detach().to(dtype).contiguous() for key, t in codec.state_dict().items()}
+    weights = folder / (CODEC_WEIGHTS_FILE + ".partial")
+    save_file(tensors, weights)
+    weights.replace(folder / CODEC_WEIGHTS_FILE)
+    config = folder / (CODEC_CONFIG_FILE + ".partial")
+    config.write_text(codec.config.to_json(), encoding="utf-8")
+    config.replace(folder / CODEC_CONFIG_FILE)
+
+
+def save_training_state(state: dict[str, Any], path: Path) -> None:
+    """Write what a resumed training needs, under a temporary name first."""
+    partial = path.with_name(path.name + ".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def load_training_state(path: Path) -> dict[str, Any]:
+    """Read it again; like all pickles with `weights_only=True`."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); delete it to begin this phase again"
+        ) from None

@@ -1,0 +1,63 @@
+"""How to train a codec: the YAML file of `python -m train.codec`, read strictly.
+
+Out: a frozen `CodecTrainingConfig`. Needs no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.errors import UserError
+from train.codec_config import CodecConfig
+from train.strict_fields import build_dataclass
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """One phase. The learning rate warms up, then falls along a cosine to its final value."""
+
+    steps: int
+    batch: int
+    crop_frames: int
+    learning_rate: float
+    final_learning_rate: float
+    warmup_steps: int = 50
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.crop_frames, self.warmup_steps) < 1:
+            raise UserError("'steps', 'batch', 'crop_frames', 'warmup_steps' must be at least 1")
+        if self.batch % 2:
+            raise UserError(f"'batch' must be even (crops come in pairs), not {self.batch}")
+        if not 0 < self.final_learning_rate <= self.learning_rate:
+            raise UserError("needs 0 < 'final_learning_rate' <= 'learning_rate'")
+
+
+@dataclass(frozen=True)
+class CodecTrainingConfig:
+    """`recordings` and `output` are folders; `hours` of audio are held in memory."""
+
+    recordings: str
+    output: str
+    tokenizer: PhaseConfig
+    decoder: PhaseConfig
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    hours: float = 2.0
+    seed: int = 0
+    save_minutes: float = 2.0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.hours > 0 and self.save_minutes > 0 and self.seed >= 0):
+            raise UserError("'hours' and 'save_minutes' must be above 0, 'seed' at least 0")
+
+
+def read_training_config(path: Path) -> CodecTrainingConfig:
+    """Read the YAML file. Raises `UserError` naming the file and the key."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML ({error})") from None
+    return build_dataclass(CodecTrainingConfig, values, str(path))

@@ -1,0 +1,68 @@
+"""Frozen dataclasses from JSON or YAML objects, read strictly.
+
+In: a mapping of plain values. Out: the dataclass, or one `UserError` that names the file, the
+key and what would have been right: unknown keys are refused with the nearest right one.
+Understands int, float, str, bool, Literal, `X | None`, tuple[X, ...] and nested dataclasses;
+ranges and relations between fields are the dataclass's own business.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from runtime.errors import UserError
+
+T = TypeVar("T")
+
+
+def build_dataclass(kind: type[T], values: Any, where: str) -> T:
+    """Make `kind` of `values`. Raises `UserError` that begins with `where`."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: must be an object of keys, not {values!r}")
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise UserError(f"{where}: unknown key {key!r}; {_suggest(str(key), list(known))}")
+    for name, field in known.items():
+        required = field.default is MISSING and field.default_factory is MISSING
+        if required and name not in values:
+            raise UserError(f"{where}: key {name!r} is missing")
+    hints = get_type_hints(kind)
+    return kind(
+        **{key: _convert(hints[key], value, f"{where}: {key!r}") for key, value in values.items()}
+    )
+
+
+def _suggest(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
+        return _convert(get_args(hint)[0], value, where)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise UserError(f"{where} must be one of {list(get_args(hint))}, not {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{where} must be a list, not {value!r}")
+        return tuple(_convert(get_args(hint)[0], item, where) for item in value)
+    if is_dataclass(hint):
+        return build_dataclass(hint, value, where)  # type: ignore[arg-type]
+    return _convert_plain(hint, value, where)
+
+
+def _convert_plain(hint: type, value: Any, where: str) -> Any:
+    accepted = (int, float) if hint is float else hint
+    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+        raise UserError(f"{where} must be of type {hint.__name__}, not {value!r}")
+    return float(value) if hint is float else value
