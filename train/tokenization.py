@@ -1,0 +1,122 @@
+"""Recordings to frames: the codec over batches of equal length, silence trimmed.
+
+In: a codec, recordings. Out: for each recording its frames, its speaker embedding and how long
+each symbol of its text lasts, or why it was left out. Recordings of equal length in frames are
+encoded together, so nothing is padded and tokens do not depend on the batch. Knows nothing of
+the files that tokens are written to.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from runtime.audio import SAMPLE_RATE_HZ, read_recording
+from runtime.errors import UserError
+from train.facodec import FACodec
+from train.recordings import Recording
+
+_SILENCE_BELOW_PEAK_DB = 45.0  # a frame's RMS against the recording's peak
+_KEPT_BEFORE, _KEPT_AFTER = 4, 6  # frames of silence that stay: 50 and 75 ms
+_LARGEST_BATCH_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class TokenizedRecording:
+    """`frames` int64 [T, 3], `speaker` float32 [256]; `symbol_frames` add up to T."""
+
+    recording: Recording
+    frames: np.ndarray
+    speaker: np.ndarray
+    symbol_frames: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which recordings are kept. `refuse` judges audio float32 [n] and says why
+    it is left out, or None."""
+
+    min_seconds: float = 0.3
+    max_seconds: float = 30.0
+    trim_silence: bool = True
+    refuse: Callable[[np.ndarray], str | None] | None = None
+
+
+def tokenize_recordings(
+    codec: FACodec,
+    recordings: Sequence[Recording],
+    limits: Limits,
+    left_out: Callable[[Recording, str], None],
+) -> Iterator[TokenizedRecording]:
+    """Yield the recordings that could be used, in no particular order."""
+    hop = codec.config.hop_samples
+    groups: dict[int, list[tuple[Recording, np.ndarray]]] = defaultdict(list)
+    for recording in recordings:
+        try:
+            audio = _read_whole_frames(recording, hop, limits)
+        except UserError as error:
+            left_out(recording, str(error))
+            continue
+        groups[len(audio)].append((recording, audio))
+    for samples, group in sorted(groups.items()):
+        batch = max(1, _LARGEST_BATCH_SECONDS * SAMPLE_RATE_HZ // samples)
+        for first in range(0, len(group), batch):
+            yield from _tokenize_batch(codec, group[first : first + batch], limits)
+
+
+def _read_whole_frames(recording: Recording, hop: int, limits: Limits) -> np.ndarray:
+    """Audio float32 [T * hop]. Raises `UserError` if the recording is not to be used."""
+    audio = read_recording(recording.path, limits.max_seconds, limits.min_seconds)
+    audio = audio[: len(audio) // hop * hop]
+    counted = sum(recording.symbol_frames or ())
+    if recording.symbol_frames is not None and counted != len(audio) // hop:
+        raise UserError(
+            f"'symbol_frames' add up to {counted}, the audio has {len(audio) // hop} frames"
+        )
+    reason = limits.refuse(audio) if limits.refuse else None
+    if reason:
+        raise UserError(reason)
+    return audio
+
+
+@torch.no_grad()
+def _tokenize_batch(
+    codec: FACodec, batch: Sequence[tuple[Recording, np.ndarray]], limits: Limits
+) -> Iterator[TokenizedRecording]:
+    device = next(codec.parameters()).device
+    audio = torch.from_numpy(np.stack([audio for _, audio in batch])).to(device)
+    frames, speakers = (tensor.cpu().numpy() for tensor in codec.encode(audio))
+    for row, (recording, samples) in enumerate(batch):
+        first, last = 0, len(frames[row])
+        if limits.trim_silence:
+            first, last = find_speech(samples, codec.config.hop_samples)
+        counts = recording.symbol_frames
+        yield TokenizedRecording(
+            recording,
+            frames[row, first:last],
+            speakers[row],
+            None if counts is None else trim_counts(counts, first, last),
+        )
+
+
+def find_speech(audio: np.ndarray, hop: int) -> tuple[int, int]:
+    """First frame of speech and the one after the last, with a little silence around them.
+
+    Audio float32 [T * hop] that is not silent throughout.
+    """
+    loudness = np.sqrt(np.square(audio.reshape(-1, hop)).mean(axis=1))
+    floor = np.abs(audio).max() * 10 ** (-_SILENCE_BELOW_PEAK_DB / 20)
+    heard = np.flatnonzero(loudness > floor)
+    first = max(0, int(heard[0]) - _KEPT_BEFORE)
+    return first, min(len(loudness), int(heard[-1]) + 1 + _KEPT_AFTER)
+
+
+def trim_counts(counts: Sequence[int], first: int, last: int) -> tuple[int, ...]:
+    """Frames per symbol within frames `first` … `last` - 1; as many counts as before."""
+    ends = np.cumsum(counts)
+    clipped = np.clip(np.concatenate([[0], ends]), first, last)
+    return tuple(np.diff(clipped).tolist())
