@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from runtime.errors import UserError
+from runtime.files import write_atomically
 from train.codec_config import CODEC_CONFIG_FILE, CodecConfig, read_codec_config
 from train.facodec import FACodec
 
@@ -138,15 +139,11 @@ def _fold_weight_norm(tensors: dict[str, torch.Tensor], path: Path) -> dict[str,
 
 
 def save_codec(codec: FACodec, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write `codec.json` and `codec.safetensors`, each under a temporary name first."""
+    """Write `codec.json` and `codec.safetensors`, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: t.detach().to(dtype).contiguous() for key, t in codec.state_dict().items()}
-    weights = folder / (CODEC_WEIGHTS_FILE + ".partial")
-    save_file(tensors, weights)
-    weights.replace(folder / CODEC_WEIGHTS_FILE)
-    config = folder / (CODEC_CONFIG_FILE + ".partial")
-    config.write_text(codec.config.to_json(), encoding="utf-8")
-    config.replace(folder / CODEC_CONFIG_FILE)
+    write_atomically(folder / CODEC_WEIGHTS_FILE, save(tensors))
+    write_atomically(folder / CODEC_CONFIG_FILE, codec.config.to_json().encode())
 
 
 def save_training_state(state: dict[str, Any], path: Path) -> None:

@@ -26,7 +26,7 @@ from train.audio_pool import AudioPool
 from train.codebook_learning import CodebookLearner, quantize_straight_through
 from train.codec_losses import SpectralLoss
 from train.codec_training_config import PhaseConfig
-from train.facodec import CONTENT, PROSODY, FACodec, MelUnit
+from train.facodec import FACodec, MelUnit
 from train.vector_quantizer import VectorQuantizer
 
 # Speech log-mels, roughly; folded into first and last layers so that training starts well
@@ -43,7 +43,9 @@ _AVERAGE_DECAY = 0.999
 class Phase(Protocol):
     """What the training loop needs of a phase."""
 
-    optimizer: torch.optim.Optimizer
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Its learning rate is set from outside."""
 
     def train_step(self, step: int) -> dict[str, float]:
         """One optimizer step; returns named losses."""
@@ -65,8 +67,8 @@ class TokenizerPhase:
         self.codec, self.pool, self.config, self.seed = codec, pool, config, seed
         self.mel_decoder = make_mel_decoder(codec.config.latent_channels, codec.config.mel.bins)
         decoder = codec.decoder
-        self.layers = [decoder.quantizer[PROSODY].layers[0], *decoder.quantizer[CONTENT].layers]
-        self.learners = nn.ModuleList(CodebookLearner(layer) for layer in self.layers)
+        self.layers = [*decoder.prosody_quantizer.codebooks, *decoder.content_quantizer.codebooks]
+        self.learners = [CodebookLearner(layer) for layer in self.layers]
         fold_mel_statistics(codec)
         self.trained = nn.ModuleList([codec.encoder, decoder, self.mel_decoder])
         self._freeze_what_learns_otherwise()
@@ -125,13 +127,14 @@ class TokenizerPhase:
     def state(self) -> dict[str, Any]:
         return {
             "trained": self.trained.state_dict(),
-            "learners": self.learners.state_dict(),
+            "learners": [learner.state_dict() for learner in self.learners],
             "optimizer": self.optimizer.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.trained.load_state_dict(state["trained"])
-        self.learners.load_state_dict(state["learners"])
+        for learner, values in zip(self.learners, state["learners"], strict=True):
+            learner.load_state_dict(values)
         self.optimizer.load_state_dict(state["optimizer"])
 
     def trained_codec(self) -> FACodec:
@@ -185,7 +188,8 @@ class DecoderPhase:
     @torch.no_grad()
     def _follow(self, step: int) -> None:
         decay = min(_AVERAGE_DECAY, (1 + step) / (10 + step))
-        averages, values = list(self.average.parameters()), list(self.trained.parameters())
+        averages: list[torch.Tensor] = list(self.average.parameters())
+        values: list[torch.Tensor] = list(self.trained.parameters())
         torch._foreach_lerp_(averages, values, 1 - decay)
 
     def state(self) -> dict[str, Any]:
@@ -230,9 +234,11 @@ def fold_mel_statistics(codec: FACodec) -> None:
 
 
 def start_codebook(
-    layer: VectorQuantizer, learner: nn.Module, latents: torch.Tensor, generator: torch.Generator
+    layer: VectorQuantizer,
+    learner: CodebookLearner,
+    latents: torch.Tensor,
+    generator: torch.Generator,
 ) -> None:
-    assert isinstance(learner, CodebookLearner)
     with torch.no_grad():
         directions = F.normalize(layer.in_proj(latents), dim=-1).flatten(0, 1)
     learner.start(layer, directions, generator)

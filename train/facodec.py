@@ -9,6 +9,8 @@ with weight norm folded. Knows nothing of files and of training.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -19,7 +21,6 @@ from train.codec_transformer import TransformerEncoder
 from train.mel import MelSpectrogram
 from train.vector_quantizer import ResidualQuantizer
 
-PROSODY, CONTENT = 0, 1  # of `quantizer`
 CONTENT_CODEBOOKS = 2
 _MEL_KERNEL = 5
 _MEL_UNITS = 3
@@ -94,6 +95,14 @@ class FACodecDecoder(nn.Module):
         nn.init.zeros_(self.timbre_linear.bias[channels:])  # shift 0
         self.model = make_waveform_decoder(config)
 
+    @property
+    def prosody_quantizer(self) -> ResidualQuantizer:
+        return cast(ResidualQuantizer, self.quantizer[0])
+
+    @property
+    def content_quantizer(self) -> ResidualQuantizer:
+        return cast(ResidualQuantizer, self.quantizer[1])
+
     def encode_prosody(self, log_mel: torch.Tensor, frames: int) -> torch.Tensor:
         """Log-mel [B, bins, T'] -> prosody latents [B, frames, C]; T' <= frames."""
         low = log_mel[:, : self.prosody_bins]
@@ -102,8 +111,8 @@ class FACodecDecoder(nn.Module):
 
     def quantize(self, latents: torch.Tensor, prosody: torch.Tensor) -> torch.Tensor:
         """Content and prosody latents [B, T, C] -> frames int64 [B, T, 3]."""
-        content = self.quantizer[CONTENT].encode(latents)
-        return torch.cat([content, self.quantizer[PROSODY].encode(prosody)], dim=-1)
+        content = self.content_quantizer.encode(latents)
+        return torch.cat([content, self.prosody_quantizer.encode(prosody)], dim=-1)
 
     def embed_speaker(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [B, T, C] -> speaker [B, C], the mean over time of the timbre encoder."""
@@ -111,8 +120,8 @@ class FACodecDecoder(nn.Module):
 
     def embed_frames(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames int64 [B, T, 3] -> the sum of their three vectors [B, T, C]."""
-        content = self.quantizer[CONTENT].decode(frames[..., :CONTENT_CODEBOOKS])
-        return content + self.quantizer[PROSODY].decode(frames[..., CONTENT_CODEBOOKS:])
+        content = self.content_quantizer.decode(frames[..., :CONTENT_CODEBOOKS])
+        return content + self.prosody_quantizer.decode(frames[..., CONTENT_CODEBOOKS:])
 
     def synthesize(self, embedded: torch.Tensor, speaker: torch.Tensor) -> torch.Tensor:
         """Embedded frames [B, T, C], speaker [B, C] -> audio [B, T * hop]."""

@@ -62,7 +62,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def _convert_plain(hint: type, value: Any, where: str) -> Any:
-    accepted = (int, float) if hint is float else hint
+    accepted: Any = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise UserError(f"{where} must be of type {hint.__name__}, not {value!r}")
     return float(value) if hint is float else value

@@ -178,7 +178,7 @@ def parse_utterance(line: str, heads: int) -> TokenizedUtterance:
 
 
 def _parse_tokens(tokens: Any, heads: int) -> np.ndarray:
-    expected: type = str if heads == 1 else dict
+    expected: Any = str if heads == 1 else dict
     if not isinstance(tokens, expected):
         form = "one string" if heads == 1 else f"an object of {heads} streams"
         raise UserError(f"key 'tokens': must be {form} for {heads} head{'s' * (heads > 1)}")

@@ -6,6 +6,8 @@ names are those of the published checkpoints. How codebooks learn is in `codeboo
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -49,15 +51,19 @@ class ResidualQuantizer(nn.Module):
             VectorQuantizer(channels, codebook_size, codebook_channels) for _ in range(codebooks)
         )
 
+    @property
+    def codebooks(self) -> list[VectorQuantizer]:
+        return [cast(VectorQuantizer, layer) for layer in self.layers]
+
     def encode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [B, T, C] -> codes int64 [B, T, codebooks]."""
         codes = []
-        for layer in self.layers:
+        for layer in self.codebooks:
             codes.append(layer.encode(latents))
             latents = latents - layer.decode(codes[-1])
         return torch.stack(codes, dim=-1)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Codes int64 [B, T, codebooks] -> the sum of their vectors [B, T, C]."""
-        parts = [layer.decode(codes[..., i]) for i, layer in enumerate(self.layers)]
+        parts = [layer.decode(codes[..., i]) for i, layer in enumerate(self.codebooks)]
         return torch.stack(parts).sum(0)

@@ -69,7 +69,7 @@ class Teacher:
     def read(self, phonemes: str, seed: int) -> tuple[np.ndarray, list[int]]:
         """Audio int16 [n] at 16 kHz and the frames of: silence, each symbol, silence."""
         from hibari import dsp
-        from scipy.signal import resample_poly
+        from scipy.signal import resample_poly  # type: ignore[import-untyped]
 
         ids = np.asarray([self.hibari.ids(phonemes)], np.int64)
         outputs = self.session.run(None, {"ids": ids, "speed": np.ones(1, np.float32)})
