@@ -1,0 +1,217 @@
+"""`python -m runtime.tts`: files, streams, and one line for every mistake."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from runtime import TTS, Sampling
+from runtime.audio import to_pcm16
+from runtime.tts import main
+from tests.runtime.tiny_bundle import Scenario, write_bundle
+
+TEXT = "They know it."
+
+
+@pytest.fixture
+def engine(plain_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The engine, from an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return plain_folder
+
+
+def speak(engine: Path, *arguments: str) -> int:
+    return main(["--engine", str(engine), "--threads", "1", *arguments])
+
+
+def test_a_file_holds_what_synthesize_gives(
+    engine: Path, tts: TTS, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert speak(engine, TEXT, "--greedy", "-o", "out.wav", "--frames-out", "frames.json") == 0
+    speech = tts.synthesize(TEXT, sampling=Sampling(do_sample=False))
+    samples, rate_hz = soundfile.read("out.wav", dtype="int16")
+    assert rate_hz == 16_000
+    assert np.abs(samples - np.frombuffer(to_pcm16(speech.audio), "<i2")).max() <= 1
+    assert json.loads(Path("frames.json").read_text()) == speech.frames.tolist()
+    assert sorted(os.listdir()) == ["frames.json", "out.wav"]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "3 heads, fp32, ONNX Runtime" in printed.err
+    assert "RTF" in printed.err
+
+
+def test_every_setting_is_handed_on(engine: Path, tts: TTS) -> None:
+    settings = "--temperature 0.5 --top-k 9 --top-p 0.9 --repetition-penalty 1.3 --seed 8"
+    bound = ("--max-steps", "7", "--voice", "plain", "--frames-out", "frames.json")
+    assert speak(engine, TEXT, *settings.split(), *bound) == 0
+    sampling = Sampling(None, 0.5, 9, 0.9, 1.3, 8)
+    speech = tts.synthesize(TEXT, sampling=sampling, max_steps=7)
+    assert json.loads(Path("frames.json").read_text()) == speech.frames.tolist()
+
+
+def test_a_cut_is_reported(engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert speak(engine, TEXT, "--max-steps", "3", "-o", "out.wav") == 0
+    assert "warning: the model did not stop by itself" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_text_from_a_file_and_from_standard_input(
+    engine: Path, tts: TTS, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    content = (" Ünd\nit." + ending).encode()
+    expected = tts.synthesize(" Ünd\nit.", sampling=Sampling(do_sample=False)).frames.tolist()
+    Path("story.txt").write_bytes(content)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    for source in ("story.txt", "-"):
+        assert speak(engine, source, "--greedy", "--frames-out", "frames.json") == 0
+        assert json.loads(Path("frames.json").read_text()) == expected
+
+
+def test_raw_pcm_is_streamed(plain_folder: Path, tts: TTS) -> None:
+    command = [sys.executable, "-m", "runtime.tts", "--engine", plain_folder, "--threads", "1"]
+    done = subprocess.run([*command, TEXT, "--raw", "--seed", "3"], capture_output=True, check=True)
+    speech = tts.synthesize(TEXT, sampling=Sampling(seed=3))
+    samples = np.frombuffer(done.stdout, "<i2").astype(int)
+    assert np.abs(samples - np.frombuffer(to_pcm16(speech.audio), "<i2")).max() <= 1
+
+
+def test_a_reader_that_leaves_is_no_error(plain_folder: Path) -> None:
+    command = (
+        f"{sys.executable} -m runtime.tts --engine {plain_folder} --raw '{TEXT * 50}' | head -c 2"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=True)
+    assert b"Traceback" not in done.stderr
+    assert b"Error" not in done.stderr
+
+
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "no output": ([TEXT], "give -o FILE.wav, --play or --raw"),
+    "empty text": (["", "-o", "out.wav"], "the text is empty"),
+    "spaces": ([" ", "-o", "out.wav"], "the text is empty"),
+    "control character": (["a\x1b[2Jb", "-o", "out.wav"], "U+001B"),
+    "greedy with a seed": (
+        [TEXT, "--greedy", "--seed", "1", "-o", "out.wav"],
+        "seed has no effect",
+    ),
+    "temperature": ([TEXT, "--temperature", "0", "-o", "out.wav"], "temperature is 0"),
+    "no steps": ([TEXT, "--max-steps", "0", "-o", "out.wav"], "max_steps is 0"),
+    "format": ([TEXT, "-o", "out.mp3"], "out.mp3: end the file's name in .wav or .flac"),
+    "no folder": ([TEXT, "-o", "no/out.wav"], "no folder no; make it first"),
+    "frames without a folder": ([TEXT, "--frames-out", "no/f.json"], "no folder no"),
+    "no such text": (["none.txt", "-o", "out.wav"], "none.txt: no such text file"),
+    "not UTF-8": (["latin.txt", "-o", "out.wav"], "latin.txt: is not UTF-8 text"),
+    "too long": (["long.txt", "-o", "out.wav"], "limit is 100000"),
+    "voice": ([TEXT, "--voice", "nobody", "-o", "out.wav"], "no voice nobody"),
+    "recording of 0 bytes": ([TEXT, "--voice", "empty.wav", "-o", "out.wav"], "0 bytes"),
+    "backend": ([TEXT, "--backend", "tpu", "-o", "out.wav"], "unknown backend 'tpu'"),
+    "raw and play": ([TEXT, "--raw", "--play"], "cannot be used together"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    engine: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    Path("latin.txt").write_bytes("Grüße".encode("latin-1"))
+    Path("long.txt").write_bytes(b"a" * 100_010)
+    Path("empty.wav").touch()
+    before = sorted(os.listdir())
+    arguments, complaint = MISTAKES[name]
+    assert speak(engine, *arguments) == 2
+    printed = capsys.readouterr()
+    errors = [line for line in printed.err.splitlines() if "ONNX Runtime" not in line]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: ")
+    assert complaint in errors[0]
+    assert printed.out == ""
+    assert sorted(os.listdir()) == before
+
+
+def test_an_engine_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--engine", str(tmp_path), TEXT, "-o", str(tmp_path / "out.wav")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: not an engine directory")
+
+
+def test_a_full_disk_is_one_line(
+    engine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    assert speak(engine, TEXT, "-o", "out.wav") == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: No space left on device")
+    assert os.listdir() == []
+
+
+# Playing: a small program stands in for the player.
+
+
+def install_player(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    program = folder / "aplay"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    tools = folder / "tools"
+    tools.mkdir()
+    for tool in ("cat", "sh"):
+        (tools / tool).symlink_to(f"/bin/{tool}")
+    monkeypatch.setenv("PATH", f"{folder}:{tools}")
+
+
+def test_playing_hands_pcm_to_the_player(
+    engine: Path, tts: TTS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_player(tmp_path, monkeypatch, 'echo "$@" > options; cat > heard')
+    assert speak(engine, TEXT, "--play", "--seed", "3") == 0
+    heard = np.frombuffer((tmp_path / "heard").read_bytes(), "<i2").astype(int)
+    audio = tts.synthesize(TEXT, sampling=Sampling(seed=3)).audio
+    pcm = np.frombuffer(to_pcm16(audio), "<i2")
+    assert np.abs(heard[: len(pcm)] - pcm).max() <= 1
+    assert not heard[len(pcm) :].any(), "only silence follows"
+    assert "-r 16000" in (tmp_path / "options").read_text()
+
+
+def test_a_player_that_fails_is_one_line(
+    engine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    install_player(tmp_path, monkeypatch, "cat > /dev/null; echo no sound card >&2; exit 1")
+    assert speak(engine, TEXT, "--play") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: aplay failed: no sound card"
+
+
+def test_no_player_is_one_line(
+    engine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert speak(engine, TEXT, "--play") == 2
+    assert "nothing here can play audio" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    scenario = Scenario(codes_a=range(900), frames_per_token=100.0)
+    folder = write_bundle(tmp_path / "engine", scenario)
+    command = [sys.executable, "-m", "runtime.tts", "--engine", folder, "-o", tmp_path / "out.wav"]
+    text = "Abcdefgh ij. " * 7_000
+    process = subprocess.Popen([*command, text], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "ONNX Runtime" in process.stderr.readline()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert process.stderr.read().splitlines()[-1] == "interrupted"
+    assert os.listdir(tmp_path) == ["engine"]

@@ -1,0 +1,83 @@
+"""Voices by name, by file, by recording, by array; and files that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from safetensors.numpy import save_file
+
+from runtime import TTS
+from runtime.errors import UserError
+from tests.runtime.tiny_bundle import SPEAKER, SPEAKER_CHANNELS, write_bundle
+from tests.runtime.tiny_bundle import rewrite_manifest as rewrite
+
+
+def test_a_name_and_the_default(tts: TTS) -> None:
+    np.testing.assert_array_equal(tts.speaker("plain"), SPEAKER)
+    np.testing.assert_array_equal(tts.speaker(), SPEAKER)
+
+
+def test_an_array(tts: TTS) -> None:
+    voice = tts.speaker(np.full(SPEAKER_CHANNELS, 0.25))
+    assert voice.dtype == np.float32
+    assert voice.tolist() == [0.25] * SPEAKER_CHANNELS
+
+
+def test_a_file(tts: TTS, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_file({"speaker": SPEAKER * 2}, path)
+    np.testing.assert_array_equal(tts.speaker(path), SPEAKER * 2)
+    np.testing.assert_array_equal(tts.speaker(str(path)), SPEAKER * 2)
+
+
+def test_a_recording(tts: TTS, tmp_path: Path) -> None:
+    path = tmp_path / "mine.wav"
+    soundfile.write(path, np.linspace(-0.4, 0.4, 8_000), 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(tts.speaker(path), np.full(SPEAKER_CHANNELS, 0.4), rtol=1e-6)
+
+
+def test_the_voice_is_heard_and_the_frames_stay(tts: TTS) -> None:
+    frames = np.arange(30).reshape(10, 3)
+    other = tts.decode(frames, SPEAKER + 0.5)
+    assert np.abs(other - tts.decode(frames, SPEAKER)).min() > 0.1
+
+
+def test_an_unknown_name_lists_the_known_ones(tts: TTS) -> None:
+    with pytest.raises(UserError, match="no voice nobody: neither a file nor one of plain"):
+        tts.speaker("nobody")
+
+
+def test_no_default_voice(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "engine")
+    rewrite(folder, default_voice=None)
+    with pytest.raises(UserError, match="has no default voice"):
+        TTS.load(folder).speaker()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "complaint"),
+    [
+        ({"voice": SPEAKER}, "no voice file"),
+        ({"speaker": SPEAKER[:-1]}, "the speaker embedding is float32 \\[6\\]"),
+        ({"speaker": SPEAKER.astype(np.int32)}, "int32"),
+        ({"speaker": SPEAKER * np.inf}, "NaN or infinite"),
+        ({"speaker": SPEAKER, "more": np.zeros(400_000, np.float32)}, "larger than"),
+    ],
+)
+def test_unfit_voice_files(
+    tts: TTS, tmp_path: Path, tensors: dict[str, np.ndarray], complaint: str
+) -> None:
+    path = tmp_path / "bad.safetensors"
+    save_file(tensors, path)
+    with pytest.raises(UserError, match=complaint):
+        tts.speaker(path)
+
+
+def test_a_file_that_is_no_safetensors(tts: TTS, tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(b"\x80\x04cos\nsystem\n")
+    with pytest.raises(UserError, match="no voice file"):
+        tts.speaker(path)

@@ -1,0 +1,387 @@
+"""A bundle whose graphs are written by hand, so that every code and sample can be foretold.
+
+The "model" tells in its codes what it was given. Step s (0, 1, 2 …) of the loop yields, per frame,
+
+    a = SCRIPT_START + s (plus noise when sampling), or what the scenario says;
+    b = the value fed back by the step before (at s = 0: the prompt's last token id);
+    c = positions in the KV cache after the call.
+
+The backbone counts its calls in one state that works in place and in one that does not. The
+codec's receptive field is exactly `LEFT` and `RIGHT` frames. All dimensions differ.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import onnx.parser
+from safetensors.numpy import save_file
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+from runtime import bundle as names
+from runtime.bundle import GraphSpec, Manifest, StateSpec, TensorSpec
+
+HIDDEN_SIZE = 6
+KV_HEADS, HEAD_DIM = 2, 5
+SPEAKER_CHANNELS = 7
+HOP = 4
+LEFT, RIGHT = 3, 2
+SAMPLE_RATE_HZ = 16_000
+SCRIPT_START = 10
+END, PAD = 1024, 1025
+MAX_POSITIONS = 400
+CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,!?\n"
+SPECIAL_TOKENS = ["<bos>", "<sosp>", "<|placeholder|>"]
+SPEAKER = np.linspace(-0.5, 0.7, SPEAKER_CHANNELS, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What the scripted model does.
+
+    codes_a: column a, step by step (of the first frame of the step; the others count on);
+    after the last entry the model draws `<eosp>`. kept: codes kept of a step, where not all are.
+    """
+
+    heads: int = 3
+    kind: str = "mtp"
+    codes_a: Sequence[int] = tuple(range(SCRIPT_START, SCRIPT_START + 12))
+    kept: dict[int, int] = field(default_factory=dict)
+    speaker_aware: bool = False
+    frontend: dict[str, str] = field(default_factory=lambda: {"kind": "none"})
+    frames_per_token: float = 4.0
+    template: str = "say {text} now <sosp>"
+
+
+def write_bundle(folder: Path, scenario: Scenario | None = None) -> Path:
+    """Write the bundle and return its folder."""
+    scenario = scenario or Scenario()
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "voices").mkdir(parents=True)
+    tokenizer = make_tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    rows = tokenizer.get_vocab_size()
+    table = np.zeros((rows, HIDDEN_SIZE), np.float32)
+    table[:, 2] = np.arange(rows)
+    np.save(folder / "embeddings.npy", table)
+    save_file({names.VOICE_TENSOR: SPEAKER}, folder / "voices" / "plain.safetensors")
+    graphs = {name: _write_graph(folder, name, *parts) for name, parts in _graphs(scenario).items()}
+    manifest = _manifest(folder, scenario, tokenizer, graphs)
+    (folder / names.MANIFEST_FILE).write_bytes(names.encode_manifest(manifest))
+    return folder
+
+
+def rewrite_manifest(folder: Path, **changes: object) -> None:
+    """Replace top-level fields of a written manifest."""
+    manifest = msgspec.structs.replace(names.read_manifest(folder), **changes)
+    (folder / names.MANIFEST_FILE).write_bytes(names.encode_manifest(manifest))
+
+
+def make_tokenizer() -> Tokenizer:
+    """One token a character, and the special ones."""
+    vocabulary = {character: index for index, character in enumerate(CHARACTERS)}
+    vocabulary["[unk]"] = len(vocabulary)
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
+    return tokenizer
+
+
+def prompt_ids(text: str, template: str = Scenario.template) -> list[int]:
+    """Token ids of a prompt, bos included."""
+    tokenizer = make_tokenizer()
+    ids = tokenizer.encode(template.replace("{text}", text), add_special_tokens=False).ids
+    return [tokenizer.token_to_id("<bos>"), *ids]
+
+
+def expected_frames(text: str, scenario: Scenario, max_steps: int = 10_000) -> list[list[int]]:
+    """The frames that greedy decoding must give."""
+    ids = prompt_ids(text, scenario.template)
+    fed = ids[-1]
+    codes: list[int] = []
+    for step, a in enumerate(scenario.codes_a[:max_steps]):
+        slot = step % 3
+        cached = len(ids) + step
+        drawn = _drawn(scenario, a, fed, cached, slot)
+        codes += drawn[: scenario.kept.get(step, len(drawn))]
+        fed = drawn[0]
+    whole = len(codes) - len(codes) % 3
+    return np.array(codes[:whole], np.int64).reshape(-1, 3).tolist()
+
+
+def _drawn(scenario: Scenario, a: int, fed: int, cached: int, slot: int) -> list[int]:
+    if scenario.kind == "ntp":
+        return [[a, fed, cached][slot]]
+    return [code for group in range(scenario.heads // 3) for code in (a + group, fed, cached)]
+
+
+# Graphs in ONNX's own text form; constants stand in front of the body.
+
+_GraphText = tuple[str, tuple[StateSpec, ...]]
+
+
+def _graphs(scenario: Scenario) -> dict[str, _GraphText]:
+    graphs = {
+        names.BACKBONE: _backbone(),
+        names.CODEC_DECODER: _codec_decoder(),
+        names.CODEC_ENCODER: _codec_encoder(),
+        (names.MTP_HEAD if scenario.kind == "mtp" else names.NTP_HEAD): _head(scenario),
+    }
+    if scenario.speaker_aware:
+        graphs[names.SPEAKER_PROJECTION] = _speaker_projection()
+    return graphs
+
+
+def _backbone() -> _GraphText:
+    """Columns of `hidden`: positions cached after this call; calls before it; the embedding's
+    column 2; the sum over positions of its column 3; its columns 4 and 5."""
+    cache = f"float[1,{KV_HEADS},capacity,{HEAD_DIM}]"
+    text = f"""
+    backbone (float[1,positions,{HIDDEN_SIZE}] inputs_embeds, int64[1] past_length,
+              {cache} past_key_0, {cache} past_value_0)
+          => (float[1,positions,{HIDDEN_SIZE}] hidden,
+              {cache} present_key_0, {cache} present_value_0)
+    <float[1] one = {{1}}, float[1] half = {{0.5}}, float[1] nought = {{0}},
+     int64[4] all_axes = {{0, 1, 2, 3}}, int64[3] scalar = {{1, 1, 1}},
+     int64[1] two = {{2}}, int64[1] three = {{3}}, int64[1] four = {{4}},
+     int64[1] six = {{{HIDDEN_SIZE}}}, int64[1] position_axis = {{1}}, int64[1] last_axis = {{2}}>
+    {{
+      key_calls = ReduceMax<keepdims = 0>(past_key_0, all_axes)
+      value_calls = ReduceMin<keepdims = 0>(past_value_0, all_axes)
+      both_calls = Add(key_calls, value_calls)
+      calls_before = Mul(both_calls, half)
+      nothing = Mul(key_calls, nought)
+      one_after_reading = Add(nothing, one)
+      present_key_0 = Add(past_key_0, one_after_reading)
+      present_value_0 = Add(past_value_0, one)
+      positions_now = Shape<start = 1, end = 2>(inputs_embeds)
+      cached = Add(past_length, positions_now)
+      cached_float = Cast<to = 1>(cached)
+      column_0 = Reshape(cached_float, scalar)
+      column_1 = Reshape(calls_before, scalar)
+      sums = ReduceSum(inputs_embeds, position_axis)
+      column_3 = Slice(sums, three, four, last_axis)
+      column_2s = Slice(inputs_embeds, two, three, last_axis)
+      columns_45s = Slice(inputs_embeds, four, six, last_axis)
+      zeros = Mul(column_2s, nought)
+      column_0s = Add(zeros, column_0)
+      column_1s = Add(zeros, column_1)
+      column_3s = Add(zeros, column_3)
+      hidden = Concat<axis = 2>(column_0s, column_1s, column_2s, column_3s, columns_45s)
+    }}"""
+    states = (
+        StateSpec(input="past_key_0", output="present_key_0", in_place=True),
+        StateSpec(input="past_value_0", output="present_value_0", in_place=False),
+    )
+    return text, states
+
+
+def _head(scenario: Scenario) -> _GraphText:
+    """Codes by the script. Sampling (top_k > 1) adds up to 400 * temperature to column a."""
+    ntp = scenario.kind == "ntp"
+    heads = 1 if ntp else scenario.heads
+    seen = f"bool[3,{END + 1}]" if ntp else f"bool[{heads},{PAD + 1}]"
+    script = [*scenario.codes_a, END]
+    kept = [scenario.kept.get(step, heads) for step in range(len(script) - 1)] + [0]
+    slot_input, slot_output = (
+        (", int64[1] past_slot", ", int64[1] present_slot") if ntp else ("", "")
+    )
+    text = f"""
+    head (float[1,positions,{HIDDEN_SIZE}] hidden, float[1] repetition_penalty,
+          float[1] temperature, int64[1] top_k, float[1] top_p, float[{heads}] noise,
+          {seen} past_seen{slot_input})
+      => (int64[{heads}] codes, int64[1] kept_codes, bool[1] stop,
+          float[1,1,{HIDDEN_SIZE}] next_embedding, {seen} present_seen{slot_output})
+    <int64[{len(script)}] script = {{{_numbers(script)}}},
+     int64[{len(kept)}] kept_by_step = {{{_numbers(kept)}}},
+     int64[{heads}] count_on = {{{_numbers([head // 3 for head in range(heads)])}}},
+     int64[1] end = {{{END}}}, int64[1] last_step = {{{len(script) - 1}}},
+     float[1] spread = {{400}},
+     int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}},
+     int64[1] minus_one = {{-1}}, int64[1] far = {{1000000}}, int64[1] position_axis = {{1}},
+     int64[2] single = {{1, 1}}, float[2] left = {{0, 0}}, float[3] right = {{0, 0, 0}},
+     int64[3] token_shape = {{1, 1, {HIDDEN_SIZE}}}, int64[1] six = {{{HIDDEN_SIZE}}},
+     int64[1] groups = {{{max(1, heads // 3)}}}, int64[1] third = {{3}}>
+    {{
+      last = Slice(hidden, minus_one, far, position_axis)
+      row = Reshape(last, six)
+      row_int = Cast<to = 7>(row)
+      cached = Slice(row_int, zero, one)
+      calls = Slice(row_int, one, two)
+      fed_token = Slice(row_int, two, three)
+      speaker_mark = Gather(row_int, third)
+      fed = Add(fed_token, speaker_mark)
+      step = Min(calls, last_step)
+      scripted = Gather(script, step)
+      first_noise = Slice(noise, zero, one)
+      warm_noise = Mul(first_noise, temperature)
+      wide_noise = Mul(warm_noise, spread)
+      jump = Cast<to = 7>(wide_noise)
+      sampling = Greater(top_k, one)
+      sampled_jump = Where(sampling, jump, zero)
+      stop = Equal(scripted, end)
+      applied_jump = Where(stop, zero, sampled_jump)
+      a = Add(scripted, applied_jump)
+      kept_codes = Gather(kept_by_step, step)
+      present_seen = Not(past_seen)
+      frame = Concat<axis = 0>(a, fed, cached)
+      {_NTP_CODES if ntp else _MTP_CODES}
+      drawn = Slice(codes, zero, one)
+      drawn_float = Cast<to = 1>(drawn)
+      next_row = Concat<axis = 0>(left, drawn_float, right)
+      next_embedding = Reshape(next_row, token_shape)
+    }}"""
+    states = [StateSpec(input="past_seen", output="present_seen", in_place=False)]
+    if ntp:
+        states.append(StateSpec(input="past_slot", output="present_slot", in_place=False))
+    return text, tuple(states)
+
+
+_MTP_CODES = """frames = Tile(frame, groups)
+      only_a = Where(stop, zero, count_on)
+      is_a = Constant<value_ints = [1, 0, 0]>()
+      is_a_tiled = Tile(is_a, groups)
+      added = Mul(only_a, is_a_tiled)
+      codes = Add(frames, added)"""
+_NTP_CODES = """by_slot = Gather(frame, past_slot)
+      codes = Where(stop, a, by_slot)
+      next_slot = Add(past_slot, one)
+      present_slot = Mod(next_slot, third)"""
+
+
+def _codec_decoder() -> _GraphText:
+    """One convolution over LEFT + 1 + RIGHT frames, HOP samples a frame, plus the voice."""
+    width = LEFT + 1 + RIGHT
+    weights = np.random.default_rng(0).standard_normal(HOP * 3 * width).round(3)
+    text = f"""
+    codec_decoder (int64[1,frames,3] frames, float[1,{SPEAKER_CHANNELS}] speaker)
+               => (float[1,samples] audio)
+    <float[{HOP},3,{width}] weight = {{{_numbers(weights)}}}, float[1] scale = {{0.0005}},
+     int64[2] flat = {{1, -1}}, int64[1] last_axis = {{1}}>
+    {{
+      codes = Cast<to = 1>(frames)
+      scaled = Mul(codes, scale)
+      channels = Transpose<perm = [0, 2, 1]>(scaled)
+      convolved = Conv<pads = [{LEFT}, {RIGHT}]>(channels, weight)
+      by_frame = Transpose<perm = [0, 2, 1]>(convolved)
+      samples_raw = Reshape(by_frame, flat)
+      voice = ReduceMean(speaker, last_axis)
+      voiced = Add(samples_raw, voice)
+      audio = Tanh(voiced)
+    }}"""
+    return text, ()
+
+
+def _codec_encoder() -> _GraphText:
+    """Frames tell each frame's mean sample, the speaker tells the loudest sample."""
+    text = f"""
+    codec_encoder (float[1,samples] audio)
+               => (int64[1,frames,3] frames, float[1,{SPEAKER_CHANNELS}] speaker)
+    <int64[1] hop = {{{HOP}}}, int64[1] zero = {{0}}, int64[1] axis = {{1}}, int64[1] last = {{2}},
+     int64[3] by_frame = {{1, -1, {HOP}}}, int64[3] thrice = {{1, 1, 3}},
+     int64[2] channels = {{1, {SPEAKER_CHANNELS}}}, float[1] scale = {{1000}}>
+    {{
+      length = Shape<start = 1>(audio)
+      whole = Div(length, hop)
+      usable = Mul(whole, hop)
+      used = Slice(audio, zero, usable, axis)
+      framed = Reshape(used, by_frame)
+      means = ReduceMean(framed, last)
+      loudness = Abs(means)
+      scaled = Mul(loudness, scale)
+      codes = Cast<to = 7>(scaled)
+      frames = Tile(codes, thrice)
+      peak = ReduceMax(audio, axis)
+      speaker = Tile(peak, channels)
+    }}"""
+    return text, ()
+
+
+def _speaker_projection() -> _GraphText:
+    """Column 3 of the placeholder's embedding is 100 times the speaker's last channel."""
+    matrix = np.zeros((SPEAKER_CHANNELS, HIDDEN_SIZE))
+    matrix[-1, 3] = 100
+    text = f"""
+    speaker_projection (float[1,{SPEAKER_CHANNELS}] speaker)
+                    => (float[1,1,{HIDDEN_SIZE}] speaker_token)
+    <float[{SPEAKER_CHANNELS},{HIDDEN_SIZE}] weight = {{{_numbers(matrix.ravel())}}},
+     int64[3] token_shape = {{1, 1, {HIDDEN_SIZE}}}>
+    {{
+      projected = MatMul(speaker, weight)
+      speaker_token = Reshape(projected, token_shape)
+    }}"""
+    return text, ()
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _write_graph(folder: Path, name: str, text: str, states: tuple[StateSpec, ...]) -> GraphSpec:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 20]> {text}')
+    onnx.checker.check_model(model, full_check=True)
+    file = f"{name}.onnx"
+    onnx.save(model, folder / file)
+    return GraphSpec(
+        file=file,
+        precision="fp32",
+        inputs=tuple(_describe(value) for value in model.graph.input),
+        outputs=tuple(_describe(value) for value in model.graph.output),
+        states=states,
+    )
+
+
+def _describe(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    shape = tuple(size.dim_param or size.dim_value for size in tensor.shape.dim)
+    return TensorSpec(name=value.name, dtype=dtype, shape=shape)
+
+
+def _manifest(
+    folder: Path, scenario: Scenario, tokenizer: Tokenizer, graphs: dict[str, GraphSpec]
+) -> Manifest:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return Manifest(
+        schema_version=names.SCHEMA_VERSION,
+        engine=names.EngineSpec(kind="onnxruntime", dialect="ort"),
+        language_model=names.LanguageModelSpec(
+            kind=scenario.kind,  # type: ignore[arg-type]
+            heads=1 if scenario.kind == "ntp" else scenario.heads,
+            head_kind="linear",
+            hidden_size=HIDDEN_SIZE,
+            layers=1,
+            kv_heads=KV_HEADS,
+            head_dim=HEAD_DIM,
+            max_positions=MAX_POSITIONS,
+            speaker_aware=scenario.speaker_aware,
+        ),
+        prompt=names.PromptSpec(
+            template=scenario.template,
+            bos_id=tokenizer.token_to_id("<bos>"),
+            placeholder_id=tokenizer.token_to_id("<|placeholder|>"),
+            text_frontend=scenario.frontend,
+        ),
+        sampling=names.SamplingDefaults(),
+        length=names.LengthBound(frames_per_token=scenario.frames_per_token, extra_frames=16),
+        codec=names.CodecSpec(
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            hop_samples=HOP,
+            speaker_channels=SPEAKER_CHANNELS,
+            left_context_frames=LEFT,
+            right_context_frames=RIGHT,
+        ),
+        graphs=graphs,
+        tokenizer="tokenizer.json",
+        embeddings="embeddings.npy",
+        voices={"plain": "voices/plain.safetensors"},
+        default_voice="plain",
+        files={str(path.relative_to(folder)): names.describe_file(path) for path in files},
+        built_with={"by": "hand"},
+    )
