@@ -1,7 +1,7 @@
 """Audio in and out: recordings become float32 mono at 16 kHz, synthesized audio becomes PCM.
 
 In: sound files that anybody may have sent, or arrays of any rate and channel count.
-Out: float32 [samples] at `SAMPLE_RATE_HZ`, checked; 16-bit PCM bytes; WAV or FLAC files.
+Out: float32 [samples] at `SAMPLE_RATE_HZ`, checked; 16-bit PCM bytes; WAV files.
 It does not know codecs, frames or models.
 """
 
@@ -26,7 +26,6 @@ MIN_SECONDS = 0.1
 MAX_SECONDS = 30.0  # enough for any reference voice; the encoder's memory grows with its square
 SILENCE_PEAK = 1e-4  # -80 dB of full scale
 PCM16_PEAK = 32_767
-FILE_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 
 _BLOCK_FRAMES = 65_536
 
@@ -90,19 +89,18 @@ def to_pcm16(audio: NDArray[np.float32]) -> bytes:
     return (np.clip(audio, -1.0, 1.0) * PCM16_PEAK).round().astype("<i2").tobytes()
 
 
-def write_audio(path: str | Path, audio: NDArray[np.float32], rate_hz: int) -> None:
-    """Write float32 [samples] as 16-bit WAV or FLAC; the file appears whole or not at all.
+def write_wav(path: str | Path, audio: NDArray[np.float32], rate_hz: int = SAMPLE_RATE_HZ) -> None:
+    """Write float32 [samples] as a 16-bit WAV; the file appears whole or not at all.
 
     Raises:
-        UserError: a file name that does not end in .wav or .flac, or no such folder.
+        UserError: a file name that does not end in .wav, or no such folder.
     """
     path = Path(path)
-    file_format = FILE_FORMATS.get(path.suffix.lower())
-    if file_format is None:
-        raise UserError(f"{path}: cannot write this kind of file; end its name in .wav or .flac")
+    if path.suffix.lower() != ".wav":
+        raise UserError(f"{path}: only WAV files can be written; end its name in .wav")
     content = io.BytesIO()
     samples = np.frombuffer(to_pcm16(audio), "<i2")
-    soundfile.write(content, samples, rate_hz, format=file_format, subtype="PCM_16")
+    soundfile.write(content, samples, rate_hz, format="WAV", subtype="PCM_16")
     write_atomically(path, content.getvalue())
 
 

@@ -1,7 +1,7 @@
 """Command line: speak text with an exported bundle.
 
 In: an engine directory and text (an argument, a .txt file, or - for standard input).
-Out: a WAV or FLAC file, sound, or raw PCM on standard output; files appear whole or not at all.
+Out: a WAV file, sound, or raw PCM on standard output; files appear whole or not at all.
 Everything else happens in `runtime.synthesis`.
 """
 
@@ -41,7 +41,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("-o", "--output", metavar="FILE", help="write a .wav or .flac file")
+    group.add_argument("-o", "--output", metavar="FILE", help="write a .wav file")
     group.add_argument("--play", action="store_true", help="play while it is being made")
     group.add_argument("--raw", action="store_true", help="stream 16-bit PCM to standard output")
     group.add_argument("--frames-out", metavar="FILE", help="write the speech frames as JSON")
@@ -118,8 +118,8 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     for path in (arguments.output, arguments.frames_out):
         if path and not Path(path).parent.is_dir():
             raise UserError(f"{path}: no folder {Path(path).parent}; make it first")
-    if arguments.output and not arguments.output.lower().endswith((".wav", ".flac")):
-        raise UserError(f"{arguments.output}: end the file's name in .wav or .flac")
+    if arguments.output and not arguments.output.lower().endswith(".wav"):
+        raise UserError(f"{arguments.output}: only WAV files can be written; end its name in .wav")
 
 
 def _sampling(arguments: argparse.Namespace) -> Sampling:
@@ -156,11 +156,11 @@ def _emit(tts: TTS, chunks: Iterator[Chunk], arguments: argparse.Namespace) -> l
 def _write_files(spoken: list[Chunk], rate_hz: int, arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from runtime.audio import write_audio
+    from runtime.audio import write_wav
     from runtime.files import write_atomically
 
     if arguments.output:
-        write_audio(arguments.output, np.concatenate([chunk.audio for chunk in spoken]), rate_hz)
+        write_wav(arguments.output, np.concatenate([chunk.audio for chunk in spoken]), rate_hz)
         print(f"wrote {arguments.output}", file=sys.stderr)
     if arguments.frames_out:
         frames = np.concatenate([chunk.frames for chunk in spoken]).tolist()

@@ -106,7 +106,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "temperature": ([TEXT, "--temperature", "0", "-o", "out.wav"], "temperature is 0"),
     "no steps": ([TEXT, "--max-steps", "0", "-o", "out.wav"], "max_steps is 0"),
-    "format": ([TEXT, "-o", "out.mp3"], "out.mp3: end the file's name in .wav or .flac"),
+    "format": ([TEXT, "-o", "out.mp3"], "out.mp3: only WAV files"),
     "no folder": ([TEXT, "-o", "no/out.wav"], "no folder no; make it first"),
     "frames without a folder": ([TEXT, "--frames-out", "no/f.json"], "no folder no"),
     "no such text": (["none.txt", "-o", "out.wav"], "none.txt: no such text file"),
