@@ -1,0 +1,67 @@
+"""The check that every export ends with.
+
+In: saved graphs and what they were made from. Out: `Check`s, all within their limits, printed as
+a table; anything else is an error. Graphs run in ONNX Runtime; where torch is installed, they are
+compared with the PyTorch models, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from export.checkpoint import Checkpoint
+from export.codec_checkpoint import CodecCheckpoint
+from export.codec_checks import check_codec
+from export.codec_parity import check_codec_parity
+from export.lm_checks import check_language_model
+from export.lm_parity import check_language_model_parity
+from runtime.bundle import Check, GraphSpec
+from runtime.errors import UserError
+
+Step = Callable[[], list[Check]]
+PARITY_NEEDS = ("torch", "transformers")
+
+
+def parity_is_possible() -> bool:
+    """Whether the PyTorch models can be loaded here; nothing is imported to find out."""
+    return all(find_spec(package) is not None for package in PARITY_NEEDS)
+
+
+def check_steps(
+    folder: Path,
+    graphs: Mapping[str, GraphSpec],
+    checkpoint: Checkpoint,
+    codec: CodecCheckpoint,
+) -> dict[str, Step]:
+    """What is to be checked, by name; each step loads what it needs and lets go of it."""
+    steps: dict[str, Step] = {
+        "check language model": lambda: check_language_model(checkpoint, folder, graphs),
+        "check codec": lambda: check_codec(folder, graphs, codec.config),
+    }
+    if parity_is_possible():
+        steps["compare language model"] = lambda: check_language_model_parity(
+            checkpoint, folder, graphs
+        )
+        steps["compare codec"] = lambda: check_codec_parity(folder, graphs, codec.folder)
+    return steps
+
+
+def refuse_failures(checks: Iterable[Check]) -> None:
+    """Raise `UserError` naming every check that is beyond its limit; NaN is beyond any."""
+    failed = [check for check in checks if not check.measured <= check.limit]
+    if failed:
+        figures = "; ".join(f"{c.name}: {c.measured:.3g} > {c.limit:.3g}" for c in failed)
+        raise UserError(
+            f"the exported graphs fail their checks, so nothing is written ({figures}); "
+            "damaged weights (NaN, infinity) are the usual reason"
+        )
+
+
+def format_checks(checks: Iterable[Check]) -> str:
+    """A table for people."""
+    rows = [("check", "measured", "limit")]
+    rows += [(check.name, f"{check.measured:.2g}", f"{check.limit:.2g}") for check in checks]
+    width = max(len(name) for name, _, _ in rows)
+    return "\n".join(f"  {name:{width}}  {value:>8}  {limit:>8}" for name, value, limit in rows)

@@ -1,0 +1,131 @@
+"""What every export proves about its codec graphs, in ONNX Runtime.
+
+In: a folder with saved graphs and the codec's config. Out: `Check`s. It needs no reference
+model: shapes, finite numbers, and chunks that joined equal the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from export.graph_runner import GraphRunner
+from export.weights import Array
+from runtime.bundle import (
+    AUDIO,
+    CODEC_DECODER,
+    CODEC_ENCODER,
+    CODEC_FRAMES,
+    SPEAKER,
+    Check,
+    GraphSpec,
+)
+from train.codec_config import CodecConfig
+
+CHUNK_LIMIT = 1e-5  # of the peak: float32 sums of other lengths round differently
+CHUNK_SIZES = (1, 7, 20)
+SILENCE = 1e-12  # keeps a ratio to the peak finite
+
+
+def check_codec(folder: Path, graphs: Mapping[str, GraphSpec], config: CodecConfig) -> list[Check]:
+    """Run both codec graphs of an export."""
+    decoder = GraphRunner(folder, graphs[CODEC_DECODER])
+    encoder = GraphRunner(folder, graphs[CODEC_ENCODER])
+    return [*_check_decoder(decoder, config), *_check_encoder(encoder, config)]
+
+
+def example_frames(config: CodecConfig, frames: int, seed: int = 0) -> Array:
+    """Random codes int64 (1, frames, 3)."""
+    codes = np.random.default_rng(seed).integers(0, config.codebook_size, (1, frames, 3))
+    return codes.astype(np.int64)
+
+
+def example_speaker(config: CodecConfig, seed: int = 1) -> Array:
+    """A random speaker embedding float32 (1, channels)."""
+    values = np.random.default_rng(seed).standard_normal((1, config.speaker_channels))
+    return values.astype(np.float32)
+
+
+def example_audio(config: CodecConfig, samples: int) -> Array:
+    """Something like a voice, float32 (1, samples): a gliding buzz that swells, and noise."""
+    seconds = np.arange(samples) / config.sample_rate_hz
+    phase = 2 * np.pi * (120 * seconds + 30 * np.sin(2 * np.pi * seconds))
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 20))
+    swell = 0.2 + np.sin(2 * np.pi * 3 * seconds) ** 2
+    noise = np.random.default_rng(2).standard_normal(samples)
+    return (0.1 * swell * buzz + 0.005 * noise).astype(np.float32)[None]
+
+
+def decode(decoder: GraphRunner, frames: Array, speaker: Array) -> Array:
+    """Audio float32 (1, samples)."""
+    return decoder.run({CODEC_FRAMES: frames, SPEAKER: speaker})[AUDIO]
+
+
+def relative_difference(measured: Array, expected: Array) -> float:
+    """Largest difference as a part of the peak; infinite where shapes differ."""
+    if measured.shape != expected.shape:
+        return float("inf")
+    peak = max(float(np.abs(expected).max()), SILENCE)
+    return float(np.abs(measured - expected).max()) / peak
+
+
+def _check_decoder(decoder: GraphRunner, config: CodecConfig) -> list[Check]:
+    context = config.receptive_field_frames
+    frames, speaker = (
+        example_frames(config, 2 * context + max(CHUNK_SIZES)),
+        example_speaker(config),
+    )
+    whole = decode(decoder, frames, speaker)
+    samples = frames.shape[1] * config.hop_samples
+    checks = [
+        Check("codec_decoder: samples missing", abs(samples - whole.shape[1]), 0),
+        Check("codec_decoder: values that are not finite", _not_finite(whole), 0),
+    ]
+    for size in CHUNK_SIZES:
+        difference = max(
+            _chunk_difference(decoder, config, frames, speaker, whole, start, size)
+            for start in (0, context, frames.shape[1] - size)
+        )
+        checks.append(
+            Check(f"codec_decoder: chunks of {size} against whole", difference, CHUNK_LIMIT)
+        )
+    return checks
+
+
+def _chunk_difference(
+    decoder: GraphRunner,
+    config: CodecConfig,
+    frames: Array,
+    speaker: Array,
+    whole: Array,
+    start: int,
+    size: int,
+) -> float:
+    """How far one chunk, decoded with its context and cropped, is from the whole utterance."""
+    context, hop = config.receptive_field_frames, config.hop_samples
+    low, high = max(0, start - context), start + size + context
+    window = decode(decoder, frames[:, low:high], speaker)
+    chunk = window[:, (start - low) * hop : (start - low + size) * hop]
+    peak = max(float(np.abs(whole).max()), SILENCE)
+    expected = whole[:, start * hop : (start + size) * hop]
+    if chunk.shape != expected.shape:
+        return float("inf")
+    return float(np.abs(chunk - expected).max()) / peak
+
+
+def _check_encoder(encoder: GraphRunner, config: CodecConfig) -> list[Check]:
+    frames = 2 + config.mel.n_fft // config.hop_samples
+    outputs = encoder.run({AUDIO: example_audio(config, frames * config.hop_samples)})
+    codes, speaker = outputs[CODEC_FRAMES], outputs[SPEAKER]
+    strange = (codes < 0) | (codes >= config.codebook_size)
+    return [
+        Check("codec_encoder: frames missing", abs(frames - codes.shape[1]), 0),
+        Check("codec_encoder: codes out of range", int(strange.sum()), 0),
+        Check("codec_encoder: values that are not finite", _not_finite(speaker), 0),
+    ]
+
+
+def _not_finite(values: Array) -> int:
+    return int((~np.isfinite(values)).sum())

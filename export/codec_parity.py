@@ -1,0 +1,84 @@
+"""The codec's graphs against the PyTorch modules they were made from.
+
+In: a folder with saved graphs and the codec directory. Out: `Check`s at several lengths. torch
+is imported here only; call this when it is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from export.codec_checks import (
+    decode,
+    example_audio,
+    example_frames,
+    example_speaker,
+    relative_difference,
+)
+from export.graph_runner import GraphRunner
+from runtime.bundle import (
+    AUDIO,
+    CODEC_DECODER,
+    CODEC_ENCODER,
+    CODEC_FRAMES,
+    SPEAKER,
+    Check,
+    GraphSpec,
+)
+
+if TYPE_CHECKING:
+    from train.facodec import FACodec
+
+AUDIO_LIMIT = 1e-4  # of the peak
+CODES_LIMIT = 1e-3  # part of the codes: near ties fall to either side
+SPEAKER_LIMIT = 1e-4
+AUDIO_FRAMES = (1, 13, 40)
+ENCODED_HOPS = (0, 13.5, 50)  # above the shortest recording, which need not end on a hop
+
+
+def check_codec_parity(folder: Path, graphs: Mapping[str, GraphSpec], codec: Path) -> list[Check]:
+    """Compare decoded audio, codes and speaker embedding with `train.facodec`."""
+    from train.codec_checkpoint import load_codec
+
+    model = load_codec(codec)
+    return [
+        *_decoder_parity(GraphRunner(folder, graphs[CODEC_DECODER]), model),
+        *_encoder_parity(GraphRunner(folder, graphs[CODEC_ENCODER]), model),
+    ]
+
+
+def _decoder_parity(decoder: GraphRunner, model: FACodec) -> list[Check]:
+    import torch
+
+    checks = []
+    for length in AUDIO_FRAMES:
+        frames, speaker = example_frames(model.config, length), example_speaker(model.config)
+        with torch.inference_mode():
+            expected = model.decode(torch.from_numpy(frames), torch.from_numpy(speaker)).numpy()
+        difference = relative_difference(decode(decoder, frames, speaker), expected)
+        checks.append(Check(f"codec_decoder: PyTorch, {length} frames", difference, AUDIO_LIMIT))
+    return checks
+
+
+def _encoder_parity(encoder: GraphRunner, model: FACodec) -> list[Check]:
+    import torch
+
+    checks = []
+    config = model.config
+    for hops in ENCODED_HOPS:
+        samples = config.mel.least_samples + int(hops * config.hop_samples)
+        audio = example_audio(config, samples)
+        outputs = encoder.run({AUDIO: audio})
+        with torch.inference_mode():
+            codes, speaker = (tensor.numpy() for tensor in model.encode(torch.from_numpy(audio)))
+        same_shape = outputs[CODEC_FRAMES].shape == codes.shape
+        differing = float(np.mean(outputs[CODEC_FRAMES] != codes)) if same_shape else 1.0
+        difference = float(np.abs(outputs[SPEAKER] - speaker).max())
+        name = f"PyTorch, {samples} samples"
+        checks.append(Check(f"codec_encoder: codes unlike {name}", differing, CODES_LIMIT))
+        checks.append(Check(f"codec_encoder: speaker, {name}", difference, SPEAKER_LIMIT))
+    return checks

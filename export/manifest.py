@@ -1,0 +1,114 @@
+"""What a bundle says about itself.
+
+In: the checkpoint, the codec and what was written. Out: a `Manifest`, still without the hashes
+of its files, which are known only when they are all there.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib import metadata
+
+from export.checkpoint import Checkpoint
+from export.embedding_table import EMBEDDINGS_FILE
+from runtime.bundle import (
+    SCHEMA_VERSION,
+    Check,
+    CodecSpec,
+    EngineSpec,
+    GraphSpec,
+    LanguageModelSpec,
+    LengthBound,
+    Manifest,
+    PromptSpec,
+    SamplingDefaults,
+)
+from train.codec_config import CodecConfig
+from train.lm_config import LanguageModelConfig
+
+ENGINE_KIND = "onnxruntime"
+TOKENIZER_FILE = "tokenizer.json"
+NTP_HEAD_KIND = "lm_head"
+PHONEME_BOUND = LengthBound(frames_per_token=32.0)  # a phoneme lasts about 7 frames
+BUILT_WITH = ("slm-deploy", "numpy", "onnx-ir", "onnxscript", "onnxruntime")
+
+
+def describe_bundle(
+    checkpoint: Checkpoint,
+    codec: CodecConfig,
+    dialect: str,
+    graphs: dict[str, GraphSpec],
+    voices: dict[str, str],
+    checks: tuple[Check, ...],
+) -> Manifest:
+    """The manifest of a bundle with these parts; its first voice is the default one."""
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        engine=EngineSpec(kind=ENGINE_KIND, dialect=dialect),
+        language_model=_language_model(checkpoint.config),
+        prompt=_prompt(checkpoint),
+        sampling=SamplingDefaults(),
+        length=_length_bound(checkpoint.config),
+        codec=_codec(codec),
+        graphs=graphs,
+        tokenizer=TOKENIZER_FILE,
+        embeddings=EMBEDDINGS_FILE,
+        voices=voices,
+        default_voice=next(iter(voices), None),
+        files={},
+        built_with=_versions(),
+        checks=checks,
+    )
+
+
+def _language_model(config: LanguageModelConfig) -> LanguageModelSpec:
+    return LanguageModelSpec(
+        kind="mtp" if config.kind == "mtp" else "ntp",
+        heads=config.heads,
+        head_kind=config.head_implement if config.kind == "mtp" else NTP_HEAD_KIND,
+        hidden_size=config.hidden_size,
+        layers=config.num_hidden_layers,
+        kv_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        max_positions=config.max_position_embeddings,
+        speaker_aware=config.spk_aware,
+    )
+
+
+def _prompt(checkpoint: Checkpoint) -> PromptSpec:
+    config, tokens = checkpoint.config, checkpoint.tokens
+    frontend = asdict(config.text_frontend)
+    if frontend["kind"] == "none":
+        del frontend["language"]
+    return PromptSpec(
+        template=config.prompts.tts_speaker if config.spk_aware else config.prompts.tts,
+        bos_id=tokens.bos,
+        placeholder_id=tokens.placeholder if config.spk_aware else None,
+        text_frontend=frontend,
+    )
+
+
+def _length_bound(config: LanguageModelConfig) -> LengthBound:
+    return LengthBound() if config.text_frontend.kind == "none" else PHONEME_BOUND
+
+
+def _codec(config: CodecConfig) -> CodecSpec:
+    return CodecSpec(
+        sample_rate_hz=config.sample_rate_hz,
+        hop_samples=config.hop_samples,
+        speaker_channels=config.speaker_channels,
+        left_context_frames=config.receptive_field_frames,
+        right_context_frames=config.receptive_field_frames,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what built the bundle; a source tree that is not installed has none."""
+    versions = {"python": platform.python_version()}
+    for package in BUILT_WITH:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "source"
+    return versions

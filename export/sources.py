@@ -1,0 +1,138 @@
+"""Everything an export reads: opened, checked, and checked against each other.
+
+In: folders and voices as the command line names them. Out: `Sources`, before any work is done.
+It knows where the demo voice lies; it builds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from export.checkpoint import Checkpoint, open_checkpoint
+from export.codec_checkpoint import CodecCheckpoint, open_codec
+from export.voices import VoiceSource, parse_voices, read_voices
+from runtime.errors import UserError
+from train.tokenizer import CODEBOOK_SIZE
+
+DEMO_VOICE = Path(__file__).parent.parent / "samples" / "demo_voice"
+DEMO_MODEL, DEMO_CODEC, DEMO_VOICES = "{heads}-heads", "codec", "voices"
+LEAST_POSITIONS = 128  # what the checks use
+
+
+@dataclass(frozen=True)
+class Sources:
+    """A language model, the codec of its tokens, and voices."""
+
+    checkpoint: Checkpoint
+    codec: CodecCheckpoint
+    voices: list[VoiceSource]
+
+
+@dataclass(frozen=True)
+class SourceFolders:
+    """Directories of a language model and its codec, and voice files by name."""
+
+    model: Path
+    codec: Path
+    voices: dict[str, Path]
+
+
+def find_sources(
+    model: Path | None, codec: Path | None, voices: Sequence[str], demo_heads: int
+) -> SourceFolders:
+    """Where to read from. Without `model`: the demo voice that has `demo_heads` heads.
+
+    Raises:
+        UserError: a directory that is not there, or a voice that is not NAME=FILE.
+    """
+    for option, folder in (("--model", model), ("--codec", codec)):
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"{folder}: no such directory; {option} takes a checkpoint's directory")
+    files = parse_voices(voices)
+    if model is None:
+        own = _demo_model(demo_heads)
+        return SourceFolders(own, codec or DEMO_VOICE / DEMO_CODEC, files or _demo_voices())
+    if codec is None:
+        raise UserError(f"{model}: which codec made its tokens? name it with --codec DIR")
+    return SourceFolders(model, codec, files)
+
+
+def open_sources(
+    folders: SourceFolders, heads: int | None = None, max_positions: int | None = None
+) -> Sources:
+    """Open and check everything.
+
+    heads: what the checkpoint must have. max_positions: room for prompt and speech together.
+
+    Raises:
+        UserError: a file is missing or damaged, or parts do not fit together.
+    """
+    checkpoint = open_checkpoint(folders.model)
+    _check_heads(checkpoint, heads)
+    checkpoint = _limit_positions(checkpoint, max_positions)
+    codec = open_codec(folders.codec)
+    _check_fit(checkpoint, codec)
+    voices = read_voices(folders.voices, codec.config)
+    return Sources(checkpoint, codec, voices)
+
+
+def _demo_model(heads: int) -> Path:
+    model = DEMO_VOICE / DEMO_MODEL.format(heads=heads)
+    if model.is_dir():
+        return model
+    suffix = DEMO_MODEL.format(heads="")
+    found = sorted(
+        int(path.name.removesuffix(suffix)) for path in DEMO_VOICE.glob(f"*[0-9]{suffix}")
+    )
+    if not found:
+        raise UserError(
+            f"{DEMO_VOICE}: the demo voice is not here; clone the repository, or use --model DIR"
+        )
+    raise UserError(
+        f"the demo voice has no model with {heads} heads; --heads can be "
+        f"{', '.join(map(str, found))}, or bring your own with --model DIR"
+    )
+
+
+def _demo_voices() -> dict[str, Path]:
+    files = sorted((DEMO_VOICE / DEMO_VOICES).glob("*.safetensors"))
+    return {file.stem: file for file in files}
+
+
+def _check_heads(checkpoint: Checkpoint, wanted: int | None) -> None:
+    heads = checkpoint.config.heads
+    if wanted not in (None, heads):
+        kind = "is a next-token model (--heads 1)" if heads == 1 else f"has {heads} heads"
+        raise UserError(
+            f"{checkpoint.folder}: {kind}, not {wanted}; leave --heads out or say --heads {heads}"
+        )
+
+
+def _limit_positions(checkpoint: Checkpoint, wanted: int | None) -> Checkpoint:
+    """The checkpoint with as many positions as the engine is to have room for."""
+    config = checkpoint.config
+    possible = min(config.max_position_embeddings, config.model_max_length)
+    positions = possible if wanted is None else wanted
+    if not LEAST_POSITIONS <= positions <= config.max_position_embeddings:
+        raise UserError(
+            f"{checkpoint.folder}: {positions} positions cannot be; --max-positions is "
+            f"{LEAST_POSITIONS} to {config.max_position_embeddings} for this model"
+        )
+    return replace(checkpoint, config=replace(config, max_position_embeddings=positions))
+
+
+def _check_fit(checkpoint: Checkpoint, codec: CodecCheckpoint) -> None:
+    """Codec and language model must speak of the same codes and speakers."""
+    if codec.config.codebook_size != CODEBOOK_SIZE:
+        raise UserError(
+            f"{codec.folder}: codebooks of {codec.config.codebook_size} entries; "
+            f"the language model's tokens are for {CODEBOOK_SIZE}"
+        )
+    channels = codec.config.speaker_channels
+    if checkpoint.config.spk_aware and checkpoint.config.spk_emb_dim != channels:
+        raise UserError(
+            f"{codec.folder}: speaker embeddings of {channels} channels; {checkpoint.folder} "
+            f"was trained with {checkpoint.config.spk_emb_dim} (spk_emb_dim)"
+        )

@@ -1,0 +1,55 @@
+"""Tiny random codecs in this project's layout.
+
+Dimensions are pairwise distinct where the architecture lets them be: hop 10, 256 latent
+channels (what a language model's speaker projection expects), decoder 12 → 6 → 3 channels,
+encoder 5 → 10 → 20.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from train.codec_checkpoint import save_codec
+from train.codec_config import CodecConfig, MelConfig
+from train.facodec import FACodec
+
+
+def tiny_codec_config(**changes: Any) -> CodecConfig:
+    """Geometry of a tiny codec; any field can be changed."""
+    sizes: dict[str, Any] = {
+        "latent_channels": 256,
+        "decoder_channels": 12,
+        "decoder_ratios": (5, 2),
+        "encoder_channels": 5,
+        "encoder_ratios": (2, 5),
+        "codebook_channels": 6,
+        "residual_codebooks": 1,
+        "prosody_bins": 7,
+        "mel": MelConfig(n_fft=64, window_samples=48, bins=11),
+        "transformer_layers": 2,
+        "transformer_ffn_channels": 40,
+    }
+    return CodecConfig(**(sizes | changes))
+
+
+def make_codec(config: CodecConfig, seed: int = 0) -> FACodec:
+    """A random codec in evaluation mode whose activations bend and whose output is not faint."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        codec = FACodec(config).eval()
+        with torch.no_grad():
+            for name, parameter in codec.named_parameters():
+                if name.endswith((".alpha", ".beta")):
+                    parameter.normal_(0.0, 0.5)
+                elif parameter.ndim == 3:
+                    parameter.normal_(0.0, parameter[0].numel() ** -0.5)
+    return codec
+
+
+def make_codec_checkpoint(folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """Write `codec.json` and `codec.safetensors`; `changes` are fields of the config."""
+    save_codec(make_codec(tiny_codec_config(**changes), seed), Path(folder))
+    return Path(folder)
