@@ -19,8 +19,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
-from torch.nn.utils.parametrize import remove_parametrizations
-from tqdm import tqdm
 
 from train.audio_pool import AudioPool
 from train.codebook_learning import CodebookLearner, quantize_straight_through
@@ -151,9 +149,11 @@ class DecoderPhase:
     def __init__(self, codec: FACodec, pool: AudioPool, config: PhaseConfig, seed: int) -> None:
         self.codec, self.pool, self.config, self.seed = codec, pool, config, seed
         codec.requires_grad_(False)
-        self.frames, self.speakers = tokenize_pool(codec, pool)
+        self.tokens = PoolTokens(codec, pool)
         self.trained = copy.deepcopy(
-            nn.ModuleDict({"model": codec.decoder.model, "timbre": codec.decoder.timbre_linear})
+            nn.ModuleDict(
+                {name: getattr(codec.decoder, name) for name in ("model", "timbre_linear")}
+            )
         ).requires_grad_(True)
         apply_weight_norm(self.trained)
         self.average = copy.deepcopy(self.trained).requires_grad_(False)
@@ -167,11 +167,11 @@ class DecoderPhase:
         crops = self.pool.draw(self.seed + 1, step, self.config.batch, crop_frames)
         frames = torch.stack(
             [
-                self.frames[index][first : first + crop_frames]
+                self.tokens.frames(index)[first : first + crop_frames]
                 for index, first in zip(crops.recordings, crops.first_frames, strict=True)
             ]
         )
-        speaker = swap_partners(self.speakers[torch.from_numpy(crops.recordings)])
+        speaker = swap_partners(torch.stack([self.tokens.speaker(i) for i in crops.recordings]))
         decoded = self._decode(frames, speaker)
         loss = self.loss(decoded, torch.from_numpy(self.pool.cut(crops, crop_frames)))
         take_step(self.optimizer, loss, _DECODER_CLIP)
@@ -182,7 +182,7 @@ class DecoderPhase:
         decoder = self.codec.decoder
         with torch.no_grad():
             embedded = F.layer_norm(decoder.embed_frames(frames), (speaker.shape[-1],))
-        scale, shift = self.trained["timbre"](speaker)[:, None].chunk(2, dim=-1)
+        scale, shift = self.trained["timbre_linear"](speaker)[:, None].chunk(2, dim=-1)
         return self.trained["model"]((embedded * scale + shift).transpose(1, 2))[:, 0]
 
     @torch.no_grad()
@@ -205,11 +205,33 @@ class DecoderPhase:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def trained_codec(self) -> FACodec:
-        folded = copy.deepcopy(self.average)
-        remove_weight_norm(folded)
-        self.codec.decoder.model.load_state_dict(folded["model"].state_dict())
-        self.codec.decoder.timbre_linear.load_state_dict(folded["timbre"].state_dict())
+        folded = fold_weight_norm(self.average)
+        unknown = self.codec.decoder.load_state_dict(folded, strict=False).unexpected_keys
+        assert not unknown, "the trained modules have the decoder's names"
         return self.codec
+
+
+class PoolTokens:
+    """Frames and speaker embeddings of a pool's recordings, encoded when first asked for."""
+
+    def __init__(self, codec: FACodec, pool: AudioPool) -> None:
+        self._codec, self._pool = codec, pool
+        self._encoded: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def frames(self, index: int) -> torch.Tensor:
+        """int64 [T, 3], the whole recording encoded at once, as in use."""
+        return self._encode(index)[0]
+
+    def speaker(self, index: int) -> torch.Tensor:
+        """float32 [C]."""
+        return self._encode(index)[1]
+
+    @torch.no_grad()
+    def _encode(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if index not in self._encoded:
+            frames, speaker = self._codec.encode(torch.from_numpy(self._pool.whole(index))[None])
+            self._encoded[index] = frames[0], speaker[0]
+        return self._encoded[index]
 
 
 def make_mel_decoder(channels: int, bins: int) -> nn.Sequential:
@@ -257,28 +279,17 @@ def take_step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, largest_norm
     optimizer.step()
 
 
-@torch.no_grad()
-def tokenize_pool(codec: FACodec, pool: AudioPool) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Frames int64 [T, 3] of every recording, and the speaker embeddings [recordings, C]."""
-    frames, speakers = [], []
-    least = codec.config.mel.least_samples
-    for index in tqdm(range(len(pool.audio)), desc="tokenizing", unit="recording"):
-        audio = torch.from_numpy(pool.whole(index))[None]
-        if audio.shape[1] < least:
-            audio = F.pad(audio, (0, least - audio.shape[1]))
-        codes, speaker = codec.encode(audio)
-        frames.append(codes[0])
-        speakers.append(speaker[0])
-    return frames, torch.stack(speakers)
-
-
 def apply_weight_norm(modules: nn.Module) -> None:
     for module in list(modules.modules()):
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
             weight_norm(module)
 
 
-def remove_weight_norm(modules: nn.Module) -> None:
-    for module in list(modules.modules()):
+def fold_weight_norm(modules: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict with plain weights. The modules keep their weight norm: torch cannot take
+    it off one of several copies."""
+    state = {k: t for k, t in modules.state_dict().items() if ".parametrizations." not in k}
+    for name, module in modules.named_modules():
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-            remove_parametrizations(module, "weight")
+            state[f"{name}.weight"] = module.weight.detach()
+    return state
