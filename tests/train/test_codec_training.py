@@ -1,0 +1,213 @@
+"""Training a codec: it learns, it resumes exactly, and the decoder phase leaves tokens alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from runtime.errors import UserError
+from train.audio_pool import AudioPool
+from train.codebook_learning import CodebookLearner, quantize_straight_through
+from train.codec import Budget, main, train_codec
+from train.codec_checkpoint import load_codec
+from train.codec_config import CodecConfig, MelConfig
+from train.codec_losses import SpectralLoss
+from train.codec_phases import swap_partners
+from train.codec_training_config import CodecTrainingConfig, PhaseConfig
+from train.vector_quantizer import VectorQuantizer
+
+PHASE = PhaseConfig(
+    steps=4, batch=2, crop_frames=12, learning_rate=2e-3, final_learning_rate=1e-3, warmup_steps=2
+)
+SIZES = CodecConfig(
+    latent_channels=24,
+    activation="snake",
+    decoder_channels=16,
+    content_encoder="mel",
+    encoder_channels=10,
+    residual_codebooks=0,
+    prosody_bins=7,
+    mel=MelConfig(bins=20),
+    transformer_layers=1,
+    transformer_heads=2,
+    transformer_ffn_channels=18,
+)
+
+
+class StopAfter(Budget):
+    """A budget of loop rounds instead of time."""
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds = rounds
+
+    @property
+    def spent(self) -> bool:
+        self.rounds -= 1
+        return self.rounds < 0
+
+
+@pytest.fixture
+def config(recordings: Path, tmp_path: Path) -> CodecTrainingConfig:
+    return CodecTrainingConfig(
+        recordings=str(recordings),
+        output=str(tmp_path / "whole"),
+        tokenizer=PHASE,
+        decoder=replace(PHASE, crop_frames=10),
+        codec=SIZES,
+        hours=0.01,
+    )
+
+
+def weights(folder: Path | str) -> dict[str, torch.Tensor]:
+    return dict(load_codec(Path(folder)).state_dict())
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(
+    config: CodecTrainingConfig, tmp_path: Path
+) -> None:
+    train_codec(config, ("tokenizer", "decoder"), Budget(None))
+    pieces = replace(config, output=str(tmp_path / "pieces"), save_minutes=1e-9)  # every step
+    for rounds in (3, 1, 2, 1, 9):
+        train_codec(pieces, ("tokenizer", "decoder"), StopAfter(rounds))
+    expected, found = weights(config.output), weights(pieces.output)
+    for key, tensor in expected.items():
+        assert torch.equal(tensor, found[key]), key
+
+
+def test_the_decoder_phase_changes_only_the_decoder(config: CodecTrainingConfig) -> None:
+    train_codec(config, ("tokenizer",), Budget(None))
+    before = weights(config.output)
+    train_codec(config, ("decoder",), Budget(None))
+    after = weights(config.output)
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed
+    assert all(key.startswith(("decoder.model.", "decoder.timbre_linear.")) for key in changed)
+
+
+def test_a_finished_tokenizer_is_not_trained_on_under_a_decoder(
+    config: CodecTrainingConfig,
+) -> None:
+    train_codec(config, ("tokenizer", "decoder"), Budget(None))
+    with pytest.raises(UserError, match=r"decoder\.pt was trained on a finished tokenizer"):
+        train_codec(
+            replace(config, tokenizer=replace(PHASE, steps=9)), ("tokenizer",), Budget(None)
+        )
+
+
+def test_losses_fall(config: CodecTrainingConfig) -> None:
+    """Forty steps on three sounds are enough to see it."""
+    from train.codec import make_phase, set_learning_rate
+
+    rng = np.random.default_rng(0)
+    time = np.arange(8000) / 16_000
+    audio = [
+        (8000 * np.sin(2 * np.pi * hz * time) + 500 * rng.standard_normal(8000)).astype(np.int16)
+        for hz in (200, 300, 450)
+    ]
+    pool = AudioPool(audio, ["one", "one", "two"], SIZES.hop_samples)
+    output = Path(config.output)
+    phase = make_phase("tokenizer", config, pool, output)
+    losses = []
+    for step in range(40):
+        set_learning_rate(phase.optimizer, replace(PHASE, steps=40), step)
+        losses.append(phase.train_step(step)["mel_l1"])
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_partners_are_of_one_speaker_and_draws_depend_on_the_step_only() -> None:
+    audio = [np.full(2000 + 200 * i, i, np.int16) for i in range(6)]
+    pool = AudioPool(audio, ["x", "y", "x", "y", "x", "z"], 200)
+    for step in range(20):
+        crops = pool.draw(3, step, 8, 9)
+        for first, second in crops.recordings.reshape(-1, 2):
+            assert "xyxyxz"[first] == "xyxyxz"[second]
+        again = pool.draw(3, step, 8, 9)
+        np.testing.assert_array_equal(crops.first_frames, again.first_frames)
+        cut = pool.cut(crops, 9)
+        assert cut.shape == (8, 1800)
+        np.testing.assert_allclose(cut[:, 0] * 32767, crops.recordings, atol=1e-3)
+
+
+def test_partners_swap() -> None:
+    rows = torch.arange(4)[:, None] * torch.ones(1, 3)
+    assert swap_partners(rows)[:, 0].tolist() == [1, 0, 3, 2]
+
+
+def test_codebooks_follow_their_inputs_and_revive() -> None:
+    torch.manual_seed(0)
+    layer = VectorQuantizer(channels=6, codebook_size=8, codebook_channels=3)
+    learner = CodebookLearner(layer)
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.nn.functional.normalize(torch.randn(8, 3), dim=-1)
+    inputs = centres.repeat(50, 1)
+    learner.start(layer, inputs, generator)
+    assert cosines(layer, centres).min() > 0.8
+    moved = torch.eye(3)
+    inputs = moved.repeat(50, 1)
+    for _ in range(300):
+        learner.update(layer, inputs, layer.nearest(inputs), generator)
+    assert cosines(layer, moved).min() > 0.999
+    torch.testing.assert_close(layer.codebook.norm(dim=1), torch.ones(8))
+
+
+def cosines(layer: VectorQuantizer, directions: torch.Tensor) -> torch.Tensor:
+    """How near the nearest codebook entry is to each direction."""
+    return (layer.codebook @ directions.t()).max(0).values
+
+
+def test_gradients_pass_the_codebook() -> None:
+    layer = VectorQuantizer(channels=6, codebook_size=8, codebook_channels=3)
+    latents = torch.randn(2, 5, 6, requires_grad=True)
+    vectors, commitment, directions, codes = quantize_straight_through(layer, latents)
+    vectors.sum().backward()
+    assert latents.grad is not None
+    assert latents.grad.abs().sum() > 0
+    assert (directions.shape, codes.shape) == ((10, 3), (10,))
+    assert commitment > 0
+
+
+def test_spectral_loss_is_zero_for_equal_audio_only() -> None:
+    loss = SpectralLoss(16_000)
+    audio = 0.1 * torch.randn(2, 3000)
+    assert loss(audio, audio) == 0
+    assert loss(audio, 0.5 * audio) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("tokenizer: {crop_frames: 2}", "tokenizer: 'crop_frames' must be more than 2"),
+        ("decoder: {crop_frames: 5}", "decoder: 'crop_frames' must be more than 5"),
+        ("decoder: {crop_frames: 900}", "no readable recording is as long"),
+        ("codec: {sample_rate_hz: 24000}", "must be 16000"),
+        ("recordings: nowhere", "nowhere: no such folder"),
+    ],
+)
+def test_mistakes_are_one_line(
+    config: CodecTrainingConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: str,
+    message: str,
+) -> None:
+    import yaml
+
+    values = {
+        "recordings": config.recordings,
+        "output": config.output,
+        "hours": 0.01,
+        "codec": json.loads(SIZES.to_json()),
+        "tokenizer": vars(PHASE),
+        "decoder": vars(PHASE),
+    }
+    for key, change in yaml.safe_load(changes).items():
+        values[key] = {**values[key], **change} if isinstance(change, dict) else change
+    path = tmp_path / "codec.yaml"
+    path.write_text(yaml.safe_dump(values))
+    assert main(["--config", str(path)]) == 2
+    assert message in capsys.readouterr().err

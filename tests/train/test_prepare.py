@@ -1,0 +1,203 @@
+"""Recordings to token files: both forms of folder, trimming, alignment, what is left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from runtime.audio import SAMPLE_RATE_HZ, read_recording
+from tests.tiny_codec import make_codec_checkpoint
+from train import prepare
+from train.codec_checkpoint import load_codec
+from train.codec_config import MelConfig
+from train.tokenization import find_speech, trim_counts
+from train.tokens import read_utterances
+
+HOP = 200
+FRAMES = 40  # of every aligned recording
+PHONEMES = "hˈI."
+SYMBOL_FRAMES = [10, 3, 0, 12, 5, 10]
+SIZES: dict[str, Any] = {
+    "mel": MelConfig(bins=11),
+    "decoder_ratios": (5, 5, 4, 2),
+    "encoder_ratios": (2, 4, 5, 5),
+    "decoder_channels": 16,
+    "encoder_channels": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_codec_checkpoint(tmp_path_factory.mktemp("codec"), **SIZES)
+
+
+def speech(frames: int, silence: int, seed: int) -> np.ndarray:
+    """Noise between two silences of `silence` frames."""
+    audio = np.zeros(frames * HOP, np.float32)
+    loud = slice(silence * HOP, (frames - silence) * HOP)
+    audio[loud] = 0.3 * np.random.default_rng(seed).standard_normal(len(audio[loud]))
+    return np.clip(audio, -1, 1)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Three aligned recordings of two speakers, and a file that is no audio."""
+    folder = tmp_path / "corpus" / "shard"
+    folder.mkdir(parents=True)
+    lines = []
+    for index in range(3):
+        soundfile.write(folder / f"{index}.flac", speech(FRAMES, 10, index), SAMPLE_RATE_HZ)
+        lines.append(
+            {
+                "file": f"{index}.flac",
+                "uttid": f"u{index}",
+                "text": "Hi.",
+                "speaker": "anna" if index else "bert",
+                "phonemes": PHONEMES,
+                "symbol_frames": SYMBOL_FRAMES,
+            }
+        )
+    (folder / "broken.flac").write_bytes(b"fLaC nothing")
+    lines.insert(1, {"file": "broken.flac", "text": "Lost."})
+    (folder / "metadata.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    return tmp_path / "corpus"
+
+
+def run(codec: Path, audio: Path, output: Path, *options: str) -> int:
+    paths = [str(audio), "--codec", str(codec), "--output", str(output)]
+    return prepare.main([*paths, *options])
+
+
+def test_token_files_of_a_corpus(
+    codec: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "tokens"
+    assert run(codec, corpus, output, "--heads", "1", "6", "--frontend", "hibari") == 0
+    errors = capsys.readouterr().err
+    assert "broken.flac" in errors
+    assert "1 of 4 recordings left out" in errors
+    assert sorted(path.name for path in output.iterdir()) == ["h6.jsonl", "ntp.jsonl", "speakers"]
+    ntp, streams = (
+        list(read_utterances(output / f"{n}.jsonl", h)) for n, h in (("ntp", 1), ("h6", 6))
+    )
+    assert [utterance.uttid for utterance in ntp] == ["u0", "u1", "u2"]
+    for one, other in zip(ntp, streams, strict=True):
+        np.testing.assert_array_equal(one.frames, other.frames)
+        assert (one.text, one.sentence) == (PHONEMES, "Hi.")
+        assert one.symbol_frames == (4, 3, 0, 12, 5, 6)  # 10 frames of silence, trimmed
+
+
+def test_frames_are_those_of_the_codec(codec: Path, corpus: Path, tmp_path: Path) -> None:
+    """Also in a batch of recordings of equal length, and of the whole recording, then trimmed."""
+    output = tmp_path / "tokens"
+    assert run(codec, corpus, output, "--heads", "1", "--no-trim") == 0
+    model = load_codec(codec)
+    for index, utterance in enumerate(read_utterances(output / "ntp.jsonl", 1)):
+        audio = read_recording(corpus / "shard" / f"{index}.flac")
+        with torch.no_grad():
+            frames, speaker = model.encode(torch.from_numpy(audio)[None])
+        np.testing.assert_array_equal(utterance.frames, frames[0].numpy())
+        assert utterance.spk_emb_path == f"speakers/u{index}.safetensors"
+        stored = load_file(output / utterance.spk_emb_path)["speaker"]
+        np.testing.assert_allclose(stored, speaker[0].numpy(), atol=1e-5)
+        assert utterance.text == "Hi."
+        assert utterance.symbol_frames is None  # durations belong to phonemes
+
+
+def test_embeddings_are_means_per_speaker(codec: Path, corpus: Path, tmp_path: Path) -> None:
+    each, mean = tmp_path / "each", tmp_path / "mean"
+    run(codec, corpus, each, "--heads", "3")
+    run(codec, corpus, mean, "--heads", "3", "--embeddings", "speaker")
+    stored = {path.stem: load_file(path)["speaker"] for path in each.glob("speakers/*")}
+    means = {path.stem: load_file(path)["speaker"] for path in mean.glob("speakers/*")}
+    np.testing.assert_allclose(means["bert"], stored["u0"], atol=1e-6)
+    np.testing.assert_allclose(means["anna"], (stored["u1"] + stored["u2"]) / 2, atol=1e-6)
+    paths = [u.spk_emb_path for u in read_utterances(mean / "h3.jsonl", 3)]
+    assert paths == [f"speakers/{name}.safetensors" for name in ("bert", "anna", "anna")]
+
+
+def test_libritts_tree(codec: Path, recordings: Path, tmp_path: Path) -> None:
+    assert run(codec, recordings, tmp_path / "out", "--heads", "3", "--embeddings", "none") == 0
+    utterances = list(read_utterances(tmp_path / "out" / "h3.jsonl", 3))
+    texts = ["They know it.", "We read the letter twice.", "Is the door open?"]
+    assert [utterance.text for utterance in utterances] == texts
+    assert all(utterance.spk_emb_path is None for utterance in utterances)
+
+
+def test_an_interrupted_run_goes_on(
+    codec: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "RECORDINGS_PER_PART", 1)
+    tokenize_part = prepare.tokenize_part
+    seen: list[str] = []
+
+    def interrupted(codec: Any, recordings: Sequence[Any], *rest: Any) -> Any:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(recordings[0].uttid)
+        return tokenize_part(codec, recordings, *rest)
+
+    monkeypatch.setattr(prepare, "tokenize_part", interrupted)
+    output = tmp_path / "tokens"
+    assert run(codec, corpus, output, "--heads", "3") == 130
+    assert not (output / "h3.jsonl").exists()
+    assert run(codec, corpus, output, "--heads", "3", "--no-trim") == 2  # other options
+    seen.clear()
+    monkeypatch.setattr(prepare, "tokenize_part", tokenize_part)
+    assert run(codec, corpus, output, "--heads", "3") == 0
+    run(codec, corpus, tmp_path / "whole", "--heads", "3")
+    assert (output / "h3.jsonl").read_text() == (tmp_path / "whole" / "h3.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--heads", "4"), "multiple of 3"),
+        (("--heads", "3", "--min-seconds", "20"), "no recording could be used"),
+    ],
+)
+def test_mistakes_are_one_line(
+    codec: Path,
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: Sequence[str],
+    message: str,
+) -> None:
+    assert run(codec, corpus, tmp_path / "out", *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_two_recordings_of_one_name_are_refused(
+    codec: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = [str(corpus), str(corpus), "--codec", str(codec), "--output", str(tmp_path / "out")]
+    assert prepare.main([*twice, "--heads", "3"]) == 2
+    assert "is named 'u0' too" in capsys.readouterr().err
+
+
+def test_speech_keeps_a_little_silence() -> None:
+    assert find_speech(speech(50, 12, seed=0), HOP) == (8, 44)
+    assert find_speech(speech(50, 1, seed=0), HOP) == (0, 50)
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(0, 100), st.integers(0, 100)
+)
+def test_trimmed_counts_add_up(counts: list[int], one: int, other: int) -> None:
+    total = sum(counts)
+    first, last = sorted((min(one, total), min(other, total)))
+    kept = trim_counts(counts, first, last)
+    assert len(kept) == len(counts)
+    symbols = np.repeat(np.arange(len(counts)), counts)[first:last]
+    np.testing.assert_array_equal(np.repeat(np.arange(len(counts)), kept), symbols)
