@@ -101,8 +101,8 @@ def make_phase(name: str, config: CodecTrainingConfig, pool: AudioPool, output: 
     from train.codec_phases import DecoderPhase, TokenizerPhase
     from train.facodec import FACodec
 
+    torch.manual_seed(config.seed)
     if name == "tokenizer":
-        torch.manual_seed(config.seed)
         return TokenizerPhase(FACodec(config.codec), pool, config.tokenizer, config.seed)
     codec = load_codec(output)
     if codec.config != config.codec:

@@ -22,8 +22,9 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from train.audio_pool import AudioPool
 from train.codebook_learning import CodebookLearner, quantize_straight_through
+from train.codec_adversary import Adversary
 from train.codec_losses import SpectralLoss
-from train.codec_training_config import PhaseConfig
+from train.codec_training_config import DecoderPhaseConfig, PhaseConfig
 from train.facodec import FACodec, MelUnit
 from train.vector_quantizer import VectorQuantizer
 
@@ -146,7 +147,9 @@ class DecoderPhase:
     time that one stops.
     """
 
-    def __init__(self, codec: FACodec, pool: AudioPool, config: PhaseConfig, seed: int) -> None:
+    def __init__(
+        self, codec: FACodec, pool: AudioPool, config: DecoderPhaseConfig, seed: int
+    ) -> None:
         self.codec, self.pool, self.config, self.seed = codec, pool, config, seed
         codec.requires_grad_(False)
         self.tokens = PoolTokens(codec, pool)
@@ -158,6 +161,7 @@ class DecoderPhase:
         apply_weight_norm(self.trained)
         self.average = copy.deepcopy(self.trained).requires_grad_(False)
         self.loss = SpectralLoss(codec.config.sample_rate_hz)
+        self.adversary = Adversary()
         self.optimizer = torch.optim.AdamW(
             self.trained.parameters(), betas=(0.8, 0.99), weight_decay=1e-3
         )
@@ -173,10 +177,14 @@ class DecoderPhase:
         )
         speaker = swap_partners(torch.stack([self.tokens.speaker(i) for i in crops.recordings]))
         decoded = self._decode(frames, speaker)
-        loss = self.loss(decoded, torch.from_numpy(self.pool.cut(crops, crop_frames)))
+        recorded = torch.from_numpy(self.pool.cut(crops, crop_frames))
+        loss = spectral = self.loss(decoded, recorded)
+        begin = self.config.adversary_from
+        if begin is not None and step >= begin:
+            loss = spectral + self.adversary.oppose(decoded, recorded)
         take_step(self.optimizer, loss, _DECODER_CLIP)
         self._follow(step)
-        return {"spectral": loss.item()}
+        return {"spectral": spectral.item(), "total": loss.item()}
 
     def _decode(self, frames: torch.Tensor, speaker: torch.Tensor) -> torch.Tensor:
         decoder = self.codec.decoder
@@ -196,12 +204,14 @@ class DecoderPhase:
         return {
             "trained": self.trained.state_dict(),
             "average": self.average.state_dict(),
+            "adversary": self.adversary.state(),
             "optimizer": self.optimizer.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.trained.load_state_dict(state["trained"])
         self.average.load_state_dict(state["average"])
+        self.adversary.load_state(state["adversary"])
         self.optimizer.load_state_dict(state["optimizer"])
 
     def trained_codec(self) -> FACodec:

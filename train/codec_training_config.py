@@ -34,13 +34,20 @@ class PhaseConfig:
 
 
 @dataclass(frozen=True)
+class DecoderPhaseConfig(PhaseConfig):
+    """The adversary joins at step `adversary_from`; by default it never does."""
+
+    adversary_from: int | None = None
+
+
+@dataclass(frozen=True)
 class CodecTrainingConfig:
     """`recordings` and `output` are folders; `hours` of audio are held in memory."""
 
     recordings: str
     output: str
     tokenizer: PhaseConfig
-    decoder: PhaseConfig
+    decoder: DecoderPhaseConfig
     codec: CodecConfig = field(default_factory=CodecConfig)
     hours: float = 2.0
     seed: int = 0

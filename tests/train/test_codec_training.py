@@ -18,7 +18,7 @@ from train.codec_checkpoint import load_codec
 from train.codec_config import CodecConfig, MelConfig
 from train.codec_losses import SpectralLoss
 from train.codec_phases import swap_partners
-from train.codec_training_config import CodecTrainingConfig, PhaseConfig
+from train.codec_training_config import CodecTrainingConfig, DecoderPhaseConfig, PhaseConfig
 from train.vector_quantizer import VectorQuantizer
 
 PHASE = PhaseConfig(
@@ -57,7 +57,7 @@ def config(recordings: Path, tmp_path: Path) -> CodecTrainingConfig:
         recordings=str(recordings),
         output=str(tmp_path / "whole"),
         tokenizer=PHASE,
-        decoder=replace(PHASE, crop_frames=10),
+        decoder=DecoderPhaseConfig(**vars(PHASE), adversary_from=2),
         codec=SIZES,
         hours=0.01,
     )
