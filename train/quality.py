@@ -1,6 +1,7 @@
-"""Filter recordings by DNSMOS (arXiv 2010.15258), a predicted mean opinion score from 1 to 5.
+"""Judge recordings by DNSMOS (arXiv 2110.01763), predicted mean opinion scores from 1 to 5.
 
-In: audio float32 [n] at 16 kHz. Out: a score. The model comes with the package speechmos.
+In: audio float32 [n] at 16 kHz. Out: scores, or a filter made of one. The model comes with the
+package speechmos.
 """
 
 from __future__ import annotations
@@ -12,17 +13,28 @@ import numpy as np
 from runtime.audio import SAMPLE_RATE_HZ
 from runtime.errors import UserError
 
+DNSMOS_KEYS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "p808_mos"}
 
-def make_dnsmos_filter(minimum: float) -> Callable[[np.ndarray], str | None]:
-    """A function that says why audio is refused, or None. Raises `UserError` without speechmos."""
+
+def score_dnsmos(audio: np.ndarray) -> dict[str, float]:
+    """Scores "ovrl" (overall), "sig" (speech), "bak" (background) and "p808" (ITU-T P.808).
+
+    Raises `UserError` without speechmos.
+    """
     try:
         from speechmos import dnsmos
     except ImportError as error:
-        raise UserError(f"--min-dnsmos needs {error.name}: pip install speechmos") from None
+        raise UserError(f"DNSMOS needs the package {error.name}: pip install speechmos") from None
+    loudest = max(1.0, float(np.abs(audio).max()))
+    scores = dnsmos.run(audio / loudest, sr=SAMPLE_RATE_HZ)
+    return {name: float(scores[key]) for name, key in DNSMOS_KEYS.items()}
+
+
+def make_dnsmos_filter(minimum: float) -> Callable[[np.ndarray], str | None]:
+    """A function that says why audio is refused, or None."""
 
     def refuse(audio: np.ndarray) -> str | None:
-        loudest = max(1.0, float(np.abs(audio).max()))
-        score = dnsmos.run(audio / loudest, sr=SAMPLE_RATE_HZ)["ovrl_mos"]
+        score = score_dnsmos(audio)["ovrl"]
         return f"DNSMOS {score:.2f} is below {minimum:g}" if score < minimum else None
 
     return refuse

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from runtime.audio import SAMPLE_RATE_HZ, read_recording
 from tests.tiny_codec import make_codec_checkpoint
-from train import prepare
+from train import prepare, quality
 from train.codec_checkpoint import load_codec
 from train.codec_config import MelConfig
 from train.tokenization import find_speech, trim_counts
@@ -201,3 +201,25 @@ def test_trimmed_counts_add_up(counts: list[int], one: int, other: int) -> None:
     assert len(kept) == len(counts)
     symbols = np.repeat(np.arange(len(counts)), counts)[first:last]
     np.testing.assert_array_equal(np.repeat(np.arange(len(counts)), kept), symbols)
+
+
+def test_recordings_of_low_quality_are_left_out(
+    codec: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scores = iter([3.6, 2.0, 3.5])
+    monkeypatch.setattr(quality, "score_dnsmos", lambda audio: {"ovrl": next(scores)})
+    output = tmp_path / "tokens"
+    assert run(codec, corpus, output, "--heads", "3", "--min-dnsmos", "3.5") == 0
+    assert [u.uttid for u in read_utterances(output / "h3.jsonl", 3)] == ["u0", "u2"]
+    assert "DNSMOS 2.00 is below 3.5" in capsys.readouterr().err
+
+
+def test_dnsmos_scores_lie_on_their_scale() -> None:
+    pytest.importorskip("speechmos")
+    scores = quality.score_dnsmos(speech(160, 20, seed=0))
+    assert sorted(scores) == ["bak", "ovrl", "p808", "sig"]
+    assert all(1 <= score <= 5 for score in scores.values())
