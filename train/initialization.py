@@ -64,7 +64,10 @@ def initialize_from_scratch(model: LanguageModel, *, text_output: bool) -> None:
 
 @torch.no_grad()
 def initialize_from_base(model: LanguageModel, folder: Path) -> None:
-    """Copy a base model's backbone; new vocabulary rows are drawn like its own rows."""
+    """Copy a base model's backbone, and its speech heads as far as both have them.
+
+    New vocabulary rows are drawn like its own rows.
+    """
     stored = published_names(read_tensors(folder))
     wanted = {n: t for n, t in model.state_dict().items() if n.startswith(PREFIX)}
     if model.geometry.tie_word_embeddings:
@@ -79,6 +82,21 @@ def initialize_from_base(model: LanguageModel, folder: Path) -> None:
         if len(tensor) > len(old):
             grown = tensor[len(old) :]
             grown.copy_(old.mean(0) + old.std(0) * torch.randn_like(grown))
+    _copy_heads(model, stored)
+
+
+def _copy_heads(model: LanguageModel, stored: Tensors) -> None:
+    """A model of another head count that speaks already is a good beginning for its heads."""
+    for name, tensor in model.state_dict().items():
+        is_weight = name.startswith("speech_heads.") and tensor.is_floating_point()
+        if is_weight and name in stored and stored[name].shape == tensor.shape:
+            tensor.copy_(stored[name])
+
+
+def has_trained_heads(settings: ModelSettings) -> bool:
+    """Whether the base model brings speech heads of its own."""
+    base = settings.base_model
+    return base is not None and read_lm_config(Path(base)).kind == "mtp"
 
 
 def grown_config(settings: ModelSettings, folder: Path, token_count: int) -> LanguageModelConfig:

@@ -178,11 +178,11 @@ def _ranges(sources: Loaded) -> list[SourceRange]:
 
 
 def _prepare_heads(settings: LmSettings, model: LanguageModel, examples: list[Example]) -> None:
-    """Start head biases at the tokens' log frequencies, in models of several heads."""
-    from train.initialization import set_biases_to_frequencies
+    """Start the biases of new heads at the tokens' log frequencies."""
+    from train.initialization import has_trained_heads, set_biases_to_frequencies
     from train.mtp import MtpModel
 
-    if isinstance(model, MtpModel):
+    if isinstance(model, MtpModel) and not has_trained_heads(settings.model):
         stride = max(1, len(examples) // _FREQUENCY_SAMPLE)
         set_biases_to_frequencies(model, examples[::stride])
 
