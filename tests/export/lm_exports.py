@@ -1,0 +1,104 @@
+"""Exported language models for tests: tiny checkpoints, both dialects, made once a session."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from export.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
+from export.language_model import language_model_graphs
+from runtime.bundle import GraphSpec
+from tests.tiny_models import make_lm_checkpoint
+from train.checkpoint import LanguageModel, load_checkpoint
+
+DIALECTS = ("ort", "portable")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A tiny checkpoint. Biases make <eosp> and <|speech_pad|> likely enough to be met."""
+
+    heads: int = 3
+    head_kind: str = "linear"
+    speaker_aware: bool = False
+    dtype: str = "float32"
+    plain: bool = False
+    end_bias: float = 0.0
+    pad_bias: float = 0.0
+    likely_end: float = 1.0  # NTP: factor on the embedding of <eosp>, which is its output weight
+
+    def __str__(self) -> str:
+        kind = "plain" if self.plain else f"{self.heads}-{self.head_kind}"
+        speaker = "-speaker" if self.speaker_aware else ""
+        return f"{kind}{speaker}-{self.dtype}-{self.end_bias:g}-{self.pad_bias:g}"
+
+
+@dataclass(frozen=True)
+class Export:
+    """A checkpoint, its PyTorch model and its saved graphs."""
+
+    checkpoint: Checkpoint
+    model: LanguageModel
+    folder: Path
+    graphs: Mapping[str, GraphSpec]
+    dialect: str
+
+
+@functools.cache
+def tiny_checkpoint(recipe: Recipe) -> Path:
+    """Write the checkpoint; it lives as long as the test session."""
+    folder = Path(_scratch()) / str(recipe) / f"{recipe.likely_end:g}"
+    make_lm_checkpoint(
+        folder,
+        heads=recipe.heads,
+        head_kind=recipe.head_kind,
+        speaker_aware=recipe.speaker_aware,
+        seed=recipe.heads,
+        dtype=recipe.dtype,
+        plain=recipe.plain,
+        end_bias=recipe.end_bias,
+        pad_bias=recipe.pad_bias,
+    )
+    if recipe.likely_end != 1.0:
+        _scale_end(folder, recipe.likely_end)
+    return folder
+
+
+@functools.cache
+def tiny_export(recipe: Recipe, dialect: str) -> Export:
+    """Export the checkpoint of `recipe` with all graphs it has."""
+    source = tiny_checkpoint(recipe)
+    checkpoint = open_checkpoint(source)
+    folder = source / dialect
+    folder.mkdir()
+    graphs = language_model_graphs(checkpoint, dialect, with_text_head=True)
+    specs = {graph.name: graph.save(folder) for graph in graphs}
+    return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect)
+
+
+def random_speaker(seed: int = 0) -> np.ndarray:
+    """A speaker embedding float32 (256)."""
+    return np.random.default_rng(seed).standard_normal(256).astype(np.float32)
+
+
+def _scale_end(folder: Path, factor: float) -> None:
+    tokens = open_checkpoint(folder).tokens
+    tensors = load_file(folder / SAFETENSORS_FILE)
+    name = next(name for name in tensors if name.endswith("embed_tokens.weight"))
+    tensors[name][tokens.end] *= factor
+    save_file(tensors, folder / SAFETENSORS_FILE, metadata={"format": "pt"})
+
+
+@functools.cache
+def _scratch_directory() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="lm-exports-")
+
+
+def _scratch() -> str:
+    return _scratch_directory().name

@@ -1,0 +1,128 @@
+"""Drawing inside the graph: which codes can come out, and how often.
+
+The expected distribution is a transcription of the published decoder (arXiv 2506.12537,
+`get_nucleus_one_token`): temperature, top-k, softmax, top-p with the first entry over the
+threshold kept. An even grid of noise turns frequencies into exact probabilities.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.dialects import new_graph
+from export.graph_runner import GraphRunner
+from export.sampling import declare_sampling, draw, penalize
+from runtime.bundle import NOISE, REPETITION_PENALTY, TEMPERATURE, TOP_K, TOP_P
+from tests.export.lm_exports import DIALECTS
+
+ENTRIES = 13
+GRID = 4000  # noise values
+
+
+def reference_distribution(
+    scores: np.ndarray, temperature: float, top_k: int, top_p: float
+) -> np.ndarray:
+    """Probabilities (entries) of the published decoder, in float64."""
+    scaled = (scores / np.float32(temperature)).astype(np.float64)
+    order = np.argsort(-scaled, kind="stable")
+    scaled[order[top_k:]] = -np.inf
+    probabilities = np.exp(scaled - scaled.max())
+    probabilities /= probabilities.sum()
+    if top_p < 1.0:
+        cumulative = np.cumsum(probabilities[order])
+        removed = np.concatenate([[False], cumulative[:-1] > top_p])
+        probabilities[order[removed]] = 0.0
+    return probabilities / probabilities.sum()
+
+
+@pytest.fixture(scope="module", params=DIALECTS)
+def drawing(request: pytest.FixtureRequest) -> GraphRunner:
+    """A graph that only draws: the same scores, one draw for each noise value."""
+    graph = new_graph("drawing", request.param)
+    scores = graph.input("scores", "float32", (1, ENTRIES))
+    rows = graph.op.Expand(scores, [GRID, 1])
+    graph.output("codes", draw(graph, rows, declare_sampling(graph, GRID)), "int64", (GRID,))
+    with tempfile.TemporaryDirectory() as folder:
+        return GraphRunner(Path(folder), graph.save(Path(folder)))
+
+
+def drawn_frequencies(
+    drawing: GraphRunner, scores: np.ndarray, temperature: float, top_k: int, top_p: float
+) -> np.ndarray:
+    inputs = {
+        "scores": scores[None],
+        TEMPERATURE: np.array([temperature], np.float32),
+        TOP_K: np.array([top_k]),
+        TOP_P: np.array([top_p], np.float32),
+        NOISE: ((np.arange(GRID) + 0.5) / GRID).astype(np.float32),
+    }
+    return np.bincount(drawing.run(inputs)["codes"], minlength=ENTRIES) / GRID
+
+
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.8, 0.95, 1.0])
+@pytest.mark.parametrize("top_k", [1, 2, 7, ENTRIES, 50])
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 1.7])
+def test_draws_follow_the_published_distribution(
+    drawing: GraphRunner, temperature: float, top_k: int, top_p: float
+) -> None:
+    scores = np.random.default_rng(5).normal(0, 2, ENTRIES).astype(np.float32)
+    expected = reference_distribution(scores, temperature, top_k, top_p)
+    frequencies = drawn_frequencies(drawing, scores, temperature, top_k, top_p)
+    reachable = expected > 1 / GRID  # rarer entries fall between two noise values
+    np.testing.assert_array_equal(frequencies[reachable] > 0, True)
+    np.testing.assert_array_equal(frequencies[expected == 0], 0)
+    np.testing.assert_allclose(frequencies, expected, atol=1.01 / GRID)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    scores=st.lists(st.floats(-40, 40, width=32), min_size=ENTRIES, max_size=ENTRIES, unique=True),
+    temperature=st.floats(0.125, 5, width=32),
+    top_k=st.integers(1, 60),
+    top_p=st.floats(0.015625, 1, width=32),
+)
+def test_any_noise_draws_an_allowed_entry(
+    drawing: GraphRunner, scores: list[float], temperature: float, top_k: int, top_p: float
+) -> None:
+    array = np.array(scores, np.float32)
+    allowed = reference_distribution(array, temperature, top_k, min(1.0, top_p + 1e-5)) > 0
+    frequencies = drawn_frequencies(drawing, array, temperature, top_k, top_p)
+    assert frequencies[~allowed].sum() == 0
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5, np.nextafter(np.float32(1), np.float32(0))])
+def test_entries_that_cannot_be_drawn_never_are(drawing: GraphRunner, noise: float) -> None:
+    """Heads of the first frame have no <|speech_pad|>: its score is minus infinity."""
+    scores = np.full(ENTRIES, -np.inf, np.float32)
+    scores[[2, 5]] = 1.0
+    inputs = {
+        "scores": scores[None],
+        TEMPERATURE: np.ones(1, np.float32),
+        TOP_K: np.array([50]),
+        TOP_P: np.ones(1, np.float32),
+        NOISE: np.full(GRID, noise, np.float32),
+    }
+    codes = set(drawing.run(inputs)["codes"].tolist())
+    assert codes == {2 if noise < 0.5 else 5}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_penalty_moves_seen_scores_away_from_plus_infinity(dialect: str, tmp_path: Path) -> None:
+    graph = new_graph("penalizing", dialect)
+    scores = graph.input("scores", "float32", (2, 3))
+    seen = graph.input("seen", "bool", (2, 3))
+    penalty = graph.input(REPETITION_PENALTY, "float32", (1,))
+    graph.output("lowered", penalize(graph, scores, seen, penalty), "float32", (2, 3))
+    inputs = {
+        "scores": np.array([[2.0, -2.0, 0.0], [3.0, -3.0, 5.0]], np.float32),
+        "seen": np.array([[True, True, True], [False, False, True]]),
+        REPETITION_PENALTY: np.array([1.25], np.float32),
+    }
+    lowered = GraphRunner(tmp_path, graph.save(tmp_path)).run(inputs)["lowered"]
+    np.testing.assert_array_equal(lowered, np.float32([[1.6, -2.5, 0.0], [3.0, -3.0, 4.0]]))

@@ -1,0 +1,164 @@
+"""Checkpoints that are right are read exactly; all others get one line that names the fault."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from export.checkpoint import EMBEDDINGS, SAFETENSORS_FILE, SAFETENSORS_INDEX, open_checkpoint
+from runtime.errors import UserError
+from tests.export.lm_exports import Recipe, tiny_checkpoint
+
+Tensors = dict[str, np.ndarray]
+Q_BIAS = "lm_model.model.layers.1.self_attn.q_proj.bias"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint that the test may damage."""
+    return Path(shutil.copytree(tiny_checkpoint(Recipe(heads=3)), tmp_path / "checkpoint"))
+
+
+def change_tensors(folder: Path, change: Callable[[Tensors], object]) -> None:
+    tensors = load_file(folder / SAFETENSORS_FILE)
+    change(tensors)
+    save_file(tensors, folder / SAFETENSORS_FILE)
+
+
+def refuse(folder: Path, *parts: str) -> None:
+    """Opening must fail with one line that holds all `parts`."""
+    with pytest.raises(UserError) as error:
+        open_checkpoint(folder)
+    assert "\n" not in str(error.value)
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_values_are_exact(dtype: str) -> None:
+    source = tiny_checkpoint(Recipe(heads=3, dtype=dtype))
+    checkpoint = open_checkpoint(source)
+    stored = load_file(source / SAFETENSORS_FILE)["lm_model." + EMBEDDINGS]
+    values = checkpoint.weight(EMBEDDINGS).read()
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, stored.astype(np.float32))
+    rows = checkpoint.rows("some", [7, 2, 7], of=EMBEDDINGS)
+    np.testing.assert_array_equal(rows.read(), values[[7, 2, 7]])
+
+
+def test_shards_equal_the_whole(folder: Path) -> None:
+    whole = open_checkpoint(folder)
+    expected = whole.weight(EMBEDDINGS).read().copy()
+    tensors = load_file(folder / SAFETENSORS_FILE)
+    names = sorted(tensors)
+    weight_map = {name: f"model-{i % 2}.safetensors" for i, name in enumerate(names)}
+    for shard in set(weight_map.values()):
+        save_file({n: tensors[n] for n in names if weight_map[n] == shard}, folder / shard)
+    (folder / SAFETENSORS_INDEX).write_text(json.dumps({"weight_map": weight_map}))
+    (folder / SAFETENSORS_FILE).unlink()
+    sharded = open_checkpoint(folder)
+    assert sharded.tensors.keys() == whole.tensors.keys()
+    np.testing.assert_array_equal(sharded.weight(EMBEDDINGS).read(), expected)
+
+    (folder / "model-1.safetensors").unlink()
+    refuse(folder, "model-1.safetensors", "not a file beside it")
+
+
+def test_pickled_weights_equal_safetensors(folder: Path) -> None:
+    expected = open_checkpoint(folder).weight(EMBEDDINGS).read().copy()
+    tensors = load_file(folder / SAFETENSORS_FILE)
+    state = {name: torch.from_numpy(tensor).clone() for name, tensor in tensors.items()}
+    torch.save(state, folder / "pytorch_model.bin")
+    (folder / SAFETENSORS_FILE).unlink()
+    np.testing.assert_array_equal(open_checkpoint(folder).weight(EMBEDDINGS).read(), expected)
+
+
+class _Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("touched"),)  # type: ignore[return-value]
+
+
+def test_pickles_cannot_run_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    torch.save({"weight": _Malicious()}, folder / "pytorch_model.bin")
+    (folder / SAFETENSORS_FILE).unlink()
+    refuse(folder, "pytorch_model.bin", "read safely")
+    assert not (folder / "touched").exists()
+
+
+def test_missing_tensor(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors.pop(Q_BIAS))
+    refuse(folder, "model.layers.1.self_attn.q_proj.bias", "missing")
+
+
+def test_misshapen_tensor(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors.update({Q_BIAS: np.zeros(63, np.float32)}))
+    refuse(folder, Q_BIAS, "shape [63], not [64]")
+
+
+def test_unexpected_tensor(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors.update(extra=np.zeros(3, np.float32)))
+    refuse(folder, "extra", "unexpected")
+
+
+def test_integer_weights(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors.update({Q_BIAS: np.zeros(64, np.int64)}))
+    refuse(folder, Q_BIAS, "integers")
+
+
+def test_rotary_tables_of_old_checkpoints_are_skipped(folder: Path) -> None:
+    name = "lm_model.model.layers.0.self_attn.rotary_emb.inv_freq"
+    change_tensors(folder, lambda tensors: tensors.update({name: np.zeros(8, np.float32)}))
+    open_checkpoint(folder)
+
+
+def test_index_maps_must_agree_with_the_tokenizer(folder: Path) -> None:
+    name = "speech_heads.1.small_to_orig"
+    change_tensors(folder, lambda tensors: tensors.update({name: tensors[name] + 1}))
+    refuse(folder, name, "disagrees with the tokenizer")
+
+
+def test_embedding_table_must_cover_the_tokenizer(folder: Path) -> None:
+    name = "lm_model." + EMBEDDINGS
+    change_tensors(folder, lambda tensors: tensors.update({name: tensors[name][:100].copy()}))
+    refuse(folder, EMBEDDINGS, "100 rows")
+
+
+def test_heads_of_later_frames_need_a_pad_token(folder: Path) -> None:
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text.replace("<|speech_pad|>", "<|other|>"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"medusa_num_heads": 6}))
+    refuse(folder, "6 heads", "<|speech_pad|>")
+
+
+@pytest.mark.parametrize("token", ["<a0>", "<b512>", "<c1023>", "<sosp>", "<eosp>"])
+def test_tokenizer_without_speech_tokens(folder: Path, token: str) -> None:
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text.replace(f'"{token}"', '"<gone>"'))
+    refuse(folder, token)
+
+
+def test_damaged_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"model": 3}')
+    refuse(folder, "tokenizer.json")
+
+
+def test_no_weights_at_all(folder: Path) -> None:
+    (folder / SAFETENSORS_FILE).unlink()
+    refuse(folder, SAFETENSORS_FILE, SAFETENSORS_INDEX)
+
+
+def test_bfloat16_is_a_known_type() -> None:
+    """ml_dtypes and torch agree on what bfloat16 bits mean."""
+    values = torch.tensor([1.0, -2.5, 3e38, 1e-30], dtype=torch.bfloat16)
+    bits = values.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(bits.astype(np.float32), values.float().numpy())
