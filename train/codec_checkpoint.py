@@ -139,9 +139,13 @@ def _fold_weight_norm(tensors: dict[str, torch.Tensor], path: Path) -> dict[str,
 
 
 def save_codec(codec: FACodec, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write `codec.json` and `codec.safetensors`, each whole or not at all."""
+    """Write `codec.json` and `codec.safetensors`, each whole or not at all.
+
+    `dtype` is that of the weights; the mel analysis and the filters stay float32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {key: t.detach().to(dtype).contiguous() for key, t in codec.state_dict().items()}
+    tensors = {name: p.detach().to(dtype).contiguous() for name, p in codec.named_parameters()}
+    tensors |= {name: buffer.contiguous() for name, buffer in codec.named_buffers()}
     write_atomically(folder / CODEC_WEIGHTS_FILE, save(tensors))
     write_atomically(folder / CODEC_CONFIG_FILE, codec.config.to_json().encode())
 

@@ -1,0 +1,77 @@
+"""Half a codec's size: `python -m train.halve_codec IN OUT`.
+
+In: a codec folder in either layout. Out: a codec folder in this project's layout whose weights
+are float16; the mel analysis and the filters stay float32. Prints how far the decoded audio of
+random frames moves, and refuses to write a codec that moves more than `--limit`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import UserError, run_cli
+
+if TYPE_CHECKING:
+    from train.facodec import FACodec
+
+_COMPARED_FRAMES = 400  # five seconds
+
+
+def halve_codec(source: Path, output: Path, limit: float) -> float:
+    """Write the smaller codec; returns the audio's largest change relative to its peak."""
+    import torch
+
+    from train.codec_checkpoint import load_codec, save_codec
+
+    codec, rounded = load_codec(source), load_codec(source)
+    for parameter in rounded.parameters():
+        parameter.data = parameter.data.half().float()
+    change = compare_audio(codec, rounded)
+    if not change <= limit:
+        raise UserError(f"{source}: audio would change by {change:.1e} of its peak, over {limit}")
+    save_codec(codec, output, torch.float16)
+    return change
+
+
+def compare_audio(codec: FACodec, other: FACodec) -> float:
+    """Largest difference of decoded random frames, relative to the peak."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    size = codec.config.codebook_size
+    frames = torch.randint(0, size, (1, _COMPARED_FRAMES, 3), generator=generator)
+    speaker = torch.randn(1, codec.config.speaker_channels, generator=generator)
+    with torch.no_grad():
+        audio = codec.decode(frames, speaker)
+        moved = other.decode(frames, speaker)
+    return float((moved - audio).abs().max() / audio.abs().max())
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.halve_codec", description="Write a codec with float16 weights."
+    )
+    parser.add_argument("source", type=Path, help="codec folder")
+    parser.add_argument("output", type=Path, help="folder to write")
+    parser.add_argument(
+        "--limit", type=float, default=2e-2, help="largest change of audio (default 0.02 of peak)"
+    )
+    return parser.parse_args(argv)
+
+
+def halve_from_arguments(argv: Sequence[str] | None) -> None:
+    arguments = parse_arguments(argv)
+    change = halve_codec(arguments.source, arguments.output, arguments.limit)
+    print(f"{arguments.output}: audio of random frames changes by {change:.1e} of its peak")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(halve_from_arguments, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
