@@ -36,17 +36,25 @@ def tiny_codec_config(**changes: Any) -> CodecConfig:
 
 
 def make_codec(config: CodecConfig, seed: int = 0) -> FACodec:
-    """A random codec in evaluation mode whose activations bend and whose output is not faint."""
+    """A random codec in evaluation mode whose activations bend, neither faint nor overdriven."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         codec = FACodec(config).eval()
         with torch.no_grad():
             for name, parameter in codec.named_parameters():
                 if name.endswith((".alpha", ".beta")):
-                    parameter.normal_(0.0, 0.5)
+                    parameter.normal_(0.0, 0.3)
                 elif parameter.ndim == 3:
-                    parameter.normal_(0.0, parameter[0].numel() ** -0.5)
+                    parameter.normal_(0.0, 0.7 * parameter[0].numel() ** -0.5)
+            _hear_prosody(codec)
     return codec
+
+
+def _hear_prosody(codec: FACodec) -> None:
+    """Make the prosody path follow the log-mel, whose values lie around -8."""
+    linear = codec.decoder.melspec_linear
+    linear.weight.mul_(5.0)
+    linear.bias.copy_(8.0 * linear.weight.sum(1))
 
 
 def make_codec_checkpoint(folder: Path, seed: int = 0, **changes: Any) -> Path:
