@@ -19,8 +19,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import onnx_ir as ir
-from onnxscript import GraphBuilder
-from onnxscript._internal.builder import OpBuilder
+from onnxscript import GraphBuilder, OpBuilder
 
 from export.weights import Array, Weight
 from runtime.bundle import Dimension, DType, GraphSpec, StateSpec, TensorSpec
