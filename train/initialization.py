@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from runtime.errors import UserError
@@ -140,8 +141,6 @@ def _initialize_heads(model: MtpModel, books: Sequence[torch.Tensor]) -> None:
 
 def _codec_tensors(folder: Path) -> Tensors:
     """The decoder's tensors of a codec directory of this project."""
-    from safetensors.torch import load_file
-
     path = folder / "codec.safetensors"
     if not path.is_file():
         raise UserError(f"{path}: not found; 'init_from_codec' names a codec directory")

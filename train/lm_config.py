@@ -202,6 +202,10 @@ def _refuse_other_models(reader: _Reader) -> None:
         raise reader.fail(
             "use_sliding_window", "is true: sliding-window attention is not supported"
         )
+    if reader.has("head_dim"):
+        derived = reader.integer("hidden_size") // reader.integer("num_attention_heads")
+        if reader.integer("head_dim") != derived:
+            raise reader.fail("head_dim", f"must be hidden_size / num_attention_heads = {derived}")
 
 
 def _backbone_fields(reader: _Reader) -> dict[str, Any]:

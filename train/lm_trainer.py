@@ -185,7 +185,7 @@ class LmTrainer(Trainer):
             assert probe.probabilities is not None
             attention = guided_attention_loss(probe.probabilities, guide)
             loss = loss + guided.weight * attention
-            self._sums["attention_loss"].append(float(attention))
+            self._sums["attention_loss"].append(float(attention.detach()))
         if report.positions:
             self._sums["speech_loss"].append(float(report.heads.mean()))
         if report.text_positions:

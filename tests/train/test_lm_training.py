@@ -1,0 +1,245 @@
+"""`python -m train.lm` from settings to checkpoint, on tiny data: learns, resumes exactly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from tests.tiny_models import CHARACTERS, make_lm_checkpoint
+from train.checkpoint import load_checkpoint
+from train.generate import DecodingOptions, generate_frames
+from train.lm import main
+from train.tokens import TokenizedUtterance, write_utterances
+
+MODEL: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 112,
+    "layers": 2,
+    "attention_heads": 4,
+    "key_value_heads": 2,
+    "max_length": 512,
+}
+
+
+def write_data(path: Path, heads: int, count: int = 24) -> Path:
+    """Utterances whose codes follow from the text: every letter has its own three codes."""
+    random = np.random.default_rng(0)
+    utterances = []
+    for index in range(count):
+        letters = random.integers(0, 5, 6)
+        counts = random.integers(1, 4, 6)
+        frames = np.repeat(letters[:, None] * [1, 2, 3] + 10, counts, axis=0)
+        text = "".join("abcde"[letter] for letter in letters)
+        utterances.append(
+            TokenizedUtterance(f"u{index}", text, frames, symbol_frames=tuple(counts.tolist()))
+        )
+    write_utterances(path, utterances, heads)
+    return path
+
+
+def write_settings(
+    folder: Path, heads: int, model: dict[str, Any] | None = None, **run: Any
+) -> Path:
+    settings: dict[str, Any] = {
+        "model": {"heads": heads} | MODEL | (model or {}),
+        "data": {
+            "train": [{"file": str(write_data(folder / f"h{heads}.jsonl", heads))}],
+            "validation_examples": 4,
+        },
+        "max_steps": 8,
+        "positions_per_batch": 400,
+        "log_every": 1,
+        "evaluate_every": 4,
+        "save_every": 4,
+        "optimizer": {"kind": "muon", "learning_rate": 0.01, "warmup_steps": 2},
+    }
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump(settings | run))
+    return path
+
+
+def run(settings: Path, output: Path, *more: str) -> None:
+    assert main(["--config", str(settings), "--output", str(output), *more]) == 0
+
+
+def history(output: Path, step: int = 8) -> list[dict[str, float]]:
+    state = output / "run" / f"checkpoint-{step}" / "trainer_state.json"
+    return json.loads(state.read_text())["log_history"]
+
+
+@pytest.mark.parametrize("heads", [1, 3, 6, 12])
+def test_training_lowers_the_loss(tmp_path: Path, heads: int) -> None:
+    settings = write_settings(tmp_path, heads, text_weight=0.0, speech_weight=1.0)
+    run(settings, tmp_path / "out")
+    losses = [entry["loss"] for entry in history(tmp_path / "out") if "loss" in entry]
+    assert losses[-1] < 0.8 * losses[0]
+    figures = [entry for entry in history(tmp_path / "out") if "eval_loss" in entry]
+    assert figures[-1]["eval_loss"] < figures[0]["eval_loss"]
+    last = "token" if heads == 1 else f"c{heads // 3}"
+    assert 0 <= figures[-1][f"eval_{last}_top1"] <= 1
+    assert figures[-1][f"eval_{last}_perplexity"] > 1
+    checkpoint = load_checkpoint(tmp_path / "out")
+    assert checkpoint.config.heads == heads
+    options = DecodingOptions(max_steps=3)
+    generate_frames(checkpoint.model, [checkpoint.tokens.start], options=options)
+
+
+EVERYTHING: dict[str, Any] = {
+    "history_corruption": 0.5,
+    "average_decay": 0.9,
+    "gradient_accumulation": 2,
+    "guided_attention": {"layer": 1, "heads": 2, "weight": 1.0},
+    "positions_per_batch": 150,
+}
+
+
+@pytest.mark.parametrize("kind", ["linear", "transformer"])
+def test_resumed_equals_uninterrupted(tmp_path: Path, kind: str) -> None:
+    """Same losses and same weights, with everything random turned on."""
+    phonemes = {"tts": "{text}<sosp>", "tts_speaker": "{text}<|placeholder|><sosp>", "tail": ""}
+    model = {"head_kind": kind, "prompts": phonemes, "text_frontend": {"kind": "hibari"}}
+    settings = write_settings(tmp_path, 3, model, **EVERYTHING)
+    run(settings, tmp_path / "whole")
+    whole = history(tmp_path / "whole")
+    run(settings, tmp_path / "cut")
+    interrupted = tmp_path / "cut" / "run" / "checkpoint-8"
+    for path in interrupted.iterdir():  # as if the run had ended after step 4
+        path.unlink()
+    interrupted.rmdir()
+    run(settings, tmp_path / "cut", "--resume")
+    keys = ("loss", "speech_loss", "text_loss", "attention_loss", "learning_rate", "eval_loss")
+    for one, two in zip(whole, history(tmp_path / "cut"), strict=True):
+        assert {k: one[k] for k in keys if k in one} == {k: two[k] for k in keys if k in two}
+    first = load_file(tmp_path / "whole" / "model.safetensors")
+    second = load_file(tmp_path / "cut" / "model.safetensors")
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_mixed_tasks_and_text_loss(tmp_path: Path) -> None:
+    dialogues = tmp_path / "text.jsonl"
+    dialogues.write_text('{"instruction": "ab?", "response": "cd."}\n' * 8)
+    speech = str(write_data(tmp_path / "h3.jsonl", 3))
+    data = {
+        "train": [
+            {"file": speech},
+            {"file": speech, "task": "asr", "share": 0.5},
+            {"file": str(dialogues), "task": "text"},
+        ],
+        "validation": [{"file": speech}],
+    }
+    run(write_settings(tmp_path, 3, data=data), tmp_path / "out")
+    entries = history(tmp_path / "out")
+    texts = [entry["text_loss"] for entry in entries if "text_loss" in entry]
+    assert texts[-1] < texts[0]
+    assert any("eval_text_perplexity" in entry for entry in entries)
+
+
+def test_base_model_grows_by_the_speech_tokens(tmp_path: Path) -> None:
+    base = make_lm_checkpoint(tmp_path / "base", plain=True)
+    settings = write_settings(tmp_path, 6, {"base_model": str(base)}, max_steps=1, evaluate_every=1)
+    settings.write_text(
+        settings.read_text().replace("learning_rate: 0.01", "learning_rate: 1.0e-9")
+    )
+    run(settings, tmp_path / "out")
+    grown = load_file(tmp_path / "out" / "model.safetensors")
+    old = load_file(base / "model.safetensors")
+    table = grown["lm_model.model.embed_tokens.weight"]
+    stored = old["model.embed_tokens.weight"]
+    torch.testing.assert_close(table[: len(stored)], stored, rtol=0, atol=1e-6)
+    checkpoint = load_checkpoint(tmp_path / "out")
+    assert checkpoint.tokens.pad is not None
+    assert checkpoint.tokens.pad < len(table)
+    assert checkpoint.config.num_hidden_layers == 3  # the base model's, not the settings'
+
+
+def write_codec(folder: Path) -> Path:
+    torch.manual_seed(0)
+    tensors = {}
+    for name in ("0.layers.0", "1.layers.0", "1.layers.1"):
+        tensors[f"decoder.quantizer.{name}._codebook.weight"] = torch.randn(1024, 8)
+        tensors[f"decoder.quantizer.{name}.out_proj.weight"] = torch.randn(256, 8)
+    folder.mkdir()
+    save_file(tensors, folder / "codec.safetensors")
+    return folder
+
+
+def test_embeddings_and_heads_start_in_the_codecs_geometry(tmp_path: Path) -> None:
+    from train.lm import build_model
+    from train.lm_settings import read_settings
+    from train.mtp import MtpModel
+
+    codec = write_codec(tmp_path / "codec")
+    settings = write_settings(tmp_path, 3, {"init_from_codec": str(codec)}, text_weight=0.0)
+    model, _, _ = build_model(read_settings(settings))
+    assert isinstance(model, MtpModel)
+    codes = load_file(codec / "codec.safetensors")["decoder.quantizer.1.layers.1._codebook.weight"]
+    likeness = torch.nn.functional.normalize(codes, dim=1)
+    likeness = likeness @ likeness.t()
+    head = model.heads[1].projection.weight[:1024]  # codebook b
+    torch.testing.assert_close(head @ head.t(), likeness, rtol=1e-3, atol=1e-4)
+    rows = model.embedding.weight[torch.tensor(model.tokens.codes[1])]
+    gram = (rows @ rows.t()).flatten()
+    assert torch.corrcoef(torch.stack([gram, likeness.flatten()]))[0, 1] > 0.4
+
+
+def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, 3, max_steps=100_000)
+    run(settings, tmp_path / "out", "--max-minutes", "0.001")
+    load_checkpoint(tmp_path / "out")
+    assert list((tmp_path / "out" / "run").glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"max_step": 3}, "unknown key 'max_step'; did you mean 'max_steps'?"),
+        ({"optimizer": {"kind": "lion"}}, "'kind' must be one of ['adamw', 'muon']"),
+        ({"model": {"heads": 4}}, "'heads' must be 1 or a multiple of 3"),
+        ({"model": {"heads": 3, "hidden_size": 65, "attention_heads": 4}}, "'hidden_size'"),
+        ({"fsdp": True, "average_decay": 0.9}, "'fsdp'"),
+        ({"history_corruption": 2.0}, "'history_corruption'"),
+        ({"data": {"train": []}}, "names no file"),
+        ({"data": {"train": [{"file": "gone.jsonl"}]}}, "gone.jsonl"),
+        ({"model": {"heads": 3, "base_model": "nowhere"}}, "nowhere"),
+        ({"model": {"heads": 3, "init_from_codec": "nowhere"}}, "nowhere/codec.safetensors"),
+    ],
+)
+def test_settings_faults_are_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    named: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = write_settings(tmp_path, 3)
+    settings.write_text(yaml.safe_dump(yaml.safe_load(settings.read_text()) | change))
+    assert main(["--config", str(settings), "--output", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert named in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_run_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = write_settings(tmp_path, 3, max_steps=1, save_every=1)
+    arguments = ["--config", str(settings), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--resume"]) == 2
+    assert "no training checkpoint" in capsys.readouterr().err
+    run(settings, tmp_path / "out")
+    assert main(arguments) == 2
+    assert "add --resume" in capsys.readouterr().err
+
+
+def test_characters_cover_the_test_data() -> None:
+    assert set("abcde") <= set(CHARACTERS)

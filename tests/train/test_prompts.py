@@ -1,0 +1,58 @@
+"""Templates and masks, against sequences worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from train.prompts import (
+    PromptTemplates,
+    asr_answer,
+    normalize_text,
+    speech_mask,
+    split_question,
+    text_dialogue,
+)
+
+
+def test_published_tts_prompts() -> None:
+    templates = PromptTemplates()
+    assert templates.prompt("They know it.", with_speaker=False) == (
+        "[Human]: Read this sentence: They know it..\n [Assistant]: The speech is: <sosp>"
+    )
+    assert templates.prompt("Hi", with_speaker=True) == (
+        "[Human]: Read this sentence: Hi. You should speak like: <|placeholder|>.\n"
+        " [Assistant]: The speech is: <sosp>"
+    )
+
+
+def test_braces_in_the_text_stay() -> None:
+    hostile = "{text} {0} {speech}"
+    assert hostile in PromptTemplates().prompt(hostile, with_speaker=False)
+    assert text_dialogue("{response}", "{instruction}") == (
+        "[Human]: {response}\n [Assistant]: {instruction}\n\n"
+    )
+
+
+def test_asr_answer() -> None:
+    assert asr_answer("Yes.") == ".\n [Assistant]: The text is: Yes..\n\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "normal"),
+    [(" HELLO There. ", "Hello there."), ("i", "I"), ("", ""), ("\n'tis", "'tis")],
+)
+def test_normalize_text(raw: str, normal: str) -> None:
+    assert normalize_text(raw) == normal
+
+
+def test_question_ends_with_the_answer_mark() -> None:
+    prompt = "[Human]: a\n [Assistant]: b [Assistant]: c"
+    assert split_question(prompt) == ("[Human]: a\n [Assistant]:", " b [Assistant]: c")
+    assert split_question("ph<sosp>") == ("ph<sosp>", "")
+
+
+def test_speech_mask_by_hand() -> None:
+    start, end = 7, 8
+    ids = [1, 7, 100, 101, 8, 2, 3]
+    assert speech_mask(ids, start, end) == [False, False, True, True, True, False, False]
+    assert speech_mask([1, 2], start, end) == [False, False]
