@@ -54,7 +54,7 @@ class Checkpoint:
         stored = self.tensors[name]
         return Weight(name, stored.shape, lambda: _as_float32(stored))
 
-    def rows(self, name: str, indices: Sequence[int], of: str) -> Weight:
+    def rows(self, name: str, indices: Sequence[int] | Array, of: str) -> Weight:
         """Some rows of tensor `of`, in the given order, as a float32 weight called `name`."""
         stored, picked = self.tensors[of], np.asarray(indices)
         shape = (len(picked), *stored.shape[1:])

@@ -113,7 +113,7 @@ def _some_embeddings(checkpoint: Checkpoint) -> Array:
     """Input embeddings (1, 33, H) of tokens spread over the vocabulary."""
     rows = checkpoint.tensors[EMBEDDINGS].shape[0]
     ids = np.random.default_rng(0).integers(0, rows, POSITIONS)
-    return checkpoint.rows("some_embeddings", ids.tolist(), of=EMBEDDINGS).read()[None]
+    return checkpoint.rows("some_embeddings", ids, of=EMBEDDINGS).read()[None]
 
 
 def _head_inputs(spec: GraphSpec, hidden: Array, noise: Array, top_k: int) -> Arrays:

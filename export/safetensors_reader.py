@@ -48,8 +48,7 @@ class StoredTensor:
 def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     """All tensors of one file. Raises `UserError` if anything in its header is wrong."""
     header, data_start = _read_header(path)
-    data = np.memmap(path, dtype=np.uint8, mode="r")[data_start:]
-    return {name: _stored_tensor(path, name, entry, data) for name, entry in header.items()}
+    return {name: _stored_tensor(path, name, entry, data_start) for name, entry in header.items()}
 
 
 def read_sharded_safetensors(index: Path) -> dict[str, StoredTensor]:
@@ -80,16 +79,21 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     return header, LENGTH_BYTES + length
 
 
-def _stored_tensor(path: Path, name: str, entry: Any, data: Array) -> StoredTensor:
+def _stored_tensor(path: Path, name: str, entry: Any, data_start: int) -> StoredTensor:
     where = f"{path}: tensor {name}"
     shape, (begin, end), dtype = _checked_entry(entry, where)
-    if not 0 <= begin <= end <= len(data):
+    if not 0 <= begin <= end <= path.stat().st_size - data_start:
         raise UserError(f"{where} lies outside the file, which is truncated; download it again")
     if end - begin != math.prod(shape) * dtype.itemsize:
         raise UserError(f"{where} has {end - begin} bytes, which does not fit shape {list(shape)}")
-    return StoredTensor(
-        name, dtype, shape, where, lambda: data[begin:end].view(dtype).reshape(shape)
-    )
+
+    def read() -> Array:
+        if begin == end:  # nothing cannot be mapped
+            return np.zeros(shape, dtype)
+        # Mapped anew each time: pages that stay mapped would count as memory in use.
+        return np.memmap(path, dtype, mode="r", offset=data_start + begin, shape=shape)
+
+    return StoredTensor(name, dtype, shape, where, read)
 
 
 def _checked_entry(
