@@ -1,0 +1,89 @@
+"""What several tests share: a tiny bundle, and a folder with everything the README names."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from runtime.audio import SAMPLE_RATE_HZ
+
+SENTENCES = ("They know it.", "We read the letter twice.", "Is the door open?")
+
+CODEC_YAML = """\
+recordings: recordings
+output: my-codec
+codec: {activation: snake, decoder_channels: 16, content_encoder: mel, encoder_channels: 16,
+        residual_codebooks: 0, transformer_layers: 1, transformer_ffn_channels: 16}
+tokenizer: {steps: 2, batch: 2, crop_frames: 16, learning_rate: 1.0e-3, final_learning_rate: 1.0e-4}
+decoder: {steps: 2, batch: 2, crop_frames: 12, learning_rate: 1.0e-3, final_learning_rate: 1.0e-4}
+"""
+
+LM_YAML = """\
+model: {heads: 3, hidden_size: 32, intermediate_size: 48, layers: 2, attention_heads: 2,
+        key_value_heads: 1, max_length: 512}
+data: {train: [{file: tokens/h3.jsonl}], validation_examples: 1}
+max_steps: 2
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a tiny random 3-head model and codec, with one voice."""
+    from safetensors.numpy import save_file
+
+    from export.build import BuildOptions, build_bundle
+    from tests.tiny_codec import make_codec_checkpoint
+    from tests.tiny_models import make_lm_checkpoint
+
+    folder = tmp_path_factory.mktemp("tiny")
+    codec = make_codec_checkpoint(folder / "codec")
+    model = make_lm_checkpoint(folder / "model", heads=3)
+    speaker = np.random.default_rng(0).standard_normal(256, dtype=np.float32)
+    save_file({"speaker": speaker}, folder / "anna.safetensors")
+    build_bundle(
+        BuildOptions(
+            model=model,
+            codec=codec,
+            voices=(f"anna={folder / 'anna.safetensors'}",),
+            output=folder / "engine",
+        )
+    )
+    return folder / "engine"
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three short sounds with texts beside them."""
+    folder = tmp_path_factory.mktemp("recordings")
+    random = np.random.default_rng(1)
+    for index, text in enumerate(SENTENCES):
+        time = np.arange(int((0.6 + 0.2 * index) * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+        tone = 0.3 * np.sin(2 * np.pi * (150 + 60 * index) * time)
+        audio = tone + 0.05 * random.standard_normal(len(time))
+        soundfile.write(folder / f"{index}.wav", audio.astype(np.float32), SAMPLE_RATE_HZ)
+        (folder / f"{index}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def readme_workspace(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Path:
+    """Tiny files under the names that the README's commands use."""
+    from tests.tiny_codec import make_codec_checkpoint
+    from tests.tiny_models import make_lm_checkpoint
+
+    folder = tmp_path_factory.mktemp("readme")
+    make_lm_checkpoint(folder / "checkpoint", heads=3)
+    make_codec_checkpoint(folder / "codec")
+    shutil.copytree(recordings, folder / "recordings")
+    shutil.copy(recordings / "2.wav", folder / "anna.wav")
+    (folder / "codec.yaml").write_text(CODEC_YAML, encoding="utf-8")
+    (folder / "lm.yaml").write_text(LM_YAML, encoding="utf-8")
+    return folder
