@@ -14,7 +14,7 @@ from export.graph import AttentionGeometry, CachedAttention, Graph, KeyValues, P
 from export.weights import Array, Weight
 from runtime.errors import UserError
 
-MASKED = -1e9  # added to attention scores of positions that may not be seen
+MASKED = -6e4  # added to scores of positions that may not be seen; half precision holds it
 FUSED_HEAD_MULTIPLE = 16  # channels per head that GroupQueryAttention can rotate
 
 
@@ -97,7 +97,10 @@ class _GroupQueryAttention:
 
 
 class PortableGraph(Graph):
-    """Standard operators that TensorRT's parser, too, consumes completely."""
+    """Standard operators that TensorRT's parser, too, consumes completely.
+
+    It needs the cache's `capacity` replaced by a number first (tests/export/test_tensorrt_parser).
+    """
 
     dialect = "portable"
     opset = 24

@@ -176,7 +176,7 @@ def _kept_codes(graph: Graph, codes: Value, stop: Value, heads: int) -> Value:
     """None after <eosp>; else the codes of the frames in front of the first pad: int64 (1)."""
     op = graph.op
     is_pad = op.Cast(op.Equal(codes, PAD_CODE), to=ir.DataType.INT64)
-    first_pad = op.ArgMax(is_pad, axis=0, keepdims=1)
+    first_pad = op.ArgMax(op.Unsqueeze(is_pad, [0]), axis=1, keepdims=0)  # (1)
     whole_frames = op.Mul(op.Div(first_pad, TOKENS_PER_FRAME), TOKENS_PER_FRAME)
     kept = op.Where(any_equal(graph, codes, PAD_CODE), whole_frames, heads)
     return op.Where(stop, 0, kept)
