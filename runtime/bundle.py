@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -237,8 +238,12 @@ def load_bundle(folder: str | Path) -> Bundle:
     folder = Path(folder)
     manifest = read_manifest(folder)
     _check_references(folder, manifest)
-    for file, record in manifest.files.items():
-        _check_file(folder, file, record)
+    with ThreadPoolExecutor() as pool:  # hashing large files takes seconds; it runs in parallel
+        for checked in [
+            pool.submit(_check_file, folder, file, record)
+            for file, record in manifest.files.items()
+        ]:
+            checked.result()
     return Bundle(folder.resolve(), manifest)
 
 

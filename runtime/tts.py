@@ -62,14 +62,20 @@ def speak(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
     _check_outputs(arguments)
     text = read_text(arguments.text)
+    from runtime.codec import WHOLE_UTTERANCE, ChunkSchedule
     from runtime.synthesis import TTS
 
     sampling = _sampling(arguments)
     tts = TTS.load(arguments.engine, arguments.backend, arguments.threads)
     print(tts.describe(), file=sys.stderr)
-    progress = Progress(tts.sample_rate)
+    is_heard = arguments.play or arguments.raw
+    progress = Progress(tts.sample_rate, is_heard)
     chunks = tts.stream(
-        text, voice=arguments.voice, sampling=sampling, max_steps=arguments.max_steps
+        text,
+        voice=arguments.voice,
+        sampling=sampling,
+        max_steps=arguments.max_steps,
+        schedule=ChunkSchedule() if is_heard else WHOLE_UTTERANCE,
     )
     spoken = _emit(tts, progress.watch(chunks), arguments)
     progress.finish()
@@ -169,10 +175,14 @@ def _write_files(spoken: list[Chunk], rate_hz: int, arguments: argparse.Namespac
 
 
 class Progress:
-    """How fast it speaks: a line that rewrites itself on a terminal, one last line elsewhere."""
+    """How fast it speaks: a line that rewrites itself on a terminal, one last line elsewhere.
 
-    def __init__(self, rate_hz: int) -> None:
+    The time to first audio is told if somebody listens (`is_heard`).
+    """
+
+    def __init__(self, rate_hz: int, is_heard: bool) -> None:
         self._rate_hz = rate_hz
+        self._is_heard = is_heard
         self._start = time.perf_counter()
         self._first: float | None = None
         self._samples = 0
@@ -195,9 +205,10 @@ class Progress:
     def _line(self) -> str:
         elapsed, seconds = time.perf_counter() - self._start, self._samples / self._rate_hz
         factor = f"{elapsed / seconds:.2f}" if seconds else "-"
-        first = 1000 * (self._first or 0.0)
         speed = f"{seconds:.2f} s of audio in {elapsed:.2f} s (RTF {factor})"
-        return f"{speed}, first after {first:.0f} ms"
+        if not self._is_heard or self._first is None:
+            return speed
+        return f"{speed}, first after {1000 * self._first:.0f} ms"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -101,8 +101,6 @@ def _open_session(bundle: Bundle, name: str, threads: int | None) -> onnxruntime
     options.intra_op_num_threads = threads or 0  # 0: one for each physical core
     options.inter_op_num_threads = 1
     options.log_severity_level = LOG_ERRORS_ONLY
-    # Several sessions take turns on the same cores: none may spin while another one works.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
     except _LOAD_ERRORS as error:
