@@ -7,6 +7,7 @@ truncation follow the published training code; it does not know the model.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -87,10 +88,12 @@ class ExampleBuilder:
         steps = self._steps(utterance.frames)
         tail = [*self._encode(prompts.tail), self._tokens.eos] if self._with_tail else []
         example = self._join(prompt, steps, tail, loss_from=start)
-        if not self._guided:
-            return _with(example, speaker=speaker)
-        guide = self._guide(utterance, text, len(prompt), len(steps), len(example))
-        return _with(example, speaker=speaker, guide=guide)
+        guide = (
+            self._guide(utterance, text, len(prompt), len(steps), len(example))
+            if self._guided
+            else None
+        )
+        return dataclasses.replace(example, speaker=speaker, guide=guide)
 
     def asr(self, utterance: TokenizedUtterance) -> Example:
         """Speech in, text out."""
@@ -128,6 +131,7 @@ class ExampleBuilder:
     def _join(
         self, before: list[int], steps: np.ndarray, after: list[int], loss_from: int
     ) -> Example:
+        """Text positions repeat their token in every stream."""
         streams = [
             np.repeat(np.array([ids], np.int32).T, self._config.heads, axis=1)
             for ids in (before, after)
@@ -135,7 +139,12 @@ class ExampleBuilder:
         token_ids = np.concatenate([streams[0], steps, streams[1]]).astype(np.int32)
         positions = np.arange(len(token_ids))
         speech = (positions >= len(before)) & (positions < len(before) + len(steps))
-        return Example(token_ids, speech, positions >= loss_from)
+        return Example(token_ids, speech, positions >= loss_from, speaker=self._no_speaker())
+
+    def _no_speaker(self) -> np.ndarray | None:
+        """Speaker-aware models get an embedding with every example, used at a placeholder only."""
+        config = self._config
+        return np.zeros(config.spk_emb_dim, np.float32) if config.spk_aware else None
 
     def _guide(
         self, utterance: TokenizedUtterance, text: str, prompt: int, steps: int, length: int
@@ -160,10 +169,6 @@ class ExampleBuilder:
         for index, (first, last) in enumerate(encoding.offsets):
             positions[max(first - begin, 0) : max(last - begin, 0)] = index + 1  # bos stands first
         return positions
-
-
-def _with(example: Example, **extra: np.ndarray | None) -> Example:
-    return Example(example.token_ids, example.speech_mask, example.loss_mask, **extra)
 
 
 def _frame_symbols(utterance: TokenizedUtterance, positions: np.ndarray) -> np.ndarray:

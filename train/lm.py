@@ -113,6 +113,8 @@ def build_model(settings: LmSettings) -> tuple[LanguageModel, Tokenizer, Example
         initialize_from_base(model, Path(chosen.base_model))
     if chosen.init_from_codec is not None:
         initialize_from_codec(model, Path(chosen.init_from_codec))
+    if settings.text_weight == 0 and settings.model.heads > 1:
+        _freeze_own_output_layer(model)
     builder = ExampleBuilder(
         model.geometry,
         tokenizer,
@@ -121,6 +123,12 @@ def build_model(settings: LmSettings) -> tuple[LanguageModel, Tokenizer, Example
         guided=settings.guided_attention is not None,
     )
     return model, tokenizer, builder
+
+
+def _freeze_own_output_layer(model: LanguageModel) -> None:
+    """An untied text output layer that no loss reaches would stop distributed training."""
+    if not model.geometry.tie_word_embeddings:
+        model.lm_model.lm_head.weight.requires_grad_(False)
 
 
 def make_tokenizer(settings: LmSettings) -> Tokenizer:

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import is_flash_attn_2_available
 
+from runtime.errors import UserError
 from train.averaging import AVERAGE_FILE, WeightAverage
 from train.backbone import set_attention
 from train.batches import LengthSortedBatches, SourceRange
@@ -65,15 +66,17 @@ def training_arguments(settings: LmSettings, output: Path) -> TrainingArguments:
     """What the Trainer is to do itself."""
     bfloat16 = choose_bfloat16(settings.precision)
     logger.info("precision: %s", "bfloat16 mixed" if bfloat16 else "float32")
-    layer = {"transformer_layer_cls_to_wrap": ["Qwen2DecoderLayer"]}
+    if settings.fsdp and not torch.cuda.is_available():
+        raise UserError("'fsdp' needs CUDA devices; leave it out to train on the CPU")
     return TrainingArguments(
         output_dir=str(output),
         max_steps=settings.max_steps,
         gradient_accumulation_steps=settings.gradient_accumulation,
         max_grad_norm=settings.optimizer.max_grad_norm,
         bf16=bfloat16,
-        fsdp="full_shard auto_wrap" if settings.fsdp else None,
-        fsdp_config=layer if settings.fsdp else None,
+        fsdp=settings.fsdp,  # type: ignore[arg-type]  # documented as a bool
+        fsdp_config={"transformer_layer_cls_to_wrap": ["Qwen2DecoderLayer"]},
+        ddp_find_unused_parameters=False,
         use_cpu=not torch.cuda.is_available(),
         logging_steps=settings.log_every,
         eval_strategy="steps",
@@ -88,6 +91,23 @@ def training_arguments(settings: LmSettings, output: Path) -> TrainingArguments:
         report_to=["tensorboard"],
         seed=settings.seed,
     )
+
+
+def check_guided_attention(settings: LmSettings, model: LanguageModel) -> None:
+    """Raises `UserError` if the model has no such layer or not as many heads."""
+    guided, geometry = settings.guided_attention, model.geometry
+    if guided is None:
+        return
+    if not 0 <= guided.layer < geometry.num_hidden_layers:
+        raise UserError(
+            f"guided_attention: 'layer' must be from 0 to {geometry.num_hidden_layers - 1}, "
+            f"not {guided.layer}"
+        )
+    if not 0 < guided.heads <= geometry.num_attention_heads:
+        raise UserError(
+            f"guided_attention: 'heads' must be from 1 to {geometry.num_attention_heads}, "
+            f"not {guided.heads}"
+        )
 
 
 class RunClock:
@@ -119,6 +139,7 @@ class LmTrainer(Trainer):
         validation: Sequence[Example],
         max_minutes: float | None = None,
     ) -> None:
+        check_guided_attention(settings, model)
         self._settings = settings
         self._speech_tokenizer = tokenizer
         self._train, self._sources = train

@@ -141,6 +141,27 @@ def test_mixed_tasks_and_text_loss(tmp_path: Path) -> None:
     assert any("eval_text_perplexity" in entry for entry in entries)
 
 
+def test_speaker_aware_with_mixed_tasks(tmp_path: Path) -> None:
+    speech = tmp_path / "h3.jsonl"
+    frames = np.tile([[10, 20, 30]], (6, 1))
+    utterances = [
+        TokenizedUtterance(f"u{i}", "abcde"[i % 5], frames, spk_emb_path="s.safetensors")
+        for i in range(12)
+    ]
+    save_file({"speaker": torch.randn(256)}, tmp_path / "s.safetensors")
+    data = {
+        "train": [{"file": str(speech)}, {"file": str(speech), "task": "asr"}],
+        "validation_examples": 2,
+        "speaker_folder": str(tmp_path),
+    }
+    settings = write_settings(tmp_path, 3, {"speaker_aware": True}, data=data)
+    write_utterances(speech, utterances, 3)
+    run(settings, tmp_path / "out")
+    losses = [entry["loss"] for entry in history(tmp_path / "out") if "loss" in entry]
+    assert losses[-1] < losses[0]
+    assert load_checkpoint(tmp_path / "out").config.spk_aware
+
+
 def test_base_model_grows_by_the_speech_tokens(tmp_path: Path) -> None:
     base = make_lm_checkpoint(tmp_path / "base", plain=True)
     settings = write_settings(tmp_path, 6, {"base_model": str(base)}, max_steps=1, evaluate_every=1)
@@ -204,7 +225,9 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ({"model": {"heads": 4}}, "'heads' must be 1 or a multiple of 3"),
         ({"model": {"heads": 3, "hidden_size": 65, "attention_heads": 4}}, "'hidden_size'"),
         ({"fsdp": True, "average_decay": 0.9}, "'fsdp'"),
+        ({"fsdp": True, "optimizer": {"kind": "adamw"}}, "'fsdp' needs CUDA devices"),
         ({"history_corruption": 2.0}, "'history_corruption'"),
+        ({"guided_attention": {"layer": 2}}, "'layer' must be from 0 to 1, not 2"),
         ({"data": {"train": []}}, "names no file"),
         ({"data": {"train": [{"file": "gone.jsonl"}]}}, "gone.jsonl"),
         ({"model": {"heads": 3, "base_model": "nowhere"}}, "nowhere"),
