@@ -44,7 +44,7 @@ def assert_same(export: Export, penalty: float) -> Generation:
 def test_greedy_frames_equal_pytorch(recipe: Recipe, dialect: str) -> None:
     export = tiny_export(recipe, dialect)
     plain, penalized = (assert_same(export, penalty) for penalty in PENALTIES)
-    assert len(plain.frames) >= FRAMES
+    assert len(plain.frames) >= FRAMES // 2, "random heads may stop early, but not at once"
     assert not np.array_equal(plain.frames, penalized.frames), "the penalty must change something"
 
 
