@@ -14,7 +14,7 @@ import hashlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -79,6 +79,8 @@ VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channel
 
 DType = Literal["float32", "float16", "int64", "int32", "bool"]
 Dimension = int | str
+Size = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,7 +113,7 @@ class GraphSpec(_Record, frozen=True):
 
 
 class FileRecord(_Record, frozen=True):
-    size_bytes: int
+    size_bytes: Count
     sha256: str
 
 
@@ -124,13 +126,13 @@ class EngineSpec(_Record, frozen=True):
 
 class LanguageModelSpec(_Record, frozen=True):
     kind: Literal["mtp", "ntp"]
-    heads: int  # codes a step
+    heads: Size  # codes a step
     head_kind: str  # linear, mlp, transformer; lm_head for NTP
-    hidden_size: int
-    layers: int
-    kv_heads: int
-    head_dim: int
-    max_positions: int
+    hidden_size: Size
+    layers: Size
+    kv_heads: Size
+    head_dim: Size
+    max_positions: Size
     speaker_aware: bool
 
 
@@ -157,16 +159,16 @@ class LengthBound(_Record, frozen=True):
     Models can fail to stop.
     """
 
-    frames_per_token: float = 100.0
-    extra_frames: int = 160
+    frames_per_token: Annotated[float, msgspec.Meta(gt=0)] = 100.0
+    extra_frames: Count = 160
 
 
 class CodecSpec(_Record, frozen=True):
-    sample_rate_hz: int
-    hop_samples: int
-    speaker_channels: int
-    left_context_frames: int  # receptive field of the decoder around a frame
-    right_context_frames: int
+    sample_rate_hz: Size
+    hop_samples: Size
+    speaker_channels: Size
+    left_context_frames: Count  # receptive field of the decoder around a frame
+    right_context_frames: Count
 
 
 class Check(_Record, frozen=True):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.errors import UserError, run_cli
+from runtime.files import check_target, write_atomically
 
 if TYPE_CHECKING:
     from runtime.sessions.graph import Array, Call, Graph, States
@@ -113,8 +114,9 @@ def profile(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
     if arguments.runs < 1 or arguments.warmup < 0:
         raise UserError("--runs takes 1 or more, --warmup 0 or more")
+    if arguments.json:
+        check_target(arguments.json)
     from runtime.bundle import load_bundle
-    from runtime.files import write_atomically
     from runtime.synthesis import TTS, open_engine
 
     start = time.perf_counter()

@@ -44,6 +44,7 @@ class PromptReader:
         self._frontend = make_frontend(self._spec.text_frontend)
         self._tokenizer = _load_tokenizer(bundle)
         self._table = _map_embeddings(bundle)
+        self._check_rows()
         self._speaker_projection = speaker_projection
 
     def embed(self, sentence: str, speaker: NDArray[np.float32]) -> Prompt:
@@ -86,6 +87,15 @@ class PromptReader:
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
+
+    def _check_rows(self) -> None:
+        """Every id that a prompt can hold must have a row in the table."""
+        last_id = max(self._spec.bos_id, self._tokenizer.get_vocab_size() - 1)
+        if not 0 <= self._spec.bos_id <= last_id < len(self._table):
+            raise UserError(
+                f"{self._manifest.embeddings}: has {len(self._table)} rows, but the tokenizer has "
+                f"ids up to {last_id}; export again"
+            )
 
     def _placeholder(self, ids: list[int]) -> int:
         """The one position that the speaker's embedding takes."""

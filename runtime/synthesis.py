@@ -7,7 +7,7 @@ how graphs are run (`runtime.sessions`) or files are written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ class TTS:
         sampling: Sampling | None = None,
         max_steps: int | None = None,
         schedule: ChunkSchedule | None = None,
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         """The same speech in chunks, each as soon as its frames are there.
 
         Frames are still being generated while chunks come out; closing the iterator ends the
@@ -215,7 +215,7 @@ class TTS:
             bound if request.max_steps is None else min(bound, request.max_steps),
         )
 
-    def _stream(self, request: _Request, schedule: ChunkSchedule) -> Iterator[Chunk]:
+    def _stream(self, request: _Request, schedule: ChunkSchedule) -> Generator[Chunk, None, None]:
         for index in range(len(request.sentences)):
             if index:
                 yield Chunk(self._pause(), self.sample_rate, np.zeros((0, 3), np.int64))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from runtime.errors import UserError, run_cli
+from runtime.files import check_target
 
 if TYPE_CHECKING:
     from runtime.sampling import Sampling
@@ -122,8 +123,8 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     if arguments.raw and sys.stdout.isatty():
         raise UserError("--raw writes binary data to a terminal; redirect it: --raw > FILE")
     for path in (arguments.output, arguments.frames_out):
-        if path and not Path(path).parent.is_dir():
-            raise UserError(f"{path}: no folder {Path(path).parent}; make it first")
+        if path:
+            check_target(path)
     if arguments.output and not arguments.output.lower().endswith(".wav"):
         raise UserError(f"{arguments.output}: only WAV files can be written; end its name in .wav")
 

@@ -118,6 +118,8 @@ def test_a_huge_manifest_is_not_read(folder: Path) -> None:
     [
         (("language_model", "heads"), "three", "Expected `int`"),
         (("language_model", "kind"), "rnn", "Invalid enum value 'rnn'"),
+        (("language_model", "heads"), 0, "Expected `int` >= 1"),
+        (("length", "frames_per_token"), -1.0, "Expected `float` > 0"),
         (("surprise",), 1, "unknown field `surprise`"),
         (("codec",), {}, "missing required field"),
     ],

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import TTS, Chunk, Sampling, Utterance
-from runtime.bundle import load_bundle
+from runtime.bundle import describe_file, load_bundle, read_manifest
 from runtime.codec import ChunkSchedule
 from runtime.errors import UserError
 from runtime.sessions.graph import Array, Call, Graph, States
 from runtime.sessions.onnxruntime import OnnxRuntimeGraph
 from runtime.synthesis import SENTENCE_PAUSE_SECONDS, open_engine
 from tests.runtime.tiny_bundle import (
+    HIDDEN_SIZE,
     HOP,
     MAX_POSITIONS,
     SPEAKER,
@@ -264,7 +265,7 @@ def test_closing_the_stream_ends_the_work(plain_folder: Path) -> None:
     chunks = tts.stream(f"{TEXT} {TEXT}", sampling=GREEDY, schedule=ChunkSchedule(1, 1.0, 1))
     next(chunks)
     done = len(calls)
-    chunks.close()  # type: ignore[attr-defined]
+    chunks.close()
     assert len(calls) == done
     assert next(chunks, None) is None
 
@@ -385,6 +386,16 @@ def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
     )
     rewrite_manifest(folder, graphs=graphs)
     with pytest.raises(UserError, match=r"tokenizer\.json: ONNX Runtime .* cannot load it"):
+        TTS.load(folder)
+
+
+def test_a_table_with_too_few_rows(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "engine")
+    np.save(folder / "embeddings.npy", np.zeros((5, HIDDEN_SIZE), np.float32))
+    files = dict(read_manifest(folder).files)
+    files["embeddings.npy"] = describe_file(folder / "embeddings.npy")
+    rewrite_manifest(folder, files=files)
+    with pytest.raises(UserError, match=r"embeddings\.npy: has 5 rows, but the tokenizer has ids"):
         TTS.load(folder)
 
 
