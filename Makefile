@@ -5,13 +5,14 @@ HEADS ?= 12
 TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo venv test check format lock clean
+.PHONY: help demo venv test check format lock voice clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
 	@echo "make test                             everything that is tested, in .venv"
 	@echo "make venv                             .venv with all that tests and training need"
 	@echo "make check                            ruff and mypy"
+	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; resumable, hours"
 	@echo "make lock                             write requirements.lock from .venv"
 
 demo: .venv-demo/installed
@@ -45,6 +46,39 @@ format: venv
 
 lock: venv
 	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+
+# The demo voice from nothing, in runs/demo. Cut off, the same command goes on where it was.
+WORDNET ?= /usr/share/wordnet
+VOICE := runs/demo
+TRAIN_LM = .venv/bin/python -m train.lm --config samples/demo_voice/$(notdir $(@D)).yaml \
+	--output $(@D) $(if $(wildcard $(@D)/run/checkpoint-*),--resume)
+
+# glibc returns large blocks to the system after each step and faults them in again: keep them.
+voice: export MALLOC_MMAP_MAX_ = 0
+voice: export MALLOC_TRIM_THRESHOLD_ = 100000000000
+voice: export MALLOC_TOP_PAD_ = 67108864
+voice: venv $(VOICE)/lm-12/model.safetensors $(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors
+
+$(VOICE)/sentences.txt:
+	mkdir -p $(VOICE)
+	.venv/bin/python -m samples.demo_voice.sentences $(WORDNET) $@
+
+$(VOICE)/corpus/complete: $(VOICE)/sentences.txt
+	.venv/bin/python -m samples.demo_voice.synthesize $< $(@D)
+	touch $@
+
+$(VOICE)/codec/codec.safetensors: $(VOICE)/corpus/complete
+	.venv/bin/python -m train.codec --config samples/demo_voice/codec.yaml
+
+$(VOICE)/tokens/h12.jsonl: $(VOICE)/codec/codec.safetensors
+	.venv/bin/python -m train.prepare $(VOICE)/corpus --codec $(VOICE)/codec --heads 1 3 6 12 \
+		--frontend hibari --embeddings speaker --output $(VOICE)/tokens
+
+$(VOICE)/lm-12/model.safetensors: $(VOICE)/tokens/h12.jsonl
+	$(TRAIN_LM)
+
+$(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: $(VOICE)/lm-12/model.safetensors
+	$(TRAIN_LM)
 
 clean:
 	rm -rf .venv .venv-demo engine-* demo.wav build dist
