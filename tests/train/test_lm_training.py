@@ -12,10 +12,13 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from tests.tiny_models import CHARACTERS, make_lm_checkpoint
+from tests.tiny_models import make_lm_checkpoint
 from train.checkpoint import load_checkpoint
 from train.generate import DecodingOptions, generate_frames
 from train.lm import main
+from train.lm_run import build_model, make_tokenizer
+from train.lm_settings import read_settings
+from train.mtp import MtpModel
 from train.tokens import TokenizedUtterance, write_utterances
 
 MODEL: dict[str, Any] = {
@@ -162,6 +165,14 @@ def test_speaker_aware_with_mixed_tasks(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "out").config.spk_aware
 
 
+def test_built_tokenizers_spell_the_template(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(read_settings(write_settings(tmp_path, 3)))
+    prompt = "[Human]: Read this sentence: Abcde.\n [Assistant]: The speech is: <sosp>"
+    spelt = tokenizer.encode(prompt, add_special_tokens=False).tokens
+    assert "<unk>" not in spelt
+    assert spelt.index("A") < spelt.index("<sosp>")
+
+
 def test_base_model_grows_by_the_speech_tokens(tmp_path: Path) -> None:
     base = make_lm_checkpoint(tmp_path / "base", plain=True)
     settings = write_settings(tmp_path, 6, {"base_model": str(base)}, max_steps=1, evaluate_every=1)
@@ -192,13 +203,10 @@ def write_codec(folder: Path) -> Path:
 
 
 def test_embeddings_and_heads_start_in_the_codecs_geometry(tmp_path: Path) -> None:
-    from train.lm import build_model
-    from train.lm_settings import read_settings
-    from train.mtp import MtpModel
-
     codec = write_codec(tmp_path / "codec")
     settings = write_settings(tmp_path, 3, {"init_from_codec": str(codec)}, text_weight=0.0)
-    model, _, _ = build_model(read_settings(settings))
+    chosen = read_settings(settings)
+    model = build_model(chosen, make_tokenizer(chosen))
     assert isinstance(model, MtpModel)
     codes = load_file(codec / "codec.safetensors")["decoder.quantizer.1.layers.1._codebook.weight"]
     likeness = torch.nn.functional.normalize(codes, dim=1)
@@ -262,7 +270,3 @@ def test_an_existing_run_is_not_overwritten(
     run(settings, tmp_path / "out")
     assert main(arguments) == 2
     assert "add --resume" in capsys.readouterr().err
-
-
-def test_characters_cover_the_test_data() -> None:
-    assert set("abcde") <= set(CHARACTERS)
