@@ -60,7 +60,7 @@ def _decoder_parity(decoder: GraphRunner, model: FACodec) -> list[Check]:
         with torch.inference_mode():
             expected = model.decode(torch.from_numpy(frames), torch.from_numpy(speaker)).numpy()
         difference = relative_difference(decode(decoder, frames, speaker), expected)
-        checks.append(Check(f"codec_decoder: PyTorch, {length} frames", difference, AUDIO_LIMIT))
+        checks.append(Check(f"codec_decoder = PyTorch, {length} frames", difference, AUDIO_LIMIT))
     return checks
 
 
@@ -78,7 +78,9 @@ def _encoder_parity(encoder: GraphRunner, model: FACodec) -> list[Check]:
         same_shape = outputs[CODEC_FRAMES].shape == codes.shape
         differing = float(np.mean(outputs[CODEC_FRAMES] != codes)) if same_shape else 1.0
         difference = float(np.abs(outputs[SPEAKER] - speaker).max())
-        name = f"PyTorch, {samples} samples"
-        checks.append(Check(f"codec_encoder: codes unlike {name}", differing, CODES_LIMIT))
-        checks.append(Check(f"codec_encoder: speaker, {name}", difference, SPEAKER_LIMIT))
+        length = f"{samples} samples"
+        checks += [
+            Check(f"codec_encoder: codes unlike PyTorch's, {length}", differing, CODES_LIMIT),
+            Check(f"codec_encoder: speaker = PyTorch, {length}", difference, SPEAKER_LIMIT),
+        ]
     return checks

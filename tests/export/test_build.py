@@ -1,0 +1,456 @@
+"""`python -m export.build` from its command line: what it leaves, and what it refuses."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.numpy import load_file, save_file
+
+from export import check, sources
+from export.build import main
+from export.graph import Graph
+from export.graph_runner import GraphRunner
+from runtime import bundle as names
+from runtime.bundle import load_bundle
+from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_models import make_lm_checkpoint
+
+ROOT = Path(__file__).parent.parent.parent
+SPEAKER = np.linspace(-1, 1, 256, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A codec, models and voices that all fit together."""
+    folder = tmp_path_factory.mktemp("inputs")
+    make_codec_checkpoint(folder / "codec")
+    make_lm_checkpoint(folder / "three", heads=3)
+    make_lm_checkpoint(folder / "six", heads=6, head_kind="mlp", speaker_aware=True)
+    make_lm_checkpoint(folder / "ntp", heads=1)
+    make_lm_checkpoint(folder / "plain", plain=True)
+    make_lm_checkpoint(folder / "half", heads=3, dtype="float16")
+    save_file({"speaker": SPEAKER}, folder / "ben.safetensors")
+    save_file({"embedding": SPEAKER[None][0]}, folder / "unnamed.safetensors")
+    noise = np.random.default_rng(0).standard_normal((9000, 2)) * 0.1
+    soundfile.write(folder / "anna.wav", noise, 22_050)
+    return folder
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out" / "engine"
+
+
+@pytest.fixture(autouse=True)
+def _without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tests but one are about something else."""
+    monkeypatch.setattr(check, "parity_is_possible", lambda: False)
+
+
+def build(inputs: Path, output: Path, model: str, *more: str | Path) -> int:
+    output.parent.mkdir(exist_ok=True)
+    arguments = ["--model", inputs / model, "--codec", inputs / "codec", "--output", output, *more]
+    return main([str(argument) for argument in arguments])
+
+
+def refused(capsys: pytest.CaptureFixture[str], output: Path, status: int, *words: str) -> None:
+    """One line on stderr with all of `words`, status 2, and nothing left behind."""
+    message = capsys.readouterr().err
+    assert status == 2
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    for word in words:
+        assert word in message
+    assert list(output.parent.iterdir()) == []
+
+
+# What is written.
+
+
+@pytest.mark.parametrize(
+    ("model", "graphs"),
+    [
+        ("three", {"backbone", "mtp_head", "codec_decoder", "codec_encoder"}),
+        (
+            "six",
+            {"backbone", "mtp_head", "speaker_projection", "codec_decoder", "codec_encoder"},
+        ),
+        ("ntp", {"backbone", "ntp_head", "codec_decoder", "codec_encoder"}),
+        ("plain", {"backbone", "ntp_head", "codec_decoder", "codec_encoder"}),
+    ],
+)
+@pytest.mark.parametrize("dialect", ["ort", "portable"])
+def test_every_kind_of_model(
+    inputs: Path, output: Path, model: str, graphs: set[str], dialect: str
+) -> None:
+    assert build(inputs, output, model, "--dialect", dialect) == 0
+    manifest = load_bundle(output).manifest
+    assert manifest.graphs.keys() == graphs
+    assert manifest.engine.dialect == dialect
+    assert manifest.voices == {}
+    assert manifest.default_voice is None
+    assert all(one.measured <= one.limit for one in manifest.checks)
+    assert sorted(path.name for path in output.parent.iterdir()) == ["engine"]
+
+
+def test_the_manifest_describes_the_model(inputs: Path, output: Path) -> None:
+    assert build(inputs, output, "six", "--heads", "6", "--max-positions", "300") == 0
+    manifest = load_bundle(output).manifest
+    model = manifest.language_model
+    assert (model.kind, model.heads, model.head_kind) == ("mtp", 6, "mlp")
+    assert (model.hidden_size, model.layers, model.kv_heads, model.head_dim) == (64, 3, 2, 16)
+    assert (model.max_positions, model.speaker_aware) == (300, True)
+    assert manifest.prompt.template.endswith("<sosp>")
+    assert "<|placeholder|>" in manifest.prompt.template
+    tokenizer = json.loads((output / "tokenizer.json").read_text(encoding="utf-8"))
+    ids = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    assert manifest.prompt.placeholder_id == ids["<|placeholder|>"]
+    assert manifest.prompt.bos_id == ids["<|im_start|>"]
+    assert manifest.codec.hop_samples == 10
+    assert manifest.codec.left_context_frames == manifest.codec.right_context_frames == 32
+    assert {"python", "onnxruntime", "onnx-ir"} <= manifest.built_with.keys()
+
+
+@pytest.mark.parametrize(("model", "dtype"), [("three", "<f4"), ("half", "<f2")])
+def test_embeddings_are_those_of_the_checkpoint(
+    inputs: Path, output: Path, model: str, dtype: str
+) -> None:
+    assert build(inputs, output, model) == 0
+    table = np.load(output / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+    weights = load_file(inputs / model / "model.safetensors")
+    assert table.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(table, weights["lm_model.model.embed_tokens.weight"])
+
+
+def test_voices_from_recordings_and_tensors(inputs: Path, output: Path) -> None:
+    voices = (f"anna={inputs / 'anna.wav'}", f"ben={inputs / 'ben.safetensors'}")
+    unnamed = f"carl={inputs / 'unnamed.safetensors'}"
+    assert build(inputs, output, "six", "--voice", *voices, "--voice", unnamed) == 0
+    manifest = load_bundle(output).manifest
+    assert list(manifest.voices) == ["anna", "ben", "carl"]
+    assert manifest.default_voice == "anna"
+    anna, ben, carl = (
+        load_file(output / file)[names.VOICE_TENSOR] for file in manifest.voices.values()
+    )
+    np.testing.assert_array_equal(ben, SPEAKER)
+    np.testing.assert_array_equal(carl, SPEAKER)
+    assert anna.shape == (256,)
+    assert np.isfinite(anna).all()
+    assert anna.std() > 0
+
+
+def test_the_text_head_is_there_when_asked_for(inputs: Path, output: Path) -> None:
+    assert build(inputs, output, "three", "--text-head") == 0
+    assert names.TEXT_HEAD in load_bundle(output).manifest.graphs
+
+
+def test_parity_figures_are_printed_and_stored(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "parity_is_possible", lambda: True)
+    assert build(inputs, output, "six") == 0
+    stored = {one.name for one in load_bundle(output).manifest.checks}
+    printed = capsys.readouterr().out
+    for name in ("backbone = PyTorch, 17 positions", "codec_decoder = PyTorch, 13 frames"):
+        assert name in stored
+        assert name in printed
+    assert "not compared" not in printed
+
+
+def test_a_missing_pytorch_is_said(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build(inputs, output, "three") == 0
+    assert "not compared with PyTorch" in capsys.readouterr().out
+
+
+def test_the_demo_voice_is_the_default(
+    inputs: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = output.parent.parent / "demo_voice"
+    for source, target in (("codec", "codec"), ("six", "6-heads"), ("three", "12-heads")):
+        shutil.copytree(inputs / source, demo / target)
+    (demo / "voices").mkdir()
+    shutil.copy(inputs / "ben.safetensors", demo / "voices" / "ben.safetensors")
+    monkeypatch.setattr(sources, "DEMO_VOICE", demo)
+    output.parent.mkdir()
+    assert main(["--heads", "6", "--output", str(output)]) == 0
+    manifest = load_bundle(output).manifest
+    assert manifest.language_model.heads == 6
+    assert manifest.default_voice == "ben"
+
+
+def test_an_engine_is_replaced(inputs: Path, output: Path) -> None:
+    assert build(inputs, output, "three") == 0
+    assert build(inputs, output, "six") == 0
+    assert load_bundle(output).manifest.language_model.heads == 6
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("model", "heads", "words"),
+    [
+        ("six", "3", ("has 6 heads, not 3", "--heads 6")),
+        ("three", "1", ("has 3 heads, not 1",)),
+        ("ntp", "12", ("next-token model (--heads 1), not 12",)),
+    ],
+)
+def test_another_head_count(
+    inputs: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    heads: str,
+    words: tuple[str, ...],
+) -> None:
+    refused(capsys, output, build(inputs, output, model, "--heads", heads), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--voice", "anna"), ("write NAME=FILE",)),
+        (("--voice", "../anna=anna.wav"), ("a name is letters",)),
+        (("--voice", "anna=none.wav"), ("none.wav: not found",)),
+        (("--voice", "a=1.wav", "a=2.wav"), ("two voices called a",)),
+        (("--max-positions", "100000"), ("--max-positions is 128 to 2048",)),
+        (("--max-positions", "3"), ("--max-positions is 128 to 2048",)),
+    ],
+)
+def test_bad_arguments(
+    inputs: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    refused(capsys, output, build(inputs, output, "three", *arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"speaker": SPEAKER[:7]}, ("[7]", "float32 [256]")),
+        ({"a": SPEAKER, "b": SPEAKER}, ("2 tensors",)),
+        ({"speaker": np.arange(256)}, ("int64", "float32 [256]")),
+        ({"speaker": np.full(256, np.nan, np.float32)}, ("NaN",)),
+    ],
+)
+def test_bad_voices(
+    inputs: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    tensors: dict[str, Any],
+    words: tuple[str, ...],
+) -> None:
+    voice = output.parent.parent / "voice.safetensors"
+    save_file(tensors, voice)
+    status = build(inputs, output, "three", "--voice", f"anna={voice}")
+    refused(capsys, output, status, "voice.safetensors", *words)
+
+
+def test_an_empty_recording(inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = output.parent.parent / "empty.wav"
+    recording.touch()
+    status = build(inputs, output, "three", "--voice", f"anna={recording}")
+    refused(capsys, output, status, "empty.wav", "0 bytes")
+
+
+def test_no_codec(inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output.parent.mkdir()
+    status = main(["--model", str(inputs / "three"), "--output", str(output)])
+    refused(capsys, output, status, "--codec DIR")
+
+
+@pytest.mark.parametrize("option", ["--model", "--codec"])
+def test_a_directory_that_is_not_there(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    status = build(inputs, output, "three", option, inputs / "nowhere")
+    refused(capsys, output, status, "nowhere: no such directory", option)
+
+
+def test_a_demo_voice_that_does_not_exist(
+    output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = output.parent.parent / "demo_voice"
+    (demo / "12-heads").mkdir(parents=True)
+    monkeypatch.setattr(sources, "DEMO_VOICE", demo)
+    output.parent.mkdir()
+    refused(capsys, output, main(["--heads", "9", "--output", str(output)]), "9 heads", "can be 12")
+    shutil.rmtree(demo)
+    refused(capsys, output, main(["--output", str(output)]), "clone the repository")
+
+
+def broken(inputs: Path, output: Path, file: str, content: bytes | None) -> Path:
+    """Copies of model and codec, one file of which is replaced, or removed."""
+    folder = output.parent.parent / "broken"
+    for name in ("codec", "three"):
+        shutil.copytree(inputs / name, folder / name)
+    if content is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "three/config.json",
+        "three/tokenizer.json",
+        "three/model.safetensors",
+        "codec/codec.json",
+        "codec/codec.safetensors",
+    ],
+)
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "garbage"])
+def test_damaged_files(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], file: str, damage: str
+) -> None:
+    whole = (inputs / file).read_bytes()
+    content = {
+        "missing": None,
+        "empty": b"",
+        "truncated": whole[: len(whole) * 2 // 3],
+        "garbage": b"\xff\x00garbage" * 20,
+    }[damage]
+    folder = broken(inputs, output, file, content)
+    where = str(folder / Path(file).parent)
+    refused(capsys, output, build(folder, output, "three"), where)
+
+
+def test_a_hostile_pickle(inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, mark = broken(inputs, output, "three/model.safetensors", None), output.parent / "ran"
+
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(mark),)
+
+    torch.save({"lm_model.model.norm.weight": Hostile()}, folder / "three" / "pytorch_model.bin")
+    refused(capsys, output, build(folder, output, "three"), "pytorch_model.bin")
+
+
+def test_a_checkpoint_without_speech_tokens(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = (inputs / "three" / "tokenizer.json").read_text(encoding="utf-8")
+    content = tokenizer.replace('"<sosp>"', '"<other>"').encode()
+    folder = broken(inputs, output, "three/tokenizer.json", content)
+    refused(capsys, output, build(folder, output, "three"), "<sosp>")
+
+
+def test_weights_that_are_not_finite(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing but running the graphs can find these."""
+    folder = broken(inputs, output, "codec/codec.json", (inputs / "codec/codec.json").read_bytes())
+    weights = load_file(folder / "codec" / "codec.safetensors")
+    weights["decoder.model.0.bias"][0] = np.nan
+    save_file(weights, folder / "codec" / "codec.safetensors")
+    status = build(folder, output, "three")
+    refused(
+        capsys, output, status, "fail their checks", "codec_decoder: values that are not finite"
+    )
+
+
+def test_a_codec_of_other_codebooks(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = output.parent.parent / "other"
+    shutil.copytree(inputs / "three", folder / "three")
+    make_codec_checkpoint(folder / "codec", codebook_size=512)
+    refused(capsys, output, build(folder, output, "three"), "codebooks of 512 entries", "1024")
+
+
+def test_a_codec_of_other_speakers(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = output.parent.parent / "other"
+    shutil.copytree(inputs / "six", folder / "six")
+    make_codec_checkpoint(folder / "codec", latent_channels=32)
+    refused(capsys, output, build(folder, output, "six"), "32 channels", "256 (spk_emb_dim)")
+
+
+def test_an_output_that_is_no_bundle(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output.mkdir(parents=True)
+    (output / "thesis.txt").write_text("years of work")
+    assert build(inputs, output, "three") == 2
+    assert "is no bundle" in capsys.readouterr().err
+    assert [path.name for path in output.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "No space left on device"), 2)],
+)
+@pytest.mark.parametrize("graph", ["backbone", "codec_encoder"])
+def test_interrupted_exports_leave_the_old_engine(
+    inputs: Path,
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+    status: int,
+    graph: str,
+) -> None:
+    assert build(inputs, output, "three") == 0
+    before, save = (output / "manifest.json").read_bytes(), Graph.save
+
+    def failing(self: Graph, folder: Path) -> Any:
+        if self.name == graph:
+            raise failure
+        return save(self, folder)
+
+    monkeypatch.setattr(Graph, "save", failing)
+    assert build(inputs, output, "six") == status
+    assert (output / "manifest.json").read_bytes() == before
+    assert [path.name for path in output.parent.iterdir()] == ["engine"]
+    load_bundle(output)
+
+
+def test_a_graph_that_disagrees_with_itself_is_refused(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = GraphRunner.run
+
+    def noisy(self: GraphRunner, feeds: Any) -> Any:
+        outputs = run(self, feeds)
+        if names.AUDIO in outputs:
+            outputs[names.AUDIO] = outputs[names.AUDIO] + 1e-3 * np.random.default_rng().random()
+        return outputs
+
+    monkeypatch.setattr(GraphRunner, "run", noisy)
+    refused(capsys, output, build(inputs, output, "three"), "chunks of 7 against whole")
+
+
+# The command.
+
+
+def test_help_teaches_and_is_light() -> None:
+    code = "import sys; from export.build import main\ntry: main(['--help'])\nfinally: \
+print(sorted({'numpy', 'onnxruntime', 'onnx_ir', 'torch'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "examples:" in done.stdout
+    assert done.stdout.rstrip().endswith("[]")
+
+
+def test_an_unknown_option_has_status_2() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--no-such-option"])
+    assert caught.value.code == 2
