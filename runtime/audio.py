@@ -57,7 +57,10 @@ def read_recording(
             f"{path}: cannot be read ({error.error_string.rstrip('.')}); "
             f"convert it to a WAV of {SAMPLE_RATE_HZ} Hz"
         ) from None
-    return _finish_recording(mono, rate_hz, str(path), min_seconds)
+    audio = _finish_recording(mono, rate_hz, str(path), min_seconds)
+    if np.abs(audio).max() < SILENCE_PEAK:
+        raise UserError(f"{path}: is silent; use a recording with speech")
+    return audio
 
 
 def convert_audio(
@@ -66,7 +69,7 @@ def convert_audio(
     """The same for an array: [samples] or [samples, channels], floats or signed integers.
 
     Raises:
-        UserError: as `read_recording`, or an array of another shape or type.
+        UserError: as `read_recording` (but silence is allowed), or another shape or type.
     """
     where = "audio"
     audio = np.asarray(audio)
@@ -141,8 +144,6 @@ def _finish_recording(
         )
     if not np.isfinite(mono).all():
         raise UserError(f"{where}: holds NaN or infinite samples; write it again without them")
-    if np.abs(mono).max() < SILENCE_PEAK:
-        raise UserError(f"{where}: is silent; use a recording with speech")
     if rate_hz != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ)
     return np.ascontiguousarray(mono, np.float32)

@@ -86,9 +86,9 @@ class SpeechDecoder:
         codes, kept = utterance.tensors[names.CODES], utterance.tensors[names.KEPT_CODES]
         stop = utterance.tensors[names.STOP]
         pending: list[int] = []  # of a frame that is not complete yet
-        for index in range(max_steps):
+        for _ in range(max_steps):
             random.random(out=noise, dtype=np.float32)
-            utterance.run_prompt() if index == 0 else utterance.run_step()
+            utterance.advance()
             pending.extend(codes[: kept[0]].tolist())
             frames = _take_frames(pending)
             yield Step(frames, bool(stop[0]))
@@ -112,9 +112,9 @@ class _Utterance:
         for tensor in head.spec.inputs:
             if tensor.name in _SAMPLING_INPUTS:
                 self.tensors[tensor.name] = allocate(tensor, {})
-        self._prompt = np.ascontiguousarray(prompt)
-        self._positions = positions
-        self._step_calls: list[Call] | None = None
+        self._positions = positions  # of the next step
+        self._calls = self._bind(np.ascontiguousarray(prompt))
+        self._is_prompt = True
 
     def set_sampling(self, sampling: SamplingDefaults, entries: int) -> None:
         """Settings stay the same for the whole utterance. top_k is at most the head's entries."""
@@ -123,20 +123,15 @@ class _Utterance:
         self.tensors[names.TOP_P][0] = sampling.top_p
         self.tensors[names.REPETITION_PENALTY][0] = sampling.repetition_penalty
 
-    def run_prompt(self) -> None:
-        """The first step: all positions of the prompt at once."""
-        self._run(self._bind(self._prompt), self._positions)
-
-    def run_step(self) -> None:
-        """Any later step: the embedding that the head left, at one position."""
-        if self._step_calls is None:
-            self._step_calls = self._bind(self.tensors[names.NEXT_EMBEDDING])
-        self._run(self._step_calls, 1)
-
-    def _run(self, calls: list[Call], positions: int) -> None:
-        for call in calls:
+    def advance(self) -> None:
+        """One step: the first one reads the prompt, later ones the embedding that the head left."""
+        for call in self._calls:
             call.run()
-        self.tensors[names.PAST_LENGTH][0] += positions
+        self.tensors[names.PAST_LENGTH][0] += self._positions
+        if self._is_prompt:
+            self._is_prompt = False
+            self._positions = 1
+            self._calls = self._bind(self.tensors[names.NEXT_EMBEDDING])
 
     def _bind(self, embeddings: Array) -> list[Call]:
         hidden = np.zeros_like(embeddings)

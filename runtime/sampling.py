@@ -61,7 +61,9 @@ class Sampling:
         penalty = _either(self.repetition_penalty, defaults.repetition_penalty)
         if not do_sample:
             self._refuse_draw_settings("this bundle decodes greedily unless do_sample is set")
-            return SamplingDefaults(False, 1.0, 1, 1.0, penalty)
+            return SamplingDefaults(
+                do_sample=False, temperature=1.0, top_k=1, top_p=1.0, repetition_penalty=penalty
+            )
         return SamplingDefaults(
             do_sample=True,
             temperature=_either(self.temperature, defaults.temperature),
