@@ -8,6 +8,7 @@ truncation follow the published training code; it does not know the model.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -261,12 +262,16 @@ def _speaker(
         return None
     if utterance.spk_emb_path is None:
         raise UserError(f"{utterance.uttid}: a speaker-aware model needs 'spk_emb_path'")
-    path = folder / utterance.spk_emb_path
+    return _read_speaker(folder / utterance.spk_emb_path, config.spk_emb_dim)
+
+
+@functools.lru_cache(maxsize=1024)  # utterances of one speaker often share a file
+def _read_speaker(path: Path, channels: int) -> np.ndarray:
     try:
         (stored,) = load_file(path).values()
     except (SafetensorError, ValueError, FileNotFoundError) as error:
         raise UserError(f"{path}: not a safetensors file of one embedding ({error})") from None
     embedding = stored.astype(np.float32).reshape(-1)
-    if embedding.shape != (config.spk_emb_dim,) or not np.isfinite(embedding).all():
-        raise UserError(f"{path}: must hold {config.spk_emb_dim} finite numbers")
+    if embedding.shape != (channels,) or not np.isfinite(embedding).all():
+        raise UserError(f"{path}: must hold {channels} finite numbers")
     return embedding

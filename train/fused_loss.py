@@ -54,7 +54,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
             loss += _scores_to_gradient(scores, labels[block])
             scores /= labels.shape[0]
             _accumulate(grads, scores, features[block], weight, block)
-        ctx.save_for_backward(*(None if g is None else g.to(features.dtype) for g in grads))
+        inputs = (features, weight, bias)
+        ctx.save_for_backward(
+            *(
+                None if grad is None or tensor is None else grad.to(tensor.dtype)
+                for grad, tensor in zip(grads, inputs, strict=True)
+            )
+        )
         ctx.mark_non_differentiable(correct)
         return loss / labels.shape[0], correct
 

@@ -47,10 +47,10 @@ def _probed_attention(
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     length = query.shape[2]
     future = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)
-    scores = (query @ key.transpose(2, 3)) * scaling  # (B, heads, L, L)
+    scores = (query @ key.transpose(2, 3)).float() * scaling  # (B, heads, L, L)
     probabilities = scores.masked_fill(future, -torch.inf).softmax(-1)
     probe.probabilities = probabilities[:, : probe.heads]
-    return (probabilities @ value).transpose(1, 2), None
+    return (probabilities.to(value.dtype) @ value).transpose(1, 2), None
 
 
 AttentionInterface.register(ATTENTION_NAME, _probed_attention)

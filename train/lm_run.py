@@ -165,10 +165,11 @@ def load_data(settings: LmSettings, model: LanguageModel, tokenizer: Tokenizer) 
         with_tail=settings.text_weight > 0,
         guided=settings.guided_attention is not None,
     )
-    speakers = Path(settings.data.speaker_folder)
 
     def load(source: SourceSettings) -> list[Example]:
-        return read_examples(Path(source.file), source.task, builder, model.geometry, speakers)
+        file = Path(source.file)
+        speakers = Path(settings.data.speaker_folder or file.parent)
+        return read_examples(file, source.task, builder, model.geometry, speakers)
 
     loaded = [load(source) for source in settings.data.train]
     validation = [example for source in settings.data.validation for example in load(source)]

@@ -68,13 +68,13 @@ class SourceSettings:
 class DataSettings:
     """Where examples come from. Without `validation`, the first examples are set aside for it.
 
-    `speaker_folder` is what `spk_emb_path` in the files is relative to.
+    `spk_emb_path` in a file is relative to `speaker_folder`, or else to the file's own folder.
     """
 
     train: tuple[SourceSettings, ...]
     validation: tuple[SourceSettings, ...] = ()
     validation_examples: int = 0
-    speaker_folder: str = "."
+    speaker_folder: str | None = None
 
 
 @dataclass(frozen=True)

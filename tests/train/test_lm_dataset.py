@@ -142,10 +142,11 @@ def test_speaker_embeddings_are_read_and_checked(tmp_path: Path) -> None:
     (example,) = read_examples(path, "tts", builder, speaker_config(), tmp_path)
     np.testing.assert_array_equal(example.speaker, embedding)
     assert (example.token_ids == tokens.placeholder).any()
-    save_file({"speaker": embedding[:9]}, tmp_path / "s.safetensors")
+    write_utterances(path, [dataclasses.replace(utterance, spk_emb_path="t.safetensors")], 3)
+    save_file({"speaker": embedding[:9]}, tmp_path / "t.safetensors")
     with pytest.raises(UserError, match="256 finite numbers"):
         read_examples(path, "tts", builder, speaker_config(), tmp_path)
-    (tmp_path / "s.safetensors").write_bytes(b"no")
+    (tmp_path / "t.safetensors").write_bytes(b"no")
     with pytest.raises(UserError, match="not a safetensors file"):
         read_examples(path, "tts", builder, speaker_config(), tmp_path)
     write_utterances(path, [TokenizedUtterance("u", "Hi", FRAMES)], 3)

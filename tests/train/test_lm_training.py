@@ -125,6 +125,16 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, kind: str) -> None:
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
+@pytest.mark.parametrize("kind", ["linear", "transformer"])
+def test_bfloat16_learns(tmp_path: Path, kind: str) -> None:
+    phonemes = {"tts": "{text}<sosp>", "tts_speaker": "{text}<|placeholder|><sosp>", "tail": ""}
+    model = {"head_kind": kind, "prompts": phonemes, "text_frontend": {"kind": "hibari"}}
+    settings = write_settings(tmp_path, 3, model, precision="bfloat16", **EVERYTHING)
+    run(settings, tmp_path / "out")
+    losses = [entry["loss"] for entry in history(tmp_path / "out") if "loss" in entry]
+    assert losses[-1] < 0.9 * losses[0]
+
+
 def test_mixed_tasks_and_text_loss(tmp_path: Path) -> None:
     dialogues = tmp_path / "text.jsonl"
     dialogues.write_text('{"instruction": "ab?", "response": "cd."}\n' * 8)
@@ -155,7 +165,6 @@ def test_speaker_aware_with_mixed_tasks(tmp_path: Path) -> None:
     data = {
         "train": [{"file": str(speech)}, {"file": str(speech), "task": "asr"}],
         "validation_examples": 2,
-        "speaker_folder": str(tmp_path),
     }
     settings = write_settings(tmp_path, 3, {"speaker_aware": True}, data=data)
     write_utterances(speech, utterances, 3)
