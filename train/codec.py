@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from train.audio_pool import AudioPool
-    from train.codec_phases import Phase
+    from train.codec_phase import Phase
 
 REPORT_STEPS = 20
 PHASES = ("tokenizer", "decoder")
@@ -98,7 +98,8 @@ def make_phase(name: str, config: CodecTrainingConfig, pool: AudioPool, output: 
     import torch
 
     from train.codec_checkpoint import load_codec
-    from train.codec_phases import DecoderPhase, TokenizerPhase
+    from train.codec_decoder_phase import DecoderPhase
+    from train.codec_tokenizer_phase import TokenizerPhase
     from train.facodec import FACodec
 
     torch.manual_seed(config.seed)
@@ -183,10 +184,11 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, schedule: PhaseConfig, s
 
 
 def open_scalars(folder: Path) -> Callable[[int, dict[str, float]], None]:
-    """A function that writes losses for TensorBoard; it does nothing if that is not installed."""
+    """A function that writes losses for TensorBoard, if that is installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
+        print("no loss curves are written: pip install tensorboard", file=sys.stderr)
         return lambda step, losses: None
     writer = SummaryWriter(folder)
 

@@ -17,7 +17,7 @@ from train.codec import Budget, main, train_codec
 from train.codec_checkpoint import load_codec
 from train.codec_config import CodecConfig, MelConfig
 from train.codec_losses import SpectralLoss
-from train.codec_phases import swap_partners
+from train.codec_phase import swap_partners
 from train.codec_training_config import CodecTrainingConfig, DecoderPhaseConfig, PhaseConfig
 from train.vector_quantizer import VectorQuantizer
 
