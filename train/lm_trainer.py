@@ -8,7 +8,6 @@ a step comes from the seed and the number of the step, so that a resumed run con
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,91 +22,19 @@ from tokenizers import Tokenizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.utils import is_flash_attn_2_available
 
-from runtime.errors import UserError
 from train.averaging import AVERAGE_FILE, WeightAverage
 from train.backbone import set_attention
 from train.batches import LengthSortedBatches, SourceRange
 from train.checkpoint import WEIGHTS_FILE, LanguageModel, load_tensors, save_checkpoint
 from train.corruption import corrupt_history
 from train.dataset import Example, collate
-from train.guided_attention import ATTENTION_NAME, AttentionProbe, guided_attention_loss
+from train.guided_attention import AttentionProbe, guided_attention_loss
+from train.lm_arguments import check_guided_attention, choose_attention, training_arguments
 from train.lm_settings import LmSettings
 from train.metrics import EvaluationSums
 from train.mtp import LossReport, LossWeights
 from train.optimizer import make_optimizer, rate_factor
-
-logger = logging.getLogger(__name__)
-
-
-def choose_attention(settings: LmSettings) -> str:
-    """FlashAttention 2 with CUDA and the package, else PyTorch's; said in the log."""
-    if settings.guided_attention is not None:
-        name, why = ATTENTION_NAME, "guided attention needs probabilities of one layer"
-    elif not torch.cuda.is_available():
-        name, why = "sdpa", "there is no CUDA device"
-    elif not is_flash_attn_2_available():
-        name, why = "sdpa", "the package flash-attn is not installed"
-    else:
-        name, why = "flash_attention_2", "CUDA and flash-attn are there"
-    logger.info("attention: %s (%s)", name, why)
-    return name
-
-
-def choose_bfloat16(precision: str) -> bool:
-    """`auto` takes bfloat16 where a CUDA device computes in it."""
-    if precision == "auto":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return precision == "bfloat16"
-
-
-def training_arguments(settings: LmSettings, output: Path) -> TrainingArguments:
-    """What the Trainer is to do itself."""
-    bfloat16 = choose_bfloat16(settings.precision)
-    logger.info("precision: %s", "bfloat16 mixed" if bfloat16 else "float32")
-    if settings.fsdp and not torch.cuda.is_available():
-        raise UserError("'fsdp' needs CUDA devices; leave it out to train on the CPU")
-    return TrainingArguments(
-        output_dir=str(output),
-        max_steps=settings.max_steps,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        max_grad_norm=settings.optimizer.max_grad_norm,
-        bf16=bfloat16,
-        fsdp=settings.fsdp,  # type: ignore[arg-type]  # documented as a bool
-        fsdp_config={"transformer_layer_cls_to_wrap": ["Qwen2DecoderLayer"]},
-        ddp_find_unused_parameters=False,
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=settings.log_every,
-        eval_strategy="steps",
-        eval_steps=settings.evaluate_every,
-        save_steps=settings.save_every,
-        save_total_limit=settings.checkpoints_kept,
-        dataloader_num_workers=settings.loader_workers,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        accelerator_config={"even_batches": False},
-        average_tokens_across_devices=False,
-        remove_unused_columns=False,
-        report_to=["tensorboard"],
-        seed=settings.seed,
-    )
-
-
-def check_guided_attention(settings: LmSettings, model: LanguageModel) -> None:
-    """Raises `UserError` if the model has no such layer or not as many heads."""
-    guided, geometry = settings.guided_attention, model.geometry
-    if guided is None:
-        return
-    if not 0 <= guided.layer < geometry.num_hidden_layers:
-        raise UserError(
-            f"guided_attention: 'layer' must be from 0 to {geometry.num_hidden_layers - 1}, "
-            f"not {guided.layer}"
-        )
-    if not 0 < guided.heads <= geometry.num_attention_heads:
-        raise UserError(
-            f"guided_attention: 'heads' must be from 1 to {geometry.num_attention_heads}, "
-            f"not {guided.heads}"
-        )
 
 
 class RunClock:

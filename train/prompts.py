@@ -1,14 +1,12 @@
-"""Prompt templates, text normalisation and the masks that follow from them.
+"""Prompt templates, text normalisation, and where the answer begins.
 
-In: text and token ids. Out: the prompt as a string, and for every position of a token
-sequence whether it is speech and whether it is part of the question. It does not know
-tokenizers, files or tensors. Templates and masks are those of the published training code
-(arXiv 2506.12537, repository cnxupupup/SLM-Decoupled-MTP).
+In: text. Out: the prompt as a string, and its split into the question, on which no loss is
+taken, and the answer. It does not know tokenizers, files or tensors. The templates are those of
+the published training code (arXiv 2506.12537, repository cnxupupup/SLM-Decoupled-MTP).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 HUMAN = "[Human]"
@@ -73,18 +71,3 @@ def split_question(prompt: str) -> tuple[str, str]:
     """
     question, mark, answer = prompt.partition(ANSWER_MARK)
     return question + mark, answer
-
-
-def speech_mask(token_ids: Sequence[int], start_id: int, end_id: int) -> list[bool]:
-    """True from the first token after `<sosp>` up to and including `<eosp>`."""
-    mask, inside = [], False
-    for token in token_ids:
-        if token == start_id:
-            inside = True
-            mask.append(False)
-        elif token == end_id:
-            inside = False
-            mask.append(True)
-        else:
-            mask.append(inside)
-    return mask

@@ -1,4 +1,4 @@
-"""Templates and masks, against sequences worked out by hand."""
+"""Templates and normalisation, against what the published code writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from train.prompts import (
     PromptTemplates,
     asr_answer,
     normalize_text,
-    speech_mask,
     split_question,
     text_dialogue,
 )
@@ -49,10 +48,3 @@ def test_question_ends_with_the_answer_mark() -> None:
     prompt = "[Human]: a\n [Assistant]: b [Assistant]: c"
     assert split_question(prompt) == ("[Human]: a\n [Assistant]:", " b [Assistant]: c")
     assert split_question("ph<sosp>") == ("ph<sosp>", "")
-
-
-def test_speech_mask_by_hand() -> None:
-    start, end = 7, 8
-    ids = [1, 7, 100, 101, 8, 2, 3]
-    assert speech_mask(ids, start, end) == [False, False, True, True, True, False, False]
-    assert speech_mask([1, 2], start, end) == [False, False]
