@@ -20,8 +20,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
@@ -87,14 +85,12 @@ def speak(engine: Path, sentences: Sequence[str], voice: str | None) -> Iterator
     from runtime import TTS, Sampling
 
     tts = TTS.load(engine)
-    manifest = tts.bundle.manifest
-    defaults = msgspec.structs.asdict(manifest.sampling)
+    heads = tts.bundle.manifest.language_model.heads
     for seed, text in enumerate(sentences):
         start = time.perf_counter()
-        spoken = tts.synthesize(text, voice=voice, sampling=Sampling(**defaults, seed=seed))
+        spoken = tts.synthesize(text, voice=voice, sampling=Sampling(seed=seed))
         seconds = time.perf_counter() - start
-        codes = CODES_PER_FRAME * len(spoken.frames)
-        steps = -(-codes // manifest.language_model.heads)
+        steps = -(-CODES_PER_FRAME * len(spoken.frames) // heads)
         yield Utterance(text, spoken.audio, spoken.finished, steps, seconds)
 
 
