@@ -71,12 +71,14 @@ def _accumulate(
     inputs: torch.Tensor, codes: torch.Tensor, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     counts = torch.bincount(codes, minlength=size).to(inputs.dtype)
-    sums = torch.zeros(size, inputs.shape[1]).index_add_(0, codes, inputs)
+    sums = inputs.new_zeros(size, inputs.shape[1]).index_add_(0, codes, inputs)
     return counts, sums
 
 
 def _draw(inputs: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    return inputs[torch.randint(len(inputs), (count,), generator=generator)]
+    """`count` random rows, drawn on the CPU so that every device draws the same."""
+    rows = torch.randint(len(inputs), (count,), generator=generator)
+    return inputs[rows.to(inputs.device)]
 
 
 def quantize_straight_through(

@@ -46,8 +46,10 @@ def train_codec(config: CodecTrainingConfig, phases: Sequence[str], budget: Budg
     import torch
 
     from train.audio_pool import load_pool
+    from train.device import check_device
     from train.recordings import find_recordings
 
+    check_device(config.device, "'device'")
     check_rate(config)
     check_crops(config)
     if config.threads:
@@ -104,11 +106,12 @@ def make_phase(name: str, config: CodecTrainingConfig, pool: AudioPool, output: 
 
     torch.manual_seed(config.seed)
     if name == "tokenizer":
-        return TokenizerPhase(FACodec(config.codec), pool, config.tokenizer, config.seed)
+        codec = FACodec(config.codec).to(config.device)
+        return TokenizerPhase(codec, pool, config.tokenizer, config.seed)
     codec = load_codec(output)
     if codec.config != config.codec:
         raise UserError(f"{output}: holds a codec of other sizes than 'codec' asks for")
-    return DecoderPhase(codec, pool, config.decoder, config.seed)
+    return DecoderPhase(codec.to(config.device), pool, config.decoder, config.seed)
 
 
 def run_phase(

@@ -71,10 +71,10 @@ class SpectrogramDiscriminator(nn.Module):
 class Adversary:
     """Discriminators at several resolutions and their optimizer (least-squares GAN)."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.discriminators = nn.ModuleList(
             SpectrogramDiscriminator(n_fft, hop) for n_fft, hop in RESOLUTIONS
-        )
+        ).to(device)
         self.optimizer = torch.optim.AdamW(
             self.discriminators.parameters(), lr=_LEARNING_RATE, betas=(0.8, 0.99)
         )

@@ -36,6 +36,7 @@ class DecoderPhase:
         self, codec: FACodec, pool: AudioPool, config: DecoderPhaseConfig, seed: int
     ) -> None:
         self.codec, self.pool, self.config, self.seed = codec, pool, config, seed
+        self.device = next(codec.parameters()).device
         codec.requires_grad_(False)
         self.tokens = PoolTokens(codec, pool)
         self.trained = copy.deepcopy(
@@ -45,8 +46,8 @@ class DecoderPhase:
         ).requires_grad_(True)
         apply_weight_norm(self.trained)
         self.average = copy.deepcopy(self.trained).requires_grad_(False)
-        self.loss = SpectralLoss(codec.config.sample_rate_hz)
-        self.adversary = Adversary()
+        self.loss = SpectralLoss(codec.config.sample_rate_hz).to(self.device)
+        self.adversary = Adversary(self.device)
         self.optimizer = torch.optim.AdamW(
             self.trained.parameters(), betas=(0.8, 0.99), weight_decay=1e-3
         )
@@ -62,7 +63,7 @@ class DecoderPhase:
         )
         speaker = swap_partners(torch.stack([self.tokens.speaker(i) for i in crops.recordings]))
         decoded = self._decode(frames, speaker)
-        recorded = torch.from_numpy(self.pool.cut(crops, crop_frames))
+        recorded = torch.from_numpy(self.pool.cut(crops, crop_frames)).to(self.device)
         loss = spectral = self.loss(decoded, recorded)
         begin = self.config.adversary_from
         if begin is not None and step >= begin:
@@ -124,7 +125,9 @@ class PoolTokens:
     @torch.no_grad()
     def _encode(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         if index not in self._encoded:
-            frames, speaker = self._codec.encode(torch.from_numpy(self._pool.whole(index))[None])
+            audio = torch.from_numpy(self._pool.whole(index))[None]
+            device = next(self._codec.parameters()).device
+            frames, speaker = self._codec.encode(audio.to(device))
             self._encoded[index] = frames[0], speaker[0]
         return self._encoded[index]
 

@@ -34,10 +34,12 @@ class TokenizerPhase:
 
     def __init__(self, codec: FACodec, pool: AudioPool, config: PhaseConfig, seed: int) -> None:
         self.codec, self.pool, self.config, self.seed = codec, pool, config, seed
-        self.mel_decoder = make_mel_decoder(codec.config.latent_channels, codec.config.mel.bins)
+        self.device = next(codec.parameters()).device
+        mel_decoder = make_mel_decoder(codec.config.latent_channels, codec.config.mel.bins)
+        self.mel_decoder = mel_decoder.to(self.device)
         decoder = codec.decoder
         self.layers = [*decoder.prosody_quantizer.codebooks, *decoder.content_quantizer.codebooks]
-        self.learners = [CodebookLearner(layer) for layer in self.layers]
+        self.learners = [CodebookLearner(layer).to(self.device) for layer in self.layers]
         fold_mel_statistics(codec)
         self.trained = nn.ModuleList([codec.encoder, decoder, self.mel_decoder])
         self._freeze_what_learns_otherwise()
@@ -56,7 +58,7 @@ class TokenizerPhase:
     def train_step(self, step: int) -> dict[str, float]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         crops = self.pool.draw(self.seed, step, self.config.batch, self.config.crop_frames)
-        audio = torch.from_numpy(self.pool.cut(crops, self.config.crop_frames))
+        audio = torch.from_numpy(self.pool.cut(crops, self.config.crop_frames)).to(self.device)
         log_mel = self.codec.encoder.mel_transform(audio)
         latents = self.codec.encoder(audio, log_mel)  # (B, T, C)
         embedded, commitment = self._quantize(latents, log_mel, step == 0, generator)

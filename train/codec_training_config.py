@@ -42,7 +42,8 @@ class DecoderPhaseConfig(PhaseConfig):
 
 @dataclass(frozen=True)
 class CodecTrainingConfig:
-    """`recordings` and `output` are folders; `hours` of audio are held in memory."""
+    """`recordings` and `output` are folders; `hours` of audio are held in memory; `device` is a
+    torch device."""
 
     recordings: str
     output: str
@@ -52,6 +53,7 @@ class CodecTrainingConfig:
     hours: float = 2.0
     seed: int = 0
     save_minutes: float = 2.0
+    device: str = "cpu"
     threads: int | None = None
 
     def __post_init__(self) -> None:

@@ -96,14 +96,15 @@ def digest_codec(folder: Path) -> str:
 def tokenize_missing_parts(
     folder: Path, recordings: Sequence[Recording], arguments: argparse.Namespace
 ) -> None:
-    import torch
     from tqdm import tqdm
 
     from runtime.audio import SAMPLE_RATE_HZ
     from runtime.text import make_frontend
     from train.codec_checkpoint import load_codec
+    from train.device import check_device
 
-    codec = load_codec(arguments.codec).to(torch.device(arguments.device))
+    check_device(arguments.device, "--device")
+    codec = load_codec(arguments.codec).to(arguments.device)
     if codec.config.sample_rate_hz != SAMPLE_RATE_HZ:
         raise UserError(f"{arguments.codec}: works at another rate than {SAMPLE_RATE_HZ} Hz")
     frontend = make_frontend({"kind": arguments.frontend, "language": arguments.language})

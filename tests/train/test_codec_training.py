@@ -185,6 +185,7 @@ def test_spectral_loss_is_zero_for_equal_audio_only() -> None:
         ("decoder: {crop_frames: 5}", "decoder: 'crop_frames' must be more than 5"),
         ("decoder: {crop_frames: 900}", "no readable recording is as long"),
         ("codec: {sample_rate_hz: 24000}", "must be 16000"),
+        ("device: abacus", "'device' 'abacus' cannot be used here"),
         ("recordings: nowhere", "nowhere: no such folder"),
     ],
 )

@@ -163,6 +163,7 @@ def test_an_interrupted_run_goes_on(
     ("options", "message"),
     [
         (("--heads", "4"), "multiple of 3"),
+        (("--heads", "3", "--device", "abacus"), "--device 'abacus' cannot be used"),
         (("--heads", "3", "--min-seconds", "20"), "no recording could be used"),
     ],
 )
