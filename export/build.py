@@ -159,7 +159,7 @@ def _run_checks(sources: Sources, graphs: dict[str, GraphSpec], folder: Path) ->
 def _progress(name: str) -> Iterator[None]:
     """Print what is being done, and the seconds it took."""
     started = time.perf_counter()
-    print(f"{name} …", end=" ", flush=True)
+    print(f"{name} ...", end=" ", flush=True)
     try:
         yield
     except BaseException:
@@ -195,7 +195,7 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_HEADS_HELP = f"""codes a step: 3, 6, 12 …, or 1 for a next-token model; with --model it must be the
+_HEADS_HELP = f"""codes a step: 3, 6, 12 ..., or 1 for a next-token model; with --model it must be the
 checkpoint's, without it chooses the demo voice (default: {DEMO_HEADS})"""
 _CODEC_HELP = """codec: codec.json with codec.safetensors, or the published
 ns3_facodec_encoder_v2.bin and ns3_facodec_decoder_v2.bin"""

@@ -7,6 +7,7 @@ manifest, but nothing about models.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ import msgspec
 from runtime.bundle import MANIFEST_FILE, Manifest, describe_file, encode_manifest
 from runtime.errors import UserError
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, None)  # None: numpy, when it could not write it all
 _DIRECTORY_MODE = 0o755  # mkdtemp's is private
 
 
@@ -27,13 +29,20 @@ def bundle_folder(output: str | Path) -> Iterator[Path]:
     """A temporary folder beside `output` to build in, gone at the end unless it was published.
 
     Raises:
-        UserError: `output` is something that must not be replaced, or its folder is missing.
+        UserError: `output` is something that must not be replaced, its folder is missing, or
+            the disk is full.
     """
     output = Path(output).resolve()
     _check_target(output)
     folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
         yield folder
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise UserError(
+                f"{output}: the disk is full; make room or choose another --output"
+            ) from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -46,7 +55,7 @@ def publish_bundle(folder: Path, manifest: Manifest, output: str | Path) -> Mani
 
     Raises:
         UserError: `output` has become something that must not be replaced.
-        OSError: a full disk, no permission; `output` is as it was.
+        OSError: a full disk, no permission. In both cases `output` is as it was.
     """
     output = Path(output).resolve()
     paths = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -28,8 +28,20 @@ from runtime.errors import UserError
 FAILURES = [
     UserError("a check failed"),
     KeyboardInterrupt(),
+    PermissionError(errno.EACCES, "Permission denied"),
     OSError(errno.ENOSPC, "No space left on device"),
+    OSError("65536 requested and 63488 written"),  # numpy's words for a full disk
 ]
+SYSTEM_FAILURES = FAILURES[1:]
+
+
+def name_of(failure: BaseException) -> str:
+    return "-".join(str(failure).split()) or type(failure).__name__
+
+
+def reported(failure: BaseException) -> type[BaseException]:
+    """A full disk is something the user can mend."""
+    return UserError if type(failure) is OSError else type(failure)
 
 
 def a_manifest() -> Manifest:
@@ -98,7 +110,7 @@ def test_an_old_bundle_is_replaced(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["engine"]
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("failure", FAILURES, ids=name_of)
 @pytest.mark.parametrize("with_old_bundle", [False, True])
 def test_a_failure_while_building_changes_nothing(
     tmp_path: Path, failure: BaseException, with_old_bundle: bool
@@ -106,14 +118,14 @@ def test_a_failure_while_building_changes_nothing(
     if with_old_bundle:
         write_bundle(tmp_path / "engine", "old")
     before = files_in(tmp_path)
-    with pytest.raises(type(failure)), bundle_folder(tmp_path / "engine") as folder:  # noqa: PT012
+    with pytest.raises(reported(failure)), bundle_folder(tmp_path / "engine") as folder:  # noqa: PT012
         fill(folder)
         raise failure
     assert files_in(tmp_path) == before
     assert len(list(tmp_path.iterdir())) == int(with_old_bundle)
 
 
-@pytest.mark.parametrize("failure", FAILURES[1:], ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("failure", SYSTEM_FAILURES, ids=name_of)
 @pytest.mark.parametrize("flushes", [0, 2, 5])
 def test_a_failure_while_publishing_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, flushes: int
@@ -127,13 +139,13 @@ def test_a_failure_while_publishing_changes_nothing(
         calls.append(path)
 
     monkeypatch.setattr(bundle_writer, "_flush", flush)
-    with pytest.raises(type(failure)):
+    with pytest.raises(reported(failure)):
         write_bundle(tmp_path / "engine", "new")
     assert files_in(tmp_path) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["engine"]
 
 
-@pytest.mark.parametrize("failure", FAILURES[1:], ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("failure", SYSTEM_FAILURES, ids=name_of)
 @pytest.mark.parametrize("failing_rename", [0, 1])
 def test_the_old_bundle_returns_when_the_swap_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, failing_rename: int
@@ -148,10 +160,19 @@ def test_the_old_bundle_returns_when_the_swap_fails(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises(type(failure)):
+    with pytest.raises(reported(failure)):
         write_bundle(tmp_path / "engine", "new")
     assert files_in(tmp_path) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["engine"]
+
+
+@pytest.mark.parametrize("failure", FAILURES[-2:], ids=name_of)
+def test_a_full_disk_is_said(tmp_path: Path, failure: OSError) -> None:
+    with (
+        pytest.raises(UserError, match="engine: the disk is full"),
+        bundle_folder(tmp_path / "engine"),
+    ):
+        raise failure
 
 
 def test_a_folder_that_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
