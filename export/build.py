@@ -195,8 +195,8 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_HEADS_HELP = f"""codes a step: 3, 6, 12 ..., or 1 for a next-token model; with --model it must be the
-checkpoint's, without it chooses the demo voice (default: {DEMO_HEADS})"""
+_HEADS_HELP = f"""codes a step: 3, 6, 12 ..., or 1 for a next-token model; with --model it must be
+the checkpoint's, without it chooses the demo voice (default: {DEMO_HEADS})"""
 _CODEC_HELP = """codec: codec.json with codec.safetensors, or the published
 ns3_facodec_encoder_v2.bin and ns3_facodec_decoder_v2.bin"""
 _VOICE_HELP = """a voice of the engine: a recording (16 kHz or any other rate, 30 s at most) or a
