@@ -1,0 +1,59 @@
+"""The demo voice's own steps: sentences out of WordNet, and which shards are still to be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from samples.demo_voice.sentences import PARTS_OF_SPEECH, main, read_examples, select_sentences
+from samples.demo_voice.synthesize import SENTENCES_PER_SHARD, plan_shards
+
+ENTRIES = """\
+  1 This is the licence | "it is not an example of anything at all"
+00001740 29 v 01 breathe 0 | draw air; "I can breathe better when the air is clean"; "breathe in"
+00002325 29 v 01 respire 0 | "the patient is respiring;" "costs 5 dollars a day there"
+00002573 29 v 01 wonder 0 | "can you hear the rain?"
+"""
+
+
+@pytest.fixture
+def wordnet(tmp_path: Path) -> Path:
+    for part in PARTS_OF_SPEECH:
+        (tmp_path / f"data.{part}").write_text(ENTRIES, encoding="utf-8")
+    return tmp_path
+
+
+def test_examples_become_distinct_sentences(wordnet: Path) -> None:
+    chosen = select_sentences(read_examples(wordnet), 4, 10)
+    assert sorted(chosen) == [
+        "Can you hear the rain?",
+        "I can breathe better when the air is clean.",
+        "The patient is respiring.",
+    ]
+    assert chosen == select_sentences(read_examples(wordnet), 4, 10)
+
+
+def test_the_command_writes_the_first_ones(wordnet: Path, tmp_path: Path) -> None:
+    output = tmp_path / "sentences.txt"
+    assert main([str(wordnet), str(output), "--limit", "2"]) == 0
+    assert output.read_text().splitlines() == select_sentences(read_examples(wordnet), 4, 10)[:2]
+
+
+def test_a_missing_wordnet_says_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "nowhere"), str(tmp_path / "out.txt")]) == 2
+    assert "apt-get download wordnet-base" in capsys.readouterr().err
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_only_missing_shards_are_planned(tmp_path: Path) -> None:
+    sentences = [f"Sentence {index}." for index in range(2 * SENTENCES_PER_SHARD + 3)]
+    (tmp_path / "shard_0001").mkdir()
+    (tmp_path / "shard_0002.partial").mkdir()
+    jobs = plan_shards(sentences, tmp_path)
+    assert [(folder.name, first, len(part)) for folder, first, part in jobs] == [
+        ("shard_0000", 0, SENTENCES_PER_SHARD),
+        ("shard_0002", 2 * SENTENCES_PER_SHARD, 3),
+    ]
