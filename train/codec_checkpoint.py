@@ -141,13 +141,22 @@ def _fold_weight_norm(tensors: dict[str, torch.Tensor], path: Path) -> dict[str,
 def save_codec(codec: FACodec, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write `codec.json` and `codec.safetensors`, each whole or not at all.
 
-    `dtype` is that of the weights; the mel analysis and the filters stay float32.
+    `dtype` is that of the weights. Quantizers, mel analysis and filters stay float32: they are
+    small, and rounded codebooks cost more than all other weights together, because what is
+    looked up in them is normalised.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: p.detach().to(dtype).contiguous() for name, p in codec.named_parameters()}
-    tensors |= {name: buffer.contiguous() for name, buffer in codec.named_buffers()}
+    tensors = {key: tensor.contiguous() for key, tensor in codec.state_dict().items()}
+    for name, weight in codec.named_parameters():
+        if not is_kept_exact(name):
+            tensors[name] = weight.detach().to(dtype).contiguous()
     write_atomically(folder / CODEC_WEIGHTS_FILE, save(tensors))
     write_atomically(folder / CODEC_CONFIG_FILE, codec.config.to_json().encode())
+
+
+def is_kept_exact(name: str) -> bool:
+    """Whether the parameter is stored as float32 whatever the others are."""
+    return name.startswith("decoder.quantizer.")
 
 
 def save_training_state(state: dict[str, Any], path: Path) -> None:

@@ -1,7 +1,7 @@
 """Half a codec's size: `python -m train.halve_codec IN OUT`.
 
 In: a codec folder in either layout. Out: a codec folder in this project's layout whose weights
-are float16; the mel analysis and the filters stay float32. Prints how far the decoded audio of
+are float16; quantizers, mel analysis and filters stay float32. Prints how far the decoded audio of
 random frames moves, and refuses to write a codec that moves more than `--limit`.
 """
 
@@ -25,11 +25,12 @@ def halve_codec(source: Path, output: Path, limit: float) -> float:
     """Write the smaller codec; returns the audio's largest change relative to its peak."""
     import torch
 
-    from train.codec_checkpoint import load_codec, save_codec
+    from train.codec_checkpoint import is_kept_exact, load_codec, save_codec
 
     codec, rounded = load_codec(source), load_codec(source)
-    for parameter in rounded.parameters():
-        parameter.data = parameter.data.half().float()
+    for name, weight in rounded.named_parameters():
+        if not is_kept_exact(name):
+            weight.data = weight.data.half().float()
     change = compare_audio(codec, rounded)
     if not change <= limit:
         raise UserError(f"{source}: audio would change by {change:.1e} of its peak, over {limit}")
