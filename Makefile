@@ -67,10 +67,11 @@ $(VOICE)/corpus/complete: $(VOICE)/sentences.txt
 	.venv/bin/python -m samples.demo_voice.synthesize $< $(@D)
 	touch $@
 
-$(VOICE)/codec/codec.safetensors: $(VOICE)/corpus/complete
+$(VOICE)/codec/complete: $(VOICE)/corpus/complete
 	.venv/bin/python -m train.codec --config samples/demo_voice/codec.yaml
+	touch $@
 
-$(VOICE)/tokens/h12.jsonl: $(VOICE)/codec/codec.safetensors
+$(VOICE)/tokens/h12.jsonl: $(VOICE)/codec/complete
 	.venv/bin/python -m train.prepare $(VOICE)/corpus --codec $(VOICE)/codec --heads 1 3 6 12 \
 		--frontend hibari --embeddings speaker --output $(VOICE)/tokens
 
