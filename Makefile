@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` speaks, `make test` checks.
 
 PYTHON ?= python3
-HEADS ?= 12
+HEADS ?= 6
 TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
