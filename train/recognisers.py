@@ -8,9 +8,10 @@ Their weights come inside Python packages: nothing is downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -105,7 +106,7 @@ def error_rates(references: Sequence[str], heard: Sequence[str]) -> tuple[float,
 
 
 @cache
-def _normaliser():  # type: ignore[no-untyped-def]  # the package has no types
+def _normaliser() -> Callable[[str], str]:
     try:
         from whisper_normalizer.english import EnglishTextNormalizer
     except ImportError as error:
@@ -113,7 +114,7 @@ def _normaliser():  # type: ignore[no-untyped-def]  # the package has no types
     return EnglishTextNormalizer()
 
 
-def _jiwer():  # type: ignore[no-untyped-def]
+def _jiwer() -> ModuleType:
     try:
         import jiwer
     except ImportError as error:
