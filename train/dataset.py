@@ -59,7 +59,7 @@ class ExampleBuilder:
     """Turns utterances into examples for one model and tokenizer.
 
     `with_tail` adds what follows the speech (only a loss on text can learn from it);
-    `guided` adds `guide`, for which every utterance needs `symbol_frames`.
+    `guided` adds `guide` to utterances that have `symbol_frames`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class ExampleBuilder:
         example = self._join(prompt, steps, tail, loss_from=start)
         guide = (
             self._guide(utterance, text, len(prompt), len(steps), len(example))
-            if self._guided
+            if self._guided and utterance.symbol_frames is not None
             else None
         )
         return dataclasses.replace(example, speaker=speaker, guide=guide)
@@ -179,8 +179,7 @@ def _frame_symbols(utterance: TokenizedUtterance, positions: np.ndarray) -> np.n
     before the first and after the last; silences belong to their neighbour.
     """
     counts = utterance.symbol_frames
-    if counts is None:
-        raise UserError(f"{utterance.uttid}: guided attention needs 'symbol_frames'")
+    assert counts is not None, "only utterances with durations are guided"
     if len(counts) == len(positions) + 2:
         positions = np.concatenate([positions[:1], positions, positions[-1:]])
     if len(counts) != len(positions) or not sum(counts):

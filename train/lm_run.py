@@ -179,6 +179,8 @@ def load_data(settings: LmSettings, model: LanguageModel, tokenizer: Tokenizer) 
             raise UserError(f"{settings.data.train[0].file}: holds only {len(loaded[0])} examples")
         validation, loaded[0] = loaded[0][:count], loaded[0][count:]
     examples = [example for source in loaded for example in source]
+    if settings.guided_attention is not None and all(e.guide is None for e in examples):
+        raise UserError("guided_attention: no training example has 'symbol_frames'")
     return TrainingData(examples, _ranges(settings, loaded), validation)
 
 

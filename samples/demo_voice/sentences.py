@@ -1,7 +1,8 @@
 """Write the demo voice's text: short usage examples of WordNet, one sentence a line.
 
 In: the `dict` folder of WordNet 3.0 (`data.noun`, `data.verb`, `data.adj`, `data.adv`).
-Out: a UTF-8 text file. The order is a fixed shuffle, so that any first N lines are a fair sample.
+Out: a UTF-8 text file: short sentences, then long ones. Within each the order is a fixed shuffle,
+so that any first N lines are a fair sample.
 Knows nothing of audio or phonemes.
 """
 
@@ -64,16 +65,20 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("dict_folder", type=Path, help="folder with WordNet's data.* files")
     parser.add_argument("output", type=Path, help="text file to write")
     parser.add_argument("--min-words", type=int, default=4)
-    parser.add_argument("--max-words", type=int, default=10)
+    parser.add_argument("--max-words", type=int, default=10, help="of the short ones")
+    parser.add_argument(
+        "--longest", type=int, default=24, help="words of the long ones (default 24)"
+    )
     parser.add_argument("--limit", type=int, help="write only the first LIMIT sentences")
     return parser.parse_args(argv)
 
 
 def write_sentences(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
-    examples = read_examples(arguments.dict_folder)
-    sentences = select_sentences(examples, arguments.min_words, arguments.max_words)
-    sentences = sentences[: arguments.limit]
+    examples = list(read_examples(arguments.dict_folder))
+    short = select_sentences(examples, arguments.min_words, arguments.max_words)
+    long = select_sentences(examples, arguments.max_words + 1, arguments.longest)
+    sentences = [*short, *long][: arguments.limit]
     partial = arguments.output.with_name(arguments.output.name + ".partial")
     partial.write_text("".join(f"{text}\n" for text in sentences), encoding="utf-8")
     partial.replace(arguments.output)

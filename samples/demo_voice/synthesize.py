@@ -10,7 +10,8 @@ Out: a folder of shards. A shard holds one FLAC file a sentence (16 kHz, mono, 1
 `symbol_frames` counts frames of 200 samples: silence before the first phoneme, every character of
 `phonemes`, silence after the last. Their sum is the recording's length.
 
-The teacher is hibari-tts (`pip install hibari-tts scipy onnx`), whose durations are exact.
+The teacher is hibari-tts (`pip install hibari-tts scipy onnx`), whose durations are exact. Its one
+voice is "heart"; the others are heart with another pitch and another length of the vocal tract.
 Sentences that it would split are left out. A shard appears under its name only when it is
 complete, so a run that was cut off goes on where it stopped. Knows nothing of speech tokens.
 """
@@ -22,6 +23,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import Pool
 from pathlib import Path
@@ -39,14 +41,30 @@ DURATION_NODE = "/Cast_32_output_0"  # whole teacher frames of 40 Hz for every i
 TEACHER_FRAME = 2  # a teacher frame in frames of 80 Hz
 
 
-class Teacher:
-    """hibari's voice "heart" with one more output: how long each symbol lasts."""
+@dataclass(frozen=True)
+class Timbre:
+    """Factors on heart's fundamental frequency and on the frequencies of its formants."""
 
-    def __init__(self) -> None:
+    pitch: float
+    formants: float
+
+
+TIMBRES = {
+    "heart": Timbre(1.0, 1.0),
+    "oak": Timbre(0.55, 0.9),  # as deep as a man's
+    "reed": Timbre(1.25, 1.1),  # as high as a child's
+}
+
+
+class Teacher:
+    """hibari's voice with one more output: how long each symbol lasts."""
+
+    def __init__(self, speaker: str) -> None:
         import onnx
         import onnxruntime
         from hibari import Hibari
 
+        self.speaker, self.timbre = speaker, TIMBRES[speaker]
         self.hibari = Hibari(threads=1)
         model = onnx.load(self.hibari.model_path)
         model.graph.output.append(
@@ -74,7 +92,7 @@ class Teacher:
         ids = np.asarray([self.hibari.ids(phonemes)], np.int64)
         outputs = self.session.run(None, {"ids": ids, "speed": np.ones(1, np.float32)})
         symbol_frames = outputs[-1].reshape(-1) * TEACHER_FRAME
-        controls = [output[0] for output in outputs[:-1]]
+        controls = change_timbre([output[0] for output in outputs[:-1]], self.timbre)
         audio = resample_poly(dsp.synth(*controls, np.random.default_rng(seed)), 2, 3)
         assert len(audio) == symbol_frames.sum() * FRAME_SAMPLES, "durations and audio disagree"
         assert len(symbol_frames) == len(phonemes) + 2, "durations and phonemes disagree"
@@ -82,12 +100,21 @@ class Teacher:
         return (audio * 32767).astype(np.int16), symbol_frames.tolist()
 
 
+def change_timbre(controls: list[np.ndarray], timbre: Timbre) -> list[np.ndarray]:
+    """The same speech from another speaker. `controls` are what the vocoder reads: spectra float32
+    [bins, frames] of several kinds, then the fundamental frequency in Hz, float32 [frames]."""
+    *spectra, pitch = controls
+    bins = np.arange(len(spectra[0]))
+    source = np.minimum(np.rint(bins / timbre.formants), bins[-1]).astype(int)
+    return [*(spectrum[source] for spectrum in spectra), pitch * timbre.pitch]
+
+
 _teacher: Teacher | None = None  # one for each worker process
 
 
-def start_worker() -> None:
+def start_worker(speaker: str) -> None:
     global _teacher
-    _teacher = Teacher()
+    _teacher = Teacher(speaker)
 
 
 def synthesize_shard(job: tuple[Path, int, list[str]]) -> int:
@@ -121,21 +148,26 @@ def synthesize_sentence(
     soundfile.write(folder / name, audio, SAMPLE_RATE_HZ)
     return {
         "file": name,
-        "uttid": f"heart_{index:06d}",
-        "speaker": "heart",
+        "uttid": f"{teacher.speaker}_{index:06d}",
+        "speaker": teacher.speaker,
         "text": sentence,
         "phonemes": phonemes,
         "symbol_frames": symbol_frames,
     }
 
 
-def plan_shards(sentences: list[str], corpus: Path) -> list[tuple[Path, int, list[str]]]:
-    """The shards that are still missing: (folder, index of its first sentence, sentences)."""
+def plan_shards(
+    sentences: list[str], corpus: Path, skipped: int = 0
+) -> list[tuple[Path, int, list[str]]]:
+    """The shards that are still missing: (folder, index of its first sentence, sentences).
+
+    `skipped` sentences come before the given ones.
+    """
     jobs = []
     for first in range(0, len(sentences), SENTENCES_PER_SHARD):
         folder = corpus / f"shard_{first // SENTENCES_PER_SHARD:04d}"
         if not folder.is_dir():
-            jobs.append((folder, first, sentences[first : first + SENTENCES_PER_SHARD]))
+            jobs.append((folder, skipped + first, sentences[first : first + SENTENCES_PER_SHARD]))
     return jobs
 
 
@@ -154,8 +186,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("sentences", type=Path, help="text file, one sentence a line")
     parser.add_argument("corpus", type=Path, help="folder to write (goes on if it exists)")
+    parser.add_argument("--speaker", choices=TIMBRES, default="heart", help="(default heart)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--limit", type=int, help="read only the first LIMIT sentences")
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first SKIP sentences")
+    parser.add_argument("--limit", type=int, help="read only LIMIT sentences")
     return parser.parse_args(argv)
 
 
@@ -164,11 +198,15 @@ def synthesize_corpus(argv: Sequence[str] | None) -> None:
     from tqdm import tqdm
 
     require_packages("hibari", "scipy", "onnx")
-    sentences = arguments.sentences.read_text(encoding="utf-8").splitlines()[: arguments.limit]
-    jobs = plan_shards(sentences, arguments.corpus)
+    sentences = arguments.sentences.read_text(encoding="utf-8").splitlines()
+    sentences = sentences[arguments.skip :][: arguments.limit]
+    jobs = plan_shards(sentences, arguments.corpus, arguments.skip)
     arguments.corpus.mkdir(parents=True, exist_ok=True)
     written = 0
-    with Pool(arguments.workers, start_worker) as pool, tqdm(total=len(jobs), unit="shard") as bar:
+    with (
+        Pool(arguments.workers, start_worker, (arguments.speaker,)) as pool,
+        tqdm(total=len(jobs), unit="shard") as bar,
+    ):
         for count in pool.imap_unordered(synthesize_shard, jobs):
             written += count
             bar.update()

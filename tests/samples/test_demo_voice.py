@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from samples.demo_voice.sentences import PARTS_OF_SPEECH, main, read_examples, select_sentences
-from samples.demo_voice.synthesize import SENTENCES_PER_SHARD, plan_shards
+from samples.demo_voice.synthesize import (
+    SENTENCES_PER_SHARD,
+    Timbre,
+    change_timbre,
+    plan_shards,
+)
 
 ENTRIES = """\
   1 This is the licence | "it is not an example of anything at all"
@@ -57,3 +63,15 @@ def test_only_missing_shards_are_planned(tmp_path: Path) -> None:
         ("shard_0000", 0, SENTENCES_PER_SHARD),
         ("shard_0002", 2 * SENTENCES_PER_SHARD, 3),
     ]
+    assert [first for _, first, _ in plan_shards(sentences, tmp_path, skipped=100)] == [
+        100,
+        100 + 2 * SENTENCES_PER_SHARD,
+    ]
+
+
+def test_another_timbre_moves_formants_and_pitch() -> None:
+    spectrum = np.arange(601, dtype=np.float32)[:, None].repeat(3, axis=1)
+    changed, pitch = change_timbre([spectrum, np.full(3, 200.0)], Timbre(pitch=0.5, formants=0.8))
+    assert changed[80].tolist() == [100.0] * 3  # what was at bin 100 is at bin 80
+    assert changed.max() == 600
+    assert pitch.tolist() == [100.0] * 3
