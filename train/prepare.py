@@ -2,8 +2,9 @@
 
 In: folders of recordings (train/recordings.py has their two forms) and a codec. Out, in the
 output folder: `ntp.jsonl` for `--heads 1` and `hN.jsonl` for N heads (train/tokens.py), in the
-order of the recordings, and `speakers/` with the speaker embeddings that the lines name,
-relative to the output folder. Recordings that cannot be used are told and counted.
+order of the recordings, `speakers/` with the speaker embeddings that the lines name, relative to
+the output folder, and `voices/` with the mean embedding of each known speaker: voices for the
+runtime. Recordings that cannot be used are told and counted.
 
 Work is saved in parts, so the same command goes on where it was cut off.
 """
@@ -15,7 +16,7 @@ import hashlib
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,6 +181,7 @@ def describe_utterance(
 def write_token_files(parts: Path, arguments: argparse.Namespace) -> int:
     """One file per number of heads, and the embeddings; returns the number of utterances."""
     paths = name_embeddings(parts, arguments.output, arguments.embeddings)
+    write_voices(parts, arguments.output / "voices")
     count = 0
     for heads in arguments.heads:
         path = arguments.output / ("ntp.jsonl" if heads == 1 else f"h{heads}.jsonl")
@@ -214,12 +216,22 @@ def name_embeddings(
         known = scope == "speaker" and utterance.speaker is not None
         return str(utterance.speaker) if known else utterance.uttid
 
-    embeddings = defaultdict(list)
-    for utterance in read_parts(parts):
-        embeddings[owner(utterance)].append(utterance.embedding)
-    for name, rows in embeddings.items():
-        write_speaker(output / "speakers" / f"{name}.safetensors", np.mean(rows, axis=0))
+    write_means(((owner(u), u.embedding) for u in read_parts(parts)), output / "speakers")
     return lambda utterance: f"speakers/{owner(utterance)}.safetensors"
+
+
+def write_voices(parts: Path, folder: Path) -> None:
+    """The mean embedding of each speaker that has a name."""
+    write_means(((u.speaker, u.embedding) for u in read_parts(parts) if u.speaker), folder)
+
+
+def write_means(embeddings: Iterable[tuple[str, np.ndarray]], folder: Path) -> None:
+    """One file for each name, with the mean of its embeddings float32 [C]."""
+    rows = defaultdict(list)
+    for name, embedding in embeddings:
+        rows[name].append(embedding)
+    for name, collected in rows.items():
+        write_speaker(folder / f"{name}.safetensors", np.mean(collected, axis=0))
 
 
 def write_speaker(path: Path, embedding: np.ndarray) -> None:

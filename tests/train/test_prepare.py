@@ -86,7 +86,8 @@ def test_token_files_of_a_corpus(
     errors = capsys.readouterr().err
     assert "broken.flac" in errors
     assert "1 of 4 recordings left out" in errors
-    assert sorted(path.name for path in output.iterdir()) == ["h6.jsonl", "ntp.jsonl", "speakers"]
+    written = {path.name for path in output.iterdir()}
+    assert written == {"h6.jsonl", "ntp.jsonl", "speakers", "voices"}
     ntp, streams = (
         list(read_utterances(output / f"{n}.jsonl", h)) for n, h in (("ntp", 1), ("h6", 6))
     )
@@ -120,6 +121,10 @@ def test_embeddings_are_means_per_speaker(codec: Path, corpus: Path, tmp_path: P
     run(codec, corpus, mean, "--heads", "3", "--embeddings", "speaker")
     stored = {path.stem: load_file(path)["speaker"] for path in each.glob("speakers/*")}
     means = {path.stem: load_file(path)["speaker"] for path in mean.glob("speakers/*")}
+    voices = {path.stem: load_file(path)["speaker"] for path in each.glob("voices/*")}
+    assert {name: v.tolist() for name, v in voices.items()} == {
+        name: v.tolist() for name, v in means.items()
+    }
     np.testing.assert_allclose(means["bert"], stored["u0"], atol=1e-6)
     np.testing.assert_allclose(means["anna"], (stored["u1"] + stored["u2"]) / 2, atol=1e-6)
     paths = [u.spk_emb_path for u in read_utterances(mean / "h3.jsonl", 3)]
