@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from samples.demo_voice.sentences import PARTS_OF_SPEECH, main, read_examples, select_sentences
-from samples.demo_voice.synthesize import (
-    SENTENCES_PER_SHARD,
+from samples.demo_voice.synthesize import SENTENCES_PER_SHARD, plan_shards
+from samples.demo_voice.synthesize import main as synthesize
+from samples.demo_voice.teachers import (
+    FRAME_SAMPLES,
+    KEPT_SILENCE_SAMPLES,
     Timbre,
     change_timbre,
-    plan_shards,
+    trim_silence,
 )
 
 ENTRIES = """\
@@ -75,3 +78,26 @@ def test_another_timbre_moves_formants_and_pitch() -> None:
     assert changed[80].tolist() == [100.0] * 3  # what was at bin 100 is at bin 80
     assert changed.max() == 600
     assert pitch.tolist() == [100.0] * 3
+
+
+def test_silence_is_trimmed_to_whole_frames() -> None:
+    audio = np.zeros(50_000, np.float32)
+    audio[20_000:30_000] = 0.5
+    trimmed = trim_silence(audio)
+    assert len(trimmed) % FRAME_SAMPLES == 0
+    assert 0 <= 10_000 + 2 * KEPT_SILENCE_SAMPLES - len(trimmed) < FRAME_SAMPLES
+    assert np.flatnonzero(trimmed)[[0, -1]].tolist() == [
+        KEPT_SILENCE_SAMPLES,
+        KEPT_SILENCE_SAMPLES + 9_999,
+    ]
+
+
+def test_a_missing_synthesizer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text("Hello there.\n")
+    assert synthesize([str(sentences), str(tmp_path / "corpus"), "--speaker", "slt"]) == 2
+    assert "apt install flite" in capsys.readouterr().err
+    assert not (tmp_path / "corpus").exists()
