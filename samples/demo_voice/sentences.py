@@ -1,8 +1,9 @@
-"""Write the demo voice's text: short usage examples of WordNet, one sentence a line.
+"""Write the demo voice's text: usage examples of WordNet, one sentence a line.
 
 In: the `dict` folder of WordNet 3.0 (`data.noun`, `data.verb`, `data.adj`, `data.adv`).
-Out: a UTF-8 text file: short sentences, then long ones. Within each the order is a fixed shuffle,
-so that any first N lines are a fair sample.
+Out: a UTF-8 text file: short sentences, then long ones, then very long ones that join several
+short ones with "and". Within each the order is a fixed shuffle, so that any first N lines are a
+fair sample.
 Knows nothing of audio or phonemes.
 """
 
@@ -19,6 +20,8 @@ from runtime.errors import UserError, run_cli
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 SHUFFLE_SEED = 0
+JOINED_WORDS = (20, 36)  # a joined sentence is cut off where it reaches a length drawn from these
+_JOINTS = (", and ", ", but ", ", and then ", ", ")
 HOW_TO_GET_WORDNET = (
     "get it on Debian or Ubuntu with `apt-get download wordnet-base` and "
     "`dpkg -x wordnet-base_*.deb wordnet`, then name wordnet/usr/share/wordnet"
@@ -56,6 +59,31 @@ def write_as_sentence(example: str) -> str:
     return example[0].upper() + example[1:] + end
 
 
+def join_sentences(short: Sequence[str], count: int) -> list[str]:
+    """`count` sentences, or as many as `short` yields, each of several statements in a row."""
+    random_choice = random.Random(SHUFFLE_SEED)
+    statements = (text[:-1] for text in short if text.endswith("."))
+    joined: list[str] = []
+    while len(joined) < count:
+        words, text = random_choice.randint(*JOINED_WORDS), next(statements, "")
+        while text and len(text.split()) < words:
+            following = next(statements, "")
+            if not following:
+                return joined
+            text += random_choice.choice(_JOINTS) + begin_in_lower_case(following)
+        if not text:
+            return joined
+        joined.append(text + ".")
+    return joined
+
+
+def begin_in_lower_case(sentence: str) -> str:
+    """Undo the capital letter of a first word that would not have one inside a sentence."""
+    first = sentence.split()[0]
+    keeps_capital = first == "I" or first.startswith("I'")
+    return sentence if keeps_capital else sentence[0].lower() + sentence[1:]
+
+
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m samples.demo_voice.sentences",
@@ -69,6 +97,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--longest", type=int, default=24, help="words of the long ones (default 24)"
     )
+    parser.add_argument(
+        "--joined", type=int, default=2000, help="very long ones to write (default 2000)"
+    )
     parser.add_argument("--limit", type=int, help="write only the first LIMIT sentences")
     return parser.parse_args(argv)
 
@@ -78,7 +109,8 @@ def write_sentences(argv: Sequence[str] | None) -> None:
     examples = list(read_examples(arguments.dict_folder))
     short = select_sentences(examples, arguments.min_words, arguments.max_words)
     long = select_sentences(examples, arguments.max_words + 1, arguments.longest)
-    sentences = [*short, *long][: arguments.limit]
+    joined = join_sentences(short, arguments.joined)
+    sentences = [*short, *long, *joined][: arguments.limit]
     partial = arguments.output.with_name(arguments.output.name + ".partial")
     partial.write_text("".join(f"{text}\n" for text in sentences), encoding="utf-8")
     partial.replace(arguments.output)

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samples.demo_voice.sentences import PARTS_OF_SPEECH, main, read_examples, select_sentences
+from samples.demo_voice.sentences import (
+    JOINED_WORDS,
+    PARTS_OF_SPEECH,
+    join_sentences,
+    main,
+    read_examples,
+    select_sentences,
+)
 from samples.demo_voice.synthesize import SENTENCES_PER_SHARD, plan_shards
 from samples.demo_voice.synthesize import main as synthesize
 from samples.demo_voice.teachers import (
@@ -47,6 +54,21 @@ def test_the_command_writes_the_first_ones(wordnet: Path, tmp_path: Path) -> Non
     output = tmp_path / "sentences.txt"
     assert main([str(wordnet), str(output), "--limit", "2"]) == 0
     assert output.read_text().splitlines() == select_sentences(read_examples(wordnet), 4, 10)[:2]
+
+
+def test_statements_are_joined_into_long_sentences() -> None:
+    short = ["I'm glad the dog sleeps.", "Is it late?", "The cat is awake now."] * 40
+    joined = join_sentences(short, 3)
+    least, most = JOINED_WORDS
+    assert len(joined) == 3
+    for text in joined:
+        assert least <= len(text.split()) <= most + 8
+        assert text.count(".") == 1
+        assert text.endswith(".")
+        assert "?" not in text
+        assert "the cat" in text[1:]
+    assert any(", and I'm glad" in text for text in join_sentences(short, 9))
+    assert join_sentences(short[:4], 3) == []  # too few words for one
 
 
 def test_a_missing_wordnet_says_how_to_get_it(
