@@ -101,17 +101,19 @@ def make_phase(name: str, config: CodecTrainingConfig, pool: AudioPool, output: 
 
     from train.codec_checkpoint import load_codec
     from train.codec_decoder_phase import DecoderPhase
+    from train.codec_phase import Computing
     from train.codec_tokenizer_phase import TokenizerPhase
     from train.facodec import FACodec
 
     torch.manual_seed(config.seed)
+    computing = Computing(config.precision, config.compile)
     if name == "tokenizer":
         codec = FACodec(config.codec).to(config.device)
-        return TokenizerPhase(codec, pool, config.tokenizer, config.seed)
+        return TokenizerPhase(codec, pool, config.tokenizer, config.seed, computing)
     codec = load_codec(output)
     if codec.config != config.codec:
         raise UserError(f"{output}: holds a codec of other sizes than 'codec' asks for")
-    return DecoderPhase(codec.to(config.device), pool, config.decoder, config.seed)
+    return DecoderPhase(codec.to(config.device), pool, config.decoder, config.seed, computing)
 
 
 def run_phase(

@@ -17,7 +17,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from train.audio_pool import AudioPool
 from train.codec_adversary import Adversary
 from train.codec_losses import SpectralLoss
-from train.codec_phase import swap_partners, take_step
+from train.codec_phase import Computing, swap_partners, take_step
 from train.codec_training_config import DecoderPhaseConfig
 from train.facodec import FACodec
 
@@ -33,9 +33,15 @@ class DecoderPhase:
     """
 
     def __init__(
-        self, codec: FACodec, pool: AudioPool, config: DecoderPhaseConfig, seed: int
+        self,
+        codec: FACodec,
+        pool: AudioPool,
+        config: DecoderPhaseConfig,
+        seed: int,
+        computing: Computing | None = None,
     ) -> None:
         self.codec, self.pool, self.config, self.seed = codec, pool, config, seed
+        self.computing = computing or Computing()
         self.device = next(codec.parameters()).device
         codec.requires_grad_(False)
         self.tokens = PoolTokens(codec, pool)
@@ -46,6 +52,7 @@ class DecoderPhase:
         ).requires_grad_(True)
         apply_weight_norm(self.trained)
         self.average = copy.deepcopy(self.trained).requires_grad_(False)
+        self.stack = self.computing.compiled(self.trained["model"])
         self.loss = SpectralLoss(codec.config.sample_rate_hz).to(self.device)
         self.adversary = Adversary(self.device)
         self.optimizer = torch.optim.AdamW(
@@ -67,7 +74,8 @@ class DecoderPhase:
         loss = spectral = self.loss(decoded, recorded)
         begin = self.config.adversary_from
         if begin is not None and step >= begin:
-            loss = spectral + self.adversary.oppose(decoded, recorded)
+            with self.computing.mixed(self.device):
+                loss = spectral + self.adversary.oppose(decoded, recorded)
         take_step(self.optimizer, loss, _LARGEST_GRADIENT)
         self._follow(step)
         return {"spectral": spectral.item(), "total": loss.item()}
@@ -77,7 +85,8 @@ class DecoderPhase:
         with torch.no_grad():
             embedded = F.layer_norm(decoder.embed_frames(frames), (speaker.shape[-1],))
         scale, shift = self.trained["timbre_linear"](speaker)[:, None].chunk(2, dim=-1)
-        return self.trained["model"]((embedded * scale + shift).transpose(1, 2))[:, 0]
+        with self.computing.mixed(self.device):
+            return self.stack((embedded * scale + shift).transpose(1, 2))[:, 0].float()
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:

@@ -7,12 +7,31 @@ not know files, budgets or learning-rate schedules.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from train.device import mixed_precision
 from train.facodec import FACodec
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How a phase computes: number format of its products (train/device.py), fused kernels."""
+
+    precision: str = "float32"
+    compile: bool = False
+
+    def mixed(self, device: torch.device) -> torch.autocast:
+        """Context for everything but quantizers and losses."""
+        return mixed_precision(self.precision, device.type)
+
+    def compiled(self, module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The module in fused kernels, if that is wanted; its parameters stay the same."""
+        return torch.compile(module) if self.compile else module
 
 
 class Phase(Protocol):

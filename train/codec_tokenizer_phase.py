@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from train.audio_pool import AudioPool
 from train.codebook_learning import CodebookLearner, quantize_straight_through
-from train.codec_phase import swap_partners, take_step
+from train.codec_phase import Computing, swap_partners, take_step
 from train.codec_training_config import PhaseConfig
 from train.facodec import FACodec, MelUnit
 from train.vector_quantizer import VectorQuantizer
@@ -32,8 +32,16 @@ _SECOND_CONTENT = 2  # index among the codebooks: prosody, content 1, content 2
 class TokenizerPhase:
     """Trains `codec` in place, except its waveform decoder."""
 
-    def __init__(self, codec: FACodec, pool: AudioPool, config: PhaseConfig, seed: int) -> None:
+    def __init__(
+        self,
+        codec: FACodec,
+        pool: AudioPool,
+        config: PhaseConfig,
+        seed: int,
+        computing: Computing | None = None,
+    ) -> None:
         self.codec, self.pool, self.config, self.seed = codec, pool, config, seed
+        self.computing = computing or Computing()
         self.device = next(codec.parameters()).device
         mel_decoder = make_mel_decoder(codec.config.latent_channels, codec.config.mel.bins)
         self.mel_decoder = mel_decoder.to(self.device)
@@ -60,13 +68,16 @@ class TokenizerPhase:
         crops = self.pool.draw(self.seed, step, self.config.batch, self.config.crop_frames)
         audio = torch.from_numpy(self.pool.cut(crops, self.config.crop_frames)).to(self.device)
         log_mel = self.codec.encoder.mel_transform(audio)
-        latents = self.codec.encoder(audio, log_mel)  # (B, T, C)
+        with self.computing.mixed(self.device):
+            latents = self.codec.encoder(audio, log_mel)  # (B, T, C)
+        latents = latents.float()
         embedded, commitment = self._quantize(latents, log_mel, step == 0, generator)
         timbre = swap_partners(self.codec.decoder.embed_speaker(latents))
-        decoded = self.mel_decoder(
-            self.codec.decoder.apply_timbre(embedded, timbre).transpose(1, 2)
-        )
-        decoded = decoded * _MEL_SPREAD + _MEL_MEAN
+        with self.computing.mixed(self.device):
+            decoded = self.mel_decoder(
+                self.codec.decoder.apply_timbre(embedded, timbre).transpose(1, 2)
+            )
+        decoded = decoded.float() * _MEL_SPREAD + _MEL_MEAN
         absolute, squared = F.l1_loss(decoded, log_mel), F.mse_loss(decoded, log_mel)
         loss = absolute + _SQUARED_ERROR_WEIGHT * squared + _COMMITMENT_WEIGHT * commitment
         take_step(self.optimizer, loss, _LARGEST_GRADIENT)

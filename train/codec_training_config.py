@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from runtime.errors import UserError
 from train.codec_config import CodecConfig
@@ -43,7 +44,8 @@ class DecoderPhaseConfig(PhaseConfig):
 @dataclass(frozen=True)
 class CodecTrainingConfig:
     """`recordings` and `output` are folders; `hours` of audio are held in memory; `device` is a
-    torch device."""
+    torch device. `compile` lets PyTorch write fused kernels, which takes a C++ compiler and a
+    minute or two at the start, and halves the decoder's steps on a CPU."""
 
     recordings: str
     output: str
@@ -55,6 +57,8 @@ class CodecTrainingConfig:
     save_minutes: float = 2.0
     device: str = "cpu"
     threads: int | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if not (self.hours > 0 and self.save_minutes > 0 and self.seed >= 0):

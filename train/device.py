@@ -1,4 +1,4 @@
-"""Which torch device a command may use."""
+"""What a torch device can do: whether it is there, and the number format to compute in."""
 
 from __future__ import annotations
 
@@ -14,3 +14,21 @@ def check_device(name: str, where: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{where} {name!r} cannot be used here ({reason})") from None
+
+
+def choose_bfloat16(precision: str, device: str) -> bool:
+    """Whether to compute in bfloat16: as asked, or for `auto` where the device has it in hardware.
+
+    CPUs without bfloat16 products emulate them, several times slower than float32.
+    """
+    if precision != "auto":
+        return precision == "bfloat16"
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu.get_capabilities().get("avx512_bf16", False)
+
+
+def mixed_precision(precision: str, device: str) -> torch.autocast:
+    """A context in which matrix products and convolutions run in the chosen format."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=choose_bfloat16(precision, device))

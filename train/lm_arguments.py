@@ -15,6 +15,7 @@ from transformers.utils import is_flash_attn_2_available
 
 from runtime.errors import UserError
 from train.checkpoint import LanguageModel
+from train.device import choose_bfloat16
 from train.guided_attention import ATTENTION_NAME
 from train.lm_settings import LmSettings
 
@@ -35,16 +36,14 @@ def choose_attention(settings: LmSettings) -> str:
     return name
 
 
-def choose_bfloat16(precision: str) -> bool:
-    """`auto` takes bfloat16 where a CUDA device computes in it."""
-    if precision == "auto":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return precision == "bfloat16"
+def uses_bfloat16(settings: LmSettings) -> bool:
+    """Whether this run's matrix products are in bfloat16, on the device that it takes."""
+    return choose_bfloat16(settings.precision, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 def training_arguments(settings: LmSettings, output: Path) -> TrainingArguments:
     """What the Trainer is to do itself."""
-    bfloat16 = choose_bfloat16(settings.precision)
+    bfloat16 = uses_bfloat16(settings)
     logger.info("precision: %s", "bfloat16 mixed" if bfloat16 else "float32")
     if settings.fsdp and not torch.cuda.is_available():
         raise UserError("'fsdp' needs CUDA devices; leave it out to train on the CPU")

@@ -30,7 +30,12 @@ from train.checkpoint import WEIGHTS_FILE, LanguageModel, load_tensors, save_che
 from train.corruption import corrupt_history
 from train.dataset import Example, collate
 from train.guided_attention import AttentionProbe, guided_attention_loss
-from train.lm_arguments import check_guided_attention, choose_attention, training_arguments
+from train.lm_arguments import (
+    check_guided_attention,
+    choose_attention,
+    training_arguments,
+    uses_bfloat16,
+)
 from train.lm_settings import LmSettings
 from train.metrics import EvaluationSums
 from train.mtp import LossReport, LossWeights
@@ -168,7 +173,11 @@ class LmTrainer(Trainer):
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW, or Muon with AdamW."""
         if self.optimizer is None:
-            self.optimizer = make_optimizer(model or self.model_wrapped, self._settings.optimizer)
+            self.optimizer = make_optimizer(
+                model or self.model_wrapped,
+                self._settings.optimizer,
+                torch.bfloat16 if uses_bfloat16(self._settings) else torch.float32,
+            )
         return self.optimizer
 
     def create_scheduler(

@@ -2,9 +2,10 @@
 
 In: a model and settings. Out: one `torch.optim.Optimizer` and a learning-rate schedule. Muon
 (Keller Jordan, 2024) orthogonalises the momentum of each matrix by Newton-Schulz iterations.
-`torch.optim.Muon` does it matrix by matrix in bfloat16; here matrices of one shape go through
-together in their own precision, which is several times faster on a CPU, and the parameters
-that Muon is not for (embeddings, heads, biases, norms) share the same optimizer and state.
+`torch.optim.Muon` does it matrix by matrix; here matrices of one shape go through together, which
+is several times faster on a CPU, and the parameters that Muon is not for (embeddings, heads,
+biases, norms) share the same optimizer and state. The iterations bear bfloat16, as in the
+reference: singular values only have to come near 1.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ _ITERATIONS = 5
 _UPDATE_SCALE = 0.2  # updates as large as AdamW's (Moonlight, arXiv 2502.16982)
 
 
-def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> MuonAdamW:
-    """Groups: layer matrices, embeddings, everything else."""
+def make_optimizer(
+    model: nn.Module, settings: OptimizerSettings, dtype: torch.dtype = torch.float32
+) -> MuonAdamW:
+    """Groups: layer matrices, embeddings, everything else. Muon iterates in `dtype`."""
     groups: dict[str, list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         groups[_group_of(name, parameter)].append(parameter)
@@ -45,7 +48,8 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> MuonAdamW:
             layer_group,
             {"params": groups["embedding"], "lr": embedding_rate, "weight_decay": 0.0, **adam},
             {"params": groups["other"], "lr": settings.learning_rate, "weight_decay": 0.0, **adam},
-        ]
+        ],
+        dtype,
     )
 
 
@@ -58,7 +62,10 @@ def _group_of(name: str, parameter: nn.Parameter) -> str:
 class MuonAdamW(Optimizer):
     """Groups with `muon: True` take Muon's step, the others AdamW's."""
 
-    def __init__(self, groups: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, groups: list[dict[str, Any]], muon_dtype: torch.dtype = torch.float32
+    ) -> None:
+        self._muon_dtype = muon_dtype
         super().__init__([group for group in groups if group["params"]], {"eps": 1e-8})
 
     @torch.no_grad()
@@ -83,7 +90,7 @@ class MuonAdamW(Optimizer):
             gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
             torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
             nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
-            updates = orthogonalize(torch.stack(list(nesterov))).unbind()
+            updates = orthogonalize(torch.stack(list(nesterov)), self._muon_dtype).unbind()
             torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
             rate = group["lr"] * _UPDATE_SCALE * math.sqrt(max(shape))
             torch._foreach_add_(matrices, list(updates), alpha=-rate)
@@ -121,16 +128,19 @@ class MuonAdamW(Optimizer):
         )
 
 
-def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
-    """Bring the singular values of matrices (K, R, C) near 1, keeping their directions."""
+def orthogonalize(matrices: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Bring the singular values of matrices (K, R, C) near 1, keeping their directions.
+
+    Computed in `dtype`, returned as the matrices' own.
+    """
     a, b, c = _NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
-    x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
+    x = (x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)).to(dtype)
     for _ in range(_ITERATIONS):
         gram = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.transpose(1, 2) if tall else x
+    return (x.transpose(1, 2) if tall else x).to(matrices.dtype)
 
 
 def rate_factor(settings: OptimizerSettings, step: int, progress: float) -> float:

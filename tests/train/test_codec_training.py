@@ -13,11 +13,11 @@ import torch
 from runtime.errors import UserError
 from train.audio_pool import AudioPool
 from train.codebook_learning import CodebookLearner, quantize_straight_through
-from train.codec import Budget, main, train_codec
+from train.codec import Budget, main, make_phase, set_learning_rate, train_codec
 from train.codec_checkpoint import load_codec
 from train.codec_config import CodecConfig, MelConfig
 from train.codec_losses import SpectralLoss
-from train.codec_phase import swap_partners
+from train.codec_phase import Computing, swap_partners
 from train.codec_training_config import CodecTrainingConfig, DecoderPhaseConfig, PhaseConfig
 from train.vector_quantizer import VectorQuantizer
 
@@ -63,6 +63,17 @@ def config(recordings: Path, tmp_path: Path) -> CodecTrainingConfig:
     )
 
 
+def sine_pool() -> AudioPool:
+    """Three noisy tones of two speakers, half a second each."""
+    rng = np.random.default_rng(0)
+    time = np.arange(8000) / 16_000
+    audio = [
+        (8000 * np.sin(2 * np.pi * hz * time) + 500 * rng.standard_normal(8000)).astype(np.int16)
+        for hz in (200, 300, 450)
+    ]
+    return AudioPool(audio, ["one", "one", "two"], SIZES.hop_samples)
+
+
 def weights(folder: Path | str) -> dict[str, torch.Tensor]:
     return dict(load_codec(Path(folder)).state_dict())
 
@@ -99,19 +110,29 @@ def test_a_finished_tokenizer_is_not_trained_on_under_a_decoder(
         )
 
 
+@pytest.mark.parametrize(
+    ("computing", "tolerance"),
+    [(Computing("bfloat16"), 3e-2), (Computing("float32", compile=True), 1e-5)],
+    ids=["bfloat16", "fused"],
+)
+def test_other_ways_to_compute_give_the_same_losses(
+    config: CodecTrainingConfig, computing: Computing, tolerance: float
+) -> None:
+    config = replace(config, precision="float32")
+    train_codec(config, ("tokenizer",), Budget(None))
+    ways = (config, replace(config, precision=computing.precision, compile=computing.compile))
+    pool = sine_pool()
+    losses = []
+    for way in ways:
+        phase = make_phase("decoder", way, pool, Path(config.output))
+        set_learning_rate(phase.optimizer, PHASE, 0)
+        losses.append([phase.train_step(step)["spectral"] for step in range(2)])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=tolerance)
+
+
 def test_losses_fall(config: CodecTrainingConfig) -> None:
     """Forty steps on three sounds are enough to see it."""
-    from train.codec import make_phase, set_learning_rate
-
-    rng = np.random.default_rng(0)
-    time = np.arange(8000) / 16_000
-    audio = [
-        (8000 * np.sin(2 * np.pi * hz * time) + 500 * rng.standard_normal(8000)).astype(np.int16)
-        for hz in (200, 300, 450)
-    ]
-    pool = AudioPool(audio, ["one", "one", "two"], SIZES.hop_samples)
-    output = Path(config.output)
-    phase = make_phase("tokenizer", config, pool, output)
+    phase = make_phase("tokenizer", config, sine_pool(), Path(config.output))
     losses = []
     for step in range(40):
         set_learning_rate(phase.optimizer, replace(PHASE, steps=40), step)

@@ -29,18 +29,19 @@ class TwoLayers(nn.Module):
         return self.norm(self.layers[1](torch.tanh(self.layers[0](x))))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(3, 12, 20), (2, 20, 12), (1, 8, 8)])
 def test_orthogonalized_matrices_have_singular_values_near_one(
-    shape: tuple[int, int, int],
+    shape: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
     torch.manual_seed(0)
     matrices = torch.randn(shape)
-    singular = torch.linalg.svdvals(orthogonalize(matrices))
+    singular = torch.linalg.svdvals(orthogonalize(matrices, dtype))
     assert singular.max() < 1.3
     assert singular.median() > 0.6
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
     cosine = nn.functional.cosine_similarity(
-        orthogonalize(matrices).flatten(), (u @ vh).flatten(), dim=0
+        orthogonalize(matrices, dtype).flatten(), (u @ vh).flatten(), dim=0
     )
     assert cosine > 0.95
 
