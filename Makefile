@@ -50,6 +50,16 @@ lock: venv
 # The demo voice from nothing, in runs/demo. Cut off, the same command goes on where it was.
 WORDNET ?= /usr/share/wordnet
 VOICE := runs/demo
+RECORDINGS := $(VOICE)/recordings
+SPEAKERS := heart oak reed slt rms joe
+# heart reads every sentence, each of the others 2,500 of their own
+FIRST_oak := 0
+FIRST_reed := 2500
+FIRST_slt := 5000
+FIRST_rms := 7500
+FIRST_joe := 10000
+PREPARE = .venv/bin/python -m train.prepare --codec $(VOICE)/codec --heads 1 3 6 12 \
+	--frontend hibari --embeddings speaker
 TRAIN_LM = .venv/bin/python -m train.lm --config samples/demo_voice/$(notdir $(@D)).yaml \
 	--output $(@D) $(if $(wildcard $(@D)/run/checkpoint-*),--resume)
 
@@ -57,25 +67,32 @@ TRAIN_LM = .venv/bin/python -m train.lm --config samples/demo_voice/$(notdir $(@
 voice: export MALLOC_MMAP_MAX_ = 0
 voice: export MALLOC_TRIM_THRESHOLD_ = 100000000000
 voice: export MALLOC_TOP_PAD_ = 67108864
-voice: venv $(VOICE)/lm-12/model.safetensors $(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors
+voice: venv $(foreach heads,12 6 3,$(VOICE)/lm-$(heads)/model.safetensors)
 
-$(VOICE)/sentences.txt:
+$(VOICE)/sentences.txt: .venv/installed
 	mkdir -p $(VOICE)
 	.venv/bin/python -m samples.demo_voice.sentences $(WORDNET) $@
 
-$(VOICE)/corpus/complete: $(VOICE)/sentences.txt
-	.venv/bin/python -m samples.demo_voice.synthesize $< $(@D)
+$(VOICE)/teachers: .venv/installed
+	.venv/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[teachers]"
 	touch $@
 
-$(VOICE)/codec/complete: $(VOICE)/corpus/complete
+$(RECORDINGS)/%/complete: $(VOICE)/sentences.txt $(VOICE)/teachers
+	.venv/bin/python -m samples.demo_voice.synthesize $< $(@D) --speaker $* \
+		$(if $(FIRST_$*),--skip $(FIRST_$*) --limit 2500)
+	touch $@
+
+$(VOICE)/codec/complete: $(foreach speaker,$(SPEAKERS),$(RECORDINGS)/$(speaker)/complete)
 	.venv/bin/python -m train.codec --config samples/demo_voice/codec.yaml
 	touch $@
 
-$(VOICE)/tokens/h12.jsonl: $(VOICE)/codec/complete
-	.venv/bin/python -m train.prepare $(VOICE)/corpus --codec $(VOICE)/codec --heads 1 3 6 12 \
-		--frontend hibari --embeddings speaker --output $(VOICE)/tokens
+$(VOICE)/tokens/heart/h12.jsonl: $(VOICE)/codec/complete
+	$(PREPARE) $(RECORDINGS)/heart --output $(@D)
 
-$(VOICE)/lm-12/model.safetensors: $(VOICE)/tokens/h12.jsonl
+$(VOICE)/tokens/others/h12.jsonl: $(VOICE)/codec/complete
+	$(PREPARE) $(foreach speaker,$(filter-out heart,$(SPEAKERS)),$(RECORDINGS)/$(speaker)) --output $(@D)
+
+$(VOICE)/lm-12/model.safetensors: $(VOICE)/tokens/heart/h12.jsonl $(VOICE)/tokens/others/h12.jsonl
 	$(TRAIN_LM)
 
 $(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: $(VOICE)/lm-12/model.safetensors

@@ -7,6 +7,7 @@ itself, only in training; the model and its checkpoint stay what they are.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +40,21 @@ def _probed_attention(
     probe: AttentionProbe | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    if query.dtype == torch.bfloat16 and query.device.type == "cpu":  # several times slower there
-        query, key, value = query.float(), key.float(), value.float()
     if probe is None or module.layer_idx != probe.layer:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **options
-        )
+        on_cpu = query.device.type == "cpu"
+        if on_cpu:  # whose attention in bfloat16 is several times slower
+            query, key, value = query.float(), key.float(), value.float()
+        with torch.autocast("cpu", enabled=False) if on_cpu else nullcontext():
+            return sdpa_attention_forward(
+                module,
+                query,
+                key,
+                value,
+                attention_mask,
+                scaling=scaling,
+                dropout=dropout,
+                **options,
+            )
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     length = query.shape[2]
