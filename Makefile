@@ -30,6 +30,7 @@ venv: .venv/installed
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock torch
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
+	.venv/bin/python -m pip install --quiet --constraint requirements.lock --no-deps resemblyzer
 	touch $@
 
 test: venv

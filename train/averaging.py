@@ -7,6 +7,7 @@ same. Early on the average follows faster, as few steps have been seen.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from train.checkpoint import WEIGHTS_FILE
 
 AVERAGE_FILE = "average.safetensors"
 _STEPS_PER_UPDATE = 4
@@ -64,3 +67,15 @@ class WeightAverage:
         stored = load_file(folder / AVERAGE_FILE)
         for name, tensor in self._average.items():
             tensor.copy_(stored[name])
+
+
+def write_averaged_checkpoint(checkpoint: Path, target: Path) -> None:
+    """Copy a training checkpoint's model to `target`, a new folder, with its averaged weights in
+    place of its last ones if it has them."""
+    tensors = load_file(checkpoint / WEIGHTS_FILE)
+    if (checkpoint / AVERAGE_FILE).is_file():
+        tensors |= load_file(checkpoint / AVERAGE_FILE)
+    target.mkdir()
+    for file in checkpoint.glob("*.json"):  # configuration and tokenizer
+        shutil.copy(file, target)
+    save_file(tensors, target / WEIGHTS_FILE, metadata={"format": "pt"})

@@ -1,315 +1,200 @@
-"""`python -m train.evaluate`: judge what a bundle, or a folder of recordings, says.
+"""`python -m train.evaluate`: judge what bundles, codecs and recordings say.
 
-In: bundles and wav folders, and a list of sentences. Out, in one folder: `report.json`,
-`report.md`, `report.png`, and the worst utterances of each system as wavs. Judges are two
-recognisers (`train.recognisers`) and DNSMOS (`train.quality`); none of them has heard the
-training data. It knows bundles only through `runtime.TTS`.
+In: a list of sentences and what has to say them (`train.systems`). Out, in one folder:
+`report.json`, `report.md`, `report.png`, the worst utterances of each system as WAVs, and on
+request spectrograms and a matrix of voices against speakers. The judges (`train.jury`) are two
+recognisers, DNSMOS and a speaker-verification network; none has heard the training data. What they
+said is kept in `judged.jsonl`, so that a second run, or one after an interruption, asks them only
+about audio that they have not heard.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from train.jury import Jury
+    from train.report import Report
+    from train.speaker_matrix import SpeakerMatrix
+    from train.systems import System, Utterance
 
 DEFAULT_SENTENCES = Path("samples/evaluation/everyday.txt")
-CODES_PER_FRAME = 3
+RECOGNISERS = ("whisper", "pocketsphinx")
+CACHE_FILE = "judged.jsonl"
 
-
-@dataclass(frozen=True)
-class Utterance:
-    """One sentence as one system said it."""
-
-    text: str
-    audio: NDArray[np.float32]  # (samples,) at 16 kHz
-    stopped: bool = True  # ended by itself, not by the bound on its length
-    steps: int | None = None  # None for recordings
-    synthesis_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the judges made of one utterance."""
-
-    text: str
-    seconds: float
-    stopped: bool
-    heard: dict[str, str]  # recogniser -> text
-    word_error_rate: dict[str, float]
-    dnsmos: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Report:
-    """One system's figures over all sentences. Rates are fractions; times are seconds."""
-
-    name: str
-    sentences: int
-    word_error_rate: dict[str, float]
-    character_error_rate: dict[str, float]
-    dnsmos: dict[str, float]
-    stopped: float
-    words_per_second: float
-    steps_per_second_of_audio: float | None
-    real_time_factor: float | None
-    verdicts: list[Verdict] = field(repr=False)
-
-
-def read_sentences(path: Path, limit: int | None = None) -> list[str]:
-    """Non-empty lines that do not start with `#`."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file of sentences, one per line")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    sentences = [line for line in lines if line and not line.startswith("#")]
-    if not sentences:
-        raise UserError(f"{path}: holds no sentences")
-    return sentences[:limit]
-
-
-def speak(engine: Path, sentences: Sequence[str], voice: str | None) -> Iterator[Utterance]:
-    """Each sentence from a bundle, at its default sampling; the n-th with seed n."""
-    from runtime import TTS, Sampling
-
-    tts = TTS.load(engine)
-    heads = tts.bundle.manifest.language_model.heads
-    for seed, text in enumerate(sentences):
-        start = time.perf_counter()
-        spoken = tts.synthesize(text, voice=voice, sampling=Sampling(seed=seed))
-        seconds = time.perf_counter() - start
-        steps = -(-CODES_PER_FRAME * len(spoken.frames) // heads)
-        yield Utterance(text, spoken.audio, spoken.finished, steps, seconds)
-
-
-def read_recordings(folder: Path, sentences: Sequence[str]) -> Iterator[Utterance]:
-    """Recordings of the sentences, in the order of their names."""
-    from runtime.audio import read_recording
-
-    files = sorted([*folder.glob("*.wav"), *folder.glob("*.flac")])
-    if len(files) < len(sentences):
-        raise UserError(f"{folder}: {len(files)} recordings for {len(sentences)} sentences")
-    for text, file in zip(sentences, files, strict=False):
-        yield Utterance(text, read_recording(file))
-
-
-class Jury:
-    """All judges, loaded once."""
-
-    def __init__(self, recognisers: Sequence[str]) -> None:
-        from train.recognisers import RECOGNISERS
-
-        self._recognisers = [RECOGNISERS[name]() for name in recognisers]
-
-    def judge(self, utterance: Utterance) -> Verdict:
-        from train.quality import score_dnsmos
-        from train.recognisers import SAMPLE_RATE_HZ, error_rates
-
-        heard = {judge.name: judge.transcribe(utterance.audio) for judge in self._recognisers}
-        wrong = {name: error_rates([utterance.text], [text])[0] for name, text in heard.items()}
-        seconds = len(utterance.audio) / SAMPLE_RATE_HZ
-        scores = score_dnsmos(utterance.audio)
-        return Verdict(utterance.text, seconds, utterance.stopped, heard, wrong, scores)
-
-
-def summarise(name: str, utterances: list[Utterance], verdicts: list[Verdict]) -> Report:
-    """Pool the verdicts: error rates over all words, the rest as means over utterances."""
-    from train.recognisers import error_rates
-
-    texts = [verdict.text for verdict in verdicts]
-    rates = {
-        judge: error_rates(texts, [verdict.heard[judge] for verdict in verdicts])
-        for judge in verdicts[0].heard
-    }
-    seconds = sum(verdict.seconds for verdict in verdicts)
-    steps = [spoken.steps for spoken in utterances if spoken.steps is not None]
-    busy = [s.synthesis_seconds for s in utterances if s.synthesis_seconds is not None]
-    return Report(
-        name=name,
-        sentences=len(verdicts),
-        word_error_rate={judge: rate[0] for judge, rate in rates.items()},
-        character_error_rate={judge: rate[1] for judge, rate in rates.items()},
-        dnsmos={
-            key: statistics.fmean(verdict.dnsmos[key] for verdict in verdicts)
-            for key in verdicts[0].dnsmos
-        },
-        stopped=statistics.fmean(verdict.stopped for verdict in verdicts),
-        words_per_second=sum(len(text.split()) for text in texts) / seconds,
-        steps_per_second_of_audio=sum(steps) / seconds if steps else None,
-        real_time_factor=sum(busy) / seconds if busy else None,
-        verdicts=verdicts,
-    )
-
-
-def format_table(reports: Sequence[Report]) -> str:
-    """A Markdown table, one row per system."""
-    judges = list(reports[0].word_error_rate)
-    titles = [
-        "system",
-        *(f"WER {judge}" for judge in judges),
-        *(f"CER {judge}" for judge in judges),
-    ]
-    titles += ["OVRL", "stopped", "words/s", "steps/s", "RTF"]
-    rows = [titles, ["---"] * len(titles)]
-    for report in reports:
-        rates = [report.word_error_rate[judge] for judge in judges]
-        rates += [report.character_error_rate[judge] for judge in judges]
-        cells = [report.name, *(f"{rate:.1%}" for rate in rates), f"{report.dnsmos['ovrl']:.2f}"]
-        cells += [f"{report.stopped:.1%}", f"{report.words_per_second:.2f}"]
-        cells += [
-            _optional(report.steps_per_second_of_audio, 1),
-            _optional(report.real_time_factor, 2),
-        ]
-        rows.append(cells)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
-
-
-def _optional(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def save_worst(folder: Path, report: Report, utterances: list[Utterance], count: int) -> None:
-    """Write the utterances that the first recogniser understood least, with what it heard."""
-    from runtime.audio import write_wav
-
-    judge = next(iter(report.word_error_rate))
-    order = sorted(
-        range(len(utterances)), key=lambda index: -report.verdicts[index].word_error_rate[judge]
-    )
-    target = folder / "worst" / report.name
-    target.mkdir(parents=True, exist_ok=True)
-    for index in order[:count]:
-        verdict = report.verdicts[index]
-        write_wav(target / f"{index:03d}.wav", utterances[index].audio)
-        lines = [verdict.text, *(f"{name}: {text}" for name, text in verdict.heard.items())]
-        (target / f"{index:03d}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def plot_reports(reports: Sequence[Report], path: Path) -> None:
-    """Word error rates and DNSMOS of all systems side by side."""
-    pyplot = _plotting()
-    figure, (errors, quality) = pyplot.subplots(1, 2, figsize=(10, 1.2 + 0.5 * len(reports)))
-    names = [report.name for report in reports]
-    judges = list(reports[0].word_error_rate)
-    height = 0.8 / len(judges)
-    for row, judge in enumerate(judges):
-        offsets = [index + row * height for index in range(len(reports))]
-        rates = [100 * report.word_error_rate[judge] for report in reports]
-        errors.barh(offsets, rates, height=height, label=judge)
-    errors.set(xlabel="word error rate, %", yticks=range(len(reports)), yticklabels=names)
-    errors.legend()
-    quality.barh(names, [report.dnsmos["ovrl"] for report in reports])
-    quality.set(xlabel="DNSMOS OVRL", xlim=(1, 4))
-    for axes in (errors, quality):
-        axes.invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-
-
-def _plotting() -> ModuleType:
-    try:
-        import matplotlib
-    except ImportError:
-        raise UserError("matplotlib is not installed; pip install 'slm-deploy[evaluate]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def evaluate(
-    name: str, utterances: Iterator[Utterance], jury: Jury, total: int
-) -> tuple[Report, list[Utterance]]:
-    """Judge every utterance of one system, with progress on stderr."""
-    spoken, verdicts = [], []
-    for utterance in utterances:
-        spoken.append(utterance)
-        verdicts.append(jury.judge(utterance))
-        print(f"\r{name}: {len(verdicts)}/{total}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return summarise(name, spoken, verdicts), spoken
+EXAMPLES = """\
+examples:
+  three models, what their codec makes of recordings, and the recordings:
+    python -m train.evaluate --wavs teacher=recordings --codec engine-6 \\
+        --engine engine-3 --engine engine-6 --engine engine-12
+  does every voice sound like its speaker (references/NAME/*.wav)?
+    python -m train.evaluate --engine engine-6 --voice all --references references"""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__)
-    parser.add_argument(
-        "--engine", action="append", default=[], metavar="[NAME=]DIR", help="a bundle; repeatable"
+    parser = argparse.ArgumentParser(
+        prog="python -m train.evaluate",
+        description="Judge what bundles, codecs and recordings say.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--wavs",
-        action="append",
-        default=[],
-        metavar="[NAME=]DIR",
-        help="recordings of the same sentences, sorted by name; repeatable",
-    )
-    parser.add_argument("--sentences", type=Path, default=DEFAULT_SENTENCES, metavar="FILE")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N sentences")
-    parser.add_argument("--voice", help="a voice of the bundles")
-    parser.add_argument("--output", type=Path, default=Path("evaluation"), metavar="DIR")
-    parser.add_argument("--worst", type=int, default=5, metavar="N", help="utterances to keep")
-    parser.add_argument(
-        "--recogniser",
-        action="append",
-        choices=["whisper", "pocketsphinx"],
-        help="default: both",
-    )
+    _add_systems(parser.add_argument_group("who speaks (each can be repeated)"))
+    add = parser.add_argument
+    add("--sentences", type=Path, default=DEFAULT_SENTENCES, metavar="FILE")
+    add("--limit", type=int, metavar="N", help="only the first N sentences")
+    add("--references", type=Path, metavar="DIR", help="DIR/NAME/: recordings of the speaker NAME")
+    add("--recogniser", action="append", choices=[*RECOGNISERS, "none"], help="default: both")
+    add("--threads", type=int, metavar="N", help="of the bundle and of Whisper")
+    add("--output", type=Path, default=Path("evaluation"), metavar="DIR")
+    add("--worst", type=int, default=5, metavar="N", help="utterances to keep (default: 5)")
+    add("--spectrograms", type=int, default=0, metavar="N", help="draw the first N utterances")
     return parser
 
 
-def _named(argument: str) -> tuple[str, Path]:
-    name, mark, folder = argument.rpartition("=")
-    path = Path(folder)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such directory")
-    return (name if mark else path.name), path
+def _add_systems(group: argparse._ArgumentGroup) -> None:
+    def add(option: str, metavar: str, text: str) -> None:
+        group.add_argument(option, action="append", default=[], metavar=metavar, help=text)
+
+    add("--engine", "[NAME=]DIR", "a bundle, at its default sampling")
+    add("--voice", "NAME|FILE|all", "speak in it; all: each voice of the bundle")
+    add("--wavs", "[NAME=]DIR", "recordings of the sentences, with texts or sorted by name")
+    add("--codec", "[NAME=]DIR", "a bundle whose codec encodes and decodes the --wavs")
 
 
 def run(argv: Sequence[str] | None) -> None:
     """Evaluate every system that the arguments name."""
     arguments = build_parser().parse_args(argv)
-    systems = [(*_named(given), True) for given in arguments.engine]
-    systems += [(*_named(given), False) for given in arguments.wavs]
-    if not systems:
-        raise UserError("nothing to evaluate; give --engine DIR or --wavs DIR")
+    _check(arguments)
+    from train.jury import Jury
+    from train.plots import plotting
+    from train.systems import read_sentences
+
     sentences = read_sentences(arguments.sentences, arguments.limit)
-    _plotting()  # what is missing should be missed now, not after an hour
-    jury = Jury(arguments.recogniser or ["whisper", "pocketsphinx"])
+    plotting()  # what is missing should be missed now, not after an hour
+    systems = open_systems(arguments, sentences)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    reports = []
-    for name, folder, is_engine in systems:
-        source = (
-            speak(folder, sentences, arguments.voice)
-            if is_engine
-            else read_recordings(folder, sentences)
-        )
-        report, spoken = evaluate(name, source, jury, len(sentences))
-        save_worst(arguments.output, report, spoken, arguments.worst)
-        reports.append(report)
-    _write(arguments.output, reports)
+    judges = [name for name in arguments.recogniser or RECOGNISERS if name != "none"]
+    jury = Jury(judges, arguments.references, arguments.output / CACHE_FILE, arguments.threads)
+    matrices_possible = arguments.references is not None and bool(arguments.voice)
+    if matrices_possible:
+        from train.speaker_matrix import check_voices
+
+        check_voices([system.voice for system in systems if system.voice], jury.speakers)
+    reports = [judge_system(system, jury, len(sentences), arguments) for system in systems]
+    matrices = make_matrices(reports) if matrices_possible else []
+    write_reports(arguments, jury, reports, matrices)
 
 
-def _write(folder: Path, reports: Sequence[Report]) -> None:
-    table = format_table(reports)
-    content = json.dumps([asdict(report) for report in reports], indent=2, ensure_ascii=False)
-    for file, text in (("report.json", content), ("report.md", table)):
-        scratch = folder / f".{file}"
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, folder / file)
-    plot_reports(reports, folder / "report.png")
-    print(table, end="")
+def _check(arguments: argparse.Namespace) -> None:
+    if not (arguments.engine or arguments.wavs):
+        raise UserError("nothing to evaluate; give --engine DIR or --wavs DIR")
+    if arguments.codec and not arguments.wavs:
+        raise UserError("--codec needs recordings to encode; give --wavs DIR")
+    if arguments.voice and not arguments.engine:
+        raise UserError("--voice is of a bundle; give --engine DIR")
+    if arguments.references is not None and not arguments.references.is_dir():
+        raise UserError(f"{arguments.references}: no such directory; --references DIR")
+    for option in ("limit", "threads"):
+        if getattr(arguments, option) is not None and getattr(arguments, option) < 1:
+            raise UserError(f"--{option} takes 1 or more")
+
+
+def open_systems(arguments: argparse.Namespace, sentences: Sequence[str]) -> list[System]:
+    """Recordings first, then what codecs make of them, then bundles."""
+    from train.systems import open_bundle, open_codec, open_recordings
+
+    wavs = [parse_named(given) for given in arguments.wavs]
+    systems = [open_recordings(name, folder, sentences) for name, folder in wavs]
+    for name, engine in map(parse_named, arguments.codec):
+        for wavs_name, folder in wavs:
+            title = f"{wavs_name} through {name}"
+            systems.append(open_codec(title, engine, folder, sentences, arguments.threads))
+    for name, engine in map(parse_named, arguments.engine):
+        systems += open_bundle(name, engine, sentences, arguments.voice, arguments.threads)
+    names = [system.name for system in systems]
+    if len(set(names)) < len(names):
+        raise UserError(f"two systems have one name; write NAME=DIR ({', '.join(names)})")
+    return systems
+
+
+def parse_named(argument: str) -> tuple[str, Path]:
+    """[NAME=]DIR -> name and an existing directory."""
+    name, mark, folder = argument.rpartition("=")
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such directory")
+    return (name if mark else path.resolve().name), path
+
+
+def judge_system(system: System, jury: Jury, total: int, arguments: argparse.Namespace) -> Report:
+    """The report on one system; what a person should hear is written at once."""
+    from train.listening import save_spectrograms, save_worst
+    from train.report import summarise
+
+    spoken, verdicts = [], []
+    for utterance in _watch(system, total):
+        spoken.append(utterance)
+        verdicts.append(jury.judge(utterance))
+    report = summarise(system, spoken, verdicts)
+    save_worst(arguments.output, report, spoken, arguments.worst)
+    if arguments.spectrograms:
+        save_spectrograms(arguments.output, report, spoken, arguments.spectrograms)
+    return report
+
+
+def _watch(system: System, total: int) -> Iterator[Utterance]:
+    """The system's utterances, counted on stderr."""
+    for number, utterance in enumerate(system.utterances, 1):
+        yield utterance
+        print(f"\r{system.name}: {number}/{total}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+
+
+def make_matrices(reports: Sequence[Report]) -> list[SpeakerMatrix]:
+    """One matrix for each bundle."""
+    from train.speaker_matrix import make_matrix
+
+    engines = dict.fromkeys(report.engine for report in reports if report.engine and report.voice)
+    return [
+        make_matrix(engine, [r for r in reports if r.engine == engine and r.voice])
+        for engine in engines
+    ]
+
+
+def write_reports(
+    arguments: argparse.Namespace,
+    jury: Jury,
+    reports: Sequence[Report],
+    matrices: Sequence[SpeakerMatrix],
+) -> None:
+    """report.md, report.json and the plots; the tables also go to stdout."""
+    from runtime.files import write_atomically
+    from train.plots import plot_matrix, plot_reports
+    from train.report import format_table
+    from train.speaker_matrix import format_matrix
+
+    content = {
+        "sentences": str(arguments.sentences),
+        "judges": jury.versions,
+        "systems": [asdict(report) for report in reports],
+        "speaker_matrices": [asdict(matrix) for matrix in matrices],
+    }
+    text = "\n".join([format_table(reports), *(format_matrix(matrix) for matrix in matrices)])
+    as_json = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(arguments.output / "report.json", as_json.encode())
+    write_atomically(arguments.output / "report.md", text.encode())
+    plot_reports(reports, arguments.output / "report.png")
+    for matrix in matrices:
+        plot_matrix(matrix, arguments.output / f"speakers-{matrix.engine}.png")
+    print(text, end="")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,8 @@ package speechmos.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
 import numpy as np
 
@@ -16,18 +18,30 @@ from runtime.errors import UserError
 DNSMOS_KEYS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "p808_mos"}
 
 
+def dnsmos_version() -> str:
+    """The package that judges. Raises `UserError` without speechmos."""
+    try:
+        return f"speechmos {version('speechmos')}"
+    except PackageNotFoundError:
+        raise UserError("DNSMOS needs the package speechmos: pip install speechmos") from None
+
+
 def score_dnsmos(audio: np.ndarray) -> dict[str, float]:
     """Scores "ovrl" (overall), "sig" (speech), "bak" (background) and "p808" (ITU-T P.808).
 
     Raises `UserError` without speechmos.
     """
+    loudest = max(1.0, float(np.abs(audio).max()))
+    scores = _speechmos().run(audio / loudest, sr=SAMPLE_RATE_HZ)
+    return {name: float(scores[key]) for name, key in DNSMOS_KEYS.items()}
+
+
+def _speechmos() -> ModuleType:
     try:
         from speechmos import dnsmos
     except ImportError as error:
         raise UserError(f"DNSMOS needs the package {error.name}: pip install speechmos") from None
-    loudest = max(1.0, float(np.abs(audio).max()))
-    scores = dnsmos.run(audio / loudest, sr=SAMPLE_RATE_HZ)
-    return {name: float(scores[key]) for name, key in DNSMOS_KEYS.items()}
+    return dnsmos
 
 
 def make_dnsmos_filter(minimum: float) -> Callable[[np.ndarray], str | None]:

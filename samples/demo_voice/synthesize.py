@@ -1,6 +1,6 @@
 """Let a teacher voice read sentences: the audio corpus that the demo voice is trained on.
 
-In: a text file, one sentence a line.
+In: a text file, one sentence a line; empty lines and those that start with # do not count.
 Out: a folder of shards. A shard holds one FLAC file a sentence (16 kHz, mono, 16 bits) and
 `metadata.jsonl`, one line a recording:
 
@@ -28,6 +28,7 @@ from typing import Any
 
 from runtime.errors import run_cli
 from samples.demo_voice.teachers import SAMPLE_RATE_HZ, SPEAKERS, Teacher, make_teacher
+from train.systems import read_sentences
 
 SENTENCES_PER_SHARD = 250
 
@@ -112,8 +113,7 @@ def synthesize_corpus(argv: Sequence[str] | None) -> None:
     from tqdm import tqdm
 
     make_teacher(arguments.speaker)  # what is missing is told here, not by a worker
-    sentences = arguments.sentences.read_text(encoding="utf-8").splitlines()
-    sentences = sentences[arguments.skip :][: arguments.limit]
+    sentences = read_sentences(arguments.sentences)[arguments.skip :][: arguments.limit]
     jobs = plan_shards(sentences, arguments.corpus, arguments.skip)
     arguments.corpus.mkdir(parents=True, exist_ok=True)
     written = 0

@@ -1,76 +1,188 @@
-"""Reports on speech: what goes into the table, with judges of its own."""
+"""The command: systems in, reports out, with judges that cost nothing."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+from numpy.typing import NDArray
 
-from runtime.errors import EXIT_USER_ERROR, UserError
-from train import evaluate
-from train.evaluate import Utterance, Verdict
-from train.recognisers import error_rates
-
-TEXTS = ["They know it.", "We read twenty letters."]
-HEARD = ["They know.", "we read 20 letters"]
+from runtime.errors import EXIT_USER_ERROR
+from tests.conftest import SENTENCES
+from train import evaluate, jury, recognisers, speaker_similarity
 
 
-def verdict(text: str, heard: str, seconds: float = 2.0, stopped: bool = True) -> Verdict:
-    wrong = {"judge": error_rates([text], [heard])[0]}
-    return Verdict(text, seconds, stopped, {"judge": heard}, wrong, {"ovrl": 3.0})
+class Parrot:
+    """Hears the same words whatever is said."""
+
+    name = "whisper"
+    version = "parrot 1"
+    asked = 0
+
+    def __init__(self, threads: int = 1) -> None:
+        pass
+
+    def transcribe(self, audio: NDArray[np.float32]) -> str:
+        type(self).asked += 1
+        return "they know it"
 
 
-def utterance(text: str, steps: int | None = 30) -> Utterance:
-    return Utterance(text, np.zeros(32_000, np.float32), True, steps, 0.5)
+@pytest.fixture
+def judges(monkeypatch: pytest.MonkeyPatch) -> type[Parrot]:
+    """Judges that answer at once."""
+    monkeypatch.setattr(Parrot, "asked", 0)
+    monkeypatch.setitem(recognisers.RECOGNISERS, "whisper", Parrot)
+    scores = {"ovrl": 3.0, "sig": 3.2, "bak": 3.4, "p808": 3.6}
+    monkeypatch.setattr(jury, "score_dnsmos", lambda audio: scores)
+    monkeypatch.setattr(
+        speaker_similarity.SpeakerEncoder,
+        "embed",
+        lambda self, audio: speaker_similarity._unit(np.array([1.0, np.abs(audio).max()])),
+    )
+    return Parrot
 
 
-def test_error_rates_are_over_all_words_and_ignore_spelling() -> None:
-    words, characters = error_rates(TEXTS, HEARD)
-    assert words == pytest.approx(1 / 7)  # "it" is missing; twenty is 20
-    assert 0 < characters < words
-
-
-def test_a_reference_without_words_is_refused() -> None:
-    with pytest.raises(UserError, match="holds no words"):
-        error_rates(["…"], [""])
-
-
-def test_summary_pools_utterances() -> None:
-    verdicts = [
-        verdict(text, heard, stopped=index == 0)
-        for index, (text, heard) in enumerate(zip(TEXTS, HEARD, strict=True))
-    ]
-    report = evaluate.summarise("name", [utterance(text) for text in TEXTS], verdicts)
-    assert report.word_error_rate == {"judge": pytest.approx(1 / 7)}
-    assert report.stopped == 0.5
-    assert report.steps_per_second_of_audio == 60 / 4
-    assert report.real_time_factor == pytest.approx(1.0 / 4)
-    assert "| name | 14.3% |" in evaluate.format_table([report])
-
-
-def test_recordings_have_no_steps(tmp_path: Path) -> None:
-    for index in range(2):
-        soundfile.write(tmp_path / f"{index}.wav", 0.1 * np.ones(16_000, np.float32), 16_000)
-    spoken = list(evaluate.read_recordings(tmp_path, TEXTS))
-    report = evaluate.summarise("wavs", spoken, [verdict(text, text) for text in TEXTS])
-    assert report.steps_per_second_of_audio is None
-    assert report.real_time_factor is None
-    with pytest.raises(UserError, match="2 recordings for 3 sentences"):
-        list(evaluate.read_recordings(tmp_path, [*TEXTS, "One more."]))
-
-
-def test_sentences_skip_comments(tmp_path: Path) -> None:
+@pytest.fixture
+def sentences(tmp_path: Path) -> Path:
     file = tmp_path / "sentences.txt"
-    file.write_text("# a comment\n\nOne.\nTwo.\nThree.\n", encoding="utf-8")
-    assert evaluate.read_sentences(file, limit=2) == ["One.", "Two."]
+    file.write_text("\n".join(["# a comment", *SENTENCES, ""]), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def references(tmp_path: Path, recordings: Path) -> Path:
+    folder = tmp_path / "references"
+    for name in ("anna", "ben"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1.wav").write_bytes((recordings / "1.wav").read_bytes())
+    return folder
+
+
+def run(*arguments: object) -> None:
+    assert evaluate.main(["--recogniser", "whisper", *map(str, arguments)]) == 0
+
+
+def test_everything_at_once(
+    tmp_path: Path,
+    tiny_engine: Path,
+    recordings: Path,
+    sentences: Path,
+    references: Path,
+    judges: type[Parrot],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "evaluation"
+    arguments = (
+        *("--engine", f"tiny={tiny_engine}", "--voice", "all", "--codec", f"codec={tiny_engine}"),
+        *("--wavs", f"teacher={recordings}", "--sentences", sentences, "--limit", 2),
+        *("--references", references, "--output", output, "--worst", 1, "--spectrograms", 2),
+    )
+    run(*arguments)
+    report = json.loads((output / "report.json").read_text(encoding="utf-8"))
+    assert [each["name"] for each in report["systems"]] == [
+        "teacher",
+        "teacher through codec",
+        "tiny",
+    ]
+    assert report["judges"]["whisper"] == "parrot 1"
+    teacher, copy, tiny = report["systems"]
+    assert teacher["sentences"] == 2
+    assert teacher["word_error_rate"]["whisper"] == pytest.approx(5 / 8)  # one right, one all wrong
+    assert teacher["steps_per_second_of_audio"] is None
+    assert copy["verdicts"][1]["seconds"] == pytest.approx(
+        teacher["verdicts"][1]["seconds"], abs=0.02
+    )
+    assert tiny["steps_per_second_of_audio"] > 0
+    assert tiny["voice"] == "anna"
+    [matrix] = report["speaker_matrices"]
+    assert matrix["voices"] == ["anna"]
+    assert matrix["speakers"] == ["anna", "ben"]
+    for file in ("report.md", "report.png", "speakers-tiny.png", "worst/teacher/001.wav"):
+        assert (output / file).is_file(), file
+    assert (output / "spectrograms/tiny/001.png").is_file()
+    assert not (output / "spectrograms/tiny/002.png").exists()
+    assert capsys.readouterr().out == (output / "report.md").read_text(encoding="utf-8")
+    asked = judges.asked
+    run(*arguments)
+    assert judges.asked == asked  # nothing new was said
+
+
+def test_an_interrupted_run_goes_on(
+    tmp_path: Path,
+    recordings: Path,
+    sentences: Path,
+    judges: type[Parrot],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = ("--wavs", recordings, "--sentences", sentences, "--output", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        listen = Parrot.transcribe
+
+        def stop_at_third(self: Parrot, audio: NDArray[np.float32]) -> str:
+            if Parrot.asked == 2:
+                raise KeyboardInterrupt
+            return listen(self, audio)
+
+        patch.setattr(Parrot, "transcribe", stop_at_third)
+        assert evaluate.main(["--recogniser", "whisper", *map(str, arguments)]) == 130
+    assert judges.asked == 2
+    run(*arguments)
+    assert judges.asked == 3
+
+
+def test_without_a_recogniser(
+    tmp_path: Path, recordings: Path, sentences: Path, judges: type[Parrot]
+) -> None:
+    arguments = ["--wavs", recordings, "--sentences", sentences, "--output", tmp_path / "out"]
+    assert evaluate.main(["--recogniser", "none", *map(str, arguments)]) == 0
+    table = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "WER" not in table
+    assert "| 3.00 | 3.60 |" in table
+    assert judges.asked == 0
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [[], ["--engine", "nowhere"], ["--engine", ".", "--sentences", "nowhere.txt"]],
+    ("arguments", "told"),
+    [
+        ([], "--engine DIR or --wavs DIR"),
+        (["--engine", "nowhere"], "no such directory"),
+        (["--engine", "{engine}", "--sentences", "nowhere.txt"], "no such file of sentences"),
+        (["--engine", "{engine}", "--voice", "carl"], "no voice carl; it has anna"),
+        (["--engine", "{engine}", "--codec", "{engine}"], "--wavs DIR"),
+        (["--wavs", "{recordings}", "--voice", "anna"], "--engine DIR"),
+        (["--wavs", "{recordings}", "--references", "nowhere"], "--references DIR"),
+        (["--wavs", "{recordings}"], "no recording of 50 of the sentences"),
+        (["--wavs", "{recordings}", "--limit", "0"], "1 or more"),
+        (["--engine", "{engine}", "--engine", "{engine}"], "NAME=DIR"),
+    ],
 )
-def test_mistakes_are_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate.main(arguments) == EXIT_USER_ERROR
-    assert capsys.readouterr().err.count("\n") == 1
+def test_mistakes_are_one_line(
+    arguments: list[str],
+    told: str,
+    tiny_engine: Path,
+    recordings: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [text.format(engine=tiny_engine, recordings=recordings) for text in arguments]
+    assert evaluate.main(given) == EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert told in error
+
+
+def test_a_voice_needs_its_speaker(
+    tmp_path: Path,
+    tiny_engine: Path,
+    sentences: Path,
+    references: Path,
+    judges: type[Parrot],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (references / "anna").rename(references / "carl")
+    arguments = ["--engine", tiny_engine, "--voice", "anna", "--references", references]
+    arguments += ["--sentences", sentences, "--output", tmp_path / "out"]
+    assert evaluate.main([*map(str, arguments)]) == EXIT_USER_ERROR
+    assert "there are folders for ben, carl" in capsys.readouterr().err
+    assert judges.asked == 0

@@ -1,0 +1,109 @@
+"""Checkpoints of a run on a curve, with judges that cost nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from runtime.errors import EXIT_USER_ERROR
+from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_models import make_lm_checkpoint
+from train import jury, recognisers
+from train.averaging import AVERAGE_FILE, write_averaged_checkpoint
+from train.learning_curve import find_checkpoints, main, read_minutes
+
+NORM = "lm_model.model.norm.weight"
+
+
+class Parrot:
+    """Hears the same words whatever is said."""
+
+    name = "whisper"
+    version = "parrot 1"
+
+    def __init__(self, threads: int = 1) -> None:
+        pass
+
+    def transcribe(self, audio: np.ndarray) -> str:
+        return "they know it"
+
+
+def write_checkpoint(run: Path, step: int, log: list[dict[str, float]]) -> Path:
+    folder = make_lm_checkpoint(run / "run" / f"checkpoint-{step}", heads=3)
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with two checkpoints, the later of which has an average."""
+    first = {"step": 4, "loss": 3.0, "minutes": 2.0}
+    write_checkpoint(tmp_path / "lm", 4, [first])
+    last = write_checkpoint(tmp_path / "lm", 10, [first, {"step": 8, "loss": 2.0, "minutes": 4.0}])
+    weights = load_file(last / "model.safetensors")
+    save_file({NORM: weights[NORM] + 1}, last / AVERAGE_FILE)
+    return tmp_path / "lm"
+
+
+def test_checkpoints_and_minutes(run: Path) -> None:
+    checkpoints = find_checkpoints(run)
+    assert [path.name for path in checkpoints] == ["checkpoint-4", "checkpoint-10"]
+    assert [read_minutes(path) for path in checkpoints] == [2.0, 5.0]
+
+
+def test_the_average_takes_the_place_of_the_last_weights(run: Path, tmp_path: Path) -> None:
+    last = run / "run" / "checkpoint-10"
+    write_averaged_checkpoint(last, tmp_path / "model")
+    before = load_file(last / "model.safetensors")
+    after = load_file(tmp_path / "model" / "model.safetensors")
+    assert before.keys() == after.keys()
+    np.testing.assert_array_equal(after[NORM], before[NORM] + 1)
+    others = before.keys() - {NORM}
+    assert all(np.array_equal(before[name], after[name]) for name in others)
+
+
+def test_every_checkpoint_is_a_point(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(recognisers.RECOGNISERS, "whisper", Parrot)
+    monkeypatch.setattr(jury, "score_dnsmos", lambda audio: {"ovrl": 2.5, "p808": 3.0})
+    codec = make_codec_checkpoint(tmp_path / "codec")
+    speaker = np.random.default_rng(0).standard_normal(256, dtype=np.float32)
+    save_file({"speaker": speaker}, tmp_path / "anna.safetensors")
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text("They know it.\nWe read.\n", encoding="utf-8")
+    arguments = ["--run", f"h3={run}", "--codec", codec, "--sentences", sentences]
+    arguments += ["--voice", f"anna={tmp_path / 'anna.safetensors'}", "--output", tmp_path / "out"]
+    assert main([*map(str, arguments)]) == 0
+    curve = json.loads((tmp_path / "out" / "curve.json").read_text(encoding="utf-8"))
+    assert [(point["step"], point["minutes"]) for point in curve["points"]] == [(4, 2.0), (10, 5.0)]
+    assert curve["points"][0]["word_error_rate"] == pytest.approx(3 / 5)
+    assert curve["judges"]["whisper"] == "parrot 1"
+    assert (tmp_path / "out" / "curve.png").is_file()
+    table = capsys.readouterr().out
+    assert "| h3 | 4 | 2.0 | 60.0 %" in table
+    assert table == (tmp_path / "out" / "curve.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["no checkpoints", "no minutes"])
+def test_mistakes_are_one_line(
+    kind: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    told = "no training checkpoints"
+    if kind == "no minutes":
+        write_checkpoint(folder, 4, [{"step": 4, "loss": 3.0}])
+        told = "tells no minutes"
+    arguments = ["--run", folder, "--codec", tmp_path, "--voice", "anna=anna.wav"]
+    assert main([*map(str, arguments)]) == EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert told in error

@@ -1,0 +1,49 @@
+"""Where the speech of an evaluation comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from runtime.errors import UserError
+from train.systems import choose_voices, match_recordings, read_sentences
+
+TEXTS = ["They know it.", "We read twenty letters."]
+
+
+def record(folder: Path, names: list[str], texts: list[str] | None = None) -> None:
+    for index, name in enumerate(names):
+        soundfile.write(folder / f"{name}.wav", 0.1 * np.ones(16_000, np.float32), 16_000)
+        if texts is not None:
+            (folder / f"{name}.txt").write_text(texts[index], encoding="utf-8")
+
+
+def test_sentences_skip_comments(tmp_path: Path) -> None:
+    file = tmp_path / "sentences.txt"
+    file.write_text("# a comment\n\nOne.\nTwo.\nThree.\n", encoding="utf-8")
+    assert read_sentences(file, limit=2) == ["One.", "Two."]
+
+
+def test_recordings_are_found_by_their_texts(tmp_path: Path) -> None:
+    record(tmp_path, ["a", "b", "c"], ["Nothing else.", *reversed(TEXTS)])
+    assert [path.stem for path in match_recordings(tmp_path, TEXTS)] == ["c", "b"]
+    with pytest.raises(UserError, match=r"no recording of 1 .* 'One more\.'"):
+        match_recordings(tmp_path, [*TEXTS, "One more."])
+
+
+def test_recordings_without_texts_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    record(tmp_path, ["2", "1", "3"])
+    assert [path.stem for path in match_recordings(tmp_path, TEXTS)] == ["1", "2"]
+    with pytest.raises(UserError, match="3 recordings for 4 sentences"):
+        match_recordings(tmp_path, [*TEXTS, *TEXTS])
+
+
+def test_voices_are_names_files_or_all(tmp_path: Path) -> None:
+    file = tmp_path / "carl.wav"
+    file.touch()
+    assert choose_voices(tmp_path, ["anna", "ben"], []) == [None]
+    assert choose_voices(tmp_path, ["anna", "ben"], ["ben", "all"]) == ["ben", "anna"]
+    assert choose_voices(tmp_path, ["anna"], [str(file)]) == [str(file)]

@@ -1,0 +1,165 @@
+"""What is judged: bundles, folders of recordings, and what a bundle's codec makes of recordings.
+
+In: sentences, and where their speech comes from. Out: a `System`, whose `Utterance`s come one by
+one, in the order of the sentences. It knows bundles only through `runtime.TTS`, as any user does,
+and knows nothing of judges.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import UserError
+from train.recordings import find_recordings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CODES_PER_FRAME = 3
+HOW_TO_RECORD = "python -m samples.demo_voice.synthesize FILE DIR lets the teacher read a list"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One sentence as one system said it."""
+
+    text: str
+    audio: NDArray[np.float32]  # (samples,) at 16 kHz
+    stopped: bool = True  # ended by itself, not by the bound on its length
+    steps: int | None = None  # None for recordings
+    synthesis_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """Something that has read the sentences. `engine` and `voice` are of a bundle asked for one of
+    its voices; `voice` is None for recordings and for a bundle's default."""
+
+    name: str
+    utterances: Iterator[Utterance]
+    engine: str | None = None
+    voice: str | None = None
+
+
+def read_sentences(path: Path, limit: int | None = None) -> list[str]:
+    """Non-empty lines that do not start with `#`."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of sentences, one per line")
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    sentences = [line for line in lines if line and not line.startswith("#")]
+    if not sentences:
+        raise UserError(f"{path}: holds no sentences")
+    return sentences[:limit]
+
+
+def open_bundle(
+    name: str, engine: Path, sentences: Sequence[str], voices: Sequence[str], threads: int | None
+) -> list[System]:
+    """A bundle as one system for each voice; each is loaded when it begins to speak.
+
+    Raises:
+        UserError: no bundle, or it has no such voice.
+    """
+    from runtime.bundle import read_manifest
+
+    chosen = choose_voices(engine, list(read_manifest(engine).voices), voices)
+    return [
+        System(
+            name if len(chosen) == 1 else f"{name} {_voice_name(voice)}",
+            speak(engine, sentences, voice, threads),
+            engine=name,
+            voice=None if voice is None else _voice_name(voice),
+        )
+        for voice in chosen
+    ]
+
+
+def choose_voices(engine: Path, own: Sequence[str], wanted: Sequence[str]) -> list[str | None]:
+    """The voices to speak in: those wanted, with "all" for each of the bundle's `own`; [None], the
+    default voice, if none is wanted."""
+    chosen = [name for voice in wanted for name in (own if voice == "all" else [voice])]
+    for voice in chosen:
+        if voice not in own and not Path(voice).is_file():
+            raise UserError(f"{engine}: no voice {voice}; it has {', '.join(own) or 'none'}")
+    return list(dict.fromkeys(chosen)) or [None]
+
+
+def speak(
+    engine: Path,
+    sentences: Sequence[str],
+    voice: str | None = None,
+    threads: int | None = None,
+) -> Iterator[Utterance]:
+    """Each sentence from a bundle, at its default sampling; the n-th with seed n."""
+    from runtime import TTS, Sampling
+
+    tts = TTS.load(engine, threads=threads)
+    heads = tts.bundle.manifest.language_model.heads
+    for seed, text in enumerate(sentences):
+        start = time.perf_counter()
+        spoken = tts.synthesize(text, voice=voice, sampling=Sampling(seed=seed))
+        seconds = time.perf_counter() - start
+        steps = -(-CODES_PER_FRAME * len(spoken.frames) // heads)
+        yield Utterance(text, spoken.audio, spoken.finished, steps, seconds)
+
+
+def _voice_name(voice: str | None) -> str:
+    """A voice as tables call it: its name, or a file's without folder and suffix."""
+    assert voice is not None, "there are several only if they have names"
+    return Path(voice).stem if Path(voice).is_file() else voice
+
+
+def open_recordings(name: str, folder: Path, sentences: Sequence[str]) -> System:
+    """Recordings of the sentences: found by their text where that is known, else in the order of
+    their names."""
+    return System(name, _read(match_recordings(folder, sentences), sentences))
+
+
+def open_codec(
+    name: str, engine: Path, recordings: Path, sentences: Sequence[str], threads: int | None
+) -> System:
+    """What a bundle's codec makes of recordings. No language model on this codec can be expected
+    to sound better."""
+    files = match_recordings(recordings, sentences)
+    return System(name, copy_recordings(engine, _read(files, sentences), threads))
+
+
+def copy_recordings(
+    engine: Path, originals: Iterator[Utterance], threads: int | None = None
+) -> Iterator[Utterance]:
+    """Recordings encoded and decoded, each in its own voice."""
+    from runtime import TTS
+
+    tts = TTS.load(engine, threads=threads)
+    for original in originals:
+        frames, speaker = tts.encode(original.audio, tts.sample_rate)
+        yield Utterance(original.text, tts.decode(frames, speaker))
+
+
+def match_recordings(folder: Path, sentences: Sequence[str]) -> list[Path]:
+    """A file for each sentence. Raises `UserError` naming a sentence that nobody has read."""
+    found = find_recordings(folder)
+    by_text = {recording.text.strip(): recording.path for recording in found if recording.text}
+    if not by_text:
+        if len(found) < len(sentences):
+            raise UserError(f"{folder}: {len(found)} recordings for {len(sentences)} sentences")
+        return [recording.path for recording in found[: len(sentences)]]
+    missing = [text for text in sentences if text not in by_text]
+    if missing:
+        raise UserError(
+            f"{folder}: no recording of {len(missing)} of the sentences, such as {missing[0]!r}; "
+            f"{HOW_TO_RECORD}"
+        )
+    return [by_text[text] for text in sentences]
+
+
+def _read(files: Sequence[Path], sentences: Sequence[str]) -> Iterator[Utterance]:
+    from runtime.audio import read_recording
+
+    for text, file in zip(sentences, files, strict=True):
+        yield Utterance(text, read_recording(file))
