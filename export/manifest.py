@@ -48,7 +48,7 @@ def describe_bundle(
         engine=EngineSpec(kind=ENGINE_KIND, dialect=dialect),
         language_model=_language_model(checkpoint.config),
         prompt=_prompt(checkpoint),
-        sampling=SamplingDefaults(),
+        sampling=SamplingDefaults(**asdict(checkpoint.config.sampling)),
         length=_length_bound(checkpoint.config),
         codec=_codec(codec),
         graphs=graphs,

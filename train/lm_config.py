@@ -2,7 +2,7 @@
 
 In: the JSON that `transformers` and the published training code write (Qwen2 fields at top
 level, `medusa_num_heads` and its companions beside them), a plain `Qwen2ForCausalLM` one, or
-one of this project, which adds `text_frontend` and `prompts`. Out: a frozen
+one of this project, which adds `text_frontend`, `prompts` and `sampling`. Out: a frozen
 `LanguageModelConfig`. Keys that are not used here are left alone, whatever they hold. It
 knows neither tensors nor the tokenizer, and needs neither torch nor numpy.
 """
@@ -37,6 +37,17 @@ class TextFrontend:
 
 
 @dataclass(frozen=True)
+class SamplingSettings:
+    """How the model is best sampled when the user does not say (runtime/sampling.py)."""
+
+    do_sample: bool = True
+    temperature: float = 1.0
+    top_k: int = 50
+    top_p: float = 0.8
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
 class LanguageModelConfig:
     """Geometry of the model; field names are the keys of `config.json`.
 
@@ -62,6 +73,7 @@ class LanguageModelConfig:
     model_max_length: int = 8_192
     text_frontend: TextFrontend = field(default_factory=TextFrontend)
     prompts: PromptTemplates = field(default_factory=PromptTemplates)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
 
     @property
     def kind(self) -> str:
@@ -114,6 +126,7 @@ def parse_lm_config(values: Mapping[str, Any], where: str) -> LanguageModelConfi
         **_speech_fields(reader),
         text_frontend=_text_frontend(reader),
         prompts=_prompts(reader),
+        sampling=_sampling(reader),
     )
     _check_shapes(config, where)
     return config
@@ -273,6 +286,23 @@ def _prompts(reader: _Reader) -> PromptTemplates:
         if template.count("{text}") != 1 or not template.endswith(SPEECH_START):
             raise section.fail(key, f"must hold {{text}} once and end in {SPEECH_START}")
     return prompts
+
+
+def _sampling(reader: _Reader) -> SamplingSettings:
+    section = reader.section("sampling")
+    default = SamplingSettings()
+    sampling = SamplingSettings(
+        do_sample=section.boolean("do_sample", default.do_sample),
+        temperature=section.positive("temperature", default.temperature),
+        top_k=section.integer("top_k", default.top_k),
+        top_p=section.positive("top_p", default.top_p),
+        repetition_penalty=section.positive("repetition_penalty", default.repetition_penalty),
+    )
+    if sampling.top_p > 1:
+        raise section.fail("top_p", f"must be at most 1, not {sampling.top_p:g}")
+    if sampling.repetition_penalty < 1:
+        raise section.fail("repetition_penalty", "must be at least 1")
+    return sampling
 
 
 def _check_shapes(config: LanguageModelConfig, where: str) -> None:

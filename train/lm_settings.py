@@ -18,6 +18,7 @@ from train.lm_config import (
     MAX_HEADS,
     TOKENS_PER_FRAME,
     LanguageModelConfig,
+    SamplingSettings,
     TextFrontend,
     parse_lm_config,
 )
@@ -49,6 +50,7 @@ class ModelSettings:
     max_length: int = 8192
     text_frontend: TextFrontend = field(default_factory=TextFrontend)
     prompts: PromptTemplates = field(default_factory=PromptTemplates)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
     init_from_codec: str | None = None
 
 
@@ -209,5 +211,6 @@ def with_speech(
         "model_max_length": settings.max_length,
         "text_frontend": vars(settings.text_frontend),
         "prompts": vars(settings.prompts),
+        "sampling": vars(settings.sampling),
     }
     return parse_lm_config(values, where)

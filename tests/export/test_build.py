@@ -18,11 +18,11 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from export import check, sources
-from export.build import main
+from export.build import BuildOptions, build_bundle, main
 from export.graph import Graph
 from export.graph_runner import GraphRunner
 from runtime import bundle as names
-from runtime.bundle import load_bundle
+from runtime.bundle import SamplingDefaults, load_bundle
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
@@ -119,7 +119,16 @@ def test_the_manifest_describes_the_model(inputs: Path, output: Path) -> None:
     assert manifest.prompt.bos_id == ids["<|im_start|>"]
     assert manifest.codec.hop_samples == 10
     assert manifest.codec.left_context_frames == manifest.codec.right_context_frames == 32
+    assert manifest.sampling == SamplingDefaults()
     assert {"python", "onnxruntime", "onnx-ir"} <= manifest.built_with.keys()
+
+
+def test_a_model_can_say_how_it_is_best_sampled(inputs: Path, output: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(inputs / "three", tmp_path / "three")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"sampling": {"top_p": 0.4}}))
+    options = BuildOptions(model=model, codec=inputs / "codec", output=output)
+    assert build_bundle(options).sampling == SamplingDefaults(top_p=0.4)
 
 
 @pytest.mark.parametrize(("model", "dtype"), [("three", "<f4"), ("half", "<f2")])

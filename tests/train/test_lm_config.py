@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import UserError
-from train.lm_config import parse_lm_config, read_lm_config
+from train.lm_config import SamplingSettings, parse_lm_config, read_lm_config
 from train.prompts import TTS_PROMPT
 
 PUBLISHED: dict[str, Any] = {
@@ -50,6 +50,14 @@ def test_published_config() -> None:
     assert config.rope_theta == 1e6
     assert config.prompts.tts == TTS_PROMPT
     assert config.text_frontend.kind == "none"
+    assert (config.sampling.do_sample, config.sampling.top_p) == (True, 0.8)
+
+
+def test_own_keys_survive_writing() -> None:
+    own = {"sampling": {"top_p": 0.4, "top_k": 20}, "text_frontend": {"kind": "hibari"}}
+    config = parse_lm_config(PUBLISHED | own, "config.json")
+    assert config.sampling == SamplingSettings(top_p=0.4, top_k=20)
+    assert parse_lm_config(config.to_json(), "config.json") == config
 
 
 def test_plain_qwen2_is_next_token_prediction() -> None:
@@ -96,6 +104,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ({"text_frontend": {"kind": "espeak"}}, "one of none, hibari"),
         ({"prompts": {"tts": "no place for words<sosp>"}}, "'tts' must hold {text} once"),
         ({"prompts": {"tts": "{text}"}}, "end in <sosp>"),
+        ({"sampling": {"top_p": 1.5}}, "'top_p' must be at most 1"),
+        ({"sampling": {"top_k": 0}}, "'top_k' must be a whole number of at least 1"),
+        ({"sampling": {"repetition_penalty": 0.5}}, "'repetition_penalty' must be at least 1"),
     ],
 )
 def test_faults_name_file_and_key(change: dict[str, Any], named: str) -> None:
@@ -124,7 +135,7 @@ json_values = st.recursive(
 )
 
 
-@given(key=st.sampled_from([*PUBLISHED, "prompts", "text_frontend"]), value=json_values)
+@given(key=st.sampled_from([*PUBLISHED, "prompts", "sampling", "text_frontend"]), value=json_values)
 def test_any_value_is_accepted_or_refused_politely(key: str, value: Any) -> None:
     message = "c: accepted"
     try:
