@@ -127,7 +127,7 @@ def test_a_model_can_say_how_it_is_best_sampled(inputs: Path, output: Path, tmp_
     model = shutil.copytree(inputs / "three", tmp_path / "three")
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"sampling": {"top_p": 0.4}}))
-    options = BuildOptions(model=model, codec=inputs / "codec", output=output)
+    options = BuildOptions(model=model, codec=inputs / "codec", output=tmp_path / "engine")
     assert build_bundle(options).sampling == SamplingDefaults(top_p=0.4)
 
 
