@@ -166,13 +166,11 @@ def describe_utterance(
     frontend the text is the spelling. Durations belong to the phonemes, or else to the spelling."""
     recording = found.recording
     assert recording.text is not None, "recordings without text are left out before"
-    has_phonemes = bool(recording.phonemes)
-    aligned = use_phonemes == has_phonemes
+    phonemes = recording.phonemes
+    aligned = use_phonemes == bool(phonemes)
     return PreparedUtterance(
         uttid=recording.uttid,
-        text=(recording.phonemes or "")
-        if use_phonemes and has_phonemes
-        else frontend(recording.text),
+        text=phonemes if use_phonemes and phonemes else frontend(recording.text),
         sentence=recording.text if use_phonemes else None,
         speaker=recording.speaker,
         symbol_frames=found.symbol_frames if aligned else None,
