@@ -162,14 +162,15 @@ def tokenize_part(
 def describe_utterance(
     found: TokenizedRecording, frontend: Frontend, use_phonemes: bool
 ) -> PreparedUtterance:
-    """Phonemes come from the metadata if it has them (durations belong to those), else from
-    the frontend; without a frontend the text is the spelling, which has no durations."""
+    """Phonemes come from the metadata if it has them, else from the frontend; without a
+    frontend the text is the spelling. Durations belong to the phonemes, or else to the spelling."""
     recording = found.recording
     assert recording.text is not None, "recordings without text are left out before"
-    aligned = use_phonemes and recording.phonemes is not None
+    phonemes = recording.phonemes
+    aligned = use_phonemes == bool(phonemes)
     return PreparedUtterance(
         uttid=recording.uttid,
-        text=(recording.phonemes or "") if aligned else frontend(recording.text),
+        text=phonemes if use_phonemes and phonemes else frontend(recording.text),
         sentence=recording.text if use_phonemes else None,
         speaker=recording.speaker,
         symbol_frames=found.symbol_frames if aligned else None,

@@ -30,7 +30,7 @@ _TEXT_KEYS = ("uttid", "text", "speaker", "phonemes")
 @dataclass(frozen=True)
 class Recording:
     """One audio file. `symbol_frames` counts the frames of: silence, each character of
-    `phonemes`, silence."""
+    `phonemes` (of `text`, if there are no phonemes), silence."""
 
     path: Path
     uttid: str
@@ -92,9 +92,10 @@ def _parse_symbol_frames(values: dict[str, Any]) -> tuple[int, ...] | None:
         return None
     if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
         raise UserError("key 'symbol_frames' must be a list of frame counts")
-    symbols = len(values.get("phonemes") or "")
+    kind = "phonemes" if values.get("phonemes") else "characters"
+    symbols = len(values.get("phonemes") or values.get("text") or "")
     if len(counts) != symbols + 2:
-        raise UserError(f"key 'symbol_frames' must count silence, {symbols} phonemes, silence")
+        raise UserError(f"key 'symbol_frames' must count silence, {symbols} {kind}, silence")
     return tuple(counts)
 
 

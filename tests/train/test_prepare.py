@@ -115,6 +115,19 @@ def test_frames_are_those_of_the_codec(codec: Path, corpus: Path, tmp_path: Path
         assert utterance.symbol_frames is None  # durations belong to phonemes
 
 
+def test_durations_of_spelling(codec: Path, corpus: Path, tmp_path: Path) -> None:
+    """They belong to the text only where it is the spelling that the model reads."""
+    metadata = corpus / "shard" / "metadata.jsonl"
+    line = {"file": "0.flac", "uttid": "u0", "text": "Hi.", "symbol_frames": [10, 3, 12, 5, 10]}
+    metadata.write_text(json.dumps(line))
+    for frontend, counts in (("none", (4, 3, 12, 5, 6)), ("hibari", None)):
+        output = tmp_path / frontend
+        assert run(codec, corpus, output, "--heads", "3", "--frontend", frontend) == 0
+        (utterance,) = read_utterances(output / "h3.jsonl", 3)
+        assert utterance.symbol_frames == counts
+        assert (utterance.text == "Hi.") == (frontend == "none")
+
+
 def test_embeddings_are_means_per_speaker(codec: Path, corpus: Path, tmp_path: Path) -> None:
     each, mean = tmp_path / "each", tmp_path / "mean"
     run(codec, corpus, each, "--heads", "3")

@@ -36,6 +36,11 @@ def test_metadata_files_are_found_anywhere(tmp_path: Path) -> None:
     assert (second.uttid, second.text, second.symbol_frames) == ("2", None, None)
 
 
+def test_durations_of_spelling(tmp_path: Path) -> None:
+    write_metadata(tmp_path, {"file": "1.wav", "text": "Hi.", "symbol_frames": [3, 1, 4, 2, 5]})
+    assert find_recordings(tmp_path)[0].symbol_frames == (3, 1, 4, 2, 5)
+
+
 def test_libritts_trees(tmp_path: Path) -> None:
     folder = tmp_path / "7635" / "105409"
     folder.mkdir(parents=True)
@@ -58,6 +63,7 @@ def test_libritts_trees(tmp_path: Path) -> None:
         ({"file": "/etc/passwd"}, "beside the metadata"),
         ({"file": "1.wav", "text": 3}, "key 'text'"),
         ({"file": "1.wav", "phonemes": "ab", "symbol_frames": [1, 2, 3]}, "2 phonemes"),
+        ({"file": "1.wav", "text": "abc", "symbol_frames": [1, 2, 3]}, "3 characters"),
         ({"file": "1.wav", "symbol_frames": [1, -2]}, "frame counts"),
     ],
 )
