@@ -94,16 +94,14 @@ def judge_checkpoint(
     model: TrainedModel, sentences: Sequence[str], jury: Jury, threads: int | None
 ) -> Point:
     """Export a checkpoint, let it speak, and ask what was understood."""
-    from train.report import summarise
+    from train.evaluate import judge_system
     from train.systems import System, speak
 
     with tempfile.TemporaryDirectory() as folder:
         engine = export(model, Path(folder))
-        spoken, verdicts = [], []
-        for utterance in speak(engine, sentences, threads=threads):
-            spoken.append(utterance)
-            verdicts.append(jury.judge(utterance))
-    report = summarise(System(model.run, iter(())), spoken, verdicts)
+        name = f"{model.run}, {model.checkpoint.name}"
+        system = System(name, speak(engine, sentences, threads=threads))
+        report, _ = judge_system(system, jury, len(sentences))
     judge = next(iter(report.word_error_rate))
     return Point(
         run=model.run,

@@ -11,25 +11,12 @@ from safetensors.numpy import load_file, save_file
 
 from runtime.errors import EXIT_USER_ERROR
 from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_judges import use_tiny_judges
 from tests.tiny_models import make_lm_checkpoint
-from train import jury, recognisers
 from train.averaging import AVERAGE_FILE, write_averaged_checkpoint
 from train.learning_curve import find_checkpoints, main, read_minutes
 
 NORM = "lm_model.model.norm.weight"
-
-
-class Parrot:
-    """Hears the same words whatever is said."""
-
-    name = "whisper"
-    version = "parrot 1"
-
-    def __init__(self, threads: int = 1) -> None:
-        pass
-
-    def transcribe(self, audio: np.ndarray) -> str:
-        return "they know it"
 
 
 def write_checkpoint(run: Path, step: int, log: list[dict[str, float]]) -> Path:
@@ -72,8 +59,7 @@ def test_every_checkpoint_is_a_point(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(recognisers.RECOGNISERS, "whisper", Parrot)
-    monkeypatch.setattr(jury, "score_dnsmos", lambda audio: {"ovrl": 2.5, "p808": 3.0})
+    use_tiny_judges(monkeypatch, "whisper")
     codec = make_codec_checkpoint(tmp_path / "codec")
     speaker = np.random.default_rng(0).standard_normal(256, dtype=np.float32)
     save_file({"speaker": speaker}, tmp_path / "anna.safetensors")
