@@ -35,9 +35,9 @@ What this does not show:
 
 - One model of each kind, from one training run, on {sentences} sentences: the intervals (95 %) are
   over sentences, not over trainings.
-- Small models of one synthetic voice, distilled from another synthesizer. The paper's models have
-  half a billion parameters and learn from people: 6.07 % word errors with next-token prediction,
-  3.01 % with multi-token prediction.
+- Small models of one synthetic voice, distilled from another synthesizer. The paper's have half a
+  billion parameters, other data and another test: 6.07 % word errors with next-token prediction,
+  3.01 % with multi-token prediction (arXiv 2506.12537).
 - Speed is that of {machine}, one utterance at a time, in {pairs} pairs of the
   same sentence, in both orders. Decoding is backbone and heads, without the prompt and the codec.
 - How long each model was trained, and from what, is not known to this command.
@@ -177,8 +177,8 @@ def describe_machine(threads: int | None) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    used = "all its cores" if threads is None else f"{threads} threads"
-    return f"{names[0] if names else model} ({os.cpu_count()} CPUs, {used})"
+    used = "" if threads is None else f", --threads {threads}"
+    return f"{names[0] if names else model} ({os.cpu_count()} CPUs{used})"
 
 
 def plot_comparison(reports: Sequence[Report], speeds: Mapping[str, Speed], path: Path) -> None:
