@@ -5,7 +5,8 @@ HEADS ?= 6
 TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo venv test check format lock voice clean
+.SECONDARY:
+.PHONY: help demo venv test check format lock voice judge compare clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
@@ -13,6 +14,8 @@ help:
 	@echo "make venv                             .venv with all that tests and training need"
 	@echo "make check                            ruff and mypy"
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; resumable, hours"
+	@echo "make judge                            judge the voice that make voice trained: docs/voice.md"
+	@echo "make compare                          next-token against multi-token prediction, in small"
 	@echo "make lock                             write requirements.lock from .venv"
 
 demo: .venv-demo/installed
@@ -97,6 +100,47 @@ $(VOICE)/lm-12/model.safetensors: $(VOICE)/tokens/heart/h12.jsonl $(VOICE)/token
 	$(TRAIN_LM)
 
 $(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: $(VOICE)/lm-12/model.safetensors
+	$(TRAIN_LM)
+
+# How the trained voice sounds, in runs/demo/judged: the figures of docs/voice.md.
+JUDGED_LISTS := everyday harvard hard
+JUDGED_HEADS := 3 6 12
+REFERENCE_SPEAKERS := heart oak reed slt rms joe
+JUDGED := $(VOICE)/judged
+
+judge: $(foreach list,$(JUDGED_LISTS) speakers,$(JUDGED)/$(list)/report.json)
+
+$(VOICE)/engine-%/manifest.json: $(VOICE)/lm-%/model.safetensors
+	.venv/bin/python -m export.build --model $(VOICE)/lm-$* --codec $(VOICE)/codec --output $(@D) \
+		$$(for file in $(VOICE)/tokens/*/voices/*.safetensors; do \
+			echo --voice $$(basename $$file .safetensors)=$$file; done)
+
+$(VOICE)/teacher/%/complete: samples/evaluation/%.txt
+	.venv/bin/python -m samples.demo_voice.synthesize $< $(@D)
+	touch $@
+
+$(VOICE)/references/%/complete: samples/evaluation/harvard.txt
+	.venv/bin/python -m samples.demo_voice.synthesize $< $(@D) --speaker $*
+	touch $@
+
+$(JUDGED)/speakers/report.json: $(VOICE)/engine-6/manifest.json \
+		$(foreach speaker,$(REFERENCE_SPEAKERS),$(VOICE)/references/$(speaker)/complete)
+	.venv/bin/python -m train.evaluate --engine 6-heads=$(VOICE)/engine-6 --voice all \
+		--references $(VOICE)/references --recogniser whisper --output $(@D)
+
+$(JUDGED)/%/report.json: $(VOICE)/teacher/%/complete \
+		$(foreach heads,$(JUDGED_HEADS),$(VOICE)/engine-$(heads)/manifest.json)
+	.venv/bin/python -m train.evaluate --sentences samples/evaluation/$*.txt \
+		--wavs teacher=$(VOICE)/teacher/$* --codec codec=$(VOICE)/engine-6 \
+		$(foreach heads,$(JUDGED_HEADS),--engine $(heads)-heads=$(VOICE)/engine-$(heads)) \
+		--spectrograms 10 --output $(@D)
+
+# The paper's table in small, in runs/demo/comparison. Next-token prediction takes patience to train.
+compare: $(foreach heads,ntp 3 6 12,$(VOICE)/engine-$(heads)/manifest.json)
+	.venv/bin/python -m samples.demo_voice.compare ntp=$(VOICE)/engine-ntp \
+		$(foreach heads,3 6 12,mtp-$(heads)=$(VOICE)/engine-$(heads)) --output $(VOICE)/comparison
+
+$(VOICE)/lm-ntp/model.safetensors: $(VOICE)/lm-12/model.safetensors
 	$(TRAIN_LM)
 
 clean:

@@ -88,7 +88,11 @@ def run(argv: Sequence[str] | None) -> None:
         from train.speaker_matrix import check_voices
 
         check_voices([system.voice for system in systems if system.voice], jury.speakers)
-    reports = [judge_system(system, jury, len(sentences), arguments) for system in systems]
+    reports = []
+    for system in systems:
+        report, spoken = judge_system(system, jury, len(sentences))
+        keep_for_listening(arguments, report, spoken)
+        reports.append(report)
     matrices = make_matrices(reports) if matrices_possible else []
     write_reports(arguments, jury, reports, matrices)
 
@@ -134,24 +138,30 @@ def parse_named(argument: str) -> tuple[str, Path]:
     return (name if mark else path.resolve().name), path
 
 
-def judge_system(system: System, jury: Jury, total: int, arguments: argparse.Namespace) -> Report:
-    """The report on one system; what a person should hear is written at once."""
-    from train.listening import save_spectrograms, save_worst
+def judge_system(system: System, jury: Jury, total: int) -> tuple[Report, list[Utterance]]:
+    """The report on one system, and what it said; counts its `total` utterances on stderr."""
     from train.report import summarise
 
     spoken, verdicts = [], []
     for utterance in _watch(system, total):
         spoken.append(utterance)
         verdicts.append(jury.judge(utterance))
-    report = summarise(system, spoken, verdicts)
+    return summarise(system, spoken, verdicts), spoken
+
+
+def keep_for_listening(
+    arguments: argparse.Namespace, report: Report, spoken: list[Utterance]
+) -> None:
+    """Write what a person should hear and see of one system."""
+    from train.listening import save_spectrograms, save_worst
+
     save_worst(arguments.output, report, spoken, arguments.worst)
     if arguments.spectrograms:
         save_spectrograms(arguments.output, report, spoken, arguments.spectrograms)
-    return report
 
 
 def _watch(system: System, total: int) -> Iterator[Utterance]:
-    """The system's utterances, counted on stderr."""
+    """The system's utterances, counted on stderr once they are judged."""
     for number, utterance in enumerate(system.utterances, 1):
         yield utterance
         print(f"\r{system.name}: {number}/{total}", end="", file=sys.stderr, flush=True)

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runtime.errors import UserError, run_cli
+from train.evaluate import CACHE_FILE, DEFAULT_SENTENCES, judge_system, parse_named
 
 if TYPE_CHECKING:
     from train.jury import Jury
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 
 RUN_FOLDER = "run"  # of train.lm_run
 STATE_FILE = "trainer_state.json"
-CACHE_FILE = "judged.jsonl"
-MINUTES = "minutes"
+LOG_FILES = "events.out.tfevents.*"
+
+Clock = list[tuple[int, float]]  # step, minutes of training until then; from (0, 0.0) on
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class TrainedModel:
 
     run: str
     checkpoint: Path
+    minutes: float
     codec: Path
     voices: tuple[str, ...]
 
@@ -74,41 +78,69 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def read_minutes(checkpoint: Path) -> float:
-    """How long training took until this checkpoint, from its log.
+def read_clock(output: Path) -> Clock:
+    """How long a run took until each logged step, evaluations included, from its TensorBoard logs.
+
+    A run that was interrupted has one log for each part. What was trained after the checkpoint
+    that it went on from does not count, as nothing of it is left.
 
     Raises:
-        UserError: a log without minutes.
+        UserError: there are no logs.
     """
-    log: list[dict[str, Any]] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))[
-        "log_history"
-    ]
-    timed = [(entry["step"], entry[MINUTES]) for entry in log if MINUTES in entry]
-    if not timed:
-        raise UserError(f"{checkpoint}: its log tells no minutes; train it with this version")
-    step, minutes = timed[-1]
-    return float(minutes) * step_of(checkpoint) / step  # the last entry may be some steps older
+    parts = [read_part(file) for file in (output / RUN_FOLDER).rglob(LOG_FILES)]
+    clock: Clock = [(0, 0.0)]
+    for begin, logged in sorted(parts):
+        clock = continue_clock(clock, begin, logged)
+    if len(clock) == 1:
+        raise UserError(f"{output}: no TensorBoard logs in {RUN_FOLDER}, which tell the minutes")
+    return clock
+
+
+def read_part(file: Path) -> tuple[float, list[tuple[int, float]]]:
+    """When a log begins, and when each of its steps was logged, in seconds."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    begin, logged = math.inf, dict[int, float]()
+    for event in EventFileLoader(str(file)).Load():
+        begin = min(begin, event.wall_time)
+        if event.step > 0:
+            logged.setdefault(event.step, event.wall_time)
+    return begin, sorted(logged.items())
+
+
+def continue_clock(clock: Clock, begin: float, logged: Sequence[tuple[int, float]]) -> Clock:
+    """The clock with one more part of the run, which went on before its first logged step."""
+    if not logged:
+        return clock
+    kept = [entry for entry in clock if entry[0] < logged[0][0]]
+    before = kept[-1][1]
+    return kept + [(step, before + (seconds - begin) / 60) for step, seconds in logged]
+
+
+def minutes_at(clock: Clock, step: int) -> float:
+    """Minutes of training until `step`, between the logged steps by interpolation."""
+    import numpy as np
+
+    steps, minutes = zip(*clock, strict=True)
+    return float(np.interp(step, steps, minutes))
 
 
 def judge_checkpoint(
     model: TrainedModel, sentences: Sequence[str], jury: Jury, threads: int | None
 ) -> Point:
     """Export a checkpoint, let it speak, and ask what was understood."""
-    from train.report import summarise
     from train.systems import System, speak
 
     with tempfile.TemporaryDirectory() as folder:
         engine = export(model, Path(folder))
-        spoken, verdicts = [], []
-        for utterance in speak(engine, sentences, threads=threads):
-            spoken.append(utterance)
-            verdicts.append(jury.judge(utterance))
-    report = summarise(System(model.run, iter(())), spoken, verdicts)
+        name = f"{model.run}, {model.checkpoint.name}"
+        system = System(name, speak(engine, sentences, threads=threads))
+        report, _ = judge_system(system, jury, len(sentences))
     judge = next(iter(report.word_error_rate))
     return Point(
         run=model.run,
         step=step_of(model.checkpoint),
-        minutes=read_minutes(model.checkpoint),
+        minutes=model.minutes,
         word_error_rate=report.word_error_rate[judge],
         word_error_interval=report.word_error_interval[judge],
         dnsmos=report.dnsmos["ovrl"],
@@ -175,8 +207,6 @@ def write_curve(folder: Path, sentences: Path, judges: dict[str, str], points: l
 
 
 def build_parser() -> argparse.ArgumentParser:
-    from train.evaluate import DEFAULT_SENTENCES
-
     parser = argparse.ArgumentParser(
         prog="python -m train.learning_curve",
         description="Word errors of a run's training checkpoints against minutes of training.",
@@ -197,14 +227,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def find_models(arguments: argparse.Namespace) -> Iterator[TrainedModel]:
     """The checkpoints to judge, run after run."""
-    from train.evaluate import parse_named
-
     for name, folder in map(parse_named, arguments.run):
-        checkpoints = find_checkpoints(folder)
+        checkpoints, clock = find_checkpoints(folder), read_clock(folder)
         last = len(checkpoints) - 1
         for index, checkpoint in enumerate(checkpoints):
             if index == last or (index + 1) % arguments.every == 0:
-                yield TrainedModel(name, checkpoint, arguments.codec, (arguments.voice,))
+                minutes = minutes_at(clock, step_of(checkpoint))
+                yield TrainedModel(name, checkpoint, minutes, arguments.codec, (arguments.voice,))
 
 
 def draw(argv: Sequence[str] | None) -> None:
@@ -213,8 +242,6 @@ def draw(argv: Sequence[str] | None) -> None:
     if arguments.every < 1 or arguments.limit < 1:
         raise UserError("--every and --limit take 1 or more")
     models = list(find_models(arguments))
-    for model in models:
-        read_minutes(model.checkpoint)  # a log without minutes is told before the work
     from train.jury import Jury
     from train.plots import plotting
     from train.systems import read_sentences

@@ -41,8 +41,6 @@ from train.metrics import EvaluationSums
 from train.mtp import LossReport, LossWeights
 from train.optimizer import make_optimizer, rate_factor
 
-MINUTES = "minutes"  # in every entry of the log: how long training took until then
-
 
 class RunClock:
     """How much of the run is over: by steps and, with a limit, by minutes."""
@@ -50,17 +48,7 @@ class RunClock:
     def __init__(self, max_steps: int, max_minutes: float | None) -> None:
         self._max_steps = max_steps
         self._seconds = None if max_minutes is None else 60.0 * max_minutes
-        self._begin = self._resumed = time.monotonic()
-        self._minutes_before = 0.0
-
-    def resume(self, log_history: Sequence[Mapping[str, float]]) -> None:
-        """Start to count `minutes` where the log of a resumed run ends."""
-        self._minutes_before = max((entry.get(MINUTES, 0.0) for entry in log_history), default=0.0)
-        self._resumed = time.monotonic()
-
-    def minutes(self) -> float:
-        """Minutes of training until now, evaluations included; over all parts of a resumed run."""
-        return self._minutes_before + (time.monotonic() - self._resumed) / 60.0
+        self._begin = time.monotonic()
 
     def progress(self, step: int) -> float:
         """From 0 to 1, whichever limit is nearer."""
@@ -176,11 +164,11 @@ class LmTrainer(Trainer):
         return (seed * 1009 + micro) * 1009 + self.args.process_index
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the parts of the loss, as means since the last log, and the minutes of training."""
+        """Add the parts of the loss, as means since the last log."""
         if "loss" in logs:
             logs = logs | {name: sum(v) / len(v) for name, v in self._sums.items()}
             self._sums.clear()
-        super().log(logs | {MINUTES: self._clock.minutes()}, start_time)
+        super().log(logs, start_time)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW, or Muon with AdamW."""
@@ -270,21 +258,11 @@ class LmTrainer(Trainer):
 
 
 class _StepCallback(TrainerCallback):
-    """Updates the weight average after each step; stops and saves when time is up; lets the clock
-    go on where a resumed run was."""
+    """Updates the weight average after each step; stops and saves when time is up."""
 
     def __init__(self, clock: RunClock, average: WeightAverage | None) -> None:
         self._clock = clock
         self._average = average
-
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
-        self._clock.resume(state.log_history)
 
     def on_step_end(
         self,

@@ -56,7 +56,7 @@ def plot_reports(reports: Sequence[Report], path: Path) -> None:
     quality.set(xlabel="DNSMOS OVRL", xlim=(1, 4))
     for axes in (errors, quality):
         axes.invert_yaxis()
-    _save(pyplot, figure, path)
+    save_figure(pyplot, figure, path)
 
 
 def plot_matrix(matrix: SpeakerMatrix, path: Path) -> None:
@@ -75,7 +75,7 @@ def plot_matrix(matrix: SpeakerMatrix, path: Path) -> None:
         color = "white" if value < middle else "black"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     figure.colorbar(image, label="mean cosine")
-    _save(pyplot, figure, path)
+    save_figure(pyplot, figure, path)
 
 
 def plot_spectrogram(audio: NDArray[np.float32], caption: str, path: Path) -> None:
@@ -94,7 +94,7 @@ def plot_spectrogram(audio: NDArray[np.float32], caption: str, path: Path) -> No
     )
     axes.set(xlabel="s", ylabel="kHz")
     axes.set_title(caption, fontsize=8, loc="left", wrap=True)
-    _save(pyplot, figure, path)
+    save_figure(pyplot, figure, path)
 
 
 def spectrogram_db(audio: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -121,10 +121,11 @@ def plot_curves(
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(pyplot, figure, path)
+    save_figure(pyplot, figure, path)
 
 
-def _save(pyplot: ModuleType, figure: Any, path: Path) -> None:
+def save_figure(pyplot: ModuleType, figure: Any, path: Path) -> None:
+    """Write a figure of `pyplot` and free its memory."""
     figure.tight_layout()
     figure.savefig(path, dpi=DOTS_PER_INCH)
     pyplot.close(figure)

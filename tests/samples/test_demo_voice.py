@@ -24,6 +24,7 @@ from samples.demo_voice.teachers import (
     change_timbre,
     trim_silence,
 )
+from train.systems import match_recordings
 
 ENTRIES = """\
   1 This is the licence | "it is not an example of anything at all"
@@ -112,6 +113,15 @@ def test_silence_is_trimmed_to_whole_frames() -> None:
         KEPT_SILENCE_SAMPLES,
         KEPT_SILENCE_SAMPLES + 9_999,
     ]
+
+
+def test_the_teacher_reads_a_list_for_evaluation(tmp_path: Path) -> None:
+    texts = ["Call me at 7:30 a.m.", "Is it late?"]
+    sentences = tmp_path / "list.txt"
+    sentences.write_text("\n".join(["# a comment", texts[0], "", texts[1]]), encoding="utf-8")
+    assert synthesize([str(sentences), str(tmp_path / "teacher"), "--workers", "1"]) == 0
+    files = match_recordings(tmp_path / "teacher", texts)
+    assert [file.name for file in files] == ["000000.flac", "000001.flac"]
 
 
 def test_a_missing_synthesizer_is_told(

@@ -11,37 +11,14 @@ from numpy.typing import NDArray
 
 from runtime.errors import EXIT_USER_ERROR
 from tests.conftest import SENTENCES
-from train import evaluate, jury, recognisers, speaker_similarity
-
-
-class Parrot:
-    """Hears the same words whatever is said."""
-
-    name = "whisper"
-    version = "parrot 1"
-    asked = 0
-
-    def __init__(self, threads: int = 1) -> None:
-        pass
-
-    def transcribe(self, audio: NDArray[np.float32]) -> str:
-        type(self).asked += 1
-        return "they know it"
+from tests.tiny_judges import Parrot, use_tiny_judges
+from train import evaluate
 
 
 @pytest.fixture
 def judges(monkeypatch: pytest.MonkeyPatch) -> type[Parrot]:
     """Judges that answer at once."""
-    monkeypatch.setattr(Parrot, "asked", 0)
-    monkeypatch.setitem(recognisers.RECOGNISERS, "whisper", Parrot)
-    scores = {"ovrl": 3.0, "sig": 3.2, "bak": 3.4, "p808": 3.6}
-    monkeypatch.setattr(jury, "score_dnsmos", lambda audio: scores)
-    monkeypatch.setattr(
-        speaker_similarity.SpeakerEncoder,
-        "embed",
-        lambda self, audio: speaker_similarity._unit(np.array([1.0, np.abs(audio).max()])),
-    )
-    return Parrot
+    return use_tiny_judges(monkeypatch, "whisper")
 
 
 @pytest.fixture

@@ -120,9 +120,6 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, kind: str) -> None:
     keys = ("loss", "speech_loss", "text_loss", "attention_loss", "learning_rate", "eval_loss")
     for one, two in zip(whole, history(tmp_path / "cut"), strict=True):
         assert {k: one[k] for k in keys if k in one} == {k: two[k] for k in keys if k in two}
-    minutes = [entry["minutes"] for entry in history(tmp_path / "cut")]
-    assert minutes[0] > 0
-    assert minutes == sorted(minutes)  # the clock goes on after the interruption
     first = load_file(tmp_path / "whole" / "model.safetensors")
     second = load_file(tmp_path / "cut" / "model.safetensors")
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())

@@ -11,6 +11,7 @@ import soundfile
 from runtime.errors import UserError
 from train.systems import choose_voices, match_recordings, read_sentences
 
+LISTS = Path(__file__).parents[2] / "samples" / "evaluation"
 TEXTS = ["They know it.", "We read twenty letters."]
 
 
@@ -25,6 +26,16 @@ def test_sentences_skip_comments(tmp_path: Path) -> None:
     file = tmp_path / "sentences.txt"
     file.write_text("# a comment\n\nOne.\nTwo.\nThree.\n", encoding="utf-8")
     assert read_sentences(file, limit=2) == ["One.", "Two."]
+
+
+@pytest.mark.parametrize(("name", "count"), [("everyday", 50), ("harvard", 30), ("hard", 25)])
+def test_the_lists_are_what_their_page_says(name: str, count: int) -> None:
+    sentences = read_sentences(LISTS / f"{name}.txt")
+    assert len(sentences) == len(set(sentences)) == count
+    if name == "hard":
+        assert sum(len(text.split()) >= 30 for text in sentences) == 4
+        assert sum(text.endswith("?") for text in sentences) == 6
+        assert sum(any(map(str.isdigit, text)) for text in sentences) >= 12
 
 
 def test_recordings_are_found_by_their_texts(tmp_path: Path) -> None:
