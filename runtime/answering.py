@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from runtime import bundle as names
 from runtime.bundle import Bundle, ChatSpec
 from runtime.codec import WHOLE_UTTERANCE, ChunkSchedule, DecoderStream
-from runtime.decoding import Context, Step, bound_steps, count_steps
+from runtime.decoding import Context, bound_steps, count_steps
 from runtime.errors import UserError
 from runtime.prompt import Prompt
 from runtime.sampling import Sampling

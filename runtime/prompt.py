@@ -1,8 +1,8 @@
 """Prompts: text becomes token ids, token ids become the embeddings that the backbone reads.
 
 In: a bundle (templates, tokenizer, embedding table) and one sentence, or one question. Out:
-float32 embeddings [1, positions, hidden_size]. The embedding table stays on disk: only the rows of the prompt's
-tokens are read. It does not know sampling, frames or audio.
+float32 embeddings [1, positions, hidden_size]. The embedding table stays on disk: only the rows of
+the prompt's tokens are read. It does not know sampling, frames or audio.
 """
 
 from __future__ import annotations

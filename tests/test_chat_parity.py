@@ -1,4 +1,4 @@
-"""Answers of `runtime.Chat` on an exported bundle against PyTorch: the same tokens, the same frames.
+"""Answers of `runtime.Chat` on an exported bundle against PyTorch: the same tokens and frames.
 
 Tiny models write at random and would hardly ever come to `<sosp>`, so its embedding, which is its
 output weight too, is turned towards one of the hidden states that a text goes through.

@@ -20,7 +20,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "calibration": (*SHARED, "runtime", "export", "train"),
 }
 # Files that may use more: the judge of bundles speaks with them, as any user does.
-ALSO_ALLOWED: dict[str, tuple[str, ...]] = {"train/evaluate.py": ("runtime",)}
+ALSO_ALLOWED: dict[str, tuple[str, ...]] = {
+    "train/evaluate.py": ("runtime",),
+    "train/evaluate_answers.py": ("runtime",),
+}
 # Libraries that a package may not need, wherever in its files.
 NEVER = {
     "runtime": ("torch", "onnx", "onnxscript", "onnx_ir", "transformers", "scipy"),

@@ -37,10 +37,9 @@ the_Philippines Manila, the_United_States Washington, Tunisia Tunis, Turkey Anka
 Uganda Kampala, Ukraine Kiev, Uruguay Montevideo, Venezuela Caracas, Vietnam Hanoi,
 Wales Cardiff, Zambia Lusaka
 """
-_NUMBERS = (
-    "nought one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen twenty"
-).split()
+_SMALL = ("nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_TEENS = ("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen")
+_NUMBERS = (*_SMALL, *_TEENS, "eighteen", "nineteen", "twenty")
 
 _CAPITAL_QUESTIONS = (
     "What is the capital of {0}?",

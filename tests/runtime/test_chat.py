@@ -114,7 +114,7 @@ def test_faults(chat: Chat, tmp_path: Path, plain_folder: Path) -> None:
         chat.stream_answer("?")
     with pytest.raises(UserError, match="max_steps is 0"):
         chat.stream_answer(QUESTION, max_steps=0)
-    with pytest.raises(UserError, match="without its text head; .*export.build .*--text-head"):
+    with pytest.raises(UserError, match=r"without its text head; .*export\.build .*--text-head"):
         Chat.load(plain_folder)
 
 
