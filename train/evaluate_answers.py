@@ -126,13 +126,14 @@ def ask_all(engine: Path, questions: Sequence[Question], hear: Hear) -> Iterator
 def word_error_rate(written: Sequence[str], heard: Sequence[str]) -> float:
     """Over all words after normalisation; a text without words cannot be spoken, so it counts
     as one wrong word."""
+    from runtime.text import has_words
     from train.recognisers import normalise
 
     try:
         import jiwer
     except ImportError:
         raise UserError("jiwer is not installed; pip install 'slm-deploy[evaluate]'") from None
-    expected = [normalise(text) or "nothing" for text in written]
+    expected = [normalise(text) if has_words(text) else "nothing" for text in written]
     return float(jiwer.wer(expected, [normalise(text) for text in heard]))
 
 

@@ -333,7 +333,8 @@ def _text_head(writes: str) -> _GraphText:
     text_head (float[1,positions,{HIDDEN_SIZE}] hidden, float[1] temperature, int64[1] top_k,
                float[1] top_p, float[1] noise) => (int64[1] token)
     <int64[{len(script)}] script = {{{_numbers(script)}}},
-     int64[1] last_step = {{{len(script) - 1}}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] minus_one = {{-1}},
+     int64[1] last_step = {{{len(script) - 1}}}, int64[1] one = {{1}}, int64[1] two = {{2}},
+     int64[1] minus_one = {{-1}},
      int64[1] far = {{1000000}}, int64[1] position_axis = {{1}}, int64[1] six = {{{HIDDEN_SIZE}}}>
     {{
       last = Slice(hidden, minus_one, far, position_axis)

@@ -95,6 +95,15 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ({"spk_aware": "yes"}, "'spk_aware' must be true or false"),
         ({"text_frontend": {"kind": "espeak"}}, "one of none, hibari"),
         ({"prompts": {"tts": "no place for words<sosp>"}}, "'tts' must hold {text} once"),
+        ({"prompts": {"tts": "{text}{answer}<sosp>"}}, "'tts' must hold {text} once"),
+        (
+            {"prompts": {"chat": "{answer}{question}<sosp>"}},
+            "'chat' must hold {question} and then {answer} once",
+        ),
+        (
+            {"prompts": {"chat_speaker": "{question}{answer}"}},
+            "'chat_speaker' must hold {question} and then {answer} once and end in <sosp>",
+        ),
         ({"prompts": {"tts": "{text}"}}, "end in <sosp>"),
     ],
 )
