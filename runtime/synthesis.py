@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ class TTS:
         self._encoder: CodecEncoder | None = None  # loaded when a recording is first used
 
     @classmethod
-    def load(cls, path: str | Path, backend: str = "auto", threads: int | None = None) -> TTS:
+    def load(cls, path: str | Path, backend: str = "auto", threads: int | None = None) -> Self:
         """Load an engine directory.
 
         backend: "auto" takes what the bundle was built for. threads: for each operator; None
