@@ -6,7 +6,7 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo venv test check format lock voice judge compare clean
+.PHONY: help demo venv test check format lock voice judge compare chat clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
@@ -16,6 +16,7 @@ help:
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; resumable, hours"
 	@echo "make judge                            judge the voice that make voice trained: docs/voice.md"
 	@echo "make compare                          next-token against multi-token prediction, in small"
+	@echo "make chat                             train the demo chat, ask it and judge its answers"
 	@echo "make lock                             write requirements.lock from .venv"
 
 demo: .venv-demo/installed
@@ -142,6 +143,42 @@ compare: $(foreach heads,ntp 3 6 12,$(VOICE)/engine-$(heads)/manifest.json)
 
 $(VOICE)/lm-ntp/model.safetensors: $(VOICE)/lm-12/model.safetensors
 	$(TRAIN_LM)
+
+# The demo chat, in runs/chat: two teachers speak every answer, with the demo voice's codec.
+CHAT := runs/chat
+CHAT_CODEC := samples/demo_voice/codec
+CHAT_VOICES := heart oak
+
+chat: export MALLOC_MMAP_MAX_ = 0
+chat: export MALLOC_TRIM_THRESHOLD_ = 100000000000
+chat: export MALLOC_TOP_PAD_ = 67108864
+chat: venv engine-chat/manifest.json
+	.venv/bin/python -m runtime.chat --engine engine-chat --question "What is the capital of France?" -o answer.wav
+	.venv/bin/python -m train.evaluate_answers --engine engine-chat --output evaluation/chat
+
+$(CHAT)/answers.txt: samples/demo_chat/domain.py
+	.venv/bin/python -m samples.demo_chat.examples sentences $@
+
+$(CHAT)/recordings/complete: $(CHAT)/answers.txt
+	for voice in $(CHAT_VOICES); do \
+		.venv/bin/python -m samples.demo_voice.synthesize $< $(@D)/$$voice --speaker $$voice || exit 1; \
+	done
+	touch $@
+
+$(CHAT)/tokens/h12.jsonl: $(CHAT)/recordings/complete
+	.venv/bin/python -m train.prepare $(<D) --codec $(CHAT_CODEC) --heads 12 \
+		--frontend hibari --embeddings speaker --output $(@D)
+
+$(CHAT)/examples/train.jsonl: $(CHAT)/tokens/h12.jsonl
+	.venv/bin/python -m samples.demo_chat.examples train $< $(@D)
+
+$(CHAT)/lm-12/model.safetensors: $(CHAT)/examples/train.jsonl
+	.venv/bin/python -m train.lm --config samples/demo_chat/lm-12.yaml --output $(@D) \
+		$(if $(wildcard $(CHAT)/lm-12/run/checkpoint-*),--resume)
+
+engine-chat/manifest.json: $(CHAT)/lm-12/model.safetensors
+	.venv/bin/python -m export.build --model $(<D) --codec $(CHAT_CODEC) --text-head --output $(@D) \
+		--voice $(foreach voice,$(CHAT_VOICES),$(voice)=$(CHAT)/tokens/voices/$(voice).safetensors)
 
 clean:
 	rm -rf .venv .venv-demo engine-* demo.wav build dist

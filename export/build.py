@@ -173,6 +173,8 @@ def _print_summary(manifest: Manifest, output: Path, seconds: float) -> None:
     voices = ", ".join(manifest.voices) or "none: give runtime.tts a --voice FILE"
     print(f"{output}: {size_mb:.1f} MB, {seconds:.1f} s; voices: {voices}")
     print(f'speak: python -m runtime.tts --engine {output} "They know it." -o out.wav')
+    if manifest.chat is not None:
+        print(f'ask:   python -m runtime.chat --engine {output} --question "Who?" -o answer.wav')
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -190,7 +192,11 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path(DEFAULT_OUTPUT), metavar="DIR", help=_OUTPUT_HELP)
     add("--precision", choices=PRECISIONS, default="fp32", help="number format of the weights")
     add("--dialect", choices=DIALECTS, default="ort", help=_DIALECT_HELP)
-    add("--text-head", action="store_true", help="also export the head that writes text")
+    add(
+        "--text-head",
+        action="store_true",
+        help="also export the head that writes text: what runtime.chat needs",
+    )
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
     return parser
 

@@ -10,10 +10,14 @@ import platform
 from dataclasses import asdict
 from importlib import metadata
 
+from tokenizers import models
+
 from export.checkpoint import Checkpoint
 from export.embedding_table import EMBEDDINGS_FILE
 from runtime.bundle import (
     SCHEMA_VERSION,
+    TEXT_HEAD,
+    ChatSpec,
     Check,
     CodecSpec,
     EngineSpec,
@@ -26,11 +30,12 @@ from runtime.bundle import (
 )
 from train.codec_config import CodecConfig
 from train.lm_config import LanguageModelConfig
+from train.prompts import SPEECH_START
 
 ENGINE_KIND = "onnxruntime"
 TOKENIZER_FILE = "tokenizer.json"
 NTP_HEAD_KIND = "lm_head"
-PHONEME_BOUND = LengthBound(frames_per_token=32.0)  # a phoneme lasts about 7 frames
+SYMBOL_BOUND = LengthBound(frames_per_token=32.0)  # a phoneme or letter lasts about 7 frames
 BUILT_WITH = ("slm-deploy", "numpy", "onnx-ir", "onnxscript", "onnxruntime")
 
 
@@ -49,7 +54,7 @@ def describe_bundle(
         language_model=_language_model(checkpoint.config),
         prompt=_prompt(checkpoint),
         sampling=SamplingDefaults(**asdict(checkpoint.config.sampling)),
-        length=_length_bound(checkpoint.config),
+        length=_length_bound(checkpoint),
         codec=_codec(codec),
         graphs=graphs,
         tokenizer=TOKENIZER_FILE,
@@ -59,6 +64,7 @@ def describe_bundle(
         files={},
         built_with=_versions(),
         checks=checks,
+        chat=_chat(checkpoint) if TEXT_HEAD in graphs else None,
     )
 
 
@@ -89,8 +95,22 @@ def _prompt(checkpoint: Checkpoint) -> PromptSpec:
     )
 
 
-def _length_bound(config: LanguageModelConfig) -> LengthBound:
-    return LengthBound() if config.text_frontend.kind == "none" else PHONEME_BOUND
+def _chat(checkpoint: Checkpoint) -> ChatSpec:
+    config, tokens = checkpoint.config, checkpoint.tokens
+    parts = config.prompts.chat_parts(with_speaker=config.spk_aware)
+    return ChatSpec(
+        template=parts.question,
+        before_answer=parts.before_answer,
+        after_answer=parts.after_answer.removesuffix(SPEECH_START),
+        speech_start_id=tokens.start,
+        text_end_id=tokens.eos,
+    )
+
+
+def _length_bound(checkpoint: Checkpoint) -> LengthBound:
+    """Tokens that are one character each, phonemes or letters, do not last long."""
+    spelt = isinstance(checkpoint.tokenizer.model, models.WordLevel)
+    return SYMBOL_BOUND if spelt else LengthBound()
 
 
 def _codec(config: CodecConfig) -> CodecSpec:

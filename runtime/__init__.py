@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runtime.answering import Answer as Answer
+    from runtime.answering import Chat as Chat
     from runtime.errors import UserError as UserError
     from runtime.sampling import Sampling as Sampling
     from runtime.synthesis import TTS as TTS
@@ -16,13 +18,15 @@ if TYPE_CHECKING:
     from runtime.synthesis import Utterance as Utterance
 
 _MODULES = {
+    "Answer": "runtime.answering",
+    "Chat": "runtime.answering",
     "TTS": "runtime.synthesis",
     "Chunk": "runtime.synthesis",
     "Utterance": "runtime.synthesis",
     "Sampling": "runtime.sampling",
     "UserError": "runtime.errors",
 }
-__all__ = ["TTS", "Chunk", "Sampling", "UserError", "Utterance"]
+__all__ = ["TTS", "Answer", "Chat", "Chunk", "Sampling", "UserError", "Utterance"]
 
 
 def __getattr__(name: str) -> Any:

@@ -145,6 +145,21 @@ class PromptSpec(_Record, frozen=True):
     text_frontend: dict[str, str] = msgspec.field(default_factory=lambda: {"kind": "none"})
 
 
+class ChatSpec(_Record, frozen=True):
+    """How a question becomes a prompt, and where the written answer is in what follows.
+
+    The model continues the prompt with `before_answer`, the answer and `after_answer`, then with
+    the token `speech_start_id` and speech; or it ends the text with `text_end_id`.
+    """
+
+    template: str  # holds {question}
+    before_answer: str
+    after_answer: str
+    speech_start_id: int
+    text_end_id: int
+    max_tokens: Size = 256  # models can fail to stop
+
+
 class SamplingDefaults(_Record, frozen=True):
     do_sample: bool = True
     temperature: float = 1.0
@@ -195,6 +210,7 @@ class Manifest(_Record, frozen=True):
     files: dict[str, FileRecord]
     built_with: dict[str, str]
     checks: tuple[Check, ...] = ()
+    chat: ChatSpec | None = None  # only with the text head
 
     @property
     def head(self) -> str:

@@ -1,7 +1,8 @@
 """The step loop: prompt embeddings in, speech frames out, one step at a time.
 
 In: the backbone and head graphs of a bundle, embeddings of a prompt that ends in `<sosp>`, and
-settled sampling settings. Out: an iterator of steps, each with the frames it completed.
+settled sampling settings. Out: an iterator of steps, each with the frames it completed. What the
+backbone has read and written before the prompt can be handed on to it (`Context`).
 It does not know text, tokenizers, audio or engines; multi-token and next-token models take the
 same path, because the head graph says how many of its codes to keep and what to feed back.
 """
@@ -35,6 +36,24 @@ class Step:
     stop: bool
 
 
+@dataclass(frozen=True)
+class Context:
+    """What the backbone has gone through already, for one sequence.
+
+    states: its caches, with room for `capacity` positions in all. hidden: float32 [1, length,
+        hidden_size], the hidden states of all positions so far, which some heads look back on.
+    """
+
+    states: States
+    capacity: int
+    hidden: NDArray[np.float32]
+
+    @property
+    def length(self) -> int:
+        """Positions so far."""
+        return self.hidden.shape[1]
+
+
 def frames_per_step(model: LanguageModelSpec) -> float:
     """1, 2, 4 … for 3, 6, 12 … heads; 1/3 for a next-token model."""
     return model.heads / CODES_PER_FRAME
@@ -54,8 +73,20 @@ def bound_steps(
             f"the text takes {prompt_positions} of {model.max_positions} positions "
             "and leaves no room for speech; shorten it"
         )
+    return min(room, count_steps(model, length, text_tokens))
+
+
+def count_steps(model: LanguageModelSpec, length: LengthBound, text_tokens: int) -> int:
+    """How many steps a text of so many tokens may take, wherever it stands."""
     frames = length.extra_frames + length.frames_per_token * text_tokens
-    return max(1, min(room, math.ceil(frames / frames_per_step(model))))
+    return max(1, math.ceil(frames / frames_per_step(model)))
+
+
+def begin_context(backbone: Graph, capacity: int) -> Context:
+    """A sequence that has not begun, with room for `capacity` positions."""
+    states = States(backbone.spec, {names.CAPACITY: capacity})
+    hidden = next(tensor for tensor in backbone.spec.outputs if tensor.name == names.HIDDEN)
+    return Context(states, capacity, np.zeros((1, 0, int(hidden.shape[-1])), np.float32))
 
 
 class SpeechDecoder:
@@ -75,12 +106,15 @@ class SpeechDecoder:
         sampling: SamplingDefaults,
         random: np.random.Generator,
         max_steps: int,
+        context: Context | None = None,
     ) -> Iterator[Step]:
         """Decode at most `max_steps` steps; the last one has `stop` unless the bound cut it.
 
-        prompt: float32 [1, positions, hidden_size]. Closing the iterator ends the work.
+        prompt: float32 [1, positions, hidden_size]. context: what came before the prompt, with
+        room for the prompt and the steps. Closing the iterator ends the work.
         """
-        utterance = _Utterance(self._backbone, self._head, prompt, max_steps)
+        context = context or begin_context(self._backbone, prompt.shape[1] + max_steps)
+        utterance = _Utterance(self._backbone, self._head, prompt, context)
         utterance.set_sampling(sampling, self._entries)
         noise = utterance.tensors[names.NOISE]
         codes, kept = utterance.tensors[names.CODES], utterance.tensors[names.KEPT_CODES]
@@ -99,21 +133,21 @@ class SpeechDecoder:
 class _Utterance:
     """All memory of one utterance, and the calls bound to it."""
 
-    def __init__(self, backbone: Graph, head: Graph, prompt: Array, max_steps: int) -> None:
-        positions = prompt.shape[1]
-        dimensions = {names.CAPACITY: positions + max_steps}
-        self._graphs = (backbone, head)
-        self._states = [States(graph.spec, dimensions) for graph in self._graphs]
-        self.tensors: dict[str, Array] = {names.PAST_LENGTH: np.zeros(1, np.int64)}
-        state_tensors = {pair.output for graph in self._graphs for pair in graph.spec.states}
+    def __init__(self, backbone: Graph, head: Graph, prompt: Array, context: Context) -> None:
+        head_states = States(head.spec, {names.CAPACITY: context.capacity})
+        self._backbone, self._backbone_states = backbone, context.states
+        self._head, self._head_states = head, head_states
+        self._read = np.array([context.length], np.int64)  # positions in the backbone's cache
+        self._heard = np.zeros(1, np.int64)  # positions in the head's
+        self.tensors: dict[str, Array] = {}
+        state_tensors = {pair.output for pair in head.spec.states}
         for tensor in head.spec.outputs:
             if tensor.name not in state_tensors:
                 self.tensors[tensor.name] = allocate(tensor, {})
         for tensor in head.spec.inputs:
             if tensor.name in _SAMPLING_INPUTS:
                 self.tensors[tensor.name] = allocate(tensor, {})
-        self._positions = positions  # of the next step
-        self._calls = self._bind(np.ascontiguousarray(prompt))
+        self._calls = self._bind(np.ascontiguousarray(prompt), context.hidden)
         self._is_prompt = True
 
     def set_sampling(self, sampling: SamplingDefaults, entries: int) -> None:
@@ -127,18 +161,27 @@ class _Utterance:
         """One step: the first one reads the prompt, later ones the embedding that the head left."""
         for call in self._calls:
             call.run()
-        self.tensors[names.PAST_LENGTH][0] += self._positions
+        self._read += self._positions
+        self._heard[:] = self._read
         if self._is_prompt:
             self._is_prompt = False
-            self._positions = 1
-            self._calls = self._bind(self.tensors[names.NEXT_EMBEDDING])
+            next_embedding = self.tensors[names.NEXT_EMBEDDING]
+            self._calls = self._bind(next_embedding, before=np.zeros_like(next_embedding[:, :0]))
 
-    def _bind(self, embeddings: Array) -> list[Call]:
-        hidden = np.zeros_like(embeddings)
-        tensors = {**self.tensors, names.INPUTS_EMBEDS: embeddings, names.HIDDEN: hidden}
+    def _bind(self, embeddings: Array, before: Array) -> list[Call]:
+        """The backbone reads `embeddings`; the head hears of them and of the hidden states
+        `before` them, which it has not heard of yet."""
+        self._positions = embeddings.shape[1]
+        hidden = np.concatenate([before, np.zeros_like(embeddings)], axis=1)
+        read = {
+            names.INPUTS_EMBEDS: embeddings,
+            names.PAST_LENGTH: self._read,
+            names.HIDDEN: hidden[:, before.shape[1] :],
+        }
+        heard = {**self.tensors, names.PAST_LENGTH: self._heard, names.HIDDEN: hidden}
         return [
-            graph.bind(tensors, tensors, states)
-            for graph, states in zip(self._graphs, self._states, strict=True)
+            self._backbone.bind(read, read, self._backbone_states),
+            self._head.bind(heard, heard, self._head_states),
         ]
 
 

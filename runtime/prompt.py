@@ -1,8 +1,8 @@
 """Prompts: text becomes token ids, token ids become the embeddings that the backbone reads.
 
-In: a bundle (template, tokenizer, embedding table) and one sentence. Out: float32 embeddings
-[1, positions, hidden_size]. The embedding table stays on disk: only the rows of the prompt's
-tokens are read. It does not know sampling, frames or audio.
+In: a bundle (templates, tokenizer, embedding table) and one sentence, or one question. Out:
+float32 embeddings [1, positions, hidden_size]. The embedding table stays on disk: only the rows of
+the prompt's tokens are read. It does not know sampling, frames or audio.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from runtime import bundle as names
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, ChatSpec
 from runtime.decoding import frames_per_step
 from runtime.errors import UserError
 from runtime.sessions.graph import Graph
@@ -50,12 +50,23 @@ class PromptReader:
     def embed(self, sentence: str, speaker: NDArray[np.float32]) -> Prompt:
         """The prompt for one sentence, spoken by `speaker` (float32 [speaker_channels])."""
         text = self._read(sentence)
-        ids = self._prompt_ids(text)
-        embeddings = self._table[ids].astype(np.float32)[None]  # (1, P, H)
-        if self._speaker_projection is not None:
-            outputs = self._speaker_projection.run({names.SPEAKER: speaker[None]})
-            embeddings[0, self._placeholder(ids)] = outputs[names.SPEAKER_TOKEN][0, 0]
+        embeddings = self._embed_ids(self._prompt_ids(text), speaker)
         return Prompt(embeddings, text_tokens=len(self._tokenize(text)))
+
+    def ask(self, question: str, chat: ChatSpec, speaker: NDArray[np.float32]) -> Prompt:
+        """The prompt for a question, up to where the model begins to write its answer."""
+        prompt = chat.template.replace("{question}", question)
+        embeddings = self._embed_ids([self._spec.bos_id, *self._tokenize(prompt)], speaker)
+        return Prompt(embeddings, text_tokens=len(self._tokenize(question)))
+
+    def embed_token(self, token: int) -> NDArray[np.float32]:
+        """float32 [1, 1, hidden_size]."""
+        return self._table[token].astype(np.float32)[None, None]
+
+    def spell(self, tokens: list[int]) -> str:
+        """The text of tokens that a model wrote."""
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
+        return text
 
     def fits(self, sentence: str) -> bool:
         """Whether a sentence, spoken at an ordinary pace, stays within one utterance.
@@ -73,6 +84,14 @@ class PromptReader:
         expected = length.frames_per_token * EXPECTED_SHARE * len(self._tokenize(text))
         steps = expected / frames_per_step(model)
         return expected <= MAX_EXPECTED_FRAMES and steps <= model.max_positions - len(ids)
+
+    def _embed_ids(self, ids: list[int], speaker: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, P, H); the speaker stands at its placeholder."""
+        embeddings = self._table[ids].astype(np.float32)[None]
+        if self._speaker_projection is not None:
+            outputs = self._speaker_projection.run({names.SPEAKER: speaker[None]})
+            embeddings[0, self._placeholder(ids)] = outputs[names.SPEAKER_TOKEN][0, 0]
+        return embeddings
 
     def _read(self, sentence: str) -> str:
         text = self._frontend(sentence)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,8 @@ class TTS:
         manifest = bundle.manifest
         self.bundle = bundle
         self.sample_rate = manifest.codec.sample_rate_hz
-        self._decoder = SpeechDecoder(open_graph(names.BACKBONE), open_graph(manifest.head))
+        self._backbone = open_graph(names.BACKBONE)
+        self._decoder = SpeechDecoder(self._backbone, open_graph(manifest.head))
         self._codec = CodecDecoder(open_graph(names.CODEC_DECODER), manifest.codec)
         aware = manifest.language_model.speaker_aware
         self._prompts = PromptReader(
@@ -87,7 +88,7 @@ class TTS:
         self._encoder: CodecEncoder | None = None  # loaded when a recording is first used
 
     @classmethod
-    def load(cls, path: str | Path, backend: str = "auto", threads: int | None = None) -> TTS:
+    def load(cls, path: str | Path, backend: str = "auto", threads: int | None = None) -> Self:
         """Load an engine directory.
 
         backend: "auto" takes what the bundle was built for. threads: for each operator; None
@@ -195,11 +196,13 @@ class TTS:
     def _check(
         self, text: str, voice: Voice, sampling: Sampling | None, max_steps: int | None
     ) -> _Request:
+        self._check_sampling(sampling, max_steps)
+        return _Request(self.split(text), self.speaker(voice), sampling or Sampling(), max_steps)
+
+    def _check_sampling(self, sampling: Sampling | None, max_steps: int | None) -> None:
         if max_steps is not None and max_steps < 1:
             raise UserError(f"max_steps is {max_steps}; give 1 or more")
-        sampling = sampling or Sampling()
-        sampling.resolve(self.bundle.manifest.sampling)
-        return _Request(self.split(text), self.speaker(voice), sampling, max_steps)
+        (sampling or Sampling()).resolve(self.bundle.manifest.sampling)
 
     def _steps(self, request: _Request, index: int) -> Iterator[Step]:
         """Decode the utterance of one sentence."""
@@ -220,15 +223,19 @@ class TTS:
             if index:
                 yield Chunk(self._pause(), self.sample_rate, np.zeros((0, 3), np.int64))
             stream = DecoderStream(self._codec, request.speaker, schedule)
-            stopped = False
-            for step in self._steps(request, index):
-                stream.add(step.frames)
-                stopped = step.stop
-                for chunk in stream.ready():
-                    yield Chunk(chunk.audio, self.sample_rate, chunk.frames)
-            for chunk in stream.finish():
-                finished = stopped or not chunk.is_last
-                yield Chunk(chunk.audio, self.sample_rate, chunk.frames, finished)
+            yield from self._chunks(self._steps(request, index), stream)
+
+    def _chunks(self, steps: Iterator[Step], stream: DecoderStream) -> Iterator[Chunk]:
+        """One utterance, in chunks as soon as their frames are there."""
+        stopped = False
+        for step in steps:
+            stream.add(step.frames)
+            stopped = step.stop
+            for chunk in stream.ready():
+                yield Chunk(chunk.audio, self.sample_rate, chunk.frames)
+        for chunk in stream.finish():
+            finished = stopped or not chunk.is_last
+            yield Chunk(chunk.audio, self.sample_rate, chunk.frames, finished)
 
     def _pause(self) -> NDArray[np.float32]:
         return np.zeros(round(SENTENCE_PAUSE_SECONDS * self.sample_rate), np.float32)

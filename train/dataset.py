@@ -55,6 +55,17 @@ class Example:
         return len(self.token_ids)
 
 
+@dataclass(frozen=True)
+class Symbols:
+    """What is spoken: characters `begin` to `end` (exclusive) of `text`, whose first token stands
+    at `first_token` in the sequence."""
+
+    text: str
+    begin: int
+    end: int
+    first_token: int
+
+
 class ExampleBuilder:
     """Turns utterances into examples for one model and tokenizer.
 
@@ -87,13 +98,26 @@ class ExampleBuilder:
         start = len(prompt)
         prompt += self._encode(answer)
         steps = self._steps(utterance.frames)
-        tail = [*self._encode(prompts.tail), self._tokens.eos] if self._with_tail else []
-        example = self._join(prompt, steps, tail, loss_from=start)
-        guide = (
-            self._guide(utterance, text, len(prompt), len(steps), len(example))
-            if self._guided and utterance.symbol_frames is not None
-            else None
-        )
+        example = self._join(prompt, steps, self._tail(), loss_from=start)
+        template = prompts.tts_speaker if self._config.spk_aware else prompts.tts
+        begin = template.index("{text}")
+        symbols = Symbols(question, begin, begin + len(text), first_token=1)  # bos stands first
+        guide = self._guide(example, utterance, symbols)
+        return dataclasses.replace(example, speaker=speaker, guide=guide)
+
+    def chat(self, utterance: TokenizedUtterance, speaker: np.ndarray | None = None) -> Example:
+        """A question in; its answer out, written and then spoken. Texts stay as they are."""
+        if utterance.question is None:
+            raise UserError(f"{utterance.uttid}: the task 'chat' needs the key 'question'")
+        parts = self._config.prompts.chat_parts(with_speaker=self._config.spk_aware)
+        asked = [self._tokens.bos, *self._encode(parts.ask(utterance.question))]
+        written = parts.write(utterance.text)
+        prompt = asked + self._encode(written)
+        steps = self._steps(utterance.frames)
+        example = self._join(prompt, steps, self._tail(), loss_from=len(asked))
+        begin = len(parts.before_answer)
+        symbols = Symbols(written, begin, begin + len(utterance.text), first_token=len(asked))
+        guide = self._guide(example, utterance, symbols)
         return dataclasses.replace(example, speaker=speaker, guide=guide)
 
     def asr(self, utterance: TokenizedUtterance) -> Example:
@@ -119,6 +143,12 @@ class ExampleBuilder:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _tail(self) -> list[int]:
+        """What follows the speech."""
+        if not self._with_tail:
+            return []
+        return [*self._encode(self._config.prompts.tail), self._tokens.eos]
 
     def _steps(self, frames: np.ndarray) -> np.ndarray:
         """Vocabulary ids (S, N) of the frames (T, 3), ended by a step of `<eosp>`."""
@@ -148,28 +178,26 @@ class ExampleBuilder:
         return np.zeros(config.spk_emb_dim, np.float32) if config.spk_aware else None
 
     def _guide(
-        self, utterance: TokenizedUtterance, text: str, prompt: int, steps: int, length: int
-    ) -> np.ndarray:
-        symbols = self._symbol_positions(text)
-        frame_symbols = _frame_symbols(utterance, symbols)
-        steps_per_frame = TOKENS_PER_FRAME / self._config.heads
-        middle = (np.arange(steps) + 0.5) / steps_per_frame
+        self, example: Example, utterance: TokenizedUtterance, symbols: Symbols
+    ) -> np.ndarray | None:
+        if not self._guided or utterance.symbol_frames is None:
+            return None
+        frame_symbols = _frame_symbols(utterance, self._positions(symbols))
+        steps = int(example.speech_mask.sum())
+        before = int(example.speech_mask.argmax()) - 1  # the position that predicts the first step
+        middle = (np.arange(steps) + 0.5) * self._config.heads / TOKENS_PER_FRAME
         middle = np.minimum(middle.astype(np.int64), len(frame_symbols) - 1)
-        guide = np.full(length, NO_GUIDE, np.int32)
-        guide[prompt - 1 : prompt - 1 + steps] = frame_symbols[middle]
+        guide = np.full(len(example), NO_GUIDE, np.int32)
+        guide[before : before + steps] = frame_symbols[middle]
         return guide
 
-    def _symbol_positions(self, text: str) -> np.ndarray:
-        """For every character of the text, the position of its token in the sequence."""
-        prompts, with_speaker = self._config.prompts, self._config.spk_aware
-        template = prompts.tts_speaker if with_speaker else prompts.tts
-        question, _ = split_question(prompts.prompt(text, with_speaker=with_speaker))
-        begin = template.index("{text}")
-        positions = np.zeros(len(text), np.int64)
-        encoding = self._tokenizer.encode(question, add_special_tokens=False)
-        for index, (first, last) in enumerate(encoding.offsets):
-            positions[max(first - begin, 0) : max(last - begin, 0)] = index + 1  # bos stands first
-        return positions
+    def _positions(self, symbols: Symbols) -> np.ndarray:
+        """For every character that is spoken, the position of its token in the sequence."""
+        positions = np.zeros(len(symbols.text), np.int64)
+        encoding = self._tokenizer.encode(symbols.text, add_special_tokens=False)
+        for index, (start, stop) in enumerate(encoding.offsets):
+            positions[start:stop] = symbols.first_token + index
+        return positions[symbols.begin : symbols.end]
 
 
 def _frame_symbols(utterance: TokenizedUtterance, positions: np.ndarray) -> np.ndarray:
@@ -243,8 +271,9 @@ def read_examples(
     elif task == "asr":
         examples = [builder.asr(utterance) for utterance in read_utterances(path, config.heads)]
     else:
+        build = builder.chat if task == "chat" else builder.tts
         examples = [
-            builder.tts(utterance, _speaker(utterance, config, speakers))
+            build(utterance, _speaker(utterance, config, speakers))
             for utterance in read_utterances(path, config.heads)
         ]
     fitting = [example for example in examples if len(example) <= config.model_max_length]

@@ -1,6 +1,7 @@
 """Decoding in plain PyTorch: the reference that exported graphs are compared with.
 
-In: a model and the token ids of a prompt that ends in `<sosp>`. Out: frames. Written to be
+In: a model and the token ids of a prompt. Out: frames, if it ends in `<sosp>`; text tokens and then
+frames, if it ends where the model is to write an answer that it then speaks. Written to be
 read and to be right, one utterance at a time; the fast way to speak is `runtime`. The rules
 are the published `generate`'s (arXiv 2506.12537), with key-value caches for the backbone and
 for transformer heads, and with later heads that work.
@@ -58,23 +59,76 @@ def generate_frames(
 ) -> Generation:
     """Speak the prompt (ids, the last being `<sosp>`); `speaker` is float (256,)."""
     options = options or DecodingOptions()
+    embeddings = _embed_prompt(model, prompt_ids, speaker)
+    return _speak(model, embeddings, _Context.empty(embeddings), options)
+
+
+@torch.inference_mode()
+def answer_question(
+    model: LanguageModel,
+    prompt_ids: Sequence[int],
+    speaker: torch.Tensor | None = None,
+    options: DecodingOptions | None = None,
+    max_tokens: int = 256,
+) -> tuple[list[int], Generation | None]:
+    """Write at most `max_tokens` likeliest tokens, the last one included, then speak.
+
+    Speech follows `<sosp>`; without it, after `<|endoftext|>` or at the bound, there is none.
+    """
+    embeddings = _embed_prompt(model, prompt_ids, speaker)
+    context, tokens = _Context.empty(embeddings), []
+    ends = (model.tokens.start, model.tokens.eos)
+    while True:
+        hidden = model.hidden_states(embeddings, context.cache)
+        context.hidden = torch.cat([context.hidden, hidden], 1)
+        tokens.append(int(model.lm_model.lm_head(hidden[:, -1]).argmax()))
+        embeddings = model.embedding(torch.tensor([tokens[-1:]], device=hidden.device))
+        if tokens[-1] in ends or len(tokens) == max_tokens:
+            break
+    if tokens[-1] != model.tokens.start:
+        return tokens, None
+    return tokens, _speak(model, embeddings, context, options or DecodingOptions())
+
+
+@dataclass
+class _Context:
+    """What the backbone has gone through: its cache, and hidden states (1, L, H)."""
+
+    cache: DynamicCache
+    hidden: torch.Tensor
+
+    @classmethod
+    def empty(cls, embeddings: torch.Tensor) -> _Context:
+        return cls(DynamicCache(), embeddings[:, :0])
+
+
+def _embed_prompt(
+    model: LanguageModel, prompt_ids: Sequence[int], speaker: torch.Tensor | None
+) -> torch.Tensor:
     device = model.embedding.weight.device
     prompt = torch.tensor([list(prompt_ids)], device=device)
-    embeddings = model.embed_text(prompt, None if speaker is None else speaker[None].to(device))
+    return model.embed_text(prompt, None if speaker is None else speaker[None].to(device))
+
+
+def _speak(
+    model: LanguageModel, embeddings: torch.Tensor, context: _Context, options: DecodingOptions
+) -> Generation:
     if isinstance(model, MtpModel):
-        return _generate_mtp(model, embeddings, options)
-    return _generate_ntp(model, embeddings, options)
+        return _generate_mtp(model, embeddings, context, options)
+    return _generate_ntp(model, embeddings, context, options)
 
 
 def _generate_mtp(
-    model: MtpModel, embeddings: torch.Tensor, options: DecodingOptions
+    model: MtpModel, embeddings: torch.Tensor, context: _Context, options: DecodingOptions
 ) -> Generation:
-    cache, head_caches = DynamicCache(), [DynamicCache() for _ in model.heads]
+    head_caches = [DynamicCache() for _ in model.heads]
     chooser = _TokenChooser(len(model.heads), options)
     frames: list[list[int]] = []
     position = 0
+    before = context.hidden  # transformer heads look back on all of it
     for step in range(options.max_steps):
-        hidden = model.hidden_states(embeddings, cache)
+        hidden = model.hidden_states(embeddings, context.cache)
+        hidden, before = torch.cat([before, hidden], 1), hidden[:, :0]
         scores = model.head_scores(hidden, position, head_caches)
         position += hidden.shape[1]
         local = [chooser.choose(head, scores[head][0, -1]) for head in range(len(scores))]
@@ -102,10 +156,9 @@ def _fed_back(model: MtpModel, local: Sequence[int], kept: int) -> torch.Tensor:
 
 
 def _generate_ntp(
-    model: NtpModel, embeddings: torch.Tensor, options: DecodingOptions
+    model: NtpModel, embeddings: torch.Tensor, context: _Context, options: DecodingOptions
 ) -> Generation:
     """Slot s = step mod 3 may draw only codebook s or `<eosp>`; a last part of a frame drops."""
-    cache = DynamicCache()
     chooser = _TokenChooser(TOKENS_PER_FRAME, options)
     allowed = [
         torch.tensor(model.tokens.head_ids(slot)[: END + 1], device=embeddings.device)
@@ -114,7 +167,7 @@ def _generate_ntp(
     codes: list[int] = []
     for step in range(options.max_steps):
         slot = step % TOKENS_PER_FRAME
-        hidden = model.hidden_states(embeddings, cache)
+        hidden = model.hidden_states(embeddings, context.cache)
         token = chooser.choose(slot, model.scores(hidden[:, -1:], allowed[slot])[0, -1])
         if token == END:
             return _generation(_whole_frames(codes), step + 1, finished=True)

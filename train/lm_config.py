@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +27,12 @@ FRONTEND_KINDS = ("none", "hibari")
 TOKENS_PER_FRAME = 3  # content codebooks a and b, prosody codebook c
 MAX_HEADS = 48
 _LARGEST_INT = 2**31 - 1
+_TEMPLATE_PLACES = {
+    "tts": ("{text}",),
+    "tts_speaker": ("{text}",),
+    "chat": ("{question}", "{answer}"),
+    "chat_speaker": ("{question}", "{answer}"),
+}
 
 
 @dataclass(frozen=True)
@@ -279,12 +286,16 @@ def _prompts(reader: _Reader) -> PromptTemplates:
     prompts = PromptTemplates(
         tts=section.text("tts", default.tts),
         tts_speaker=section.text("tts_speaker", default.tts_speaker),
+        chat=section.text("chat", default.chat),
+        chat_speaker=section.text("chat_speaker", default.chat_speaker),
         tail=section.text("tail", default.tail),
     )
-    for key in ("tts", "tts_speaker"):
+    for key, places in _TEMPLATE_PLACES.items():
         template = getattr(prompts, key)
-        if template.count("{text}") != 1 or not template.endswith(SPEECH_START):
-            raise section.fail(key, f"must hold {{text}} once and end in {SPEECH_START}")
+        found = tuple(re.findall(r"\{(?:text|question|answer)\}", template))
+        if found != places or not template.endswith(SPEECH_START):
+            wanted = " and then ".join(places)
+            raise section.fail(key, f"must hold {wanted} once and end in {SPEECH_START}")
     return prompts
 
 

@@ -106,19 +106,27 @@ def make_tokenizer(settings: LmSettings) -> Tokenizer:
 
 def _texts(settings: LmSettings) -> Iterator[str]:
     """All that a tokenizer built from the data must be able to spell."""
-    yield from _template_texts(settings.model.prompts)
-    for source in (*settings.data.train, *settings.data.validation):
+    sources = (*settings.data.train, *settings.data.validation)
+    chats = any(source.task == "chat" for source in sources)
+    yield from _template_texts(settings.model.prompts, with_chat=chats)
+    for source in sources:
         if source.task != "text":
             for utterance in read_utterances(Path(source.file), settings.model.heads):
                 yield utterance.text
-                if settings.model.text_frontend.kind == "none":
+                if source.task == "chat":
+                    yield utterance.question or ""
+                elif settings.model.text_frontend.kind == "none":
                     yield normalize_text(utterance.text)
 
 
-def _template_texts(prompts: PromptTemplates) -> Iterator[str]:
+def _template_texts(prompts: PromptTemplates, *, with_chat: bool) -> Iterator[str]:
     """Templates without what is a token of its own."""
-    for template in (prompts.tts, prompts.tts_speaker, prompts.tail):
-        for token in ("{text}", HUMAN, ASSISTANT, SPEECH_START, SPEAKER_PLACEHOLDER):
+    places = ("{text}", "{question}", "{answer}")
+    templates = [prompts.tts, prompts.tts_speaker, prompts.tail]
+    if with_chat:
+        templates += [prompts.chat, prompts.chat_speaker]
+    for template in templates:
+        for token in (*places, HUMAN, ASSISTANT, SPEECH_START, SPEAKER_PLACEHOLDER):
             template = template.replace(token, "")
         yield template
 

@@ -56,13 +56,16 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """A file of examples: `tts` and `asr` read tokens JSONL, `text` instruction/response JSONL.
+    """A file of examples: `tts`, `asr` and `chat` read tokens JSONL, `text` instruction/response.
+
+    `chat` needs the key `question` in every line and learns to answer it with the line's text,
+    first written and then spoken.
 
     Every epoch takes a new random `share` of it.
     """
 
     file: str
-    task: Literal["tts", "asr", "text"] = "tts"
+    task: Literal["tts", "asr", "text", "chat"] = "tts"
     share: float = 1.0
 
 

@@ -12,8 +12,8 @@ g-1+2G, …; the last step is filled up with `<|speech_pad|>`:
 
 Keys beyond the published ones are optional: `spk_emb_path` (a stored speaker embedding),
 `symbol_frames` (how many frames each symbol of the text lasts; their sum is the number of
-frames) and `sentence` (the spelling, when `text` holds phonemes). In and out: text, numpy
-arrays. This module knows neither audio nor vocabularies.
+frames), `sentence` (the spelling, when `text` holds phonemes) and `question` (what the spoken
+text answers). In and out: text, numpy arrays. This module knows neither audio nor vocabularies.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class TokenizedUtterance:
     spk_emb_path: str | None = None
     symbol_frames: tuple[int, ...] | None = None
     sentence: str | None = None
+    question: str | None = None
 
 
 def format_ntp(frames: np.ndarray) -> str:
@@ -152,7 +153,7 @@ def format_utterance(utterance: TokenizedUtterance, heads: int) -> str:
     frames = utterance.frames
     values: dict[str, Any] = {"uttid": utterance.uttid, "text": utterance.text}
     values["tokens"] = format_ntp(frames) if heads == 1 else frames_to_streams(frames, heads)
-    for key in ("spk_emb_path", "symbol_frames", "sentence"):
+    for key in ("spk_emb_path", "symbol_frames", "sentence", "question"):
         if getattr(utterance, key) is not None:
             values[key] = getattr(utterance, key)
     return json.dumps(values, ensure_ascii=False)
@@ -174,6 +175,7 @@ def parse_utterance(line: str, heads: int) -> TokenizedUtterance:
         spk_emb_path=_text(values, "spk_emb_path"),
         symbol_frames=_symbol_frames(values.get("symbol_frames"), len(frames)),
         sentence=_text(values, "sentence"),
+        question=_text(values, "question"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The Python of docs/runtime.md runs as it stands there."""
+"""The Python of docs/runtime.md and docs/chat.md runs as it stands there."""
 
 from __future__ import annotations
 
@@ -7,21 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.tiny_bundle import Scenario, write_bundle
+from tests.runtime.tiny_bundle import Scenario, rewrite_manifest, write_bundle
 
-PAGE = Path(__file__).parents[2] / "docs" / "runtime.md"
+DOCS = Path(__file__).parents[2] / "docs"
+TALKATIVE = Scenario(heads=12, codes_a=range(200), frames_per_token=100.0)
+ANSWERS = Scenario(codes_a=range(60), writes=" It is. aloud <sosp>")
 
 
+@pytest.mark.parametrize(
+    ("page", "scenario", "printed"),
+    [("runtime.md", TALKATIVE, "seconds; "), ("chat.md", ANSWERS, "It is. ")],
+)
 def test_python_examples(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    page: str,
+    scenario: Scenario,
+    printed: str,
 ) -> None:
-    talkative = Scenario(heads=12, codes_a=range(200), frames_per_token=100.0)
-    write_bundle(tmp_path / "engine", talkative)
+    write_bundle(tmp_path / "engine", scenario)
+    rewrite_manifest(
+        tmp_path / "engine", voices={"anna": "voices/plain.safetensors"}, default_voice="anna"
+    )
     monkeypatch.chdir(tmp_path)
-    examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    examples = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
     assert examples
     for example in examples:
-        exec(compile(example, str(PAGE), "exec"), {})
-    assert "seconds; " in capsys.readouterr().out
+        exec(compile(example, page, "exec"), {})
+    assert printed in capsys.readouterr().out

@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 import onnx.parser
 from safetensors.numpy import save_file
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from runtime import bundle as names
 from runtime.bundle import GraphSpec, Manifest, StateSpec, TensorSpec
@@ -37,7 +37,7 @@ SCRIPT_START = 10
 END, PAD = 1024, 1025
 MAX_POSITIONS = 400
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,!?\n"
-SPECIAL_TOKENS = ["<bos>", "<sosp>", "<|placeholder|>"]
+SPECIAL_TOKENS = ["<bos>", "<sosp>", "<|placeholder|>", "<eos>"]
 SPEAKER = np.linspace(-0.5, 0.7, SPEAKER_CHANNELS, dtype=np.float32)
 
 
@@ -47,6 +47,8 @@ class Scenario:
 
     codes_a: column a, step by step (of the first frame of the step; the others count on);
     after the last entry the model draws `<eosp>`. kept: codes kept of a step, where not all are.
+    writes: the text head's script, spelt as tokens; without it there is no text head. Steps count
+    calls of the backbone, so speech that follows n tokens of text begins at step n.
     """
 
     heads: int = 3
@@ -57,6 +59,8 @@ class Scenario:
     frontend: dict[str, str] = field(default_factory=lambda: {"kind": "none"})
     frames_per_token: float = 4.0
     template: str = "say {text} now <sosp>"
+    writes: str | None = None
+    max_tokens: int = 30
 
 
 def write_bundle(folder: Path, scenario: Scenario | None = None) -> Path:
@@ -89,6 +93,7 @@ def make_tokenizer() -> Tokenizer:
     vocabulary["[unk]"] = len(vocabulary)
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
     return tokenizer
 
@@ -135,6 +140,8 @@ def _graphs(scenario: Scenario) -> dict[str, _GraphText]:
     }
     if scenario.speaker_aware:
         graphs[names.SPEAKER_PROJECTION] = _speaker_projection()
+    if scenario.writes is not None:
+        graphs[names.TEXT_HEAD] = _text_head(scenario.writes)
     return graphs
 
 
@@ -319,6 +326,40 @@ def _speaker_projection() -> _GraphText:
     return text, ()
 
 
+def _text_head(writes: str) -> _GraphText:
+    """Tokens by the script, one for each call of the backbone; the last one again and again."""
+    script = make_tokenizer().encode(writes, add_special_tokens=False).ids
+    text = f"""
+    text_head (float[1,positions,{HIDDEN_SIZE}] hidden, float[1] temperature, int64[1] top_k,
+               float[1] top_p, float[1] noise) => (int64[1] token)
+    <int64[{len(script)}] script = {{{_numbers(script)}}},
+     int64[1] last_step = {{{len(script) - 1}}}, int64[1] one = {{1}}, int64[1] two = {{2}},
+     int64[1] minus_one = {{-1}},
+     int64[1] far = {{1000000}}, int64[1] position_axis = {{1}}, int64[1] six = {{{HIDDEN_SIZE}}}>
+    {{
+      last = Slice(hidden, minus_one, far, position_axis)
+      row = Reshape(last, six)
+      row_int = Cast<to = 7>(row)
+      calls = Slice(row_int, one, two)
+      step = Min(calls, last_step)
+      token = Gather(script, step)
+    }}"""
+    return text, ()
+
+
+def _chat(scenario: Scenario, tokenizer: Tokenizer) -> names.ChatSpec | None:
+    if scenario.writes is None:
+        return None
+    return names.ChatSpec(
+        template="ask {question}" + (" <|placeholder|>" if scenario.speaker_aware else ""),
+        before_answer=" ",
+        after_answer=" aloud ",
+        speech_start_id=tokenizer.token_to_id("<sosp>"),
+        text_end_id=tokenizer.token_to_id("<eos>"),
+        max_tokens=scenario.max_tokens,
+    )
+
+
 def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
@@ -384,4 +425,5 @@ def _manifest(
         default_voice="plain",
         files={str(path.relative_to(folder)): names.describe_file(path) for path in files},
         built_with={"by": "hand"},
+        chat=_chat(scenario, tokenizer),
     )

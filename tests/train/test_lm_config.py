@@ -103,6 +103,15 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ({"spk_aware": "yes"}, "'spk_aware' must be true or false"),
         ({"text_frontend": {"kind": "espeak"}}, "one of none, hibari"),
         ({"prompts": {"tts": "no place for words<sosp>"}}, "'tts' must hold {text} once"),
+        ({"prompts": {"tts": "{text}{answer}<sosp>"}}, "'tts' must hold {text} once"),
+        (
+            {"prompts": {"chat": "{answer}{question}<sosp>"}},
+            "'chat' must hold {question} and then {answer} once",
+        ),
+        (
+            {"prompts": {"chat_speaker": "{question}{answer}"}},
+            "'chat_speaker' must hold {question} and then {answer} once and end in <sosp>",
+        ),
         ({"prompts": {"tts": "{text}"}}, "end in <sosp>"),
         ({"sampling": {"top_p": 1.5}}, "'top_p' must be at most 1"),
         ({"sampling": {"top_k": 0}}, "'top_k' must be a whole number of at least 1"),

@@ -81,6 +81,43 @@ def test_asr_learns_the_text_only() -> None:
     assert example.loss_mask.sum() == len(" The text is: Hi.\n") + 1
 
 
+CHAT = PromptTemplates(chat="[Human]{question}[Assistant]{answer}<sosp>", tail="")
+
+
+def test_chat_learns_the_answer_written_and_spoken() -> None:
+    builder, tokens = builder_for(3)
+    utterance = TokenizedUtterance("u", "To HIM.", FRAMES, question="who?")
+    example = builder.chat(utterance)
+    asked = 1 + len("[Human]: who?\n [Assistant]:") - len("Human]") - len("Assistant]")
+    assert example.token_ids[:asked, 0].tolist()[0] == tokens.bos
+    assert not example.loss_mask[:asked].any()
+    assert example.loss_mask[asked:].all()
+    first = int(example.speech_mask.argmax())
+    assert first == asked + len(" To HIM. The speech is: ") + 1
+    assert (example.token_ids[first - 1] == tokens.start).all()
+    assert example.token_ids[example.speech_mask].tolist()[0] == [
+        book[code] for book, code in zip(tokens.codes, FRAMES[0], strict=True)
+    ]
+    with pytest.raises(UserError, match="u: the task 'chat' needs the key 'question'"):
+        builder.chat(TokenizedUtterance("u", "To him.", FRAMES))
+
+
+def test_guide_of_a_chat_points_into_the_answer() -> None:
+    """The question holds the same letters; the answer's stand behind bos, two marks and `ab`."""
+    config = dataclasses.replace(tiny_config(6), prompts=CHAT)
+    tokenizer = build_phoneme_tokenizer([CHARACTERS], mtp=True)
+    builder = ExampleBuilder(
+        config, tokenizer, read_speech_tokens(tokenizer, "test"), with_tail=False, guided=True
+    )
+    utterance = TokenizedUtterance(
+        "u", "ba", np.zeros((5, 3), int), symbol_frames=(1, 1, 2, 1), question="ab"
+    )
+    guide = builder.chat(utterance).guide
+    assert guide is not None
+    # frames 0-1 are b, 2-4 a; the steps' middle frames are 1 3 5, and past the end for <eosp>
+    assert guide.tolist() == [-1] * 7 + [5, 6, 6, 6] + [-1] * (len(guide) - 11)
+
+
 def test_text_example_has_no_speech() -> None:
     builder, tokens = builder_for(3)
     example = builder.text("ab", "cde")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny_models import make_lm_checkpoint
 from train.checkpoint import load_checkpoint
-from train.generate import DecodingOptions, generate_frames
+from train.generate import DecodingOptions, answer_question, generate_frames
 from train.lm import main
 from train.lm_run import build_model, make_tokenizer
 from train.lm_settings import read_settings
@@ -172,6 +172,32 @@ def test_speaker_aware_with_mixed_tasks(tmp_path: Path) -> None:
     losses = [entry["loss"] for entry in history(tmp_path / "out") if "loss" in entry]
     assert losses[-1] < losses[0]
     assert load_checkpoint(tmp_path / "out").config.spk_aware
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_answers_are_learnt_in_writing(tmp_path: Path, heads: int) -> None:
+    """Questions are spelt, too; what was trained writes and speaks."""
+    file = tmp_path / "chat.jsonl"
+    frames = np.tile([[10, 20, 30]], (6, 1))
+    utterances = [
+        TokenizedUtterance(f"u{i}", "abcde"[i % 5], frames, question=f"{'zyxwv'[i % 5]}?")
+        for i in range(16)
+    ]
+    data = {"train": [{"file": str(file), "task": "chat"}], "validation_examples": 2}
+    prompts = {"chat": "[Human]{question}[Assistant]{answer}<sosp>", "tail": ""}
+    settings = write_settings(tmp_path, heads, {"prompts": prompts}, data=data)
+    write_utterances(file, utterances, heads)
+    run(settings, tmp_path / "out")
+    name = "text_loss" if heads > 1 else "loss"
+    losses = [entry[name] for entry in history(tmp_path / "out") if name in entry]
+    assert losses[-1] < losses[0]
+    checkpoint = load_checkpoint(tmp_path / "out")
+    spelt = checkpoint.tokenizer.encode("[Human]z?[Assistant]", add_special_tokens=False)
+    assert "<unk>" not in spelt.tokens
+    tokens, _ = answer_question(
+        checkpoint.model, spelt.ids, options=DecodingOptions(max_steps=2), max_tokens=3
+    )
+    assert 1 <= len(tokens) <= 3
 
 
 def test_built_tokenizers_spell_the_template(tmp_path: Path) -> None:

@@ -24,6 +24,21 @@ def test_published_tts_prompts() -> None:
     )
 
 
+def test_chat_joins_the_published_templates() -> None:
+    parts = PromptTemplates().chat_parts(with_speaker=False)
+    assert parts.ask("Who?") == "[Human]: Who?\n [Assistant]:"
+    assert parts.write("I am.") == " I am. The speech is: <sosp>"
+    parts = PromptTemplates().chat_parts(with_speaker=True)
+    assert parts.ask("Who?") == (
+        "[Human]: Who? You should speak like: <|placeholder|>.\n [Assistant]:"
+    )
+
+
+def test_chat_without_an_answer_mark_is_cut_before_the_answer() -> None:
+    parts = PromptTemplates(chat="{question}={answer}<sosp>").chat_parts(with_speaker=False)
+    assert (parts.ask("{answer}"), parts.write("{question}")) == ("{answer}=", "{question}<sosp>")
+
+
 def test_braces_in_the_text_stay() -> None:
     hostile = "{text} {0} {speech}"
     assert hostile in PromptTemplates().prompt(hostile, with_speaker=False)

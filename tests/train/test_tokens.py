@@ -32,6 +32,14 @@ def as_frames(rows: list[tuple[int, ...]]) -> np.ndarray:
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
+def test_a_question_goes_with_its_answer() -> None:
+    utterance = TokenizedUtterance("u", "I am.", FRAMES, question="Who?")
+    line = format_utterance(utterance, 6)
+    assert json.loads(line)["question"] == "Who?"
+    assert parse_utterance(line, 6).question == "Who?"
+    assert "question" not in format_utterance(TokenizedUtterance("u", "I am.", FRAMES), 6)
+
+
 @given(frame_lists)
 def test_interleaved_round_trip(rows: list[tuple[int, ...]]) -> None:
     frames = as_frames(rows)

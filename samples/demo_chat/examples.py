@@ -1,0 +1,144 @@
+"""Files of the demo chat: sentences for the teachers to read, training examples, the test.
+
+    python -m samples.demo_chat.examples sentences FILE       every answer, one a line
+    python -m samples.demo_chat.examples train TOKENS FOLDER  FOLDER/train.jsonl, validation.jsonl
+    python -m samples.demo_chat.examples test FILE            the held-out questions
+
+TOKENS is what `train.prepare --frontend hibari` made of the spoken answers. The model reads and
+writes letters, so its examples get the spelling, and the teachers' durations of phonemes become
+durations of letters, word by word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from runtime.errors import UserError, run_cli
+from runtime.files import write_atomically
+from samples.demo_chat.domain import CASUAL_SHARE, Fact, casual, facts
+from train.tokens import TokenizedUtterance, read_utterances, write_utterances
+
+HEADS = 12
+VOICES = ("heart", "oak")  # the test asks them in turn
+
+
+def write_sentences(path: Path) -> None:
+    """Every answer, one a line."""
+    write_atomically(path, "".join(fact.answer + "\n" for fact in facts()).encode())
+
+
+def write_examples(tokens: Path, folder: Path) -> None:
+    """Join the spoken answers with the questions of both splits that training sees."""
+    by_answer = {fact.answer: fact for fact in facts()}
+    spoken = [spell(utterance) for utterance in read_utterances(tokens, HEADS)]
+    for utterance in spoken:
+        if utterance.text not in by_answer:
+            raise UserError(f"{tokens}: {utterance.text!r} is no answer of the domain")
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "validation"):
+        lines = [
+            line
+            for utterance in spoken
+            for line in ask(utterance, by_answer[utterance.text], split)
+        ]
+        count = write_utterances(folder / f"{split}.jsonl", lines, HEADS)
+        print(f"{count} examples in {folder / f'{split}.jsonl'}")
+
+
+def ask(utterance: TokenizedUtterance, fact: Fact, split: str) -> Iterator[TokenizedUtterance]:
+    """The utterance with every question of the split; some as people type them."""
+    choices = random.Random(f"{utterance.uttid} {split}")
+    for number, question in enumerate(fact.asked(split)):
+        if split == "train" and choices.random() < CASUAL_SHARE:
+            question = casual(question)
+        yield dataclasses.replace(utterance, uttid=f"{utterance.uttid}_{number}", question=question)
+
+
+def spell(utterance: TokenizedUtterance) -> TokenizedUtterance:
+    """The same utterance with its spelling as text, and durations of letters."""
+    if utterance.sentence is None or utterance.symbol_frames is None:
+        raise UserError(
+            f"{utterance.uttid}: needs 'sentence' and 'symbol_frames'; "
+            "prepare the tokens with --frontend hibari"
+        )
+    frames = spread_over_letters(utterance.sentence, utterance.text, utterance.symbol_frames)
+    return dataclasses.replace(
+        utterance, text=utterance.sentence, symbol_frames=frames, sentence=None
+    )
+
+
+def spread_over_letters(
+    sentence: str, phonemes: str, symbol_frames: Sequence[int]
+) -> tuple[int, ...]:
+    """Frames of silence, of each character of `sentence`, of silence.
+
+    A word's letters share the frames of its phonemes evenly; a space lasts as long as the space
+    between the phonemes. `symbol_frames` counts silence, each character of `phonemes`, silence.
+    """
+    first, *inner, last = symbol_frames
+    spelt, sounded = sentence.split(" "), phonemes.split(" ")
+    if len(spelt) != len(sounded) or len(inner) != len(phonemes):
+        raise UserError(f"{sentence!r} and {phonemes!r} have different words")
+    letters, position = [first], 0
+    for number, (word, sounds) in enumerate(zip(spelt, sounded, strict=True)):
+        if number:
+            letters.append(inner[position])
+            position += 1
+        total = sum(inner[position : position + len(sounds)])
+        position += len(sounds)
+        ends = [total * (index + 1) // len(word) for index in range(len(word))]
+        letters += [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+    return (*letters, last)
+
+
+def write_test(path: Path) -> None:
+    """One line for each held-out question: what is asked, in which voice, the right answer."""
+    lines = [
+        json.dumps(
+            {
+                "question": question,
+                "answer": fact.answer,
+                "kind": fact.kind,
+                "voice": VOICES[number % len(VOICES)],
+            }
+        )
+        for number, fact in enumerate(facts())
+        for question in fact.asked("test")
+    ]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m samples.demo_chat.examples", description=(__doc__ or "").splitlines()[0]
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("sentences", "test"):
+        commands.add_parser(name).add_argument("file", type=Path, help="file to write")
+    train = commands.add_parser("train")
+    train.add_argument("tokens", type=Path, help=f"h{HEADS}.jsonl of the spoken answers")
+    train.add_argument("folder", type=Path, help="folder to write")
+    return parser.parse_args(argv)
+
+
+def write_files(argv: Sequence[str] | None) -> None:
+    arguments = parse_arguments(argv)
+    if arguments.command == "train":
+        write_examples(arguments.tokens, arguments.folder)
+    else:
+        arguments.file.parent.mkdir(parents=True, exist_ok=True)
+        (write_sentences if arguments.command == "sentences" else write_test)(arguments.file)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(write_files, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Answers: text and then speech out of one sequence, and the command that asks for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime import Chat, Chunk, Sampling, UserError
+from runtime.answering import answer_in
+from runtime.bundle import ChatSpec
+from runtime.chat import main
+from runtime.codec import ChunkSchedule
+from tests.runtime.tiny_bundle import SCRIPT_START, Scenario, make_tokenizer, write_bundle
+
+QUESTION = "Who?"
+WRITTEN = " It is. aloud "
+GREEDY = Sampling(do_sample=False)
+ANSWERS = Scenario(writes=WRITTEN + "<sosp>", codes_a=tuple(range(SCRIPT_START, SCRIPT_START + 40)))
+TEXT_TOKENS = len(WRITTEN) + 1
+SPEC = ChatSpec("{question}", " ", " aloud ", speech_start_id=1, text_end_id=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("chat") / "engine", ANSWERS)
+
+
+@pytest.fixture(scope="module")
+def chat(folder: Path) -> Chat:
+    return Chat.load(folder, threads=1)
+
+
+def load(folder: Path, **changes: object) -> Chat:
+    scenario = dataclasses.replace(ANSWERS, **changes)  # type: ignore[arg-type]
+    return Chat.load(write_bundle(folder / "engine", scenario), threads=1)
+
+
+def expected_frames(question: str, scenario: Scenario = ANSWERS) -> list[list[int]]:
+    """Column c tells the cache's length: speech goes on where the text ended."""
+    tokenizer = make_tokenizer()
+    prompt = 1 + len(tokenizer.encode(f"ask {question}", add_special_tokens=False).ids)
+    fed, frames = tokenizer.token_to_id("<sosp>"), []
+    for step in range(TEXT_TOKENS, len(scenario.codes_a)):
+        frames.append([scenario.codes_a[step], fed, prompt + step])
+        fed = scenario.codes_a[step]
+    return frames
+
+
+def test_speech_goes_on_where_the_text_ended(chat: Chat) -> None:
+    answer = chat.answer(QUESTION, sampling=GREEDY)
+    assert answer.text == "It is."
+    assert answer.frames.tolist() == expected_frames(QUESTION)
+    assert answer.finished
+    assert len(answer.audio) == 4 * len(answer.frames)
+    assert answer.sample_rate == 16_000
+
+
+def test_pieces_joined_are_the_whole(chat: Chat) -> None:
+    schedule = ChunkSchedule(5, 1.0, 5)
+    pieces = list(chat.stream_answer(QUESTION, sampling=GREEDY, schedule=schedule))
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    chunks = [piece for piece in pieces if isinstance(piece, Chunk)]
+    assert pieces == [*texts, *chunks]
+    assert texts == ["I", "t", " i", "s", "."]
+    assert len(chunks) > 2
+    whole = chat.answer(QUESTION, sampling=GREEDY)
+    np.testing.assert_array_equal(np.concatenate([c.frames for c in chunks]), whole.frames)
+    np.testing.assert_allclose(np.concatenate([c.audio for c in chunks]), whole.audio, atol=1e-6)
+
+
+def test_questions_do_not_remember_each_other(chat: Chat) -> None:
+    first = chat.answer(QUESTION, sampling=GREEDY)
+    chat.answer("Something longer?", sampling=GREEDY)
+    again = chat.answer(QUESTION, sampling=GREEDY)
+    np.testing.assert_array_equal(first.frames, again.frames)
+
+
+def test_seeds_and_voices_are_handed_on(tmp_path: Path) -> None:
+    aware = load(tmp_path, speaker_aware=True)
+    first, again, other = (
+        aware.answer(QUESTION, sampling=Sampling(seed=seed)).frames[:, 0] for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    plain = aware.answer(QUESTION, sampling=GREEDY).audio
+    loud = aware.answer(QUESTION, voice=np.ones(7, np.float32), sampling=GREEDY).audio
+    assert not np.allclose(plain, loud)  # tests/test_chat_parity.py has the language model's part
+
+
+def test_an_answer_may_be_text_alone(tmp_path: Path) -> None:
+    answer = load(tmp_path, writes=" Silence.<eos>").answer(QUESTION)
+    assert (answer.text, len(answer.audio), answer.finished) == ("Silence.", 0, True)
+
+
+def test_bounds_cut_text_and_speech(tmp_path: Path, chat: Chat) -> None:
+    cut = load(tmp_path, writes=" Never ending", max_tokens=9).answer(QUESTION)
+    assert (cut.text, len(cut.audio), cut.finished) == ("Never en", 0, False)
+    cut = chat.answer(QUESTION, sampling=GREEDY, max_steps=4)
+    assert (cut.text, len(cut.frames), cut.finished) == ("It is.", 4, False)
+
+
+def test_faults(chat: Chat, tmp_path: Path, plain_folder: Path) -> None:
+    with pytest.raises(UserError, match="leaves no room for an answer"):
+        chat.stream_answer("long " * 80)
+    with pytest.raises(UserError, match="nothing to speak"):
+        chat.stream_answer("?")
+    with pytest.raises(UserError, match="max_steps is 0"):
+        chat.stream_answer(QUESTION, max_steps=0)
+    with pytest.raises(UserError, match=r"without its text head; .*export\.build .*--text-head"):
+        Chat.load(plain_folder)
+
+
+@pytest.mark.parametrize(
+    ("written", "is_whole", "answer"),
+    [
+        ("", False, ""),
+        (" ", False, ""),
+        (" Yes", False, "Yes"),
+        (" Yes a", False, "Yes"),
+        (" Yes alo", False, "Yes"),
+        (" Yes also", False, "Yes also"),
+        (" Yes\N{REPLACEMENT CHARACTER}", False, "Yes"),
+        (" Yes aloud ", True, "Yes"),
+        (" Yes alo", True, "Yes alo"),
+        ("Yes.", True, "Yes."),
+    ],
+)
+def test_answer_in(written: str, is_whole: bool, answer: str) -> None:
+    assert answer_in(written, SPEC, is_whole=is_whole) == answer
+
+
+@given(answer=st.text(alphabet=" aloudY.", max_size=12).map(str.strip))
+def test_text_that_was_told_stays(answer: str) -> None:
+    written = f" {answer} aloud "
+    told = ""
+    for length in range(len(written)):
+        part = answer_in(written[:length], SPEC, is_whole=False)
+        assert part.startswith(told) or len(part) < len(told)
+        told = max(told, part, key=len)
+    assert answer_in(written, SPEC, is_whole=True).startswith(told)
+    assert answer_in(written, SPEC, is_whole=True) == answer
+
+
+# The command.
+
+
+@pytest.fixture
+def engine(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The engine, from an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def ask(engine: Path, *arguments: str) -> int:
+    return main(["--engine", str(engine), "--threads", "1", "--greedy", *arguments])
+
+
+def test_one_question(engine: Path, chat: Chat, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(engine, "--question", QUESTION, "-o", "answer.wav") == 0
+    samples, _ = soundfile.read("answer.wav")
+    assert len(samples) == len(chat.answer(QUESTION, sampling=GREEDY).audio)
+    printed = capsys.readouterr()
+    assert printed.out == "It is.\n"
+    assert "3 heads, fp32" in printed.err
+    assert "wrote answer.wav" in printed.err
+
+
+def test_questions_from_standard_input(
+    engine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Who?\n\n?\nAnd why?"))
+    assert ask(engine) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "It is.\nIt is.\n"
+    assert printed.err.count("error: ") == 1  # the question without a word
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--question", QUESTION, "-o", "answer.mp3"), "end its name in .wav"),
+        (("--question", QUESTION, "-o", "no/answer.wav"), "no folder no"),
+        (("--question", ""), "is empty"),
+        (("--voice", "nobody"), "no voice nobody"),
+        (("--seed", "1"), "seed has no effect"),
+    ],
+)
+def test_mistakes_are_one_line(
+    engine: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert ask(engine, *arguments) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+
+
+def test_cuts_and_silence_are_told(
+    tmp_path: Path, engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(engine, "--question", QUESTION, "--max-steps", "2") == 0
+    assert "a bound cut it" in capsys.readouterr().err
+    silent = write_bundle(tmp_path / "silent", dataclasses.replace(ANSWERS, writes=" No.<eos>"))
+    assert ask(silent, "--question", QUESTION, "-o", "answer.wav") == 0
+    assert "in text alone" in capsys.readouterr().err
+    assert not Path("answer.wav").exists()
