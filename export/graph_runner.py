@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from export.bfloat16 import open_session
+from export.half_session import open_session
 from runtime.bundle import CAPACITY, GraphSpec, TensorSpec, numpy_type
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -34,6 +34,7 @@ class Recipe:
     end_bias: float = 0.0
     pad_bias: float = 0.0
     likely_end: float = 1.0  # NTP: factor on the embedding of <eosp>, which is its output weight
+    mlp_factor: float = 1.0  # on gate and up of every second layer: massive activations
 
     def __str__(self) -> str:
         kind = "plain" if self.plain else f"{self.heads}-{self.head_kind}"
@@ -56,7 +57,7 @@ class Export:
 @functools.cache
 def tiny_checkpoint(recipe: Recipe) -> Path:
     """Write the checkpoint; it lives as long as the test session."""
-    folder = Path(_scratch()) / str(recipe) / f"{recipe.likely_end:g}"
+    folder = Path(_scratch()) / str(recipe) / f"{recipe.likely_end:g}-{recipe.mlp_factor:g}"
     make_lm_checkpoint(
         folder,
         heads=recipe.heads,
@@ -70,6 +71,8 @@ def tiny_checkpoint(recipe: Recipe) -> Path:
     )
     if recipe.likely_end != 1.0:
         _scale_end(folder, recipe.likely_end)
+    if recipe.mlp_factor != 1.0:
+        _scale_mlp(folder, recipe.mlp_factor)
     return folder
 
 
@@ -86,7 +89,7 @@ def tiny_export(
     config = replace(checkpoint.config, max_position_embeddings=positions)
     checkpoint = replace(checkpoint, config=config)
     folder = source / f"{dialect}-{precision}-{positions}"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     graphs = language_model_graphs(checkpoint, dialect, precision, with_text_head=True)
     specs = {graph.name: graph.save(folder) for graph in graphs}
     return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect, precision)
@@ -102,6 +105,14 @@ def _scale_end(folder: Path, factor: float) -> None:
     tensors = load_file(folder / SAFETENSORS_FILE)
     name = next(name for name in tensors if name.endswith("embed_tokens.weight"))
     tensors[name][tokens.end] *= factor
+    save_file(tensors, folder / SAFETENSORS_FILE, metadata={"format": "pt"})
+
+
+def _scale_mlp(folder: Path, factor: float) -> None:
+    tensors = load_file(folder / SAFETENSORS_FILE)
+    for name, tensor in tensors.items():
+        if "layers.1.mlp." in name and "down" not in name:
+            tensor *= factor
     save_file(tensors, folder / SAFETENSORS_FILE, metadata={"format": "pt"})
 
 
