@@ -248,12 +248,13 @@ class Graph(ABC):
         assert not missing, f"{self.name}: states without an output: {missing}"
         file, weights = f"{self.name}.onnx", self._data_file()
         with tempfile.TemporaryDirectory(prefix=f".{self.name}-", dir=folder) as scratch:
-            ir.save(
-                self.model(),
-                Path(scratch) / file,
-                external_data=weights,
-                size_threshold_bytes=INLINE_TENSOR_BYTES,
-            )
+            with _own_errors():
+                ir.save(
+                    self.model(),
+                    Path(scratch) / file,
+                    external_data=weights,
+                    size_threshold_bytes=INLINE_TENSOR_BYTES,
+                )
             for name in filter(None, (weights, file)):
                 os.replace(Path(scratch) / name, folder / name)
         return self.spec(file, weights)
@@ -289,6 +290,20 @@ class Graph(ABC):
         values = self._builder.graph.initializers.values()
         size = sum(value.const_value.nbytes for value in values if value.const_value is not None)
         return f"{self.name}.onnx.data" if size > EXTERNAL_DATA_BYTES else None
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raise a `UserError` of a weight as it was, without what onnx_ir wraps around it."""
+    try:
+        yield
+    except ir.serde.SerdeError as error:
+        cause: BaseException | None = error
+        while isinstance(cause, ir.serde.SerdeError):
+            cause = cause.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise
 
 
 def _name_of(dtype: ir.DataType | None) -> DType:

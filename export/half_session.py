@@ -39,15 +39,31 @@ _MOVES = frozenset(
 
 def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     """A CPU session of the graph at `path`, with casts where it computes in half precision."""
-    model = ir.load(path)
-    if not any(_computes_in_half(node) for node in model.graph):
+    rounding = _rounding_model(path)
+    if rounding is None:
         return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
-    for node in list(model.graph):
-        if _computes_in_half(node):
-            _put_between_casts(model.graph, node)
     options.add_session_config_entry(EXTERNAL_DATA_FOLDER, str(path.parent))
-    content = ir.to_proto(model).SerializeToString()
-    return onnxruntime.InferenceSession(content, options, providers=[PROVIDER])
+    return onnxruntime.InferenceSession(rounding, options, providers=[PROVIDER])
+
+
+def write_rounding_copy(path: Path, copy: Path) -> bool:
+    """Write such a graph to `copy`, which has the same weights beside it.
+
+    False, and nothing is written, if the graph at `path` has no half precision.
+    """
+    rounding = _rounding_model(path)
+    if rounding is not None:
+        copy.write_bytes(rounding)
+    return rounding is not None
+
+
+def _rounding_model(path: Path) -> bytes | None:
+    """The graph with casts, its weights still beside it; None if it needs none."""
+    model = ir.load(path)
+    nodes = [node for node in model.graph if _computes_in_half(node)]
+    for node in nodes:
+        _put_between_casts(model.graph, node)
+    return ir.to_proto(model).SerializeToString() if nodes else None
 
 
 def _computes_in_half(node: ir.Node) -> bool:

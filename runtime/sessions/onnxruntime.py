@@ -105,6 +105,11 @@ def _open_session(bundle: Bundle, name: str, threads: int | None) -> onnxruntime
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
     except _LOAD_ERRORS as error:
+        if isinstance(error, ort_errors.NotImplemented) and bundle.graph(name).precision == "bf16":
+            raise UserError(
+                f"{path}: ONNX Runtime has no bfloat16 arithmetic on the CPU; to hear how it "
+                f"sounds: python -m export.emulate {bundle.folder} --output DIR"
+            ) from None
         raise UserError(
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({error}); "
             "install a newer onnxruntime or export again"
