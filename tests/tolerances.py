@@ -1,7 +1,8 @@
 """The one table of numerical tolerances: largest difference, relative to the largest value.
 
 A row is (graph, precision, engine). Every limit says what was measured and why it is not zero.
-Codes and frames are not here: they must be identical.
+In fp32, codes and frames are not here: they must be identical. "codes" is the share of greedy
+codes that differ when PyTorch's own are fed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ class Tolerance:
 TOLERANCES = {
     ("backbone", "fp32", "ort"): Tolerance(1e-5, 2e-6, "sums in another order, fused attention"),
     ("backbone", "fp32", "portable"): Tolerance(1e-5, 2.4e-6, "sums in another order"),
+    ("backbone", "fp16", "portable"): Tolerance(
+        1e-2, 3.6e-3, "11 bits; tiny random layers amplify"
+    ),
+    ("backbone", "bf16", "portable"): Tolerance(8e-2, 2.4e-2, "8 bits; tiny random layers amplify"),
+    ("backbone, massive", "fp16", "portable"): Tolerance(
+        1.2e-2, 3.9e-3, "as above; factors are exact"
+    ),
+    ("backbone, massive", "bf16", "portable"): Tolerance(1e-1, 3.8e-2, "as above"),
+    ("codes", "fp16", "portable"): Tolerance(3e-2, 7e-3, "share that differs: near ties"),
+    ("codes", "bf16", "portable"): Tolerance(2e-1, 8.4e-2, "share that differs: near ties"),
+    ("speaker_projection", "fp16", "portable"): Tolerance(1e-5, 3e-7, "float32, row by row"),
+    ("speaker_projection", "bf16", "portable"): Tolerance(1e-5, 3e-7, "float32, row by row"),
     ("speaker_projection", "fp32", "ort"): Tolerance(1e-5, 7e-7, "sums in another order"),
     ("speaker_projection", "fp32", "portable"): Tolerance(1e-5, 7e-7, "sums in another order"),
     ("mtp_head", "fp32", "ort"): Tolerance(1e-6, 0.0, "mean of the same embeddings"),

@@ -5,19 +5,21 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from export.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
+from export.formats import Precision
 from export.language_model import language_model_graphs
 from runtime.bundle import GraphSpec
 from tests.tiny_models import make_lm_checkpoint
 from train.checkpoint import LanguageModel, load_checkpoint
 
 DIALECTS = ("ort", "portable")
+POSITIONS = 288  # room of the portable dialect's caches
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Recipe:
     end_bias: float = 0.0
     pad_bias: float = 0.0
     likely_end: float = 1.0  # NTP: factor on the embedding of <eosp>, which is its output weight
+    mlp_factor: float = 1.0  # on gate and up of every second layer: massive activations
 
     def __str__(self) -> str:
         kind = "plain" if self.plain else f"{self.heads}-{self.head_kind}"
@@ -48,12 +51,13 @@ class Export:
     folder: Path
     graphs: Mapping[str, GraphSpec]
     dialect: str
+    precision: Precision = "fp32"
 
 
 @functools.cache
 def tiny_checkpoint(recipe: Recipe) -> Path:
     """Write the checkpoint; it lives as long as the test session."""
-    folder = Path(_scratch()) / str(recipe) / f"{recipe.likely_end:g}"
+    folder = Path(_scratch()) / str(recipe) / f"{recipe.likely_end:g}-{recipe.mlp_factor:g}"
     make_lm_checkpoint(
         folder,
         heads=recipe.heads,
@@ -67,19 +71,28 @@ def tiny_checkpoint(recipe: Recipe) -> Path:
     )
     if recipe.likely_end != 1.0:
         _scale_end(folder, recipe.likely_end)
+    if recipe.mlp_factor != 1.0:
+        _scale_mlp(folder, recipe.mlp_factor)
     return folder
 
 
 @functools.cache
-def tiny_export(recipe: Recipe, dialect: str) -> Export:
-    """Export the checkpoint of `recipe` with all graphs it has."""
+def tiny_export(
+    recipe: Recipe,
+    dialect: str,
+    precision: Precision = "fp32",
+    positions: int = POSITIONS,
+) -> Export:
+    """Export the checkpoint of `recipe`, for `positions` at most, with all graphs it has."""
     source = tiny_checkpoint(recipe)
     checkpoint = open_checkpoint(source)
-    folder = source / dialect
-    folder.mkdir()
-    graphs = language_model_graphs(checkpoint, dialect, with_text_head=True)
+    config = replace(checkpoint.config, max_position_embeddings=positions)
+    checkpoint = replace(checkpoint, config=config)
+    folder = source / f"{dialect}-{precision}-{positions}"
+    folder.mkdir(exist_ok=True)
+    graphs = language_model_graphs(checkpoint, dialect, precision, with_text_head=True)
     specs = {graph.name: graph.save(folder) for graph in graphs}
-    return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect)
+    return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect, precision)
 
 
 def random_speaker(seed: int = 0) -> np.ndarray:
@@ -92,6 +105,14 @@ def _scale_end(folder: Path, factor: float) -> None:
     tensors = load_file(folder / SAFETENSORS_FILE)
     name = next(name for name in tensors if name.endswith("embed_tokens.weight"))
     tensors[name][tokens.end] *= factor
+    save_file(tensors, folder / SAFETENSORS_FILE, metadata={"format": "pt"})
+
+
+def _scale_mlp(folder: Path, factor: float) -> None:
+    tensors = load_file(folder / SAFETENSORS_FILE)
+    for name, tensor in tensors.items():
+        if "layers.1.mlp." in name and "down" not in name:
+            tensor *= factor
     save_file(tensors, folder / SAFETENSORS_FILE, metadata={"format": "pt"})
 
 

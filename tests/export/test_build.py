@@ -17,12 +17,14 @@ import soundfile
 import torch
 from safetensors.numpy import load_file, save_file
 
-from export import check, sources
+from export import check, emulate, sources
 from export.build import BuildOptions, build_bundle, main
 from export.graph import Graph
 from export.graph_runner import GraphRunner
 from runtime import bundle as names
 from runtime.bundle import SamplingDefaults, load_bundle
+from runtime.errors import UserError
+from runtime.synthesis import TTS
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
@@ -463,3 +465,68 @@ def test_an_unknown_option_has_status_2() -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--no-such-option"])
     assert caught.value.code == 2
+
+
+# Half precision.
+
+
+@pytest.fixture
+def half_engine(inputs: Path, output: Path, request: pytest.FixtureRequest) -> Path:
+    """An engine in the precision that the test is parametrized with."""
+    more = ("--dialect", "portable", "--precision", request.param, "--max-positions", "200")
+    voice = ("--voice", f"ben={inputs / 'ben.safetensors'}")
+    assert build(inputs, output, "three", *more, *voice) == 0
+    return output
+
+
+@pytest.mark.parametrize("half_engine", ["fp16", "bf16"], indirect=True)
+def test_half_precision_speaks_where_rounding_is_emulated(
+    half_engine: Path, tmp_path: Path
+) -> None:
+    graphs = load_bundle(half_engine).manifest.graphs
+    precision = graphs[names.BACKBONE].precision
+    assert graphs[names.MTP_HEAD].precision == precision
+    assert graphs[names.BACKBONE].profiles == {
+        names.PREFILL: {names.POSITIONS: names.Range(1, 64, 200)},
+        names.STEP: {names.POSITIONS: names.Range(1, 1, 1)},
+    }
+    assert emulate.main([str(half_engine), "--output", str(tmp_path / "emulated")]) == 0
+    utterance = TTS.load(tmp_path / "emulated").synthesize("So.", max_steps=9)
+    assert len(utterance.frames) == 9
+    assert np.isfinite(utterance.audio).all()
+
+
+@pytest.mark.parametrize("half_engine", ["bf16"], indirect=True)
+def test_bfloat16_is_refused_on_the_cpu(half_engine: Path) -> None:
+    with pytest.raises(UserError, match=r"no bfloat16 arithmetic on the CPU.*export.emulate"):
+        TTS.load(half_engine)
+
+
+def test_emulating_float32_is_refused(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build(inputs, output, "three") == 0
+    status = emulate.main([str(output), "--output", str(output.parent / "emulated")])
+    assert status == 2
+    assert "has no graph in half precision" in capsys.readouterr().err
+    assert not (output.parent / "emulated").exists()
+
+
+def test_the_ort_dialect_refuses_half_precision(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = build(inputs, output, "three", "--precision", "fp16")
+    refused(capsys, output, status, "ort dialect has no fp16", "--dialect")
+
+
+@pytest.mark.parametrize(
+    ("model", "fixed_capacity", "positions"),
+    [("three", False, 2048), ("three", True, 512 + 800), ("six", True, 512 + 400)],
+)
+def test_fixed_caches_are_no_larger_than_speech_needs(
+    inputs: Path, model: str, fixed_capacity: bool, positions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "USUAL_FRAMES", 800)
+    folders = sources.SourceFolders(inputs / model, inputs / "codec", {})
+    opened = sources.open_sources(folders, fixed_capacity=fixed_capacity)
+    assert opened.checkpoint.config.max_position_embeddings == positions

@@ -1,4 +1,5 @@
-"""TensorRT-RTX parses every portable graph and uses every input. No GPU is needed for that.
+"""TensorRT-RTX parses the very files of portable graphs, at every precision, and uses every
+input. No GPU is needed for that.
 
 Runs where the extra `tensorrt-rtx` is installed.
 """
@@ -7,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import onnx
 import pytest
 
-from runtime.bundle import CAPACITY, GraphSpec
-from tests.export.lm_exports import Export, Recipe, tiny_export
+from export.formats import Precision
+from tests.export.lm_exports import Recipe, tiny_export
 
 trt = pytest.importorskip("tensorrt_rtx")
 
@@ -21,17 +21,6 @@ MODELS = [
     Recipe(heads=6, head_kind="transformer"),
     Recipe(heads=1),
 ]
-ENGINE_CAPACITY = 256  # TensorRT's cache operator needs a fixed one
-
-
-def serialized(export: Export, spec: GraphSpec) -> bytes:
-    """The saved model with the cache's capacity as a number."""
-    model = onnx.load(export.folder / spec.file)
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        for dimension in value.type.tensor_type.shape.dim:
-            if dimension.dim_param == CAPACITY:
-                dimension.dim_value = ENGINE_CAPACITY
-    return model.SerializeToString()
 
 
 def unused_inputs(network: Any) -> set[str]:
@@ -41,14 +30,15 @@ def unused_inputs(network: Any) -> set[str]:
     return {network.get_input(i).name for i in range(network.num_inputs)} - used
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("recipe", MODELS, ids=str)
-def test_portable_graphs_are_parsed_completely(recipe: Recipe) -> None:
-    export = tiny_export(recipe, "portable")
+def test_portable_graphs_are_parsed_completely(recipe: Recipe, precision: Precision) -> None:
+    export = tiny_export(recipe, "portable", precision)
     for name, spec in export.graphs.items():
         logger = trt.Logger(trt.Logger.ERROR)
         network = trt.Builder(logger).create_network(0)
         parser = trt.OnnxParser(network, logger)
-        parsed = parser.parse(serialized(export, spec))
+        parsed = parser.parse_from_file(str(export.folder / spec.file))
         errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         assert parsed, f"{name}: {errors}"
         assert network.num_inputs == len(spec.inputs)

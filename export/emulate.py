@@ -1,0 +1,65 @@
+"""`python -m export.emulate`: hear on a CPU what half precision sounds like on a GPU.
+
+In: a bundle in half precision. Out: a bundle that ONNX Runtime speaks from on the CPU, whose
+graphs round as the originals do on a GPU (`export.half_session`). It is for listening and for
+judging, not for speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.errors import UserError, run_cli
+
+DESCRIPTION = """\
+Copy an engine of half precision so that it runs on a CPU, rounding as on a GPU.
+ONNX Runtime itself has no bfloat16 arithmetic there, and hides how float16 rounds."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of this module; returns the exit status."""
+    return run_cli(_command, argv)
+
+
+def _command(argv: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m export.emulate", description=DESCRIPTION)
+    parser.add_argument("engine", type=Path, help="engine directory in half precision")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to")
+    arguments = parser.parse_args(argv)
+    emulated = emulate_bundle(arguments.engine, arguments.output)
+    print(f"{arguments.output}: {', '.join(emulated)} round as on a GPU")
+
+
+def emulate_bundle(engine: Path, output: Path) -> list[str]:
+    """Write the copy to `output`; returns the names of the graphs that are in half precision.
+
+    Raises:
+        UserError: not a bundle, a damaged one, or one without half precision.
+    """
+    import shutil
+
+    from export.bundle_writer import bundle_folder, publish_bundle
+    from export.half_session import write_rounding_copy
+    from runtime.bundle import load_bundle
+
+    bundle = load_bundle(engine)
+    with bundle_folder(output) as folder:
+        for file in bundle.manifest.files:
+            (folder / file).parent.mkdir(exist_ok=True)
+            shutil.copyfile(bundle.path(file), folder / file)
+        emulated = [
+            name
+            for name, spec in bundle.manifest.graphs.items()
+            if write_rounding_copy(bundle.path(spec.file), folder / spec.file)
+        ]
+        if not emulated:
+            raise UserError(f"{engine}: has no graph in half precision; it runs as it is")
+        publish_bundle(folder, bundle.manifest, output)
+    return emulated
+
+
+if __name__ == "__main__":
+    sys.exit(main())
