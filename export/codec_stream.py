@@ -148,7 +148,9 @@ class StreamLayers:
         past, present = PAST_CONTEXT.format(index=index), PRESENT_CONTEXT.format(index=index)
         context = self._graph.state(past, present, "float32", shape, in_place=False)
         joined = op.Concat(context, x.value, axis=TIME)
-        self._graph.output(present, op.Slice(joined, [-samples], [END], [TIME]), "float32", shape)
+        newest = op.Slice(joined, [-samples], [END], [TIME])
+        newest = op.Reshape(newest, shape)  # TensorRT does not see the size of such a slice
+        self._graph.output(present, newest, "float32", shape)
         return joined
 
     def _inside(self, x: Signal) -> Signal:

@@ -80,11 +80,6 @@ class CodecConfig:
         return self.latent_channels
 
     @property
-    def receptive_field_frames(self) -> int:
-        """Frames on each side that a decoded frame depends on, at most."""
-        return max(decoder_reach_frames(self))
-
-    @property
     def delay_frames(self) -> int:
         """Frames behind a frame that its audio depends on: how late streamed audio comes."""
         return decoder_reach_frames(self)[1]
