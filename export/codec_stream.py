@@ -18,6 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from export.codec_layers import END, TIME, CodecLayers
+from export.dialects import OrtGraph
 from export.graph import Graph, Value
 from export.snake_beta import (
     AFTER_EVEN,
@@ -146,7 +147,9 @@ class StreamLayers:
         self._contexts += 1
         shape = (1, x.channels, 1, samples)
         past, present = PAST_CONTEXT.format(index=index), PRESENT_CONTEXT.format(index=index)
-        context = self._graph.state(past, present, "float32", shape, in_place=False)
+        # One buffer will do where operators run one by one: `joined` is made before it is written.
+        in_place = self._graph.dialect == OrtGraph.dialect
+        context = self._graph.state(past, present, "float32", shape, in_place=in_place)
         joined = op.Concat(context, x.value, axis=TIME)
         newest = op.Slice(joined, [-samples], [END], [TIME])
         newest = op.Reshape(newest, shape)  # TensorRT does not see the size of such a slice

@@ -79,6 +79,7 @@ AUDIO = "audio"  #                              float32  [1, samples]
 # frames of any codes follow the utterance's last one.
 PAST_FRAMES = "past_frames"  #                  int64    [1]  of the utterance, in earlier calls
 UTTERANCE_FRAMES = "utterance_frames"  #        int64    [1]  all of them, or UNKNOWN_FRAMES
+MAX_CALL_FRAMES = 400  # 5 s; runtimes give the decoder more in several calls
 UNKNOWN_FRAMES = 2**31 - 1  # the utterance's last frame is in no call so far, nor in this one
 PAST_CONTEXT, PRESENT_CONTEXT = "past_context_{index}", "present_context_{index}"  # of one layer
 

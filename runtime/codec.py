@@ -23,7 +23,7 @@ from runtime.errors import UserError
 from runtime.sessions.graph import Call, Graph, States
 
 CODEBOOK_SIZE = 1024
-MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s: bounds the memory of one decoder call
+MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s
 
 
 @dataclass(frozen=True)
@@ -139,17 +139,24 @@ class DecoderStream:
     def _advance(self, size: int) -> NDArray[np.float32]:
         """Give the graph so many frames that the audio of `size` more comes out.
 
-        Its first audio, of `delay_frames` frames, lies before the utterance. What follows the
-        utterance's last frame may be anything.
+        Its first audio, of `delay_frames` frames, lies before the utterance.
         """
-        given = int(self._past_frames[0])
-        early = 0 if given else self._spec.delay_frames
-        call = self._call(size + early)
-        new = self._frames[given - self._done :][: size + early]
+        early = 0 if self._past_frames[0] else self._spec.delay_frames
+        left, audio = size + early, []
+        while left:
+            count = min(left, names.MAX_CALL_FRAMES)
+            audio.append(self._run(count))
+            left -= count
+        return np.concatenate(audio)[early * self._spec.hop_samples :]
+
+    def _run(self, count: int) -> NDArray[np.float32]:
+        """Audio of the graph's next `count` frames. Behind the utterance's last, any will do."""
+        call, given = self._call(count), int(self._past_frames[0])
+        new = self._frames[given - self._done :][:count]
         call.frames[0, : len(new)] = new
         call.bound.run()
-        self._past_frames += size + early
-        return call.audio[0, early * self._spec.hop_samples :].copy()
+        self._past_frames += count
+        return call.audio[0].copy()
 
     def _call(self, count: int) -> _ChunkCall:
         if count not in self._calls:
