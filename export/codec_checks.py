@@ -78,7 +78,8 @@ def decode(
     decoder.reset()
     count, delay = frames.shape[1], config.delay_frames
     given = np.pad(frames, [(0, 0), (0, delay), (0, 0)])
-    audio, start = [], 0
+    audio: list[Array] = []
+    start = 0
     for size in cycle(sizes or [count + delay]):
         end = min(start + size, count + delay)
         inputs = {

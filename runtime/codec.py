@@ -142,7 +142,8 @@ class DecoderStream:
         Its first audio, of `delay_frames` frames, lies before the utterance.
         """
         early = 0 if self._past_frames[0] else self._spec.delay_frames
-        left, audio = size + early, []
+        left = size + early
+        audio: list[NDArray[np.float32]] = []
         while left:
             count = min(left, names.MAX_CALL_FRAMES)
             audio.append(self._run(count))
