@@ -6,12 +6,17 @@ Runs where the extra `tensorrt-rtx` is installed.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from export.codec_checkpoint import open_codec
+from export.codec_decoder import build_codec_decoder
 from export.formats import Precision
+from runtime.bundle import GraphSpec
 from tests.export.lm_exports import Recipe, tiny_export
+from tests.tiny_codec import make_codec_checkpoint
 
 trt = pytest.importorskip("tensorrt_rtx")
 
@@ -30,16 +35,36 @@ def unused_inputs(network: Any) -> set[str]:
     return {network.get_input(i).name for i in range(network.num_inputs)} - used
 
 
+def parse(folder: Path, spec: GraphSpec) -> Any:
+    """The network, with all inputs of the graph and every one of them used."""
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    parsed = parser.parse_from_file(str(folder / spec.file))
+    errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    assert parsed, f"{spec.file}: {errors}"
+    assert network.num_inputs == len(spec.inputs)
+    assert unused_inputs(network) == set(), spec.file
+    return network
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("recipe", MODELS, ids=str)
 def test_portable_graphs_are_parsed_completely(recipe: Recipe, precision: Precision) -> None:
     export = tiny_export(recipe, "portable", precision)
-    for name, spec in export.graphs.items():
-        logger = trt.Logger(trt.Logger.ERROR)
-        network = trt.Builder(logger).create_network(0)
-        parser = trt.OnnxParser(network, logger)
-        parsed = parser.parse_from_file(str(export.folder / spec.file))
-        errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        assert parsed, f"{name}: {errors}"
-        assert network.num_inputs == len(spec.inputs)
-        assert unused_inputs(network) == set(), name
+    for spec in export.graphs.values():
+        parse(export.folder, spec)
+
+
+@pytest.mark.parametrize("activation", ["snake", "alias_free"])
+def test_the_codec_decoder_has_states_of_fixed_sizes(tmp_path: Path, activation: str) -> None:
+    codec = open_codec(make_codec_checkpoint(tmp_path, activation=activation))
+    spec = build_codec_decoder(codec, "portable").save(tmp_path)
+    network = parse(tmp_path, spec)
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    shapes = {output.name: tuple(output.shape) for output in outputs}
+    past = {tensor.name: tensor.shape for tensor in spec.inputs}
+    assert spec.states
+    for state in spec.states:
+        assert shapes[state.output] == past[state.input]
