@@ -53,6 +53,8 @@ PAST_KEY, PRESENT_KEY = (
     "present_key_{layer}",
 )  # [1, kv_heads, capacity, head_dim]
 PAST_VALUE, PRESENT_VALUE = "past_value_{layer}", "present_value_{layer}"
+# Caches are in the graph's own number format. Their capacity is named in the ort dialect and a
+# number, the model's max_positions, in the portable one.
 
 # Heads. N codes a step: 3, 6, 12 … for MTP, 1 for NTP. Greedy decoding is top_k = 1.
 REPETITION_PENALTY = "repetition_penalty"  #    float32  [1]
@@ -267,6 +269,11 @@ class Bundle:
             have = ", ".join(sorted(self.manifest.graphs))
             raise UserError(f"{self.folder}: has no {name} graph (it has {have}); export it again")
         return self.manifest.graphs[name]
+
+
+def numpy_type(dtype: DType) -> str:
+    """NumPy's name of the type. It has no bfloat16: those tensors are uint16 of the same bits."""
+    return "uint16" if dtype == "bfloat16" else dtype
 
 
 def load_bundle(folder: str | Path) -> Bundle:
