@@ -20,13 +20,15 @@ from runtime.errors import run_cli
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint
-    from export.graph import Graph, Precision
+    from export.formats import Precision
+    from export.graph import Graph
     from export.sources import Sources
     from runtime.bundle import Check, GraphSpec, Manifest
 
 DEMO_HEADS = 6  # understood best: docs/performance.md
 DIALECTS = ("ort", "portable")
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "fp16", "bf16")
+CODEC_PRECISION: Precision = "fp32"
 DEFAULT_OUTPUT = "engine"
 
 DESCRIPTION = """\
@@ -125,12 +127,12 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
     from export.codec_encoder import build_codec_encoder
     from export.language_model import language_model_graphs
 
-    dialect, precision = options.dialect, options.precision
+    dialect = options.dialect
     yield from language_model_graphs(
-        sources.checkpoint, dialect, precision, with_text_head=options.text_head
+        sources.checkpoint, dialect, options.precision, with_text_head=options.text_head
     )
-    yield build_codec_decoder(sources.codec, dialect, precision)
-    yield build_codec_encoder(sources.codec, dialect, precision)
+    yield build_codec_decoder(sources.codec, dialect, CODEC_PRECISION)
+    yield build_codec_encoder(sources.codec, dialect, CODEC_PRECISION)
 
 
 def _write_tables(checkpoint: Checkpoint, folder: Path) -> None:

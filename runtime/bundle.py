@@ -38,13 +38,6 @@ CODEC_ENCODER = "codec_encoder"  # audio -> frames + speaker embedding
 TENSORRT = "tensorrt"  # built on the device that runs it
 TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
 
-# Optimization profiles (ProfileSpec.name), by the kind of call.
-PREFILL = "prefill"  # the prompt: many positions
-STEP = "step"  # one position
-CHUNK = "chunk"  # codec frames of a stream
-WHOLE = "whole"  # everything that is handed to the codec at once
-STATIC = "static"  # nothing is chosen
-
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
 POSITIONS = "positions"  # positions in this call: the prompt's length, then 1
 CAPACITY = "capacity"  # positions that the KV cache has room for
@@ -60,6 +53,8 @@ PAST_KEY, PRESENT_KEY = (
     "present_key_{layer}",
 )  # [1, kv_heads, capacity, head_dim]
 PAST_VALUE, PRESENT_VALUE = "past_value_{layer}", "present_value_{layer}"
+# Caches are in the graph's own number format. Their capacity is named in the ort dialect and a
+# number, the model's max_positions, in the portable one.
 
 # Heads. N codes a step: 3, 6, 12 … for MTP, 1 for NTP. Greedy decoding is top_k = 1.
 REPETITION_PENALTY = "repetition_penalty"  #    float32  [1]
@@ -87,9 +82,13 @@ SPEAKER_TOKEN = "speaker_token"  #              float32  [1, 1, hidden_size]
 CODEC_FRAMES = "frames"  #                      int64    [1, frames, 3]  columns a, b, c
 AUDIO = "audio"  #                              float32  [1, samples]
 
+# Ways in which a graph is called (keys of GraphSpec.profiles).
+PREFILL = "prefill"  # the prompt, or a part of it
+STEP = "step"  # one position
+
 VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channels]
 
-DType = Literal["float32", "float16", "int64", "int32", "bool"]
+DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "bool"]
 Dimension = int | str
 Size = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -115,32 +114,28 @@ class StateSpec(_Record, frozen=True):
     in_place: bool  # the output may (and should) be bound to the input's memory
 
 
-class ShapeRange(_Record, frozen=True):
-    """Smallest, most frequent and largest shape of an input; of a shape tensor, its values."""
+class Range(_Record, frozen=True):
+    """Sizes that a named dimension takes: least, most usual and greatest."""
 
-    minimum: tuple[Count, ...]
-    optimum: tuple[Count, ...]
-    maximum: tuple[Count, ...]
-
-
-class ProfileSpec(_Record, frozen=True):
-    """One optimization profile of a plan: how one kind of call may shape its inputs."""
-
-    name: str  # PREFILL, STEP, ...
-    shapes: dict[str, ShapeRange]  # by input: those with a dimension that a run chooses
-    values: dict[str, ShapeRange] = msgspec.field(
-        default_factory=dict
-    )  # shape tensors, on the host
+    min: Size
+    opt: Size
+    max: Size
 
 
 class GraphSpec(_Record, frozen=True):
-    file: str  # .onnx; .plan in an engine directory for TensorRT
+    """One ONNX file and what goes in and out of it.
+
+    profiles: ranges of the graph's named dimensions, a set for each way of calling it. Engines
+    that are built for shapes make one optimization profile of each, in this order.
+    """
+
+    file: str
     precision: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     states: tuple[StateSpec, ...] = ()
     weights: str | None = None  # external data file beside the graph
-    profiles: tuple[ProfileSpec, ...] = ()  # of a plan, in the order of TensorRT's indices
+    profiles: dict[str, dict[str, Range]] = msgspec.field(default_factory=dict)
 
 
 class FileRecord(_Record, frozen=True):
@@ -274,6 +269,11 @@ class Bundle:
             have = ", ".join(sorted(self.manifest.graphs))
             raise UserError(f"{self.folder}: has no {name} graph (it has {have}); export it again")
         return self.manifest.graphs[name]
+
+
+def numpy_type(dtype: DType) -> str:
+    """NumPy's name of the type. It has no bfloat16: those tensors are uint16 of the same bits."""
+    return "uint16" if dtype == "bfloat16" else dtype
 
 
 def load_bundle(folder: str | Path) -> Bundle:

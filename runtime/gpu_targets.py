@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from runtime.bundle import TENSORRT, TENSORRT_RTX
 from runtime.errors import UserError
 
-FLOATS = ("fp32", "fp16")
-AMPERE = (*FLOATS, "bf16", "int8", "int4")
+TURING = ("fp16", "int8")
+AMPERE = ("fp16", "bf16", "int8", "int4")
 ADA = (*AMPERE, "fp8")
 BLACKWELL = (*ADA, "fp4")
 
@@ -27,7 +27,7 @@ class GpuTarget:
     compute_capability: str  # "8.9"
     family: str
     examples: str
-    precisions: tuple[str, ...]
+    precisions: tuple[str, ...]  # and fp32, in TensorRT but not in TensorRT-RTX
     libraries: tuple[str, ...]  # kinds of engine, the preferred one first
 
     @property
@@ -40,7 +40,7 @@ _BOTH = (TENSORRT_RTX, TENSORRT)
 TARGETS = {
     target.sm: target
     for target in (
-        GpuTarget("7.5", "Turing", "RTX 20, T4", (*FLOATS, "int8"), _BOTH),
+        GpuTarget("7.5", "Turing", "RTX 20, T4", TURING, _BOTH),
         GpuTarget("8.0", "Ampere", "A100, A30", AMPERE, _BOTH),
         GpuTarget("8.6", "Ampere", "RTX 30, A10", AMPERE, _BOTH),
         GpuTarget("8.7", "Ampere", "Jetson Orin", AMPERE, (TENSORRT,)),
@@ -71,8 +71,12 @@ def check_targets(kind: str, sms: tuple[int, ...], precision: str) -> tuple[GpuT
     Raises:
         UserError: an unknown number, a GPU of the other library, or one without that precision.
     """
+    if precision == "fp32" and kind == TENSORRT_RTX:
+        raise UserError(
+            "--precision fp32: TensorRT-RTX has no attention in fp32; choose fp16 or bf16"
+        )
     targets = tuple(_target_of(kind, sm) for sm in dict.fromkeys(sms))
-    unfit = [target for target in targets if precision not in target.precisions]
+    unfit = [target for target in targets if precision not in ("fp32", *target.precisions)]
     if unfit:
         raise UserError(
             f"--precision {precision}: {_describe(unfit[0])} has "

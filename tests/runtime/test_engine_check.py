@@ -220,7 +220,9 @@ def test_targets_are_checked_before_any_work() -> None:
     ("kind", "sms", "precision", "words"),
     [
         (TENSORRT_RTX, (86, 89), "fp8", ("Ampere 8.6", "leave out --sm 86", "int8")),
-        (TENSORRT_RTX, (75,), "int4", ("Turing 7.5", "has fp32, fp16")),
+        (TENSORRT_RTX, (75,), "int4", ("Turing 7.5", "has fp16, int8")),
+        (TENSORRT_RTX, (75, 89), "bf16", ("Turing 7.5", "leave out --sm 75")),
+        (TENSORRT_RTX, (89,), "fp32", ("no attention in fp32",)),
         (TENSORRT_RTX, (89, 120), "fp4", ("Ada 8.9", "leave out --sm 89")),
         (TENSORRT_RTX, (87,), "fp16", ("Jetson Orin", "--target tensorrt --bundle")),
         (TENSORRT_RTX, (90,), "fp16", ("H100", "--target tensorrt --bundle")),
