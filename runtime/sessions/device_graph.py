@@ -1,11 +1,12 @@
 """Graphs on the GPU behind the interface of `runtime.sessions.graph`.
 
 In: plans, host arrays. Out: host arrays. A call of a graph without state goes on in the
-background: inputs are uploaded, the plan runs and outputs are downloaded in a stream of its own,
-beside the step loop's. It does not know what the graphs compute.
+background: inputs are uploaded, the plan runs and outputs are downloaded, in a stream of the
+graph's own, beside the step loop's. It does not know what the graphs compute.
 
-All memory of a caller is allocated when it is first needed, at the largest shapes of the plan,
-and used again by later calls.
+Memory for a call is allocated at the largest shapes of the plan, the first of it when the graph is
+loaded, and serves later calls again. Calls of one graph follow each other in its stream, so they
+share one context for each profile and the memory for activations.
 """
 
 from __future__ import annotations
@@ -26,32 +27,20 @@ from runtime.sessions.tensorrt import Plan
 
 
 class DeviceGraph:
-    """A loaded plan."""
+    """A loaded plan. If it has states, only a loop can call it."""
 
     def __init__(self, plan: Plan) -> None:
         self.spec = plan.spec
         self.plan = plan
-        self._lock = threading.Lock()
-        self._idle: list[_Caller] = []
+        self._channel = None if plan.spec.states else _Channel(plan)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         return self.start(inputs).result()
 
     def start(self, inputs: Mapping[str, Array]) -> Pending:
         """Raises `UserError` for inputs larger than the plan was built for."""
-        assert not self.spec.states, f"{self.spec.file} has states: only a loop can call it"
-        with self._lock:
-            caller = self._idle.pop() if self._idle else _Caller(self.plan)
-        try:
-            caller.start(inputs)
-        except UserError:
-            self.give_back(caller)
-            raise
-        return _Call(self, caller)
-
-    def give_back(self, caller: _Caller) -> None:
-        with self._lock:
-            self._idle.append(caller)
+        assert self._channel is not None, f"{self.spec.file} has states"
+        return self._channel.start(inputs)
 
 
 class DeviceBackbone(DeviceGraph):
@@ -63,94 +52,60 @@ class DeviceBackbone(DeviceGraph):
         return DeviceLoop(self.plan, head.plan, durations)
 
 
-class _Call:
-    """A call under way. Its caller serves others once the result was fetched or dropped."""
-
-    def __init__(self, graph: DeviceGraph, caller: _Caller) -> None:
-        self._graph = graph
-        self._caller: _Caller | None = caller
-
-    def is_done(self) -> bool:
-        return self._caller is None or self._caller.done.is_done()
-
-    def result(self) -> dict[str, Array]:
-        assert self._caller is not None, "the result was fetched before"
-        outputs = self._caller.outputs()
-        self._release()
-        return outputs
-
-    def _release(self) -> None:
-        if self._caller is not None:
-            self._graph.give_back(self._caller)
-            self._caller = None
-
-    def __del__(self) -> None:
-        self._release()
-
-
-class _Caller:
-    """What one call at a time needs: a stream, memory, a context for each profile."""
+class _Channel:
+    """The stream in which one plan is called, and memory for the calls under way."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._lock = threading.RLock()  # a dropped call may give its buffers back at any moment
         self._stream = Stream()
-        self.done = Event()
-        largest = largest_sizes(plan.profiles)
         self._scratch = DeviceMemory(max(map(plan.scratch_bytes, plan.profiles)))
         self._calls = {
             profile: plan.call(profile, self._scratch, self._stream) for profile in plan.profiles
         }
-        self._inputs = {
-            tensor.name: Mirror(sized(tensor, largest), tensor.dtype) for tensor in plan.spec.inputs
-        }
-        self._outputs = self._allocate_outputs()
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        host_inputs = plan.host_inputs
-        addresses = {
-            name: mirror.host_address if name in host_inputs else mirror.device.address
-            for name, mirror in self._inputs.items()
-        }
-        addresses |= {name: mirror.device.address for name, mirror in self._outputs.items()}
-        for call in self._calls.values():
-            call.set_addresses(addresses)
+        largest = largest_sizes(plan.profiles)
+        self._input_shapes = {tensor.name: sized(tensor, largest) for tensor in plan.spec.inputs}
+        self._output_shapes = self._largest_outputs()
+        self._idle = [self._new_buffers()]
 
-    def start(self, inputs: Mapping[str, Array]) -> None:
-        """Put uploads, the call and downloads into the stream."""
-        self.done.synchronize()  # a call whose result nobody fetched may still be using the memory
+    def start(self, inputs: Mapping[str, Array]) -> _Call:
         sizes = self._sizes(inputs)
         call = self._calls[self._profile_for(sizes)]
-        for name, mirror in self._inputs.items():
-            array = np.ascontiguousarray(inputs[name], mirror.host.dtype)
-            mirror.host.reshape(-1)[: array.size] = array.reshape(-1)
-            mirror.upload(self._stream, array.nbytes)
-        call.set_shapes(sizes)
-        call.enqueue(self._stream)
-        for name, mirror in self._outputs.items():
-            self._shapes[name] = call.shape(name)
-            size = math.prod(self._shapes[name]) * mirror.host.itemsize
-            mirror.download(self._stream, size)
-        self.done.record(self._stream)
+        with self._lock:
+            buffers = self._idle.pop() if self._idle else self._new_buffers()
+            buffers.done.synchronize()  # a call whose result nobody fetched may still use them
+            buffers.write(inputs, self._stream)
+            call.set_addresses(buffers.addresses(self._plan.host_inputs))
+            call.set_shapes(sizes)
+            call.enqueue(self._stream)
+            buffers.fetch({name: call.shape(name) for name in self._output_shapes}, self._stream)
+        return _Call(self, buffers)
 
-    def outputs(self) -> dict[str, Array]:
-        """Wait, and copy what was downloaded."""
-        self.done.synchronize()
-        found = {}
-        for name, mirror in self._outputs.items():
-            count = math.prod(self._shapes[name])
-            found[name] = mirror.host.reshape(-1)[:count].reshape(self._shapes[name]).copy()
-        return found
+    def give_back(self, buffers: _Buffers) -> None:
+        with self._lock:
+            self._idle.append(buffers)
 
-    def _allocate_outputs(self) -> dict[str, Mirror]:
+    def _new_buffers(self) -> _Buffers:
+        spec = self._plan.spec
+        return _Buffers(
+            {
+                tensor.name: Mirror(self._input_shapes[tensor.name], tensor.dtype)
+                for tensor in spec.inputs
+            },
+            {
+                tensor.name: Mirror(self._output_shapes[tensor.name], tensor.dtype)
+                for tensor in spec.outputs
+            },
+        )
+
+    def _largest_outputs(self) -> dict[str, tuple[int, ...]]:
         """At the shapes that the largest inputs of any profile give."""
         shapes: dict[str, list[tuple[int, ...]]] = defaultdict(list)
         for profile, call in self._calls.items():
             call.set_shapes(largest_sizes({profile: self._plan.profiles[profile]}))
             for tensor in self._plan.spec.outputs:
                 shapes[tensor.name].append(call.shape(tensor.name))
-        return {
-            tensor.name: Mirror(max(shapes[tensor.name], key=math.prod), tensor.dtype)
-            for tensor in self._plan.spec.outputs
-        }
+        return {name: max(found, key=math.prod) for name, found in shapes.items()}
 
     def _sizes(self, inputs: Mapping[str, Array]) -> dict[str, int]:
         """Numbers for the named dimensions, as the arrays have them."""
@@ -174,6 +129,70 @@ class _Caller:
         largest = largest_sizes(self._plan.profiles)
         most = ", ".join(f"{size} {name}" for name, size in largest.items())
         raise UserError(f"{self._plan.path}: was built for {most} at most, not {given}; rebuild it")
+
+
+class _Buffers:
+    """Inputs and outputs of one call, on both sides."""
+
+    def __init__(self, inputs: dict[str, Mirror], outputs: dict[str, Mirror]) -> None:
+        self._inputs = inputs
+        self._outputs = outputs
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self.done = Event()
+
+    def addresses(self, on_host: frozenset[str]) -> dict[str, int]:
+        mirrors = {**self._inputs, **self._outputs}
+        return {
+            name: mirror.host_address if name in on_host else mirror.device.address
+            for name, mirror in mirrors.items()
+        }
+
+    def write(self, inputs: Mapping[str, Array], stream: Stream) -> None:
+        for name, mirror in self._inputs.items():
+            array = np.ascontiguousarray(inputs[name], mirror.host.dtype)
+            mirror.host.reshape(-1)[: array.size] = array.reshape(-1)
+            mirror.upload(stream, array.nbytes)
+
+    def fetch(self, shapes: dict[str, tuple[int, ...]], stream: Stream) -> None:
+        """Put the downloads into the stream."""
+        self._shapes = shapes
+        for name, mirror in self._outputs.items():
+            mirror.download(stream, math.prod(shapes[name]) * mirror.host.itemsize)
+        self.done.record(stream)
+
+    def outputs(self) -> dict[str, Array]:
+        """Wait, and copy what was downloaded."""
+        self.done.synchronize()
+        found = {}
+        for name, mirror in self._outputs.items():
+            shape = self._shapes[name]
+            found[name] = mirror.host.reshape(-1)[: math.prod(shape)].reshape(shape).copy()
+        return found
+
+
+class _Call:
+    """A call under way. Its buffers serve others once the result was fetched or dropped."""
+
+    def __init__(self, channel: _Channel, buffers: _Buffers) -> None:
+        self._channel = channel
+        self._buffers: _Buffers | None = buffers
+
+    def is_done(self) -> bool:
+        return self._buffers is None or self._buffers.done.is_done()
+
+    def result(self) -> dict[str, Array]:
+        assert self._buffers is not None, "the result was fetched before"
+        outputs = self._buffers.outputs()
+        self._release()
+        return outputs
+
+    def _release(self) -> None:
+        if self._buffers is not None:
+            self._channel.give_back(self._buffers)
+            self._buffers = None
+
+    def __del__(self) -> None:
+        self._release()
 
 
 def largest_sizes(profiles: Mapping[str, Mapping[str, Range]]) -> dict[str, int]:

@@ -40,7 +40,6 @@ TURNS = 2
 Durations = Mapping[str, list[float]]  # stage -> seconds of the GPU
 PREFILL_STAGE, STEP_STAGE = "device_prefill", "device_step"
 
-_ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "bool": 1}
 CALLS = (names.PREFILL, names.STEP)
 DRAWN = (names.CODES, names.KEPT_CODES, names.STOP)
 SETTINGS = (names.TEMPERATURE, names.TOP_K, names.TOP_P, names.REPETITION_PENALTY)
@@ -108,7 +107,6 @@ class _Lane:
         self._step = [
             self._bind(names.STEP, turn, embeddings=self._fed_back.address) for turn in range(TURNS)
         ]
-        self._position = 0
         self._captured_for = b""
         self._graphs: list[CapturedGraph] = []
         self._capture()
@@ -125,10 +123,7 @@ class _Lane:
             self._settings.host[name][...] = value
         if self._captured_for != self._host_values():
             self._capture()
-        self._settings.upload(self._stream)
-        for states in self._states:
-            states.clear(self._stream)
-        self._position = 0
+        self._clear()
         self._launch_prompt(prompt[0], random)
 
     def launch_step(self, step: int, random: np.random.Generator) -> None:
@@ -169,9 +164,13 @@ class _Lane:
         self._fed_back = DeviceMemory(size_bytes(head[names.NEXT_EMBEDDING], {}))
         self._fed_back.fill_zero(self._stream)
         self._settings = _pack(head[name] for name in SETTINGS)
+        for value in self._settings.host.values():
+            value[...] = 1  # greedy, until the first utterance says otherwise
         fed, drawn = (backbone[names.PAST_LENGTH], head[names.NOISE]), [head[n] for n in DRAWN]
         self._feed = [_pack(fed) for _ in range(TURNS)]
         self._drawn = [_pack(drawn) for _ in range(TURNS)]
+        for group in self._drawn:
+            group.upload(self._stream)  # the gaps between tensors are sent back, too
         plans = (self._backbone, self._head)
         needed = [plan.scratch_bytes(name) for plan in plans for name in CALLS]
         self._scratch = DeviceMemory(max(needed))  # the calls of one stream never overlap
@@ -203,18 +202,27 @@ class _Lane:
     def _capture(self) -> None:
         """Record the step's graph for both turns. The states hold nothing of worth meanwhile."""
         self._captured_for = self._host_values()
+        self._clear()
+        for turn in range(TURNS):
+            self._enqueue(turn, self._step[turn])  # a first call sets up what no graph may hold
+        self._stream.synchronize()
         for call in (call for calls in self._step for call in calls):
             if not call.can_be_captured(self._stream):
                 raise UserError(
                     f"{call.plan.path}: TensorRT cannot capture it into a CUDA graph; rebuild it"
                 )
-            call.enqueue(self._stream)  # a first call sets things up, which no graph may hold
-        self._stream.synchronize()
         self._graphs = []
         for turn in range(TURNS):
             with self._stream.capture() as graph:
                 self._enqueue(turn, self._step[turn])
             self._graphs.append(graph)
+
+    def _clear(self) -> None:
+        """The beginning of an utterance."""
+        self._position = 0
+        self._settings.upload(self._stream)
+        for states in self._states:
+            states.clear(self._stream)
 
     def _enqueue(self, turn: int, calls: Sequence[PlanCall]) -> None:
         self._feed[turn].upload(self._stream)
@@ -313,7 +321,7 @@ def sized(tensor: TensorSpec, dimensions: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def size_bytes(tensor: TensorSpec, dimensions: Mapping[str, int]) -> int:
-    return math.prod(sized(tensor, dimensions)) * _ITEM_BYTES[tensor.dtype]
+    return math.prod(sized(tensor, dimensions)) * np.dtype(names.numpy_type(tensor.dtype)).itemsize
 
 
 def _pack(tensors: Iterable[TensorSpec]) -> Packed:

@@ -109,7 +109,7 @@ class Finished:
         return self.outputs
 
 
-def start(graph: Graph, inputs: Mapping[str, Array]) -> Pending:
+def start_call(graph: Graph, inputs: Mapping[str, Array]) -> Pending:
     """Start a call of a graph without state, in the background if its engine can do that."""
     if isinstance(graph, BackgroundGraph):
         return graph.start(inputs)

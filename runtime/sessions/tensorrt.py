@@ -43,6 +43,7 @@ class TensorRT:
         """Raises `UserError` if the library, the driver or the GPU is not what the plans need."""
         engine_check.check_platform(bundle)
         self._library: Any = engine_check.import_library(bundle)
+        engine_check.check_driver(bundle)
         self.gpu: Gpu = find_gpu()
         engine_check.check_gpu(bundle, self.gpu.name, self.gpu.compute_capability)
         self.is_rtx = bundle.manifest.engine.kind == TENSORRT_RTX
