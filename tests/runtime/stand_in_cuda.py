@@ -164,7 +164,10 @@ class StandInCuda:
     def cudaMemcpyAsync(
         self, dst: int, src: int, count: int, kind: Any, stream: int
     ) -> tuple[Any, ...]:
-        to_host, from_host = kind == Kind.cudaMemcpyDeviceToHost, kind == Kind.cudaMemcpyHostToDevice
+        to_host, from_host = (
+            kind == Kind.cudaMemcpyDeviceToHost,
+            kind == Kind.cudaMemcpyHostToDevice,
+        )
         self._find(src, count, on_device=not from_host)
         target, at = self._find(dst, count, on_device=not to_host)
 
@@ -283,6 +286,9 @@ class StandInCuda:
 
     def is_capturing(self, stream: int) -> bool:
         return self._stream(stream).capturing is not None
+
+    def streams(self) -> list[StandInStream]:
+        return [thing for thing in self._handles.values() if isinstance(thing, StandInStream)]
 
     def device_bytes(self) -> int:
         """GPU memory that is allocated."""

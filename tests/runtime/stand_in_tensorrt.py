@@ -178,6 +178,7 @@ class StandInEngine:
         self.on_host = set(header["on_host"])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )
