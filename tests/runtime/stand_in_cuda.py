@@ -57,6 +57,7 @@ class Work:
 
     do: Callable[[], None]
     announce: Callable[[], None] = lambda: None
+    owner: object = None
 
 
 @dataclass
@@ -91,6 +92,7 @@ class StandInCuda:
         self._next_address = FIRST_ADDRESS
         self._handles: dict[int, Any] = {}
         self._clock = 0.0
+        self._is_broken = False
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(real, name)
@@ -280,9 +282,14 @@ class StandInCuda:
 
     # What a plan needs, and tests ask for.
 
-    def enqueue(self, stream: int, do: Callable[[], None]) -> None:
-        """Work of a plan."""
-        self._put(stream, Work(do))
+    def enqueue(self, stream: int, do: Callable[[], None], owner: object) -> None:
+        """Work of a plan, called by the context `owner`."""
+        self._put(stream, Work(do, owner=owner))
+
+    def is_in_a_graph(self, owner: object) -> bool:
+        """Whether a graph that can still be launched holds work of the context."""
+        graphs = [thing for thing in self._handles.values() if isinstance(thing, list)]
+        return any(work.owner is owner for graph in graphs for work in graph)
 
     def is_capturing(self, stream: int) -> bool:
         return self._stream(stream).capturing is not None
@@ -313,7 +320,14 @@ class StandInCuda:
             self._step(stream)
 
     def _step(self, stream: StandInStream) -> None:
-        stream.queue.popleft().do()
+        work = stream.queue.popleft()
+        if self._is_broken:  # as on a GPU: after a fault nothing is done any more
+            return
+        try:
+            work.do()
+        except BaseException:
+            self._is_broken = True
+            raise
 
     def _stream(self, handle: int) -> StandInStream:
         stream: StandInStream = self._handles[handle]

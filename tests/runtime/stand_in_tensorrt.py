@@ -238,7 +238,6 @@ class StandInContext:
         self._addresses: dict[str, int] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._was_enqueued = False
-        self._captures = 0
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         self._profile = profile_index
@@ -282,10 +281,9 @@ class StandInContext:
         return self._engine.library.can_capture
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        if self._cuda.is_capturing(stream_handle):
-            self._captures += 1
-            if not self._was_enqueued or self._captures > 1:
-                return False
+        is_unfit = not self._was_enqueued or self._cuda.is_in_a_graph(self)
+        if self._cuda.is_capturing(stream_handle) and is_unfit:
+            return False
         self._check(stream_handle)
         addresses = dict(self._addresses)
         shapes = {name: self._shape(name) for name in self._engine.tensors}
@@ -294,7 +292,7 @@ class StandInContext:
             for name, tensor in self._engine.inputs.items()
             if name in self._engine.on_host
         }  # read now: what the host writes later has no effect
-        self._cuda.enqueue(stream_handle, lambda: self._execute(addresses, shapes, decided))
+        self._cuda.enqueue(stream_handle, lambda: self._execute(addresses, shapes, decided), self)
         self._was_enqueued = True
         return True
 

@@ -138,7 +138,7 @@ def test_chunks_join_to_the_whole(
     whole = on_cpu.synthesize("One. And two.", sampling=sampling)
     np.testing.assert_array_equal(frames, whole.frames)
     np.testing.assert_allclose(audio, whole.audio, atol=1e-6)
-    assert all(chunk.finished for chunk in chunks)
+    assert all(chunk.finished for chunk in chunks) == whole.finished
 
 
 def test_a_step_is_under_way_while_the_caller_works(gpu: Any, engine: Path) -> None:
@@ -223,7 +223,7 @@ def test_no_gpu(gpu: Any, engine: Path) -> None:
 def test_another_gpu(gpu: Any, engine: Path) -> None:
     gpu.cuda.compute_capability = (12, 0)
     with pytest.raises(
-        UserError, match=r"are for compute capability 8\.9, stand-in has 12\.0; reb"
+        UserError, match=r"are for compute capability 8\.9, stand-in has 12\.0; it cannot"
     ):
         TTS.load(engine)
 
@@ -334,12 +334,13 @@ def test_downloads_are_poison_until_they_are_waited_for(gpu: Any) -> None:
     mirror = cuda.Mirror([3], np.int32)
     mirror.host[...] = [1, 2, 3]
     mirror.upload(stream)
-    mirror.host[...] = 0
+    mirror.host[...] = 0  # too early: the upload has not been waited for
+    stream.synchronize()
     mirror.download(stream)
     event.record(stream)
     assert (mirror.host != 0).all(), "poison"
     event.synchronize()
-    assert mirror.host.tolist() == [0, 0, 0], "the upload saw what the host wrote too early"
+    assert mirror.host.tolist() == [0, 0, 0]
 
 
 def test_memory_that_was_freed_or_never_written(gpu: Any) -> None:
