@@ -121,6 +121,13 @@ def _fits(shape: tuple[int, ...], spec: TensorSpec, what: str) -> bool:
     )
 
 
+def _standard_operators(inspected: Inspected) -> Iterator[str]:
+    """The parser goes by an operator's name and overlooks its domain."""
+    for node in inspected.nodes.values():
+        if node.domain not in ("", "ai.onnx"):
+            yield f"{node.name} is {node.domain}.{node.op_type}, not a standard operator"
+
+
 def _unused_inputs(inspected: Inspected) -> Iterator[str]:
     """Every input takes part in some output."""
     network = inspected.network
@@ -219,6 +226,7 @@ def _quantized_products(inspected: Inspected) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Inspected], Iterator[str]], ...] = (
+    _standard_operators,
     _interface,
     _unused_inputs,
     _host_inputs,
