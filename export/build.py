@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DEMO_HEADS = 6  # understood best: docs/performance.md
 DIALECTS = ("ort", "portable")
 PRECISIONS = ("fp32", "fp16", "bf16")
-CODEC_PRECISION: Precision = "fp32"
+CODEC_PRECISION: Precision = "fp32"  # its graphs are small and have no other yet
 DEFAULT_OUTPUT = "engine"
 CPU = "onnxruntime"
 TARGETS = (CPU, "tensorrt-rtx", "tensorrt")
@@ -48,8 +48,9 @@ examples:
   bring a checkpoint and the published FACodec, with two voices:
     python -m export.build --model my-model --codec facodec \\
         --voice anna=anna.wav --voice ben=ben.safetensors --output my-engine
-  for an engine that knows standard ONNX operators only:
-    python -m export.build --model my-model --codec facodec --dialect portable
+  for an engine that knows standard ONNX operators only, in half precision:
+    python -m export.build --model my-model --codec facodec \\
+        --dialect portable --precision fp16
   for RTX GPUs, on any machine; and for a Jetson, on the Jetson:
     python -m export.build --target tensorrt-rtx --sm 89 120 --precision fp16
     python -m export.build --target tensorrt --bundle portable-bundle"""
@@ -147,7 +148,12 @@ def _open_sources(options: BuildOptions) -> Sources:
     demo_heads = DEMO_HEADS if options.heads is None else options.heads
     folders = find_sources(options.model, options.codec, options.voices, demo_heads)
     with _progress(f"read {folders.model} and {folders.codec}"):
-        return open_sources(folders, options.heads, options.max_positions)
+        return open_sources(
+            folders,
+            options.heads,
+            options.max_positions,
+            fixed_capacity=options.dialect == "portable",
+        )
 
 
 def _write_graphs(sources: Sources, options: BuildOptions, folder: Path) -> dict[str, GraphSpec]:
@@ -247,8 +253,8 @@ _VOICE_HELP = """a voice of the engine: a recording (16 kHz or any other rate, 3
 .safetensors file; there can be several, the first is the default"""
 _OUTPUT_HELP = f"engine directory to write or replace (default: {DEFAULT_OUTPUT})"
 _DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
-_PRECISION_HELP = """number format of the weights (default: fp32 for ONNX Runtime, fp16 for GPUs,
-the bundle's with --bundle)"""
+_PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default), or fp16 and
+bf16 with --dialect portable; for GPUs fp16 is the default, with --bundle the bundle's"""
 _TARGET_HELP = f"""what runs the engine (default: {CPU}); tensorrt-rtx: RTX GPUs, built on any
 machine; tensorrt: Jetson and data centre GPUs, built on the device itself"""
 _SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability without the point: 75,
@@ -256,7 +262,8 @@ _SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability with
 _BUNDLE_HELP = "make the engine from this bundle, which was exported with --dialect portable"
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
 _POSITIONS_HELP = """longest prompt and speech together, in positions (default: what the
-checkpoint was trained for)"""
+checkpoint was trained for; in the portable dialect, whose caches have a fixed size that every
+step pays for, 512 and 30 s of speech at most)"""
 
 
 if __name__ == "__main__":
