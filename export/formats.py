@@ -63,25 +63,39 @@ class StoredAs:
         return graph.op.MatMul(graph.cast(x, self.dtype), stored)
 
 
+@dataclass(frozen=True)
+class RowSums:
+    """Product with one position (…, 1, in) as sums of float32 rows, with no matrix product.
+
+    TensorRT has no float32 matrix products for Turing (SM75), and rounds their factors to ten
+    bits on later GPUs (TF32). A sum over each row of the weight is float32 everywhere, and costs
+    the same where one position is all there is: reading the weight.
+    """
+
+    def product(self, graph: Graph, x: Value, weight: Weight) -> Value:
+        terms = graph.op.Mul(graph.weight(weight), graph.widen(x))  # (…, out, in)
+        return graph.op.Unsqueeze(graph.op.ReduceSum(terms, [-1], keepdims=0), [-2])
+
+
 FLOAT32 = StoredAs("float32")
+ROW_SUMS = RowSums()
 
 
 @dataclass(frozen=True)
 class WeightFormats:
-    """The format of every weight.
-
-    usual: of the products that make up nearly all of a model.
-    exact: of the few whose rounding changes which code wins: scores of speech codes.
-    by_name: of single weights; goes before both.
-    """
+    """The format of every weight: the usual one, or the one that its name has been given."""
 
     usual: LinearFormat
-    exact: LinearFormat = FLOAT32
     by_name: Mapping[str, LinearFormat] = field(default_factory=dict)
 
-    def of(self, weight: Weight, exact: bool = False) -> LinearFormat:
-        """The format of `weight`."""
-        return self.by_name.get(weight.name, self.exact if exact else self.usual)
+    def of(self, weight: Weight, compute: DType, exact: bool) -> LinearFormat:
+        """The format of `weight` in a graph that computes in `compute`.
+
+        exact: its rounding could change which code wins, so it is float32 unless it has a
+        format by name.
+        """
+        exactly = FLOAT32 if compute == "float32" else ROW_SUMS
+        return self.by_name.get(weight.name, exactly if exact else self.usual)
 
 
 def plain_formats(precision: Precision) -> WeightFormats:

@@ -189,10 +189,10 @@ class Graph(ABC):
 
         Every matrix product with a weight passes through here; `export.formats` tells in which
         number format it is computed. x is float32 or of the type `compute`; so is the result.
-        exact: float32 unless the weight's own format says otherwise.
+        exact: float32 unless the weight's own format says otherwise; x has one position then.
         """
         self.products[weight.name] = weight.shape
-        product = self.formats.of(weight, exact).product(self, x, weight)
+        product = self.formats.of(weight, self.compute, exact).product(self, x, weight)
         if bias is None:
             return product
         return self.op.Add(product, self.weight(bias, _name_of(product.dtype)))

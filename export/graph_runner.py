@@ -31,15 +31,15 @@ class GraphRunner:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = ERRORS_ONLY
-        self._spec, self._capacity = spec, capacity
+        self.spec, self._capacity = spec, capacity
         self._session = open_session(folder / spec.file, options)
         self.reset()
 
     def reset(self) -> None:
         """Begin anew: all states are zeros."""
-        past = {state.input for state in self._spec.states}
+        past = {state.input for state in self.spec.states}
         self._states = {
-            tensor.name: self._zeros(tensor) for tensor in self._spec.inputs if tensor.name in past
+            tensor.name: self._zeros(tensor) for tensor in self.spec.inputs if tensor.name in past
         }
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
@@ -49,16 +49,16 @@ class GraphRunner:
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
         for name, value in self._states.items():
             binding.bind_ortvalue_input(name, value)
-        in_place = {state.output: state.input for state in self._spec.states if state.in_place}
-        for tensor in self._spec.outputs:
+        in_place = {state.output: state.input for state in self.spec.states if state.in_place}
+        for tensor in self.spec.outputs:
             if tensor.name in in_place:
                 binding.bind_ortvalue_output(tensor.name, self._states[in_place[tensor.name]])
             else:
                 binding.bind_output(tensor.name)
         self._session.run_with_iobinding(binding)
-        names = [tensor.name for tensor in self._spec.outputs]
+        names = [tensor.name for tensor in self.spec.outputs]
         outputs = dict(zip(names, binding.get_outputs(), strict=True))
-        for state in self._spec.states:
+        for state in self.spec.states:
             present = outputs.pop(state.output)
             if not state.in_place:  # otherwise the old handle owns the memory
                 self._states[state.input] = present

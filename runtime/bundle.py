@@ -85,6 +85,8 @@ AUDIO = "audio"  #                              float32  [1, samples]
 # Ways in which a graph is called (keys of GraphSpec.profiles).
 PREFILL = "prefill"  # the prompt, or a part of it
 STEP = "step"  # one position
+CHUNK = "chunk"  # frames of a stream
+WHOLE = "whole"  # as much as the codec is ever given at once
 
 VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channels]
 
@@ -123,7 +125,7 @@ class Range(_Record, frozen=True):
 
 
 class GraphSpec(_Record, frozen=True):
-    """One ONNX file and what goes in and out of it.
+    """One graph's file, ONNX or a plan, and what goes in and out of it.
 
     profiles: ranges of the graph's named dimensions, a set for each way of calling it. Engines
     that are built for shapes make one optimization profile of each, in this order.

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
@@ -24,10 +25,13 @@ MASK, NONPAD_KV_SEQLEN = 3, 6  # positions of Attention's inputs, and of its lay
 
 # Layers that move or hold values and compute nothing with them.
 MOVES = frozenset(
-    ("ASSERTION", "CAST", "CONCATENATION", "CONSTANT", "DEQUANTIZE", "GATHER", "IDENTITY")
-    + ("KV_CACHE_UPDATE", "PADDING", "QUANTIZE", "SCATTER", "SELECT", "SHAPE", "SHUFFLE")
-    + ("SLICE", "SQUEEZE", "UNSQUEEZE")
+    {
+        *("ASSERTION", "CAST", "CONCATENATION", "CONSTANT", "DEQUANTIZE", "GATHER", "IDENTITY"),
+        *("KV_CACHE_UPDATE", "PADDING", "QUANTIZE", "SCATTER", "SELECT", "SHAPE", "SHUFFLE"),
+        *("SLICE", "SQUEEZE", "UNSQUEEZE"),
+    }
 )
+QUANTIZED_PRODUCTS = frozenset({"int8", "fp8", "fp4"})  # of both operands: summed as such
 PRODUCTS = frozenset({"MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "ATTENTION_INPUT"})
 
 
@@ -75,7 +79,11 @@ def count_products(network: Network) -> dict[str, int]:
 
 def _format_of(network: Network, layer: Layer) -> str:
     """What the product's right operand (a weight, mostly) is stored in."""
-    tensor = layer.inputs[min(1, len(layer.inputs) - 1)]
+    return _stored_format(network, layer.inputs[min(1, len(layer.inputs) - 1)])
+
+
+def _stored_format(network: Network, tensor: Any) -> str:
+    """The type of a tensor, or what it is dequantized from."""
     while (maker := network.producers.get(tensor.name)) and maker.kind in {"SHUFFLE", "CAST"}:
         tensor = maker.inputs[0]
     if maker and maker.kind == "DEQUANTIZE":
@@ -99,15 +107,25 @@ def _interface(inspected: Inspected) -> Iterator[str]:
         for name in sorted(specs.keys() & found.keys()):
             tensor, spec = found[name], specs[name]
             seen = f"{network.dtype(tensor)} {list(tensor.shape)}"
-            if network.dtype(tensor) != spec.dtype or not _fits(tuple(tensor.shape), spec):
+            if network.dtype(tensor) != spec.dtype or not _fits(tuple(tensor.shape), spec, what):
                 yield f"{what} {name} is {seen}, the manifest says {spec.dtype} {list(spec.shape)}"
 
 
-def _fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
-    fixed = [(-1 if isinstance(size, str) else size) for size in spec.shape]
-    return len(shape) == len(fixed) and all(
-        known in (-1, size) for known, size in zip(fixed, shape, strict=True)
+def _fits(shape: tuple[int, ...], spec: TensorSpec, what: str) -> bool:
+    """Whether sizes agree. -1 is a size that a run chooses, or, of an output, that the parser
+    does not know."""
+    described = [-1 if isinstance(size, str) else size for size in spec.shape]
+    return len(shape) == len(described) and all(
+        found == known or (what == "output" and -1 in (found, known))
+        for found, known in zip(shape, described, strict=True)
     )
+
+
+def _standard_operators(inspected: Inspected) -> Iterator[str]:
+    """The parser goes by an operator's name and overlooks its domain."""
+    for node in inspected.nodes.values():
+        if node.domain not in ("", "ai.onnx"):
+            yield f"{node.name} is {node.domain}.{node.op_type}, not a standard operator"
 
 
 def _unused_inputs(inspected: Inspected) -> Iterator[str]:
@@ -165,11 +183,18 @@ def _stray_fp32(inspected: Inspected) -> Iterator[str]:
     for layer in network.layers:
         if layer.kind in MOVES or layer.outputs[0].name not in from_inputs:
             continue
-        tensors = [*layer.inputs, *layer.outputs]
-        if any(network.dtype(tensor) == "float32" for tensor in tensors):
-            node = inspected.nodes.get(layer.node)
-            if not plan.allows_fp32(layer.node or layer.name, node.op_type if node else layer.kind):
-                yield f"{layer.node or layer.name} ({layer.kind}) computes in fp32"
+        node = inspected.nodes.get(layer.node)
+        name, operator = layer.node or layer.name, node.op_type if node else layer.kind
+        if _computes_in_fp32(network, layer) and not plan.allows_fp32(name, operator):
+            yield f"{name} ({layer.kind}) computes in fp32"
+
+
+def _computes_in_fp32(network: Network, layer: Layer) -> bool:
+    tensors = [*layer.inputs, *layer.outputs]
+    if all(network.dtype(tensor) != "float32" for tensor in tensors):
+        return False
+    formats = {_stored_format(network, tensor) for tensor in layer.inputs}
+    return not (layer.kind in PRODUCTS and formats <= QUANTIZED_PRODUCTS)
 
 
 def _computed_from_inputs(network: Network) -> set[str]:
@@ -201,6 +226,7 @@ def _quantized_products(inspected: Inspected) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Inspected], Iterator[str]], ...] = (
+    _standard_operators,
     _interface,
     _unused_inputs,
     _host_inputs,
