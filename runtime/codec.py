@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from runtime import bundle as names
 from runtime.bundle import CodecSpec
 from runtime.errors import UserError
-from runtime.sessions.graph import Finished, Graph, Pending, start_call
+from runtime.sessions.graph import Array, Finished, Graph, Pending, start_call
 
 CODEBOOK_SIZE = 1024
 MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s: bounds the memory of one decoder call
@@ -101,7 +101,10 @@ class CodecDecoder:
         hop = self.spec.hop_samples
         low = max(0, start - self.spec.left_context_frames)
         high = min(len(frames), end + self.spec.right_context_frames)
-        inputs = {names.CODEC_FRAMES: frames[None, low:high], names.SPEAKER: speaker[None]}
+        inputs: dict[str, Array] = {
+            names.CODEC_FRAMES: frames[None, low:high],
+            names.SPEAKER: speaker[None],
+        }
         wanted = slice((start - low) * hop, (end - low) * hop)
         return Window(start_call(self._graph, inputs), wanted)
 

@@ -21,8 +21,8 @@ import numpy as np
 from runtime.bundle import Range
 from runtime.errors import UserError
 from runtime.sessions.cuda import DeviceMemory, Event, Mirror, Stream
-from runtime.sessions.device_loop import DeviceLoop, Durations, sized
-from runtime.sessions.graph import Array, Graph, Pending
+from runtime.sessions.device_loop import DeviceLoop, sized
+from runtime.sessions.graph import Array, Durations, Graph, Pending
 from runtime.sessions.tensorrt import Plan
 
 

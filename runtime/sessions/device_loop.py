@@ -31,13 +31,12 @@ from runtime import bundle as names
 from runtime.bundle import GraphSpec, TensorSpec
 from runtime.errors import UserError
 from runtime.sessions.cuda import CapturedGraph, DeviceMemory, Event, Mirror, Packed, Stream
-from runtime.sessions.graph import Array, Drawn
+from runtime.sessions.graph import Array, Drawn, Durations
 from runtime.sessions.tensorrt import Plan, PlanCall
 
 MAX_LANES = 4  # utterances under way at the same time
 TURNS = 2
 
-Durations = Mapping[str, list[float]]  # stage -> seconds of the GPU
 PREFILL_STAGE, STEP_STAGE = "device_prefill", "device_step"
 
 CALLS = (names.PREFILL, names.STEP)
@@ -313,6 +312,12 @@ def check_plans(backbone: Plan, head: Plan) -> None:
         if unfit or not {names.PREFILL, names.STEP} <= set(plan.profiles):
             what = f"{sorted(unfit)[0]} decides shapes" if unfit else "it lacks a profile"
             raise UserError(f"{plan.path}: cannot be captured ({what}); rebuild it")
+
+
+def state_bytes(spec: GraphSpec) -> int:
+    """Memory of a graph's states, one buffer each."""
+    past = {pair.input for pair in spec.states}
+    return sum(size_bytes(tensor, {}) for tensor in spec.inputs if tensor.name in past)
 
 
 def sized(tensor: TensorSpec, dimensions: Mapping[str, int]) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from runtime.bundle import GraphSpec, TensorSpec, numpy_type
 
 Array = NDArray[Any]
+Durations = Mapping[str, list[float]]  # stage -> seconds; makes lists as they are asked for
 
 
 class States:
@@ -147,8 +148,11 @@ class StepLoop(Protocol):
 class LoopingGraph(Graph, Protocol):
     """A backbone whose engine runs the loop by itself."""
 
-    def step_loop(self, head: Graph) -> StepLoop:
-        """The loop with this backbone and a head of the same engine."""
+    def step_loop(self, head: Graph, durations: Durations | None = None) -> StepLoop:
+        """The loop with this backbone and a head of the same engine.
+
+        durations: where the engine notes the seconds of each prefill and step, by stage.
+        """
 
 
 def allocate(tensor: TensorSpec, dimensions: Mapping[str, int]) -> Array:

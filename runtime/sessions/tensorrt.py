@@ -176,7 +176,7 @@ class Plan:
         dtype = self._library.dtype_name(engine.get_tensor_dtype(name))
         if dtype != tensor.dtype:
             raise self._mismatch(f"has {name} as {dtype}", tensor.dtype)
-        shape = tuple(engine.get_tensor_shape(name))
+        shape = _numbers(engine.get_tensor_shape(name))
         fits = len(shape) == len(tensor.shape) and all(
             isinstance(described, str) or size == described
             for size, described in zip(shape, tensor.shape, strict=True)
@@ -221,7 +221,7 @@ class PlanCall:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Of an input or output, once all input shapes are set."""
-        return tuple(self._context.get_tensor_shape(name))
+        return _numbers(self._context.get_tensor_shape(name))
 
     def can_be_captured(self, stream: Stream) -> bool:
         """Whether a CUDA graph can hold the call. Older libraries do not tell: then it is tried."""
@@ -231,6 +231,10 @@ class PlanCall:
     def enqueue(self, stream: Stream) -> None:
         """Put the call into the stream."""
         _expect(self._context.execute_async_v3(stream.handle), self.plan, "call")
+
+
+def _numbers(dims: trt.Dims) -> tuple[int, ...]:
+    return tuple(dims[index] for index in range(len(dims)))
 
 
 def _expect(done: bool, plan: Plan, what: str) -> None:
