@@ -15,9 +15,21 @@ from export.codec_tensors import CONTENT_BOOKS, PROSODY_BOOK
 from export.dialects import new_graph
 from export.graph import Graph, Precision, Value
 from export.weights import Array, Weight
-from runtime.bundle import AUDIO, CODEC_DECODER, CODEC_FRAMES, FRAMES, SAMPLES, SPEAKER
+from runtime.bundle import (
+    AUDIO,
+    CHUNK,
+    CODEC_DECODER,
+    CODEC_FRAMES,
+    FRAMES,
+    SAMPLES,
+    SPEAKER,
+    WHOLE,
+    Range,
+)
 from train.codec_config import CodecConfig
 
+CHUNK_FRAMES = Range(1, 20, 160)
+WHOLE_FRAMES = Range(1, 400, 800)  # 10 s: longer speech is decoded in parts
 COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
 
 
@@ -34,6 +46,8 @@ def build_codec_decoder(
     layers = CodecLayers(graph, codec)
     x = _convolution_stack(layers, config, layers.as_map(x))  # (1, 1, 1, samples)
     graph.output(AUDIO, graph.op.Squeeze(x, [1, 2]), "float32", (1, SAMPLES))
+    graph.profile(CHUNK, frames=CHUNK_FRAMES)
+    graph.profile(WHOLE, frames=WHOLE_FRAMES)
     return graph
 
 

@@ -23,6 +23,7 @@ from runtime.errors import UserError
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+PLAN_SUFFIX = ".plan"  # a graph compiled by TensorRT
 
 # Graphs (keys of Manifest.graphs).
 BACKBONE = "backbone"  # embeddings + KV cache -> hidden states
@@ -32,6 +33,10 @@ TEXT_HEAD = "text_head"  # hidden state -> text token
 SPEAKER_PROJECTION = "speaker_projection"  # speaker embedding -> embedding at the placeholder
 CODEC_DECODER = "codec_decoder"  # frames + speaker embedding -> audio
 CODEC_ENCODER = "codec_encoder"  # audio -> frames + speaker embedding
+
+# Engines (EngineSpec.kind) that run plans, which are built for certain GPUs.
+TENSORRT = "tensorrt"  # built on the device that runs it
+TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
 
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
 POSITIONS = "positions"  # positions in this call: the prompt's length, then 1
@@ -48,6 +53,8 @@ PAST_KEY, PRESENT_KEY = (
     "present_key_{layer}",
 )  # [1, kv_heads, capacity, head_dim]
 PAST_VALUE, PRESENT_VALUE = "past_value_{layer}", "present_value_{layer}"
+# Caches are in the graph's own number format. Their capacity is named in the ort dialect and a
+# number, the model's max_positions, in the portable one.
 
 # Heads. N codes a step: 3, 6, 12 … for MTP, 1 for NTP. Greedy decoding is top_k = 1.
 REPETITION_PENALTY = "repetition_penalty"  #    float32  [1]
@@ -75,9 +82,15 @@ SPEAKER_TOKEN = "speaker_token"  #              float32  [1, 1, hidden_size]
 CODEC_FRAMES = "frames"  #                      int64    [1, frames, 3]  columns a, b, c
 AUDIO = "audio"  #                              float32  [1, samples]
 
+# Ways in which a graph is called (keys of GraphSpec.profiles).
+PREFILL = "prefill"  # the prompt, or a part of it
+STEP = "step"  # one position
+CHUNK = "chunk"  # frames of a stream
+WHOLE = "whole"  # as much as the codec is ever given at once
+
 VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channels]
 
-DType = Literal["float32", "float16", "int64", "int32", "bool"]
+DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "bool"]
 Dimension = int | str
 Size = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -103,13 +116,28 @@ class StateSpec(_Record, frozen=True):
     in_place: bool  # the output may (and should) be bound to the input's memory
 
 
+class Range(_Record, frozen=True):
+    """Sizes that a named dimension takes: least, most usual and greatest."""
+
+    min: Size
+    opt: Size
+    max: Size
+
+
 class GraphSpec(_Record, frozen=True):
+    """One graph's file, ONNX or a plan, and what goes in and out of it.
+
+    profiles: ranges of the graph's named dimensions, a set for each way of calling it. Engines
+    that are built for shapes make one optimization profile of each, in this order.
+    """
+
     file: str
     precision: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     states: tuple[StateSpec, ...] = ()
     weights: str | None = None  # external data file beside the graph
+    profiles: dict[str, dict[str, Range]] = msgspec.field(default_factory=dict)
 
 
 class FileRecord(_Record, frozen=True):
@@ -117,11 +145,27 @@ class FileRecord(_Record, frozen=True):
     sha256: str
 
 
+class PlansSpec(_Record, frozen=True):
+    """What the plans of an engine directory were built for: they run nowhere else.
+
+    `runtime.engine_check` compares it with the machine before a plan is deserialised.
+    """
+
+    version: str  # of the TensorRT library, exactly
+    compute_capabilities: tuple[str, ...]  # "8.9"
+    platform: str | None  # "linux-aarch64"; None: any that the library runs on
+    precision: str
+    source_sha256: str  # of the portable bundle's manifest.json
+    source_options: str = ""  # what export.build was given to find the checkpoint or bundle
+    timing_cache: str | None = None  # file; makes the next build on the same GPU faster
+
+
 class EngineSpec(_Record, frozen=True):
     """What can run the graphs."""
 
-    kind: str  # "onnxruntime"
+    kind: str  # "onnxruntime", or TENSORRT or TENSORRT_RTX
     dialect: str  # "ort": fused com.microsoft operators; "portable": standard ONNX only
+    plans: PlansSpec | None = None  # for TENSORRT and TENSORRT_RTX
 
 
 class LanguageModelSpec(_Record, frozen=True):
@@ -245,6 +289,11 @@ class Bundle:
         return self.manifest.graphs[name]
 
 
+def numpy_type(dtype: DType) -> str:
+    """NumPy's name of the type. It has no bfloat16: those tensors are uint16 of the same bits."""
+    return "uint16" if dtype == "bfloat16" else dtype
+
+
 def load_bundle(folder: str | Path) -> Bundle:
     """Read and check a bundle directory.
 
@@ -269,9 +318,11 @@ def read_manifest(folder: Path) -> Manifest:
     """Parse and validate `folder/manifest.json` without looking at any other file."""
     path = folder / MANIFEST_FILE
     if not path.is_file():
+        bare = folder.suffix == PLAN_SUFFIX or any(folder.glob(f"*{PLAN_SUFFIX}"))
+        what = "a plan is not loaded without the" if bare else "not an engine directory: no"
         raise UserError(
-            f"{folder}: not an engine directory (no {MANIFEST_FILE}); "
-            "make one with: python -m export.build --output DIR"
+            f"{folder}: {what} {MANIFEST_FILE} that vouches for it; "
+            "make an engine directory with: python -m export.build --output DIR"
         )
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise UserError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; export again")

@@ -6,10 +6,14 @@ It does not know text, language models or engines.
 The decoder graph is stateless and purely convolutional. A chunk is decoded together with the
 frames in its receptive field and cropped, which gives the very samples of the whole utterance:
 the graph pads only where the utterance truly begins or ends.
+
+An engine may decode in the background: then frames are added and chunks are started while earlier
+chunks are still being decoded, and chunks come out in their order as they get done.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +24,11 @@ from numpy.typing import NDArray
 from runtime import bundle as names
 from runtime.bundle import CodecSpec
 from runtime.errors import UserError
-from runtime.sessions.graph import Graph
+from runtime.sessions.graph import Array, Finished, Graph, Pending, start_call
 
 CODEBOOK_SIZE = 1024
 MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s: bounds the memory of one decoder call
+MAX_UNDER_WAY = 2  # chunks of one utterance that are being decoded in the background
 
 
 @dataclass(frozen=True)
@@ -84,22 +89,40 @@ class CodecDecoder:
         stream.add(check_frames(frames))
         return np.concatenate([chunk.audio for chunk in (*stream.ready(), *stream.finish())])
 
-    def decode_window(
+    def start_window(
         self, frames: NDArray[np.int64], speaker: NDArray[np.float32], start: int, end: int
-    ) -> NDArray[np.float32]:
-        """Audio of frames start … end-1, float32 [(end - start) * hop_samples].
+    ) -> Window:
+        """Start decoding frames start … end-1.
 
         `frames` reaches at least the right context beyond `end`, or to the utterance's end.
         """
         if start == end:
-            return np.zeros(0, np.float32)
+            return Window(Finished({names.AUDIO: np.zeros((1, 0), np.float32)}), slice(0, 0))
         hop = self.spec.hop_samples
         low = max(0, start - self.spec.left_context_frames)
         high = min(len(frames), end + self.spec.right_context_frames)
-        outputs = self._graph.run(
-            {names.CODEC_FRAMES: frames[None, low:high], names.SPEAKER: speaker[None]}
-        )
-        return outputs[names.AUDIO][0, (start - low) * hop : (end - low) * hop]
+        inputs: dict[str, Array] = {
+            names.CODEC_FRAMES: frames[None, low:high],
+            names.SPEAKER: speaker[None],
+        }
+        wanted = slice((start - low) * hop, (end - low) * hop)
+        return Window(start_call(self._graph, inputs), wanted)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A decoder call under way, and which of its samples are wanted."""
+
+    call: Pending
+    wanted: slice
+
+    def is_done(self) -> bool:
+        return self.call.is_done()
+
+    def audio(self) -> NDArray[np.float32]:
+        """Wait; float32 [samples]. To be asked for once."""
+        audio: NDArray[np.float32] = self.call.result()[names.AUDIO][0, self.wanted]
+        return audio
 
 
 class DecoderStream:
@@ -114,16 +137,19 @@ class DecoderStream:
         self._done = 0
         self._sizes = schedule.sizes()
         self._next_size = next(self._sizes)
+        self._under_way: deque[tuple[NDArray[np.int64], Window, bool]] = deque()
 
     def add(self, frames: NDArray[np.int64]) -> None:
         """Append frames int64 [k, 3]."""
         self._frames = np.concatenate([self._frames, frames])
 
     def ready(self) -> Iterator[DecodedChunk]:
-        """The chunks that later frames cannot change any more."""
+        """The chunks that later frames cannot change any more, as far as they are decoded."""
         right = self._decoder.spec.right_context_frames
         while len(self._frames) - self._done >= self._next_size + right:
-            yield self._decode_next(self._next_size)
+            yield from self._start_next(self._next_size)
+            yield from self._fetch_done()
+        yield from self._fetch_done()
 
     def finish(self) -> Iterator[DecodedChunk]:
         """Everything that is left, in at least one chunk; no frame follows.
@@ -134,13 +160,27 @@ class DecoderStream:
         while not is_last:
             rest = len(self._frames) - self._done
             is_last = rest < 2 * self._next_size
-            yield self._decode_next(rest if is_last else self._next_size, is_last)
+            yield from self._start_next(rest if is_last else self._next_size, is_last)
+            yield from self._fetch_done()
+        while self._under_way:
+            yield self._fetch()
 
-    def _decode_next(self, size: int, is_last: bool = False) -> DecodedChunk:
+    def _start_next(self, size: int, is_last: bool = False) -> Iterator[DecodedChunk]:
+        """Start a chunk. The oldest comes out first if too many are under way."""
+        if len(self._under_way) == MAX_UNDER_WAY:
+            yield self._fetch()
         start, self._done = self._done, self._done + size
         self._next_size = next(self._sizes)
-        audio = self._decoder.decode_window(self._frames, self._speaker, start, self._done)
-        return DecodedChunk(self._frames[start : self._done], audio, is_last)
+        window = self._decoder.start_window(self._frames, self._speaker, start, self._done)
+        self._under_way.append((self._frames[start : self._done], window, is_last))
+
+    def _fetch_done(self) -> Iterator[DecodedChunk]:
+        while self._under_way and self._under_way[0][1].is_done():
+            yield self._fetch()
+
+    def _fetch(self) -> DecodedChunk:
+        frames, window, is_last = self._under_way.popleft()
+        return DecodedChunk(frames, window.audio(), is_last)
 
 
 class CodecEncoder:
