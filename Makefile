@@ -40,10 +40,19 @@ venv: .venv/installed
 test: venv
 	.venv/bin/python -m pytest
 
-check: venv
+check: venv build/typings
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# What mypy knows about packages that are compiled and carry no types.
+build/typings: .venv/installed .ci/write_typings.py
+	rm -rf $@
+	.venv/bin/python .ci/write_typings.py $@
+	mkdir -p $@
+
+gpu-check:
+	$(PYTHON) -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE) --output gpu-check
 
 format: venv
 	.venv/bin/ruff check --fix .

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from runtime.errors import run_cli
+from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint
@@ -30,6 +30,9 @@ DIALECTS = ("ort", "portable")
 PRECISIONS = ("fp32", "fp16", "bf16")
 CODEC_PRECISION: Precision = "fp32"  # its graphs are small and have no other yet
 DEFAULT_OUTPUT = "engine"
+CPU = "onnxruntime"
+TARGETS = (CPU, "tensorrt-rtx", "tensorrt")
+SOURCE_OPTIONS = ("heads", "model", "codec", "voice", "text_head", "max_positions")  # of a bundle
 
 DESCRIPTION = """\
 Turn a speech language model and its codec into an engine directory that
@@ -47,7 +50,10 @@ examples:
         --voice anna=anna.wav --voice ben=ben.safetensors --output my-engine
   for an engine that knows standard ONNX operators only, in half precision:
     python -m export.build --model my-model --codec facodec \\
-        --dialect portable --precision fp16"""
+        --dialect portable --precision fp16
+  for RTX GPUs, on any machine; and for a Jetson, on the Jetson:
+    python -m export.build --target tensorrt-rtx --sm 89 120 --precision fp16
+    python -m export.build --target tensorrt --bundle portable-bundle"""
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> None:
     arguments = vars(_make_parser().parse_args(argv))
-    voices = tuple(arguments.pop("voice"))
-    build_bundle(BuildOptions(voices=voices, **arguments))
+    _check_target(arguments)
+    target, sm, bundle, print_trtexec = (arguments.pop(name) for name in _GPU_OPTIONS)
+    arguments["voices"] = tuple(arguments.pop("voice"))
+    if target == CPU:
+        started = time.perf_counter()
+        options = BuildOptions(**_settled(arguments, dialect="ort", precision="fp32"))
+        _print_summary(build_bundle(options), options.output, time.perf_counter() - started)
+        return
+    from export.gpu_build import GpuOptions, build_for_gpu, bundle_precision
+
+    usual = "fp16" if bundle is None else arguments["precision"] or bundle_precision(bundle)
+    options = BuildOptions(**_settled(arguments, dialect="portable", precision=usual))
+    gpu = GpuOptions(target, options.precision, tuple(sm), bundle, print_trtexec)
+    build_for_gpu(options, gpu, build_bundle, _progress)
+
+
+_GPU_OPTIONS = ("target", "sm", "bundle", "print_trtexec")
+
+
+def _settled(arguments: dict[str, Any], **defaults: str) -> dict[str, Any]:
+    """Arguments, with `defaults` for those that were not given."""
+    return arguments | {name: arguments[name] or value for name, value in defaults.items()}
+
+
+def _check_target(arguments: dict[str, Any]) -> None:
+    """Raise `UserError` for options that do not go with --target."""
+    if arguments["target"] == CPU:
+        for name in ("sm", "bundle", "print_trtexec"):
+            if arguments[name]:
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{option} goes with --target {' or --target '.join(TARGETS[1:])}")
+    elif arguments["dialect"] == "ort":
+        raise UserError("--dialect ort is for ONNX Runtime; plans are built from portable graphs")
+    given = [f"--{name.replace('_', '-')}" for name in SOURCE_OPTIONS if arguments[name]]
+    if arguments["bundle"] and given:
+        raise UserError(f"--bundle is exported already: {given[0]} cannot change it")
 
 
 def build_bundle(options: BuildOptions) -> Manifest:
@@ -88,7 +128,6 @@ def build_bundle(options: BuildOptions) -> Manifest:
     from export.voices import write_voices
     from runtime.bundle import CODEC_ENCODER
 
-    started = time.perf_counter()
     with bundle_folder(options.output) as folder:
         sources = _open_sources(options)
         graphs = _write_graphs(sources, options, folder)
@@ -100,9 +139,7 @@ def build_bundle(options: BuildOptions) -> Manifest:
             sources.checkpoint, sources.codec.config, options.dialect, graphs, voices, checks
         )
         with _progress("hash and write to disk"):
-            manifest = publish_bundle(folder, manifest, options.output)
-    _print_summary(manifest, options.output, time.perf_counter() - started)
-    return manifest
+            return publish_bundle(folder, manifest, options.output)
 
 
 def _open_sources(options: BuildOptions) -> Sources:
@@ -198,14 +235,15 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--codec", type=Path, metavar="DIR", help=_CODEC_HELP)
     add("--voice", action="extend", nargs="+", default=[], metavar="NAME=FILE", help=_VOICE_HELP)
     add("--output", type=Path, default=Path(DEFAULT_OUTPUT), metavar="DIR", help=_OUTPUT_HELP)
-    add("--precision", choices=PRECISIONS, default="fp32", help=_PRECISION_HELP)
-    add("--dialect", choices=DIALECTS, default="ort", help=_DIALECT_HELP)
-    add(
-        "--text-head",
-        action="store_true",
-        help="also export the head that writes text: what runtime.chat needs",
-    )
+    add("--precision", choices=PRECISIONS, help=_PRECISION_HELP)
+    add("--dialect", choices=DIALECTS, help=_DIALECT_HELP)
+    add("--text-head", action="store_true", help=_TEXT_HEAD_HELP)
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
+    gpu = parser.add_argument_group("GPU")
+    gpu.add_argument("--target", choices=TARGETS, default=CPU, help=_TARGET_HELP)
+    gpu.add_argument("--sm", type=int, nargs="+", default=[], metavar="N", help=_SM_HELP)
+    gpu.add_argument("--bundle", type=Path, metavar="DIR", help=_BUNDLE_HELP)
+    gpu.add_argument("--print-trtexec", action="store_true", help=_TRTEXEC_HELP)
     return parser
 
 
@@ -216,9 +254,16 @@ ns3_facodec_encoder_v2.bin and ns3_facodec_decoder_v2.bin"""
 _VOICE_HELP = """a voice of the engine: a recording (16 kHz or any other rate, 30 s at most) or a
 .safetensors file; there can be several, the first is the default"""
 _OUTPUT_HELP = f"engine directory to write or replace (default: {DEFAULT_OUTPUT})"
-_PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default), or fp16 and
-bf16 with --dialect portable"""
 _DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
+_PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default), or fp16 and
+bf16 with --dialect portable; for GPUs fp16 is the default, with --bundle the bundle's"""
+_TARGET_HELP = f"""what runs the engine (default: {CPU}); tensorrt-rtx: RTX GPUs, built on any
+machine; tensorrt: Jetson and data centre GPUs, built on the device itself"""
+_SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability without the point: 75,
+80, 86, 89, 120, 121 (default: all from 80 to 120 that have the precision)"""
+_BUNDLE_HELP = "make the engine from this bundle, which was exported with --dialect portable"
+_TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
+_TEXT_HEAD_HELP = "also export the head that writes text: what runtime.chat needs"
 _POSITIONS_HELP = """longest prompt and speech together, in positions (default: what the
 checkpoint was trained for; in the portable dialect, whose caches have a fixed size that every
 step pays for, 512 and 30 s of speech at most)"""

@@ -23,8 +23,19 @@ from export.dialects import new_graph
 from export.graph import Graph, Precision, Value
 from export.log_mel import log_mel
 from export.weights import Array, Weight
-from runtime.bundle import AUDIO, CODEC_ENCODER, CODEC_FRAMES, FRAMES, SAMPLES, SPEAKER
+from runtime.audio import MAX_SECONDS, MIN_SECONDS
+from runtime.bundle import (
+    AUDIO,
+    CODEC_ENCODER,
+    CODEC_FRAMES,
+    FRAMES,
+    SAMPLES,
+    SPEAKER,
+    WHOLE,
+    Range,
+)
 
+USUAL_SECONDS = 5.0  # of a recording that a voice is taken from
 _SMALLEST_NORM = 1e-12
 
 
@@ -51,6 +62,8 @@ def build_codec_encoder(
     speaker = graph.op.ReduceMean(timbre, [1], keepdims=0)
     graph.output(CODEC_FRAMES, frames, "int64", (1, FRAMES, 3))
     graph.output(SPEAKER, speaker, "float32", (1, config.speaker_channels))
+    seconds = (MIN_SECONDS, USUAL_SECONDS, MAX_SECONDS)
+    graph.profile(WHOLE, samples=Range(*(round(s * config.sample_rate_hz) for s in seconds)))
     return graph
 
 

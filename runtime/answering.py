@@ -21,6 +21,7 @@ from runtime.decoding import Context, bound_steps, count_steps
 from runtime.errors import UserError
 from runtime.prompt import Prompt
 from runtime.sampling import Sampling
+from runtime.sessions.graph import BindableGraph
 from runtime.synthesis import TTS, Chunk, OpenGraph
 from runtime.text import check_text
 from runtime.text_decoding import TextDecoder
@@ -63,9 +64,13 @@ class Chat(TTS):
     def __init__(self, bundle: Bundle, open_graph: OpenGraph, engine: str) -> None:
         super().__init__(bundle, open_graph, engine)
         self._spec = _chat_spec(bundle)
-        self._writer = TextDecoder(
-            self._backbone, open_graph(names.TEXT_HEAD), self._prompts.embed_token
-        )
+        text_head = open_graph(names.TEXT_HEAD)
+        if not (isinstance(self._backbone, BindableGraph) and isinstance(text_head, BindableGraph)):
+            raise UserError(
+                f"{bundle.folder}: answers need ONNX Runtime, which this engine was not built for; "
+                "export it without --target"
+            )
+        self._writer = TextDecoder(self._backbone, text_head, self._prompts.embed_token)
 
     def answer(
         self,

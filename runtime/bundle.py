@@ -23,6 +23,7 @@ from runtime.errors import UserError
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+PLAN_SUFFIX = ".plan"  # a graph compiled by TensorRT
 
 # Graphs (keys of Manifest.graphs).
 BACKBONE = "backbone"  # embeddings + KV cache -> hidden states
@@ -32,6 +33,10 @@ TEXT_HEAD = "text_head"  # hidden state -> text token
 SPEAKER_PROJECTION = "speaker_projection"  # speaker embedding -> embedding at the placeholder
 CODEC_DECODER = "codec_decoder"  # frames + speaker embedding -> audio
 CODEC_ENCODER = "codec_encoder"  # audio -> frames + speaker embedding
+
+# Engines (EngineSpec.kind) that run plans, which are built for certain GPUs.
+TENSORRT = "tensorrt"  # built on the device that runs it
+TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
 
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
 POSITIONS = "positions"  # positions in this call: the prompt's length, then 1
@@ -87,6 +92,8 @@ UTTERANCE_FRAMES = "utterance_frames"  #        int64    [1]  all of them, or UN
 MAX_CALL_FRAMES = 400  # 5 s; runtimes give the decoder more in several calls
 UNKNOWN_FRAMES = 2**31 - 1  # the utterance's last frame is in no call so far, nor in this one
 PAST_CONTEXT, PRESENT_CONTEXT = "past_context_{index}", "present_context_{index}"  # of one layer
+CHUNK = "chunk"  # frames of a stream
+WHOLE = "whole"  # as much as the codec is ever given at once
 
 VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channels]
 
@@ -125,7 +132,7 @@ class Range(_Record, frozen=True):
 
 
 class GraphSpec(_Record, frozen=True):
-    """One ONNX file and what goes in and out of it.
+    """One graph's file, ONNX or a plan, and what goes in and out of it.
 
     profiles: ranges of the graph's named dimensions, a set for each way of calling it. Engines
     that are built for shapes make one optimization profile of each, in this order.
@@ -145,11 +152,27 @@ class FileRecord(_Record, frozen=True):
     sha256: str
 
 
+class PlansSpec(_Record, frozen=True):
+    """What the plans of an engine directory were built for: they run nowhere else.
+
+    `runtime.engine_check` compares it with the machine before a plan is deserialised.
+    """
+
+    version: str  # of the TensorRT library, exactly
+    compute_capabilities: tuple[str, ...]  # "8.9"
+    platform: str | None  # "linux-aarch64"; None: any that the library runs on
+    precision: str
+    source_sha256: str  # of the portable bundle's manifest.json
+    source_options: str = ""  # what export.build was given to find the checkpoint or bundle
+    timing_cache: str | None = None  # file; makes the next build on the same GPU faster
+
+
 class EngineSpec(_Record, frozen=True):
     """What can run the graphs."""
 
-    kind: str  # "onnxruntime"
+    kind: str  # "onnxruntime", or TENSORRT or TENSORRT_RTX
     dialect: str  # "ort": fused com.microsoft operators; "portable": standard ONNX only
+    plans: PlansSpec | None = None  # for TENSORRT and TENSORRT_RTX
 
 
 class LanguageModelSpec(_Record, frozen=True):
@@ -301,9 +324,11 @@ def read_manifest(folder: Path) -> Manifest:
     """Parse and validate `folder/manifest.json` without looking at any other file."""
     path = folder / MANIFEST_FILE
     if not path.is_file():
+        bare = folder.suffix == PLAN_SUFFIX or any(folder.glob(f"*{PLAN_SUFFIX}"))
+        what = "a plan is not loaded without the" if bare else "not an engine directory: no"
         raise UserError(
-            f"{folder}: not an engine directory (no {MANIFEST_FILE}); "
-            "make one with: python -m export.build --output DIR"
+            f"{folder}: {what} {MANIFEST_FILE} that vouches for it; "
+            "make an engine directory with: python -m export.build --output DIR"
         )
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise UserError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; export again")

@@ -5,12 +5,17 @@ settled sampling settings. Out: an iterator of steps, each with the frames it co
 backbone has read and written before the prompt can be handed on to it (`Context`).
 It does not know text, tokenizers, audio or engines; multi-token and next-token models take the
 same path, because the head graph says how many of its codes to keep and what to feed back.
+
+`SpeechDecoder` has the rules: when speech ends, which codes make frames, how long it may get.
+Backbone and head take their turns in a `StepLoop`: the one here, which works on buffers of the
+host, or the engine's own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +24,17 @@ from numpy.typing import NDArray
 from runtime import bundle as names
 from runtime.bundle import LanguageModelSpec, LengthBound, SamplingDefaults
 from runtime.errors import UserError
-from runtime.sessions.graph import Array, Call, Graph, States, allocate
+from runtime.sessions.graph import (
+    Array,
+    BindableGraph,
+    Call,
+    Drawn,
+    Graph,
+    LoopingGraph,
+    States,
+    StepLoop,
+    allocate,
+)
 
 CODES_PER_FRAME = 3  # content 1, content 2, prosody
 
@@ -90,15 +105,15 @@ def begin_context(backbone: Graph, capacity: int) -> Context:
 
 
 class SpeechDecoder:
-    """Backbone and head, taking turns."""
+    """Steps of speech, by the rules that hold for every engine."""
 
     def __init__(self, backbone: Graph, head: Graph) -> None:
-        self._backbone = backbone
-        self._head = head
         _require(backbone, [names.INPUTS_EMBEDS, names.PAST_LENGTH, names.HIDDEN])
         _require(head, [names.HIDDEN, names.PAST_SEEN, *_SAMPLING_INPUTS, *_HEAD_OUTPUTS])
         seen = next(tensor for tensor in head.spec.inputs if tensor.name == names.PAST_SEEN)
         self._entries = int(seen.shape[-1])
+        self._backbone, self._head = backbone, head
+        self._loop = _make_loop(backbone, head)
 
     def steps(
         self,
@@ -113,49 +128,94 @@ class SpeechDecoder:
         prompt: float32 [1, positions, hidden_size]. context: what came before the prompt, with
         room for the prompt and the steps. Closing the iterator ends the work.
         """
-        context = context or begin_context(self._backbone, prompt.shape[1] + max_steps)
-        utterance = _Utterance(self._backbone, self._head, prompt, context)
-        utterance.set_sampling(sampling, self._entries)
-        noise = utterance.tensors[names.NOISE]
-        codes, kept = utterance.tensors[names.CODES], utterance.tensors[names.KEPT_CODES]
-        stop = utterance.tensors[names.STOP]
         pending: list[int] = []  # of a frame that is not complete yet
+        settings = self._settings(sampling)
+        loop = self._loop if context is None else self._going_on(context)
+        with closing(loop.steps(prompt, settings, random, max_steps)) as drawn_steps:
+            for drawn in drawn_steps:
+                pending.extend(drawn.codes[: drawn.kept].tolist())
+                yield Step(_take_frames(pending), drawn.stop)
+                if drawn.stop:
+                    return
+
+    def _going_on(self, context: Context) -> StepLoop:
+        """A loop that begins with what the backbone has gone through. Only the host can do that."""
+        assert isinstance(self._backbone, BindableGraph), self._backbone
+        assert isinstance(self._head, BindableGraph), self._head
+        return HostLoop(self._backbone, self._head, context)
+
+    def _settings(self, sampling: SamplingDefaults) -> dict[str, Array]:
+        """The head's inputs that stay the same for an utterance. top_k is at most its entries."""
+        values = {
+            names.TEMPERATURE: sampling.temperature,
+            names.TOP_K: min(sampling.top_k, self._entries),
+            names.TOP_P: sampling.top_p,
+            names.REPETITION_PENALTY: sampling.repetition_penalty,
+        }
+        tensors = {tensor.name: tensor for tensor in self._head.spec.inputs}
+        return {name: np.array([value], tensors[name].dtype) for name, value in values.items()}
+
+
+def _make_loop(backbone: Graph, head: Graph) -> StepLoop:
+    if isinstance(backbone, LoopingGraph):
+        return backbone.step_loop(head)
+    assert isinstance(backbone, BindableGraph), backbone
+    assert isinstance(head, BindableGraph), head
+    return HostLoop(backbone, head)
+
+
+class HostLoop:
+    """The loop on buffers of the host: a step is done when it is yielded."""
+
+    def __init__(
+        self, backbone: BindableGraph, head: BindableGraph, context: Context | None = None
+    ) -> None:
+        """context: what the backbone has gone through, with room for the prompt and the steps. A
+        loop with one serves a single utterance."""
+        self._backbone = backbone
+        self._head = head
+        self._context = context
+
+    def steps(
+        self,
+        prompt: NDArray[np.float32],
+        settings: Mapping[str, Array],
+        random: np.random.Generator,
+        max_steps: int,
+    ) -> Generator[Drawn, None, None]:
+        """See `StepLoop`."""
+        context = self._context or begin_context(self._backbone, prompt.shape[1] + max_steps)
+        utterance = _Utterance(self._backbone, self._head, prompt, settings, context)
+        noise, codes = utterance.tensors[names.NOISE], utterance.tensors[names.CODES]
+        kept, stop = utterance.tensors[names.KEPT_CODES], utterance.tensors[names.STOP]
         for _ in range(max_steps):
             random.random(out=noise, dtype=np.float32)
             utterance.advance()
-            pending.extend(codes[: kept[0]].tolist())
-            frames = _take_frames(pending)
-            yield Step(frames, bool(stop[0]))
-            if stop[0]:
-                return
+            yield Drawn(codes.copy(), int(kept[0]), bool(stop[0]))
 
 
 class _Utterance:
     """All memory of one utterance, and the calls bound to it."""
 
-    def __init__(self, backbone: Graph, head: Graph, prompt: Array, context: Context) -> None:
+    def __init__(
+        self,
+        backbone: BindableGraph,
+        head: BindableGraph,
+        prompt: Array,
+        settings: Mapping[str, Array],
+        context: Context,
+    ) -> None:
         head_states = States(head.spec, {names.CAPACITY: context.capacity})
         self._backbone, self._backbone_states = backbone, context.states
         self._head, self._head_states = head, head_states
         self._read = np.array([context.length], np.int64)  # positions in the backbone's cache
         self._heard = np.zeros(1, np.int64)  # positions in the head's
-        self.tensors: dict[str, Array] = {}
-        state_tensors = {pair.output for pair in head.spec.states}
-        for tensor in head.spec.outputs:
-            if tensor.name not in state_tensors:
-                self.tensors[tensor.name] = allocate(tensor, {})
-        for tensor in head.spec.inputs:
-            if tensor.name in _SAMPLING_INPUTS:
+        self.tensors: dict[str, Array] = {**settings}
+        for tensor in (*head.spec.inputs, *head.spec.outputs):
+            if tensor.name in (names.NOISE, *_HEAD_OUTPUTS):
                 self.tensors[tensor.name] = allocate(tensor, {})
         self._calls = self._bind(np.ascontiguousarray(prompt), context.hidden)
         self._is_prompt = True
-
-    def set_sampling(self, sampling: SamplingDefaults, entries: int) -> None:
-        """Settings stay the same for the whole utterance. top_k is at most the head's entries."""
-        self.tensors[names.TEMPERATURE][0] = sampling.temperature
-        self.tensors[names.TOP_K][0] = min(sampling.top_k, entries)
-        self.tensors[names.TOP_P][0] = sampling.top_p
-        self.tensors[names.REPETITION_PENALTY][0] = sampling.repetition_penalty
 
     def advance(self) -> None:
         """One step: the first one reads the prompt, later ones the embedding that the head left."""

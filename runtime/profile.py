@@ -21,21 +21,34 @@ from runtime.errors import UserError, run_cli
 from runtime.files import check_target, write_atomically
 
 if TYPE_CHECKING:
-    from runtime.sessions.graph import Array, Call, Graph, States
-    from runtime.synthesis import TTS, OpenGraph
+    from runtime.backends import OpenGraph
+    from runtime.sessions.graph import (
+        Array,
+        BackgroundGraph,
+        BindableGraph,
+        Call,
+        Graph,
+        LoopingGraph,
+        Pending,
+        States,
+        StepLoop,
+    )
+    from runtime.synthesis import TTS
 
 DEFAULT_TEXT = "The birds sang in the old garden while the rain fell softly."
 PERCENTILES = (50, 95, 99)
-STAGES = ("prefill", "step", "head", "codec_chunk")
+STAGES = ("prefill", "step", "head", "device_prefill", "device_step", "codec_chunk")
 
 _STAGE_MEANINGS = {
     "prefill": "backbone, all positions of the prompt",
     "step": "backbone, one position",
     "head": "codes and next embedding",
+    "device_prefill": "GPU time: the prompt, backbone and head",
+    "device_step": "GPU time: one step, backbone and head",
     "codec_chunk": "decoder, one chunk of audio",
 }
 
-Durations = dict[str, list[float]]  # stage -> seconds of every call
+Durations = Mapping[str, list[float]]  # stage -> seconds of every call
 
 
 @dataclass
@@ -46,7 +59,12 @@ class Measurements:
     real_time_factor: list[float] = field(default_factory=list)
     audio_seconds: list[float] = field(default_factory=list)
     outside_graphs: list[float] = field(default_factory=list)  # share of a run's time
-    stages: Durations = field(default_factory=lambda: defaultdict(list))
+    stages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def forget(self) -> None:
+        """The calls so far. The lists stay: what is being timed holds on to them."""
+        for durations in self.stages.values():
+            durations.clear()
 
 
 class TimedGraph:
@@ -54,20 +72,62 @@ class TimedGraph:
 
     def __init__(self, graph: Graph, name: str, durations: Durations) -> None:
         self.spec = graph.spec
-        self._graph = graph
-        self._name = name
-        self._durations = durations
+        self.graph = graph
+        self.name = name
+        self.durations = durations
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        start = time.perf_counter()
+        outputs = self.graph.run(inputs)
+        self.durations[stage_of(self.name, inputs)].append(time.perf_counter() - start)
+        return outputs
+
+
+class TimedHostGraph(TimedGraph):
+    """One that works on its caller's memory."""
+
+    graph: BindableGraph
 
     def bind(
         self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], states: States
     ) -> Call:
-        call = self._graph.bind(inputs, outputs, states)
-        return TimedCall(call, self._durations[stage_of(self._name, inputs)])
+        call = self.graph.bind(inputs, outputs, states)
+        return TimedCall(call, self.durations[stage_of(self.name, inputs)])
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        start = time.perf_counter()
-        outputs = self._graph.run(inputs)
-        self._durations[stage_of(self._name, inputs)].append(time.perf_counter() - start)
+
+class TimedDeviceGraph(TimedGraph):
+    """One that works in the background: each call is timed until its result was fetched."""
+
+    graph: BackgroundGraph
+
+    def start(self, inputs: Mapping[str, Array]) -> Pending:
+        return TimedPending(self.graph.start(inputs), self.durations[stage_of(self.name, inputs)])
+
+
+class TimedDeviceBackbone(TimedGraph):
+    """One whose engine runs the loop, and measures it on the GPU."""
+
+    graph: LoopingGraph
+
+    def step_loop(self, head: Graph, durations: Durations | None = None) -> StepLoop:
+        assert isinstance(head, TimedGraph)
+        return self.graph.step_loop(head.graph, self.durations)
+
+
+class TimedPending:
+    """A call in the background that notes how long it took."""
+
+    def __init__(self, pending: Pending, durations: list[float]) -> None:
+        self._pending = pending
+        self._durations = durations
+        self._start = time.perf_counter()
+
+    def is_done(self) -> bool:
+        return self._pending.is_done()
+
+    def result(self) -> dict[str, Array]:
+        outputs = self._pending.result()
+        self._durations.append(time.perf_counter() - self._start)
         return outputs
 
 
@@ -116,8 +176,17 @@ def profile(argv: Sequence[str] | None) -> None:
         raise UserError("--runs takes 1 or more, --warmup 0 or more")
     if arguments.json:
         check_target(arguments.json)
+    report = measure_engine(arguments)
+    print(format_report(report))
+    if arguments.json:
+        write_atomically(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
+
+
+def measure_engine(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Load the engine, speak as often as asked, and return all figures."""
+    from runtime.backends import open_engine
     from runtime.bundle import load_bundle
-    from runtime.synthesis import TTS, open_engine
+    from runtime.synthesis import TTS
 
     start = time.perf_counter()
     bundle = load_bundle(arguments.engine)
@@ -127,17 +196,27 @@ def profile(argv: Sequence[str] | None) -> None:
     load_seconds = time.perf_counter() - start
     for run in range(-arguments.warmup, arguments.runs):
         if run == 0:
-            measurements.stages.clear()
+            measurements.forget()
         measure_run(tts, arguments, measurements, keep=run >= 0, seed=run + arguments.warmup)
-    report = summarize(tts, arguments, measurements, load_seconds)
-    print(format_report(report))
-    if arguments.json:
-        write_atomically(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
+    return summarize(tts, arguments, measurements, load_seconds)
 
 
 def timed(open_graph: OpenGraph, durations: Durations) -> OpenGraph:
     """The same graphs, timed."""
-    return lambda name: TimedGraph(open_graph(name), name, durations)
+    from runtime.sessions.graph import BackgroundGraph, BindableGraph, LoopingGraph
+
+    kinds = (  # the most able first
+        (LoopingGraph, TimedDeviceBackbone),
+        (BackgroundGraph, TimedDeviceGraph),
+        (BindableGraph, TimedHostGraph),
+    )
+
+    def open_timed(name: str) -> Graph:
+        graph = open_graph(name)
+        timer = next((kind for able, kind in kinds if isinstance(graph, able)), TimedGraph)
+        return timer(graph, name, durations)
+
+    return open_timed
 
 
 def measure_run(
@@ -181,10 +260,17 @@ def summarize(
         "load_seconds": load_seconds,
         "time_to_first_audio_ms": percentiles(measurements.first_audio, 1e3),
         "real_time_factor": percentiles(measurements.real_time_factor),
-        "share_outside_graphs": sum(measurements.outside_graphs) / arguments.runs,
+        "share_outside_graphs": share_outside(measurements),
         "stages_ms": {name: percentiles(stages[name], 1e3) for name in STAGES if stages[name]},
         "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def share_outside(measurements: Measurements) -> float | None:
+    """Of the time; None where graphs run beside each other, so that their times do not add up."""
+    if "device_step" in measurements.stages:
+        return None
+    return sum(measurements.outside_graphs) / len(measurements.outside_graphs)
 
 
 def percentiles(values: list[float], scale: float = 1.0) -> dict[str, float]:
@@ -209,13 +295,13 @@ def peak_memory_mb() -> float | None:
 
 def format_report(report: Mapping[str, Any]) -> str:
     """The figures as a table for people."""
-    memory = report["peak_memory_mb"]
+    memory, outside = report["peak_memory_mb"], report["share_outside_graphs"]
     lines = [
         report["engine"],
         f"{report['runs']} runs of {report['audio_seconds']:.2f} s of audio; "
         f"loaded in {report['load_seconds']:.2f} s; "
-        f"peak memory {'unknown' if memory is None else f'{memory:.0f} MiB'}; "
-        f"{100 * report['share_outside_graphs']:.1f} % of the time outside graphs",
+        f"peak memory {'unknown' if memory is None else f'{memory:.0f} MiB'}"
+        + ("" if outside is None else f"; {100 * outside:.1f} % of the time outside graphs"),
         "",
         f"{'':22}{'p50':>9}{'p95':>9}{'p99':>9}{'mean':>9}{'count':>7}",
         _row("first audio, ms", report["time_to_first_audio_ms"]),

@@ -7,7 +7,7 @@ how graphs are run (`runtime.sessions`) or files are written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,20 +17,17 @@ from numpy.typing import NDArray
 
 from runtime import bundle as names
 from runtime.audio import convert_audio
+from runtime.backends import OpenGraph, open_engine
 from runtime.bundle import Bundle, load_bundle
 from runtime.codec import ChunkSchedule, CodecDecoder, CodecEncoder, DecoderStream
 from runtime.decoding import SpeechDecoder, Step, bound_steps
 from runtime.errors import UserError
 from runtime.prompt import PromptReader
 from runtime.sampling import Sampling
-from runtime.sessions.graph import Graph
 from runtime.text import check_text, split_sentences, split_to_fit
 from runtime.voice import Voice, resolve_voice
 
 SENTENCE_PAUSE_SECONDS = 0.2  # silence between the utterances of a long text
-BACKENDS = ("auto", "onnxruntime")
-
-OpenGraph = Callable[[str], Graph]
 
 
 @dataclass(frozen=True)
@@ -91,11 +88,12 @@ class TTS:
     def load(cls, path: str | Path, backend: str = "auto", threads: int | None = None) -> Self:
         """Load an engine directory.
 
-        backend: "auto" takes what the bundle was built for. threads: for each operator; None
-        leaves the choice to the engine (one for each physical core).
+        backend: "auto" takes what the bundle was built for; `runtime.backends` lists the others.
+        threads: for each operator on the CPU; None leaves the choice to the engine (one for each
+        physical core).
 
         Raises:
-            UserError: no bundle, a damaged one, or one for another backend.
+            UserError: no bundle, a damaged one, one for another backend, or no GPU for it.
         """
         bundle = load_bundle(path)
         open_graph, engine = open_engine(bundle, backend, threads)
@@ -239,26 +237,3 @@ class TTS:
 
     def _pause(self) -> NDArray[np.float32]:
         return np.zeros(round(SENTENCE_PAUSE_SECONDS * self.sample_rate), np.float32)
-
-
-def open_engine(bundle: Bundle, backend: str, threads: int | None) -> tuple[OpenGraph, str]:
-    """The function that loads graphs of `bundle`, and a description of what runs them.
-
-    Raises:
-        UserError: a backend that does not exist or cannot run this bundle.
-    """
-    if backend not in BACKENDS:
-        raise UserError(f"unknown backend {backend!r}; there are: {', '.join(BACKENDS)}")
-    if threads is not None and threads < 1:
-        raise UserError(f"threads is {threads}; give 1 or more")
-    built_for = bundle.manifest.engine.kind
-    if built_for != "onnxruntime":
-        raise UserError(
-            f"{bundle.folder}: was built for {built_for!r}; this version runs onnxruntime"
-        )
-    from runtime.sessions import onnxruntime
-
-    return (
-        lambda name: onnxruntime.OnnxRuntimeGraph(bundle, name, threads),
-        onnxruntime.describe(threads),
-    )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from runtime import bundle as names
 from runtime.bundle import SamplingDefaults
 from runtime.decoding import Context, begin_context
-from runtime.sessions.graph import Array, Call, Graph, States, allocate
+from runtime.sessions.graph import Array, BindableGraph, Call, States, allocate
 
 EmbedToken = Callable[[int], NDArray[np.float32]]  # a token -> float32 [1, 1, hidden_size]
 
@@ -25,7 +25,9 @@ EmbedToken = Callable[[int], NDArray[np.float32]]  # a token -> float32 [1, 1, h
 class TextDecoder:
     """Backbone and text head, taking turns."""
 
-    def __init__(self, backbone: Graph, text_head: Graph, embed: EmbedToken) -> None:
+    def __init__(
+        self, backbone: BindableGraph, text_head: BindableGraph, embed: EmbedToken
+    ) -> None:
         self._backbone = backbone
         self._head = text_head
         self._embed = embed
@@ -60,7 +62,12 @@ class _Text:
     """All memory of one text, and the calls bound to it."""
 
     def __init__(
-        self, backbone: Graph, head: Graph, prompt: Array, max_tokens: int, capacity: int
+        self,
+        backbone: BindableGraph,
+        head: BindableGraph,
+        prompt: Array,
+        max_tokens: int,
+        capacity: int,
     ) -> None:
         positions, width = prompt.shape[1:]
         self._backbone = backbone

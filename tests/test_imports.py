@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("runtime", "export", "train", "calibration")
-SHARED = ("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files")
+SHARED = (
+    *("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
+    *("runtime.gpu_targets", "runtime.engine_check"),
+)
 
 # Importing package -> modules of the other packages that it may use.
 ALLOWED: dict[str, tuple[str, ...]] = {

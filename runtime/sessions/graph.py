@@ -3,14 +3,17 @@
 In: a graph's specification from the manifest. Out: buffers of the right shape, and the interface
 that every engine implements. It does not know any engine, nor what a graph computes.
 
-The step loop binds each graph once to fixed buffers and then only calls `Call.run()`: one graph's
-output buffer is the next graph's input buffer, and nothing is allocated or copied in between.
+On the CPU the step loop binds each graph once to fixed buffers and then only calls `Call.run()`:
+one graph's output buffer is the next graph's input buffer, and nothing is allocated or copied in
+between. An engine with memory of its own keeps the loop there (`LoopingGraph`), and may go on
+while the host does something else (`BackgroundGraph`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from runtime.bundle import GraphSpec, TensorSpec, numpy_type
 
 Array = NDArray[Any]
+Durations = Mapping[str, list[float]]  # stage -> seconds; makes lists as they are asked for
 
 
 class States:
@@ -56,9 +60,17 @@ class Call(Protocol):
 
 
 class Graph(Protocol):
-    """A loaded graph. It holds no state: calls with different buffers can alternate."""
+    """A loaded graph. It holds no state: calls can come from several places in turn."""
 
     spec: GraphSpec
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """One call of a graph without state; returns new arrays by output name."""
+
+
+@runtime_checkable
+class BindableGraph(Graph, Protocol):
+    """A graph that works on the memory of its caller."""
 
     def bind(
         self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], states: States
@@ -66,8 +78,81 @@ class Graph(Protocol):
         """Tie the graph to contiguous arrays. All tensors but the states are named by the caller;
         names that the graph does not have are passed over."""
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """One call of a graph without state; returns new arrays by output name."""
+
+class Pending(Protocol):
+    """A call that goes on by itself."""
+
+    def is_done(self) -> bool:
+        """Whether `result` would not have to wait."""
+
+    def result(self) -> dict[str, Array]:
+        """Wait; new arrays by output name. To be asked for once."""
+
+
+@runtime_checkable
+class BackgroundGraph(Graph, Protocol):
+    """A graph whose calls need not be waited for."""
+
+    def start(self, inputs: Mapping[str, Array]) -> Pending:
+        """As `run`, but returns before the work is done. Inputs may be changed afterwards."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The `Pending` of an engine that works while it is called."""
+
+    outputs: dict[str, Array]
+
+    def is_done(self) -> bool:
+        return True
+
+    def result(self) -> dict[str, Array]:
+        return self.outputs
+
+
+def start_call(graph: Graph, inputs: Mapping[str, Array]) -> Pending:
+    """Start a call of a graph without state, in the background if its engine can do that."""
+    if isinstance(graph, BackgroundGraph):
+        return graph.start(inputs)
+    return Finished(graph.run(inputs))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one step drew. codes: int64 [N]; kept: how many of them, from the left, are speech;
+    stop: the model ended the utterance."""
+
+    codes: NDArray[np.int64]
+    kept: int
+    stop: bool
+
+
+class StepLoop(Protocol):
+    """Backbone and head, taking turns."""
+
+    def steps(
+        self,
+        prompt: NDArray[np.float32],
+        settings: Mapping[str, Array],
+        random: np.random.Generator,
+        max_steps: int,
+    ) -> Generator[Drawn, None, None]:
+        """At most `max_steps` steps; what `stop` means is the caller's business.
+
+        prompt: float32 [1, positions, hidden_size]. settings: the head's sampling inputs but the
+        noise, which each step takes from `random`. Closing the generator ends the work.
+        """
+
+
+@runtime_checkable
+class LoopingGraph(Graph, Protocol):
+    """A backbone whose engine runs the loop by itself."""
+
+    def step_loop(self, head: Graph, durations: Durations | None = None) -> StepLoop:
+        """The loop with this backbone and a head of the same engine.
+
+        durations: where the engine notes the seconds of each prefill and step, by stage.
+        """
 
 
 def allocate(tensor: TensorSpec, dimensions: Mapping[str, int]) -> Array:

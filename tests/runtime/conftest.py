@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -23,3 +26,21 @@ def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tts(plain_folder: Path) -> TTS:
     return TTS.load(plain_folder, threads=1)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A machine with the stand-ins for CUDA and TensorRT-RTX: `.cuda` and `.tensorrt`."""
+    pytest.importorskip("cuda.bindings.runtime")
+    pytest.importorskip("tensorrt_rtx")
+    from runtime import engine_check
+    from runtime.sessions import cuda as cuda_layer
+    from tests.runtime.stand_in_cuda import StandInCuda
+    from tests.runtime.stand_in_tensorrt import StandInTensorRT
+
+    stand_in = StandInCuda()
+    library = StandInTensorRT(stand_in)
+    monkeypatch.setattr(cuda_layer, "cudart", stand_in)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", library)
+    monkeypatch.setattr(engine_check, "DRIVER_LIBRARY", None)  # this process itself: it loads
+    return SimpleNamespace(cuda=stand_in, tensorrt=library)

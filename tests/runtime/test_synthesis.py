@@ -374,7 +374,7 @@ def test_backends(plain_folder: Path, tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "engine")
     engine = load_bundle(folder).manifest.engine
     rewrite_manifest(folder, engine=type(engine)(kind="tensorrt", dialect="portable"))
-    with pytest.raises(UserError, match="built for 'tensorrt'"):
+    with pytest.raises(UserError, match="is built for tensorrt, not for TensorRT"):
         TTS.load(folder)
 
 

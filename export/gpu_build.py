@@ -1,0 +1,177 @@
+"""`python -m export.build --target tensorrt-rtx|tensorrt`: from checkpoint or bundle to plans.
+
+In: what the command line says, and the function that exports a bundle. Out: an engine directory of
+plans. Every contradiction, and every GPU that cannot do what is asked, is refused first.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from export.tensorrt.device import find_gpu
+from export.tensorrt.engine import (
+    PORTABLE,
+    EngineOptions,
+    Progress,
+    build_engine,
+    open_portable,
+    peak_memory_gb,
+    precision_of,
+)
+from export.tensorrt.library import Library, open_library
+from export.tensorrt.trtexec import trtexec_lines
+from runtime.bundle import BACKBONE, TENSORRT, TENSORRT_RTX, Bundle, Manifest, read_manifest
+from runtime.errors import UserError
+from runtime.gpu_targets import GpuTarget, check_targets, find_target, rtx_targets
+
+if TYPE_CHECKING:
+    from export.build import BuildOptions
+
+GPU_TARGETS = (TENSORRT_RTX, TENSORRT)
+ON_REQUEST = (75, 121)  # in a plan for many GPUs only if asked for: NVIDIA says it costs the others
+
+Export = Callable[["BuildOptions"], Manifest]
+
+
+@dataclass(frozen=True)
+class GpuOptions:
+    """What the command line says about plans.
+
+    sm: GPUs by number, 89 for compute capability 8.9. bundle: a portable bundle to take instead
+    of exporting one. precision: None for the bundle's own.
+    """
+
+    target: str
+    precision: str
+    sm: tuple[int, ...] = ()
+    bundle: Path | None = None
+    print_trtexec: bool = False
+
+
+def build_for_gpu(
+    options: BuildOptions, gpu: GpuOptions, export: Export, progress: Progress
+) -> Manifest | None:
+    """Build the engine directory `options.output`; None if only commands were to be printed.
+
+    Raises:
+        UserError: options that contradict each other, a GPU, library or bundle that does not fit,
+            or a plan that cannot be built; nothing is written.
+    """
+    started = time.perf_counter()
+    if gpu.print_trtexec:
+        _print_trtexec(gpu)
+        return None
+    targets = _choose_targets(gpu)
+    library = open_library(gpu.target)
+    with _portable_bundle(options, gpu, export) as bundle:
+        engine = EngineOptions(library, targets, options.output, _source_options(options, gpu))
+        manifest = build_engine(bundle, engine, progress)
+    _print_summary(manifest, library, options.output, time.perf_counter() - started)
+    return manifest
+
+
+def _print_trtexec(gpu: GpuOptions) -> None:
+    if gpu.bundle is None:
+        raise UserError(
+            "--print-trtexec needs graphs on the disk: export them with --dialect portable and "
+            "name them with --bundle DIR"
+        )
+    targets = _rtx_targets(gpu) if gpu.target == TENSORRT_RTX else ()
+    print("\n".join(trtexec_lines(_open_bundle(gpu.bundle, gpu), gpu.target, targets)))
+
+
+def _choose_targets(gpu: GpuOptions) -> tuple[GpuTarget, ...]:
+    return _rtx_targets(gpu) if gpu.target == TENSORRT_RTX else _device_target(gpu)
+
+
+def _rtx_targets(gpu: GpuOptions) -> tuple[GpuTarget, ...]:
+    """Those of --sm, or all usual ones that have the precision."""
+    usual = tuple(
+        target.sm
+        for target in rtx_targets()
+        if gpu.precision in target.precisions and target.sm not in ON_REQUEST
+    )
+    return check_targets(TENSORRT_RTX, gpu.sm or usual, gpu.precision)
+
+
+def _device_target(gpu: GpuOptions) -> tuple[GpuTarget, ...]:
+    """The GPU of this machine, the only one that TensorRT builds for."""
+    targets = check_targets(TENSORRT, gpu.sm, gpu.precision)  # a wrong number needs no GPU
+    device = find_gpu()
+    found = find_target(device.compute_capability)
+    if found is None:
+        raise UserError(
+            f"{device.name} has compute capability {device.compute_capability}: too old"
+        )
+    if targets not in ((), (found,)):
+        raise UserError(
+            f"--sm {' '.join(map(str, gpu.sm))}: TensorRT builds for the GPU that is here, "
+            f"{device.name} with {found.sm}; run this on the other device"
+        )
+    return check_targets(TENSORRT, (found.sm,), gpu.precision)
+
+
+@contextmanager
+def _portable_bundle(options: BuildOptions, gpu: GpuOptions, export: Export) -> Iterator[Bundle]:
+    """The bundle of --bundle, or one that is exported now and removed afterwards."""
+    if gpu.bundle is not None:
+        yield _open_bundle(gpu.bundle, gpu)
+        return
+    parent = options.output.resolve().parent
+    if not parent.is_dir():
+        raise UserError(f"{options.output}: no folder {parent}; make it first")
+    with tempfile.TemporaryDirectory(
+        prefix=f".{options.output.name}-graphs-", dir=parent
+    ) as folder:
+        exported = replace(options, dialect=PORTABLE, output=Path(folder) / PORTABLE)
+        export(exported)
+        yield open_portable(exported.output)
+
+
+def _open_bundle(folder: Path, gpu: GpuOptions) -> Bundle:
+    bundle = open_portable(folder)
+    if precision_of(bundle) != gpu.precision:
+        raise UserError(
+            f"--precision {gpu.precision}: the graphs of {folder} are {precision_of(bundle)}; "
+            f"leave it out, or export them again with --precision {gpu.precision}"
+        )
+    return bundle
+
+
+def bundle_precision(folder: Path) -> str:
+    """What --precision defaults to with --bundle; read from the manifest alone."""
+    backbone = read_manifest(folder).graphs.get(BACKBONE)
+    return backbone.precision if backbone else ""
+
+
+def _source_options(options: BuildOptions, gpu: GpuOptions) -> str:
+    """The options that lead to the same checkpoint or bundle again."""
+    named: dict[str, Any] = {
+        "--bundle": gpu.bundle,
+        "--heads": options.heads,
+        "--model": options.model,
+        "--codec": options.codec,
+        "--max-positions": options.max_positions,
+    }
+    words = [str(word) for option, value in named.items() if value for word in (option, value)]
+    if options.voices:
+        words += ["--voice", *options.voices]
+    return shlex.join([*words, *(["--text-head"] if options.text_head else [])])
+
+
+def _print_summary(manifest: Manifest, library: Library, output: Path, seconds: float) -> None:
+    plans = manifest.engine.plans
+    assert plans is not None
+    size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
+    print(
+        f"{output}: {size_mb:.1f} MB, {seconds:.1f} s, peak memory {peak_memory_gb():.1f} GB; "
+        f"{library.title}, compute capability {', '.join(plans.compute_capabilities)}"
+    )
+    print(f'on such a GPU: python -m runtime.tts --engine {output} "They know it." -o out.wav')

@@ -1,0 +1,146 @@
+"""`python -m runtime.gpu_check`: the report on stand-ins for CUDA and TensorRT, and refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.gpu_check import main, snr_db
+from runtime.profile import main as profile
+from tests.runtime.tiny_bundle import Scenario, write_bundle
+
+TEXT_ROWS = ("GPU ", "versions ", "codec SNR", "x the floor", "device_step, ms", "first audio, ms")
+
+
+@pytest.fixture
+def engine(gpu: Any, plain_folder: Path, tmp_path: Path) -> Path:
+    from tests.runtime.stand_in_tensorrt import write_plans
+
+    return write_plans(plain_folder, tmp_path / "plans", longest_part=128)
+
+
+def check(engine: Path, reference: Path, output: Path, *arguments: str) -> int:
+    folders = ["--engine", str(engine), "--reference", str(reference), "--output", str(output)]
+    return main([*folders, "--threads", "1", "--runs", "2", *arguments])
+
+
+@pytest.fixture
+def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in's memory is smaller than what the bandwidth is measured with."""
+    from runtime.sessions import cuda
+
+    measure = cuda.measure_bandwidth
+    monkeypatch.setattr(cuda, "measure_bandwidth", lambda: measure(4_096, 3))
+
+
+def test_the_report(
+    gpu: Any,
+    engine: Path,
+    plain_folder: Path,
+    tmp_path: Path,
+    small_copies: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "report"
+    assert check(engine, plain_folder, folder) == 0
+    assert sorted(os.listdir(folder)) == ["gpu-check.json", "gpu-check.txt"]
+    report = json.loads((folder / "gpu-check.json").read_text())
+    assert report["machine"]["gpu"]["name"] == "stand-in"
+    assert report["machine"]["versions"]["numpy"] == np.__version__
+    assert report["plans"]["version"] == "1.2.3"
+    assert len(report["parity"]) == 6, "three sentences, greedily and with a seed"
+    for row in report["parity"]:
+        assert row["cpu_frames"] == row["gpu_frames"] > 0
+        assert row["first_difference"] is None
+        assert row["codec_snr_db"] is None
+    stages = report["profile"]["stages_ms"]
+    assert stages["device_prefill"]["count"] == 2
+    assert stages["device_step"]["count"] == 2 * 12, (
+        "11 more steps of speech and the one that stops"
+    )
+    assert stages["codec_chunk"]["count"] >= 2
+    plans = [engine / "backbone.plan", engine / "mtp_head.plan"]
+    assert report["floor"]["plan_bytes"] == sum(path.stat().st_size for path in plans)
+    assert report["floor"]["step_floor_ms"] > 0
+    text = (folder / "gpu-check.txt").read_text()
+    assert text in capsys.readouterr().out
+    for row in TEXT_ROWS:
+        assert row in text
+
+
+def test_differences_are_told(gpu: Any, engine: Path, tmp_path: Path, small_copies: None) -> None:
+    other = write_bundle(tmp_path / "other", Scenario(codes_a=(10, 11, 12, 99, 14)))
+    assert check(engine, other, tmp_path / "report") == 0
+    report = json.loads((tmp_path / "report" / "gpu-check.json").read_text())
+    assert {row["first_difference"] for row in report["parity"]} == {3}
+    assert "     3 " in (tmp_path / "report" / "gpu-check.txt").read_text()
+
+
+def test_snr() -> None:
+    signal = np.array([3.0, 4.0], np.float32)
+    assert snr_db(signal, signal) is None
+    assert snr_db(signal, signal + np.float32(0.05)) == pytest.approx(36.99, abs=0.01)
+
+
+def test_target_of_this_gpu(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for capability, target in (
+        ((8, 9), "--target tensorrt-rtx --sm 89"),
+        ((8, 7), "--target tensorrt"),
+    ):
+        gpu.cuda.compute_capability = capability
+        assert main(["--print-target"]) == 0
+        assert capsys.readouterr().out == f"{target}\n"
+
+
+def test_the_profile_runs_on_the_gpu(
+    gpu: Any, engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert profile(["--engine", str(engine), "--runs", "1", "--text", "Abc."]) == 0
+    table = capsys.readouterr().out
+    for row in ("device_prefill, ms", "device_step, ms", "codec_chunk, ms"):
+        assert row in table
+    assert "outside graphs" not in table, "stages overlap"
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_without_a_driver(
+    plain_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the machine itself, without stand-ins."""
+    runtime = pytest.importorskip("cuda.bindings.runtime")
+    if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
+        pytest.skip("a GPU is here")
+    assert check(plain_folder, plain_folder, tmp_path / "report") == 2
+    assert one_line(capsys).startswith("error: no NVIDIA ")
+    assert not (tmp_path / "report").exists()
+    assert main(["--print-target"]) == 2
+    assert one_line(capsys).startswith("error: no NVIDIA ")
+
+
+def test_mistakes(
+    gpu: Any,
+    engine: Path,
+    plain_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    six = write_bundle(tmp_path / "six", Scenario(heads=6))
+    assert check(engine, six, tmp_path / "report") == 2
+    assert "its model has heads 6" in one_line(capsys)
+    assert check(engine, plain_folder, tmp_path / "report", "--runs", "0") == 2
+    assert "--runs takes 1 or more" in one_line(capsys)
+    assert main(["--engine", str(engine)]) == 2
+    assert "--reference names a bundle for the CPU" in one_line(capsys)
+    gpu.cuda.compute_capability = (5, 0)
+    assert main(["--print-target"]) == 2
+    assert "compute capability 5.0: no target" in one_line(capsys)
