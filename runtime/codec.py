@@ -3,9 +3,9 @@
 In: frames int64 [T, 3] and a speaker embedding float32 [speaker_channels]. Out: float32 audio.
 It does not know text, language models or engines.
 
-The decoder graph is stateless and purely convolutional. A chunk is decoded together with the
-frames in its receptive field and cropped, which gives the very samples of the whole utterance:
-the graph pads only where the utterance truly begins or ends.
+The decoder graph takes an utterance in chunks and keeps what its layers need of earlier ones in
+its states, so a chunk costs its own frames and no more, and has no seam: joined, chunks are the
+samples of the whole utterance. Its audio comes a fixed number of frames late.
 
 An engine may decode in the background: then frames are added and chunks are started while earlier
 chunks are still being decoded, and chunks come out in their order as they get done.
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from runtime import bundle as names
 from runtime.bundle import CodecSpec
 from runtime.errors import UserError
-from runtime.sessions.graph import Array, Finished, Graph, Pending, start_call
+from runtime.sessions.graph import Array, Graph, Pending, open_calls
 
 CODEBOOK_SIZE = 1024
-MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s: bounds the memory of one decoder call
+MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s
 MAX_UNDER_WAY = 2  # chunks of one utterance that are being decoded in the background
 
 
@@ -35,8 +35,7 @@ MAX_UNDER_WAY = 2  # chunks of one utterance that are being decoded in the backg
 class ChunkSchedule:
     """How many frames each streamed chunk holds: few at first, to be heard soon, then more.
 
-    Every chunk also pays for the decoder's receptive field, so long chunks cost less in total.
-    The frames themselves do not depend on the schedule.
+    Long chunks cost a little less in total. Neither frames nor samples depend on the schedule.
     """
 
     first_frames: int = 10
@@ -60,7 +59,7 @@ class ChunkSchedule:
             size = min(size * self.growth, float(self.max_frames))
 
 
-WHOLE_UTTERANCE = ChunkSchedule(MAX_CHUNK_FRAMES, 1.0, MAX_CHUNK_FRAMES)
+WHOLE_UTTERANCE = ChunkSchedule(160, 1.0, 160)  # longer chunks are no faster, but take memory
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,10 @@ class DecodedChunk:
 
 
 class CodecDecoder:
-    """The decoder graph, called on windows of frames."""
+    """The decoder graph and what the manifest says about it."""
 
     def __init__(self, graph: Graph, spec: CodecSpec) -> None:
-        self._graph = graph
+        self.graph = graph
         self.spec = spec
 
     def decode(self, frames: NDArray[Any], speaker: NDArray[Any]) -> NDArray[np.float32]:
@@ -89,55 +88,23 @@ class CodecDecoder:
         stream.add(check_frames(frames))
         return np.concatenate([chunk.audio for chunk in (*stream.ready(), *stream.finish())])
 
-    def start_window(
-        self, frames: NDArray[np.int64], speaker: NDArray[np.float32], start: int, end: int
-    ) -> Window:
-        """Start decoding frames start … end-1.
-
-        `frames` reaches at least the right context beyond `end`, or to the utterance's end.
-        """
-        if start == end:
-            return Window(Finished({names.AUDIO: np.zeros((1, 0), np.float32)}), slice(0, 0))
-        hop = self.spec.hop_samples
-        low = max(0, start - self.spec.left_context_frames)
-        high = min(len(frames), end + self.spec.right_context_frames)
-        inputs: dict[str, Array] = {
-            names.CODEC_FRAMES: frames[None, low:high],
-            names.SPEAKER: speaker[None],
-        }
-        wanted = slice((start - low) * hop, (end - low) * hop)
-        return Window(start_call(self._graph, inputs), wanted)
-
-
-@dataclass(frozen=True)
-class Window:
-    """A decoder call under way, and which of its samples are wanted."""
-
-    call: Pending
-    wanted: slice
-
-    def is_done(self) -> bool:
-        return self.call.is_done()
-
-    def audio(self) -> NDArray[np.float32]:
-        """Wait; float32 [samples]. To be asked for once."""
-        audio: NDArray[np.float32] = self.call.result()[names.AUDIO][0, self.wanted]
-        return audio
-
 
 class DecoderStream:
-    """Frames go in as they are generated, chunks come out as soon as their context is there."""
+    """One utterance: frames go in as they are generated, chunks come out as soon as they can."""
 
     def __init__(
         self, decoder: CodecDecoder, speaker: NDArray[Any], schedule: ChunkSchedule
     ) -> None:
-        self._decoder = decoder
-        self._speaker = check_speaker(speaker, decoder.spec.speaker_channels)
-        self._frames = np.zeros((0, 3), np.int64)
-        self._done = 0
+        self._spec = decoder.spec
+        self._calls = open_calls(decoder.graph)
+        self._speaker = check_speaker(speaker, self._spec.speaker_channels)[None]
+        self._utterance_frames = names.UNKNOWN_FRAMES
+        self._past_frames = 0  # that the graph has been given
+        self._frames = np.zeros((0, 3), np.int64)  # of chunks that have not been started
+        self._done = 0  # frames of those that have
+        self._under_way: deque[_Chunk] = deque()
         self._sizes = schedule.sizes()
         self._next_size = next(self._sizes)
-        self._under_way: deque[tuple[NDArray[np.int64], Window, bool]] = deque()
 
     def add(self, frames: NDArray[np.int64]) -> None:
         """Append frames int64 [k, 3]."""
@@ -145,8 +112,7 @@ class DecoderStream:
 
     def ready(self) -> Iterator[DecodedChunk]:
         """The chunks that later frames cannot change any more, as far as they are decoded."""
-        right = self._decoder.spec.right_context_frames
-        while len(self._frames) - self._done >= self._next_size + right:
+        while len(self._frames) >= self._next_size + self._spec.delay_frames:
             yield from self._start_next(self._next_size)
             yield from self._fetch_done()
         yield from self._fetch_done()
@@ -156,31 +122,71 @@ class DecoderStream:
 
         A short rest joins the chunk before it. The chunk is empty if nothing is left.
         """
+        self._utterance_frames = self._done + len(self._frames)
         is_last = False
         while not is_last:
-            rest = len(self._frames) - self._done
+            rest = len(self._frames)
             is_last = rest < 2 * self._next_size
             yield from self._start_next(rest if is_last else self._next_size, is_last)
             yield from self._fetch_done()
         while self._under_way:
-            yield self._fetch()
-
-    def _start_next(self, size: int, is_last: bool = False) -> Iterator[DecodedChunk]:
-        """Start a chunk. The oldest comes out first if too many are under way."""
-        if len(self._under_way) == MAX_UNDER_WAY:
-            yield self._fetch()
-        start, self._done = self._done, self._done + size
-        self._next_size = next(self._sizes)
-        window = self._decoder.start_window(self._frames, self._speaker, start, self._done)
-        self._under_way.append((self._frames[start : self._done], window, is_last))
+            yield self._under_way.popleft().fetch()
 
     def _fetch_done(self) -> Iterator[DecodedChunk]:
-        while self._under_way and self._under_way[0][1].is_done():
-            yield self._fetch()
+        while self._under_way and self._under_way[0].is_done():
+            yield self._under_way.popleft().fetch()
 
-    def _fetch(self) -> DecodedChunk:
-        frames, window, is_last = self._under_way.popleft()
-        return DecodedChunk(frames, window.audio(), is_last)
+    def _start_next(self, size: int, is_last: bool = False) -> Iterator[DecodedChunk]:
+        """Give the graph so many frames that the audio of `size` more comes out.
+
+        Its first audio, of `delay_frames` frames, lies before the utterance. The oldest chunk comes
+        out first if too many are under way.
+        """
+        if len(self._under_way) == MAX_UNDER_WAY:
+            yield self._under_way.popleft().fetch()
+        early = 0 if self._past_frames else self._spec.delay_frames
+        calls, left = [], size + early if size else 0
+        while left:
+            count = min(left, names.MAX_CALL_FRAMES)
+            calls.append(self._start_call(count))
+            left -= count
+        frames, self._frames = self._frames[:size], self._frames[size:]
+        self._done += size
+        self._next_size = next(self._sizes)
+        self._under_way.append(_Chunk(frames, calls, early * self._spec.hop_samples, is_last))
+
+    def _start_call(self, count: int) -> Pending:
+        """Start the graph's next `count` frames. Behind the utterance's last, any will do."""
+        new = self._frames[self._past_frames - self._done :][:count]
+        frames = np.zeros((1, count, 3), np.int64)
+        frames[0, : len(new)] = new
+        inputs: dict[str, Array] = {
+            names.CODEC_FRAMES: frames,
+            names.SPEAKER: self._speaker,
+            names.PAST_FRAMES: np.array([self._past_frames], np.int64),
+            names.UTTERANCE_FRAMES: np.array([self._utterance_frames], np.int64),
+        }
+        self._past_frames += count
+        sizes = {names.FRAMES: count, names.SAMPLES: count * self._spec.hop_samples}
+        return self._calls.start(inputs, sizes)
+
+
+class _Chunk(NamedTuple):
+    """A chunk under way: its frames, the calls that bring its audio, and samples before it."""
+
+    frames: NDArray[np.int64]
+    calls: list[Pending]
+    early_samples: int
+    is_last: bool
+
+    def is_done(self) -> bool:
+        return all(call.is_done() for call in self.calls)
+
+    def fetch(self) -> DecodedChunk:
+        """Wait for the audio."""
+        audio = [call.result()[names.AUDIO][0] for call in self.calls]
+        whole = np.concatenate([np.zeros(0, np.float32), *audio])
+        return DecodedChunk(self.frames, whole[self.early_samples :], self.is_last)
 
 
 class CodecEncoder:
