@@ -5,13 +5,14 @@ HEADS ?= 6
 TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo venv test check format lock voice clean
+.PHONY: help demo venv test check gpu-check format lock voice clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
 	@echo "make test                             everything that is tested, in .venv"
 	@echo "make venv                             .venv with all that tests and training need"
 	@echo "make check                            ruff and mypy"
+	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; resumable, hours"
 	@echo "make lock                             write requirements.lock from .venv"
 
@@ -46,8 +47,17 @@ build/typings: .venv/installed .ci/write_typings.py
 	.venv/bin/python .ci/write_typings.py $@
 	mkdir -p $@
 
-gpu-check:
-	$(PYTHON) -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE) --output gpu-check
+# For whoever has a GPU: build for it, compare with the CPU, measure, write one report.
+PRECISION ?= fp16
+ENGINE ?= gpu-check/engine
+REFERENCE ?= gpu-check/reference
+gpu-check: venv
+	target=$$(.venv/bin/python -m runtime.gpu_check --print-target) && mkdir -p gpu-check && \
+	{ test -d $(REFERENCE) || .venv/bin/python -m export.build --heads $(HEADS) --dialect portable \
+		--output $(REFERENCE); } && \
+	{ test -d $(ENGINE) || .venv/bin/python -m export.build $$target --precision $(PRECISION) \
+		--heads $(HEADS) --output $(ENGINE); } && \
+	.venv/bin/python -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE)
 
 format: venv
 	.venv/bin/ruff check --fix .
@@ -91,4 +101,4 @@ $(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: $(VOICE)/lm-12/
 	$(TRAIN_LM)
 
 clean:
-	rm -rf .venv .venv-demo engine-* demo.wav build dist
+	rm -rf .venv .venv-demo engine-* demo.wav gpu-check build dist
