@@ -5,7 +5,7 @@ HEADS ?= 6
 TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo venv test check gpu-check format lock voice clean
+.PHONY: help demo venv test check gpu-check format lock engines voice clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
@@ -13,6 +13,7 @@ help:
 	@echo "make venv                             .venv with all that tests and training need"
 	@echo "make check                            ruff and mypy"
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
+	@echo "make engines                          plans of the demo voice for RTX GPUs; no GPU needed"
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; resumable, hours"
 	@echo "make lock                             write requirements.lock from .venv"
 
@@ -65,6 +66,14 @@ format: venv
 
 lock: venv
 	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+
+ENGINE_PRECISIONS ?= fp16 bf16
+
+engines: venv
+	for precision in $(ENGINE_PRECISIONS); do \
+		.venv/bin/python -m export.build --target tensorrt-rtx --precision $$precision \
+			--output engine-rtx-$$precision || exit 1; \
+	done
 
 # The demo voice from nothing, in runs/demo. Cut off, the same command goes on where it was.
 WORDNET ?= /usr/share/wordnet
