@@ -40,7 +40,7 @@ class DeviceGraph:
 
     def open_calls(self) -> DeviceCalls:
         """Raises `UserError` if the GPU has no memory left."""
-        return DeviceCalls(self._channel)
+        return DeviceCalls(self._channel, self._channel.take_states())
 
     def prepare(self) -> None:
         """Allocate what `run` and `open_calls` need. A graph that only a loop calls needs none.
@@ -58,9 +58,9 @@ class DeviceGraph:
 class DeviceCalls:
     """See `Calls`."""
 
-    def __init__(self, channel: _Channel) -> None:
+    def __init__(self, channel: _Channel, states: DeviceStates) -> None:
         self._channel = channel
-        self._states = channel.take_states()
+        self._states = states
         self._turn = 0
 
     def start(self, inputs: Mapping[str, Array], dimensions: Mapping[str, int]) -> _Call:
