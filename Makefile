@@ -6,13 +6,15 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo venv test check format lock voice judge compare chat clean
+.PHONY: help demo venv test check gpu-check format lock engines voice judge compare chat clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
 	@echo "make test                             everything that is tested, in .venv"
 	@echo "make venv                             .venv with all that tests and training need"
 	@echo "make check                            ruff and mypy"
+	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
+	@echo "make engines                          plans of the demo voice for RTX GPUs; no GPU needed"
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; resumable, hours"
 	@echo "make judge                            judge the voice that make voice trained: docs/voice.md"
 	@echo "make compare                          next-token against multi-token prediction, in small"
@@ -51,8 +53,17 @@ build/typings: .venv/installed .ci/write_typings.py
 	.venv/bin/python .ci/write_typings.py $@
 	mkdir -p $@
 
-gpu-check:
-	$(PYTHON) -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE) --output gpu-check
+# For whoever has a GPU: build for it, compare with the CPU, measure, write one report.
+PRECISION ?= fp16
+ENGINE ?= gpu-check/engine
+REFERENCE ?= gpu-check/reference
+gpu-check: venv
+	target=$$(.venv/bin/python -m runtime.gpu_check --print-target) && mkdir -p gpu-check && \
+	{ test -d $(REFERENCE) || .venv/bin/python -m export.build --heads $(HEADS) --dialect portable \
+		--output $(REFERENCE); } && \
+	{ test -d $(ENGINE) || .venv/bin/python -m export.build $$target --precision $(PRECISION) \
+		--heads $(HEADS) --output $(ENGINE); } && \
+	.venv/bin/python -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE)
 
 format: venv
 	.venv/bin/ruff check --fix .
@@ -60,6 +71,14 @@ format: venv
 
 lock: venv
 	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+
+ENGINE_PRECISIONS ?= fp16 bf16
+
+engines: venv
+	for precision in $(ENGINE_PRECISIONS); do \
+		.venv/bin/python -m export.build --target tensorrt-rtx --precision $$precision \
+			--output engine-rtx-$$precision || exit 1; \
+	done
 
 # The demo voice from nothing, in runs/demo. Cut off, the same command goes on where it was.
 WORDNET ?= /usr/share/wordnet
@@ -190,4 +209,4 @@ engine-chat/manifest.json: $(CHAT)/lm-12/model.safetensors
 		--voice $(foreach voice,$(CHAT_VOICES),$(voice)=$(CHAT)/tokens/voices/$(voice).safetensors)
 
 clean:
-	rm -rf .venv .venv-demo engine-* demo.wav build dist
+	rm -rf .venv .venv-demo engine-* demo.wav gpu-check build dist

@@ -32,7 +32,7 @@ CODEC_PRECISION: Precision = "fp32"  # its graphs are small and have no other ye
 DEFAULT_OUTPUT = "engine"
 CPU = "onnxruntime"
 TARGETS = (CPU, "tensorrt-rtx", "tensorrt")
-SOURCE_OPTIONS = ("heads", "model", "codec", "voice", "text_head", "max_positions")  # of a bundle
+GPU_OPTIONS = ("target", "sm", "bundle", "print_trtexec")
 
 DESCRIPTION = """\
 Turn a speech language model and its codec into an engine directory that
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(argv: Sequence[str] | None) -> None:
     arguments = vars(_make_parser().parse_args(argv))
     _check_target(arguments)
-    target, sm, bundle, print_trtexec = (arguments.pop(name) for name in _GPU_OPTIONS)
+    target, sm, bundle, print_trtexec = (arguments.pop(name) for name in GPU_OPTIONS)
     arguments["voices"] = tuple(arguments.pop("voice"))
     if target == CPU:
         started = time.perf_counter()
@@ -94,26 +94,28 @@ def _command(argv: Sequence[str] | None) -> None:
     build_for_gpu(options, gpu, build_bundle, _progress)
 
 
-_GPU_OPTIONS = ("target", "sm", "bundle", "print_trtexec")
-
-
 def _settled(arguments: dict[str, Any], **defaults: str) -> dict[str, Any]:
     """Arguments, with `defaults` for those that were not given."""
     return arguments | {name: arguments[name] or value for name, value in defaults.items()}
 
 
 def _check_target(arguments: dict[str, Any]) -> None:
-    """Raise `UserError` for options that do not go with --target."""
+    """Raise `UserError` for options that do not go with --target or --bundle."""
+    given = [name for name, value in arguments.items() if value]
+    for_bundle = [n for n in given if n not in (*GPU_OPTIONS, "output", "precision", "dialect")]
     if arguments["target"] == CPU:
-        for name in ("sm", "bundle", "print_trtexec"):
-            if arguments[name]:
-                option = f"--{name.replace('_', '-')}"
-                raise UserError(f"{option} goes with --target {' or --target '.join(TARGETS[1:])}")
+        for name in (name for name in GPU_OPTIONS[1:] if name in given):
+            raise UserError(
+                f"{_option(name)} goes with --target {' or --target '.join(TARGETS[1:])}"
+            )
     elif arguments["dialect"] == "ort":
         raise UserError("--dialect ort is for ONNX Runtime; plans are built from portable graphs")
-    given = [f"--{name.replace('_', '-')}" for name in SOURCE_OPTIONS if arguments[name]]
-    if arguments["bundle"] and given:
-        raise UserError(f"--bundle is exported already: {given[0]} cannot change it")
+    if "bundle" in given and for_bundle:
+        raise UserError(f"--bundle is exported already: {_option(for_bundle[0])} cannot change it")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def build_bundle(options: BuildOptions) -> Manifest:

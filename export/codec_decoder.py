@@ -19,6 +19,7 @@ from export.graph import Graph, Precision, Value
 from export.weights import Array, Weight
 from runtime.bundle import (
     AUDIO,
+    CHUNK,
     CODEC_DECODER,
     CODEC_FRAMES,
     FRAMES,
@@ -26,9 +27,13 @@ from runtime.bundle import (
     SAMPLES,
     SPEAKER,
     UTTERANCE_FRAMES,
+    WHOLE,
+    Range,
 )
 from train.codec_config import CodecConfig
 
+CHUNK_FRAMES = Range(1, 20, 160)
+WHOLE_FRAMES = Range(1, 400, 800)  # 10 s: longer speech is decoded in parts
 COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
 
 
@@ -51,6 +56,8 @@ def build_codec_decoder(
     audio = _convolution_stack(stream, config, latents)  # (1, 1, 1, samples)
     audio = stream.delayed(audio, config.delay_frames * config.hop_samples - audio.delay)
     graph.output(AUDIO, graph.op.Squeeze(audio.value, [1, 2]), "float32", (1, SAMPLES))
+    graph.profile(CHUNK, frames=CHUNK_FRAMES)
+    graph.profile(WHOLE, frames=WHOLE_FRAMES)
     return graph
 
 

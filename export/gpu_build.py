@@ -11,9 +11,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from export.tensorrt.device import find_gpu
 from export.tensorrt.engine import (
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 GPU_TARGETS = (TENSORRT_RTX, TENSORRT)
 ON_REQUEST = (75, 121)  # in a plan for many GPUs only if asked for: NVIDIA says it costs the others
+
+_OWN_OPTIONS = ("output", "precision", "dialect")  # what does not lead to the source
 
 Export = Callable[["BuildOptions"], Manifest]
 
@@ -153,17 +155,21 @@ def bundle_precision(folder: Path) -> str:
 
 def _source_options(options: BuildOptions, gpu: GpuOptions) -> str:
     """The options that lead to the same checkpoint or bundle again."""
-    named: dict[str, Any] = {
-        "--bundle": gpu.bundle,
-        "--heads": options.heads,
-        "--model": options.model,
-        "--codec": options.codec,
-        "--max-positions": options.max_positions,
-    }
-    words = [str(word) for option, value in named.items() if value for word in (option, value)]
-    if options.voices:
-        words += ["--voice", *options.voices]
-    return shlex.join([*words, *(["--text-head"] if options.text_head else [])])
+    words: list[str] = [] if gpu.bundle is None else ["--bundle", str(gpu.bundle)]
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name not in _OWN_OPTIONS and value != field.default:
+            words += _write_option(field.name, value)
+    return shlex.join(words)
+
+
+def _write_option(name: str, value: object) -> list[str]:
+    """As the command line takes it: max_positions=300 is --max-positions 300."""
+    if name == "voices":
+        assert isinstance(value, tuple)
+        return ["--voice", *value]
+    option = f"--{name.replace('_', '-')}"
+    return [option] if value is True else [option, str(value)]
 
 
 def _print_summary(manifest: Manifest, library: Library, output: Path, seconds: float) -> None:

@@ -79,6 +79,11 @@ def _open_plans(bundle: Bundle, threads: int | None) -> tuple[OpenGraph, str]:
 
             return onnxruntime.OnnxRuntimeGraph(bundle, name, threads)
         plan = library.load(bundle, name)
-        return DeviceBackbone(plan) if name == BACKBONE else DeviceGraph(plan)
+        if name == BACKBONE:
+            return DeviceBackbone(plan)
+        graph = DeviceGraph(plan)
+        if name != bundle.manifest.head:  # which only the backbone's loop calls
+            graph.prepare()
+        return graph
 
     return open_graph, library.describe()

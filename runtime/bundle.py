@@ -82,9 +82,6 @@ SPEAKER_TOKEN = "speaker_token"  #              float32  [1, 1, hidden_size]
 CODEC_FRAMES = "frames"  #                      int64    [1, frames, 3]  columns a, b, c
 AUDIO = "audio"  #                              float32  [1, samples]
 
-# Ways in which a graph is called (keys of GraphSpec.profiles).
-PREFILL = "prefill"  # the prompt, or a part of it
-STEP = "step"  # one position
 # Codec decoder: an utterance in chunks. Audio comes CodecSpec.delay_frames late, so that many
 # frames of any codes follow the utterance's last one.
 PAST_FRAMES = "past_frames"  #                  int64    [1]  of the utterance, in earlier calls
@@ -92,6 +89,10 @@ UTTERANCE_FRAMES = "utterance_frames"  #        int64    [1]  all of them, or UN
 MAX_CALL_FRAMES = 400  # 5 s; runtimes give the decoder more in several calls
 UNKNOWN_FRAMES = 2**31 - 1  # the utterance's last frame is in no call so far, nor in this one
 PAST_CONTEXT, PRESENT_CONTEXT = "past_context_{index}", "present_context_{index}"  # of one layer
+
+# Ways in which a graph is called (keys of GraphSpec.profiles).
+PREFILL = "prefill"  # the prompt, or a part of it
+STEP = "step"  # one position
 CHUNK = "chunk"  # frames of a stream
 WHOLE = "whole"  # as much as the codec is ever given at once
 

@@ -6,10 +6,14 @@ It does not know text, language models or engines.
 The decoder graph takes an utterance in chunks and keeps what its layers need of earlier ones in
 its states, so a chunk costs its own frames and no more, and has no seam: joined, chunks are the
 samples of the whole utterance. Its audio comes a fixed number of frames late.
+
+An engine may decode in the background: then frames are added and chunks are started while earlier
+chunks are still being decoded, and chunks come out in their order as they get done.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,10 +24,11 @@ from numpy.typing import NDArray
 from runtime import bundle as names
 from runtime.bundle import CodecSpec
 from runtime.errors import UserError
-from runtime.sessions.graph import Call, Graph, States
+from runtime.sessions.graph import Array, Graph, Pending, open_calls
 
 CODEBOOK_SIZE = 1024
 MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s
+MAX_UNDER_WAY = 2  # chunks of one utterance that are being decoded in the background
 
 
 @dataclass(frozen=True)
@@ -85,26 +90,19 @@ class CodecDecoder:
 
 
 class DecoderStream:
-    """One utterance: frames go in as they are generated, chunks come out as soon as they can.
-
-    The states, and buffers for each length of chunk that occurs, are allocated once.
-    """
+    """One utterance: frames go in as they are generated, chunks come out as soon as they can."""
 
     def __init__(
         self, decoder: CodecDecoder, speaker: NDArray[Any], schedule: ChunkSchedule
     ) -> None:
-        self._graph, self._spec = decoder.graph, decoder.spec
-        self._states = States(self._graph.spec, {})
-        self._past_frames = np.zeros(1, np.int64)  # that the graph has been given
-        self._utterance_frames = np.full(1, names.UNKNOWN_FRAMES, np.int64)
-        self._inputs = {
-            names.SPEAKER: check_speaker(speaker, self._spec.speaker_channels)[None],
-            names.PAST_FRAMES: self._past_frames,
-            names.UTTERANCE_FRAMES: self._utterance_frames,
-        }
-        self._calls: dict[int, _ChunkCall] = {}  # by their number of frames
-        self._frames = np.zeros((0, 3), np.int64)  # whose audio has not come out yet
-        self._done = 0  # frames whose audio has
+        self._spec = decoder.spec
+        self._calls = open_calls(decoder.graph)
+        self._speaker = check_speaker(speaker, self._spec.speaker_channels)[None]
+        self._utterance_frames = names.UNKNOWN_FRAMES
+        self._past_frames = 0  # that the graph has been given
+        self._frames = np.zeros((0, 3), np.int64)  # of chunks that have not been started
+        self._done = 0  # frames of those that have
+        self._under_way: deque[_Chunk] = deque()
         self._sizes = schedule.sizes()
         self._next_size = next(self._sizes)
 
@@ -113,68 +111,82 @@ class DecoderStream:
         self._frames = np.concatenate([self._frames, frames])
 
     def ready(self) -> Iterator[DecodedChunk]:
-        """The chunks that later frames cannot change any more."""
+        """The chunks that later frames cannot change any more, as far as they are decoded."""
         while len(self._frames) >= self._next_size + self._spec.delay_frames:
-            yield self._decode_next(self._next_size)
+            yield from self._start_next(self._next_size)
+            yield from self._fetch_done()
+        yield from self._fetch_done()
 
     def finish(self) -> Iterator[DecodedChunk]:
         """Everything that is left, in at least one chunk; no frame follows.
 
         A short rest joins the chunk before it. The chunk is empty if nothing is left.
         """
-        self._utterance_frames[0] = self._done + len(self._frames)
+        self._utterance_frames = self._done + len(self._frames)
         is_last = False
         while not is_last:
             rest = len(self._frames)
             is_last = rest < 2 * self._next_size
-            yield self._decode_next(rest if is_last else self._next_size, is_last)
+            yield from self._start_next(rest if is_last else self._next_size, is_last)
+            yield from self._fetch_done()
+        while self._under_way:
+            yield self._under_way.popleft().fetch()
 
-    def _decode_next(self, size: int, is_last: bool = False) -> DecodedChunk:
-        audio = self._advance(size) if size else np.zeros(0, np.float32)
+    def _fetch_done(self) -> Iterator[DecodedChunk]:
+        while self._under_way and self._under_way[0].is_done():
+            yield self._under_way.popleft().fetch()
+
+    def _start_next(self, size: int, is_last: bool = False) -> Iterator[DecodedChunk]:
+        """Give the graph so many frames that the audio of `size` more comes out.
+
+        Its first audio, of `delay_frames` frames, lies before the utterance. The oldest chunk comes
+        out first if too many are under way.
+        """
+        if len(self._under_way) == MAX_UNDER_WAY:
+            yield self._under_way.popleft().fetch()
+        early = 0 if self._past_frames else self._spec.delay_frames
+        calls, left = [], size + early if size else 0
+        while left:
+            count = min(left, names.MAX_CALL_FRAMES)
+            calls.append(self._start_call(count))
+            left -= count
         frames, self._frames = self._frames[:size], self._frames[size:]
         self._done += size
         self._next_size = next(self._sizes)
-        return DecodedChunk(frames, audio, is_last)
+        self._under_way.append(_Chunk(frames, calls, early * self._spec.hop_samples, is_last))
 
-    def _advance(self, size: int) -> NDArray[np.float32]:
-        """Give the graph so many frames that the audio of `size` more comes out.
-
-        Its first audio, of `delay_frames` frames, lies before the utterance.
-        """
-        early = 0 if self._past_frames[0] else self._spec.delay_frames
-        left = size + early
-        audio: list[NDArray[np.float32]] = []
-        while left:
-            count = min(left, names.MAX_CALL_FRAMES)
-            audio.append(self._run(count))
-            left -= count
-        return np.concatenate(audio)[early * self._spec.hop_samples :]
-
-    def _run(self, count: int) -> NDArray[np.float32]:
-        """Audio of the graph's next `count` frames. Behind the utterance's last, any will do."""
-        call, given = self._call(count), int(self._past_frames[0])
-        new = self._frames[given - self._done :][:count]
-        call.frames[0, : len(new)] = new
-        call.bound.run()
+    def _start_call(self, count: int) -> Pending:
+        """Start the graph's next `count` frames. Behind the utterance's last, any will do."""
+        new = self._frames[self._past_frames - self._done :][:count]
+        frames = np.zeros((1, count, 3), np.int64)
+        frames[0, : len(new)] = new
+        inputs: dict[str, Array] = {
+            names.CODEC_FRAMES: frames,
+            names.SPEAKER: self._speaker,
+            names.PAST_FRAMES: np.array([self._past_frames], np.int64),
+            names.UTTERANCE_FRAMES: np.array([self._utterance_frames], np.int64),
+        }
         self._past_frames += count
-        return call.audio[0].copy()
-
-    def _call(self, count: int) -> _ChunkCall:
-        if count not in self._calls:
-            frames = np.zeros((1, count, 3), np.int64)
-            audio = np.zeros((1, count * self._spec.hop_samples), np.float32)
-            inputs = {**self._inputs, names.CODEC_FRAMES: frames}
-            bound = self._graph.bind(inputs, {names.AUDIO: audio}, self._states)
-            self._calls[count] = _ChunkCall(frames, audio, bound)
-        return self._calls[count]
+        sizes = {names.FRAMES: count, names.SAMPLES: count * self._spec.hop_samples}
+        return self._calls.start(inputs, sizes)
 
 
-class _ChunkCall(NamedTuple):
-    """frames int64 [1, k, 3], audio float32 [1, k * hop_samples], and the graph bound to them."""
+class _Chunk(NamedTuple):
+    """A chunk under way: its frames, the calls that bring its audio, and samples before it."""
 
     frames: NDArray[np.int64]
-    audio: NDArray[np.float32]
-    bound: Call
+    calls: list[Pending]
+    early_samples: int
+    is_last: bool
+
+    def is_done(self) -> bool:
+        return all(call.is_done() for call in self.calls)
+
+    def fetch(self) -> DecodedChunk:
+        """Wait for the audio."""
+        audio = [call.result()[names.AUDIO][0] for call in self.calls]
+        whole = np.concatenate([np.zeros(0, np.float32), *audio])
+        return DecodedChunk(self.frames, whole[self.early_samples :], self.is_last)
 
 
 class CodecEncoder:

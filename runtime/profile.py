@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         BackgroundGraph,
         BindableGraph,
         Call,
+        Calls,
         Graph,
         LoopingGraph,
         Pending,
@@ -100,8 +101,8 @@ class TimedDeviceGraph(TimedGraph):
 
     graph: BackgroundGraph
 
-    def start(self, inputs: Mapping[str, Array]) -> Pending:
-        return TimedPending(self.graph.start(inputs), self.durations[stage_of(self.name, inputs)])
+    def open_calls(self) -> Calls:
+        return TimedCalls(self.graph.open_calls(), self.durations[stage_of(self.name, {})])
 
 
 class TimedDeviceBackbone(TimedGraph):
@@ -112,6 +113,17 @@ class TimedDeviceBackbone(TimedGraph):
     def step_loop(self, head: Graph, durations: Durations | None = None) -> StepLoop:
         assert isinstance(head, TimedGraph)
         return self.graph.step_loop(head.graph, self.durations)
+
+
+class TimedCalls:
+    """A row of calls in the background, each timed."""
+
+    def __init__(self, calls: Calls, durations: list[float]) -> None:
+        self._calls = calls
+        self._durations = durations
+
+    def start(self, inputs: Mapping[str, Array], dimensions: Mapping[str, int]) -> Pending:
+        return TimedPending(self._calls.start(inputs, dimensions), self._durations)
 
 
 class TimedPending:

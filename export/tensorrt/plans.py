@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from export.tensorrt.network import Network
-from runtime.bundle import GraphSpec, Range, TensorSpec
+from runtime.bundle import STEP, TENSORRT, GraphSpec, Range, TensorSpec
 from runtime.errors import UserError
 from runtime.gpu_targets import GpuTarget
 
@@ -60,6 +60,9 @@ def build_plan(
     library = network.library
     library.messages.clear()
     config = library.new_config(network.builder, targets)
+    if STEP in network.spec.profiles and library.kind != TENSORRT:
+        # The runtime captures steps into CUDA graphs, which may not allocate while they run.
+        config.set_flag(library.module.BuilderFlag.REQUIRE_USER_ALLOCATION)
     for ranges in network.spec.profiles.values():
         config.add_optimization_profile(_new_profile(network, ranges))
     cache = None if timing_cache is None else config.create_timing_cache(timing_cache)

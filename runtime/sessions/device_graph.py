@@ -15,32 +15,61 @@ import math
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 
 from runtime.bundle import Range
 from runtime.errors import UserError
 from runtime.sessions.cuda import DeviceMemory, Event, Mirror, Stream
-from runtime.sessions.device_loop import DeviceLoop, sized
-from runtime.sessions.graph import Array, Durations, Graph, Pending
-from runtime.sessions.tensorrt import Plan
+from runtime.sessions.device_loop import TURNS, DeviceLoop, DeviceStates, sized
+from runtime.sessions.graph import Array, Durations, Graph
+from runtime.sessions.tensorrt import Plan, PlanCall
 
 
 class DeviceGraph:
-    """A loaded plan. If it has states, only a loop can call it."""
+    """A loaded plan."""
 
     def __init__(self, plan: Plan) -> None:
         self.spec = plan.spec
         self.plan = plan
-        self._channel = None if plan.spec.states else _Channel(plan)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return self.start(inputs).result()
+        assert not self.spec.states, f"{self.spec.file} has states"
+        return self._channel.start(inputs, None).result()
 
-    def start(self, inputs: Mapping[str, Array]) -> Pending:
+    def open_calls(self) -> DeviceCalls:
+        """Raises `UserError` if the GPU has no memory left."""
+        return DeviceCalls(self._channel, self._channel.take_states())
+
+    def prepare(self) -> None:
+        """Allocate what `run` and `open_calls` need. A graph that only a loop calls needs none.
+
+        Raises:
+            UserError: no GPU memory left.
+        """
+        self._channel.give_back_states(self._channel.take_states())
+
+    @cached_property
+    def _channel(self) -> _Channel:
+        return _Channel(self.plan)
+
+
+class DeviceCalls:
+    """See `Calls`."""
+
+    def __init__(self, channel: _Channel, states: DeviceStates) -> None:
+        self._channel = channel
+        self._states = states
+        self._turn = 0
+
+    def start(self, inputs: Mapping[str, Array], dimensions: Mapping[str, int]) -> _Call:
         """Raises `UserError` for inputs larger than the plan was built for."""
-        assert self._channel is not None, f"{self.spec.file} has states"
-        return self._channel.start(inputs)
+        turn, self._turn = self._turn, (self._turn + 1) % TURNS
+        return self._channel.start(inputs, self._states.addresses(turn))
+
+    def __del__(self) -> None:
+        self._channel.give_back_states(self._states)
 
 
 class DeviceBackbone(DeviceGraph):
@@ -64,21 +93,37 @@ class _Channel:
             profile: plan.call(profile, self._scratch, self._stream) for profile in plan.profiles
         }
         largest = largest_sizes(plan.profiles)
-        self._input_shapes = {tensor.name: sized(tensor, largest) for tensor in plan.spec.inputs}
+        states = {name for pair in plan.spec.states for name in (pair.input, pair.output)}
+        self._inputs = [tensor for tensor in plan.spec.inputs if tensor.name not in states]
+        self._outputs = [tensor for tensor in plan.spec.outputs if tensor.name not in states]
+        self._input_shapes = {tensor.name: sized(tensor, largest) for tensor in self._inputs}
         self._output_shapes = self._largest_outputs()
         self._idle = [self._new_buffers()]
+        self._idle_states = [DeviceStates(plan.spec)]
 
-    def start(self, inputs: Mapping[str, Array]) -> _Call:
+    def take_states(self) -> DeviceStates:
+        """States of zeros; who drops the calls made with them gives them back."""
+        with self._lock:
+            states = self._idle_states.pop() if self._idle_states else DeviceStates(self._plan.spec)
+            states.clear(self._stream)
+        return states
+
+    def give_back_states(self, states: DeviceStates) -> None:
+        with self._lock:
+            self._idle_states.append(states)
+
+    def start(self, inputs: Mapping[str, Array], states: Mapping[str, int] | None) -> _Call:
+        """Put a call into the stream. states: where they lie, if the graph has any."""
         sizes = self._sizes(inputs)
         call = self._calls[self._profile_for(sizes)]
         with self._lock:
             buffers = self._idle.pop() if self._idle else self._new_buffers()
             buffers.done.synchronize()  # a call whose result nobody fetched may still use them
             buffers.write(inputs, self._stream)
-            call.set_addresses(buffers.addresses(self._plan.host_inputs))
+            call.set_addresses({**buffers.addresses(self._plan.host_inputs), **(states or {})})
             call.set_shapes(sizes)
             call.enqueue(self._stream)
-            buffers.fetch({name: call.shape(name) for name in self._output_shapes}, self._stream)
+            buffers.fetch(call, self._stream)
         return _Call(self, buffers)
 
     def give_back(self, buffers: _Buffers) -> None:
@@ -86,16 +131,10 @@ class _Channel:
             self._idle.append(buffers)
 
     def _new_buffers(self) -> _Buffers:
-        spec = self._plan.spec
+        inputs, outputs = self._input_shapes, self._output_shapes
         return _Buffers(
-            {
-                tensor.name: Mirror(self._input_shapes[tensor.name], tensor.dtype)
-                for tensor in spec.inputs
-            },
-            {
-                tensor.name: Mirror(self._output_shapes[tensor.name], tensor.dtype)
-                for tensor in spec.outputs
-            },
+            {tensor.name: Mirror(inputs[tensor.name], tensor.dtype) for tensor in self._inputs},
+            {tensor.name: Mirror(outputs[tensor.name], tensor.dtype) for tensor in self._outputs},
         )
 
     def _largest_outputs(self) -> dict[str, tuple[int, ...]]:
@@ -103,14 +142,14 @@ class _Channel:
         shapes: dict[str, list[tuple[int, ...]]] = defaultdict(list)
         for profile, call in self._calls.items():
             call.set_shapes(largest_sizes({profile: self._plan.profiles[profile]}))
-            for tensor in self._plan.spec.outputs:
+            for tensor in self._outputs:
                 shapes[tensor.name].append(call.shape(tensor.name))
         return {name: max(found, key=math.prod) for name, found in shapes.items()}
 
     def _sizes(self, inputs: Mapping[str, Array]) -> dict[str, int]:
         """Numbers for the named dimensions, as the arrays have them."""
         sizes: dict[str, int] = {}
-        for tensor in self._plan.spec.inputs:
+        for tensor in self._inputs:
             shape = inputs[tensor.name].shape
             assert len(shape) == len(tensor.shape), f"{tensor.name} is {list(shape)}"
             for size, described in zip(shape, tensor.shape, strict=True):
@@ -153,11 +192,11 @@ class _Buffers:
             mirror.host.reshape(-1)[: array.size] = array.reshape(-1)
             mirror.upload(stream, array.nbytes)
 
-    def fetch(self, shapes: dict[str, tuple[int, ...]], stream: Stream) -> None:
+    def fetch(self, call: PlanCall, stream: Stream) -> None:
         """Put the downloads into the stream."""
-        self._shapes = shapes
         for name, mirror in self._outputs.items():
-            mirror.download(stream, math.prod(shapes[name]) * mirror.host.itemsize)
+            self._shapes[name] = call.shape(name)
+            mirror.download(stream, math.prod(self._shapes[name]) * mirror.host.itemsize)
         self.done.record(stream)
 
     def outputs(self) -> dict[str, Array]:

@@ -89,12 +89,22 @@ class Pending(Protocol):
         """Wait; new arrays by output name. To be asked for once."""
 
 
+class Calls(Protocol):
+    """Calls of one graph in a row, each taking the states that the one before left."""
+
+    def start(self, inputs: Mapping[str, Array], dimensions: Mapping[str, int]) -> Pending:
+        """Start the next call; it may go on in the background. Inputs may be changed afterwards.
+
+        dimensions: numbers for the named dimensions of inputs and outputs.
+        """
+
+
 @runtime_checkable
 class BackgroundGraph(Graph, Protocol):
     """A graph whose calls need not be waited for."""
 
-    def start(self, inputs: Mapping[str, Array]) -> Pending:
-        """As `run`, but returns before the work is done. Inputs may be changed afterwards."""
+    def open_calls(self) -> Calls:
+        """A new row of calls; the states are zeros."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +120,43 @@ class Finished:
         return self.outputs
 
 
-def start_call(graph: Graph, inputs: Mapping[str, Array]) -> Pending:
-    """Start a call of a graph without state, in the background if its engine can do that."""
+class HostCalls:
+    """`Calls` on memory of the host: states, and buffers for all dimensions that occur."""
+
+    def __init__(self, graph: BindableGraph) -> None:
+        self._graph = graph
+        self._states = States(graph.spec, {})
+        self._bound: dict[tuple[int, ...], tuple[dict[str, Array], dict[str, Array], Call]] = {}
+
+    def start(self, inputs: Mapping[str, Array], dimensions: Mapping[str, int]) -> Finished:
+        bound_inputs, outputs, call = self._bind(dimensions)
+        for name, buffer in bound_inputs.items():
+            buffer[...] = inputs[name]
+        call.run()
+        return Finished({name: array.copy() for name, array in outputs.items()})
+
+    def _bind(
+        self, dimensions: Mapping[str, int]
+    ) -> tuple[dict[str, Array], dict[str, Array], Call]:
+        key = tuple(dimensions.values())
+        if key not in self._bound:
+            spec = self._graph.spec
+            states = {name for pair in spec.states for name in (pair.input, pair.output)}
+            inputs, outputs = (
+                {t.name: allocate(t, dimensions) for t in tensors if t.name not in states}
+                for tensors in (spec.inputs, spec.outputs)
+            )
+            call = self._graph.bind(inputs, outputs, self._states)
+            self._bound[key] = (inputs, outputs, call)
+        return self._bound[key]
+
+
+def open_calls(graph: Graph) -> Calls:
+    """A row of calls, in the background if the graph's engine can do that."""
     if isinstance(graph, BackgroundGraph):
-        return graph.start(inputs)
-    return Finished(graph.run(inputs))
+        return graph.open_calls()
+    assert isinstance(graph, BindableGraph), graph
+    return HostCalls(graph)
 
 
 @dataclass(frozen=True)

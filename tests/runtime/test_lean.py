@@ -35,7 +35,9 @@ def test_speaking_imports_nothing_heavy(plain_folder: Path, tmp_path: Path) -> N
     assert not modules.intersection(HEAVY)
 
 
-@pytest.mark.parametrize("module", ["runtime.tts", "runtime.chat", "runtime.profile"])
+@pytest.mark.parametrize(
+    "module", ["runtime.tts", "runtime.chat", "runtime.profile", "runtime.gpu_check"]
+)
 def test_help_needs_the_standard_library_only(module: str) -> None:
     modules = modules_after(HELP.format(module=module))
     assert not modules.intersection((*HEAVY, "numpy", "onnxruntime", "msgspec", "tokenizers"))
