@@ -69,7 +69,7 @@ class Library:
     def last_error(self) -> str:
         """The last thing that went wrong, without the library's source locations."""
         message = self.messages[-1] if self.messages else "no reason given"
-        message = re.sub(r"^[^:]*: Error Code \d+: ", "", message)
+        message = re.sub(r"^.*?: Error Code \d+: ", "", message)
         message = re.sub(r" ?In \w+ at /\S+", "", message)
         return re.sub(r"\[\w+\.(cpp|h):\d+: \w+\] ", "", message)
 

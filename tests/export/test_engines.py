@@ -285,7 +285,7 @@ def test_a_graph_with_a_fault(
 def test_what_the_builder_cannot_compile(
     portable: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """TensorRT-RTX has no fp32 products for Turing, and the scores of codes are fp32."""
+    """TensorRT-RTX has no fp32 products for Turing, and the codec has some."""
     status = run("--target", TENSORRT_RTX, "--sm", 75, "--bundle", portable, "--output", output)
     refused(capsys, status, output, "cannot build it", "FP32 GEMM is not supported")
 
