@@ -6,9 +6,11 @@ In: a checkpoint. Out: a `Graph`. It knows no tokens and no heads.
 from __future__ import annotations
 
 from export.checkpoint import Checkpoint
-from export.decoder_layers import LayerCaches, attention_geometry, decoder_weights, run_layers
+from export.decoder_layers import LayerCaches, attention_geometry, declare_calls, run_layers
+from export.decoder_weights import decoder_weights
 from export.dialects import new_graph
-from export.graph import Graph, Precision
+from export.formats import Precision, WeightFormats
+from export.graph import Graph
 from runtime.bundle import (
     BACKBONE,
     HIDDEN,
@@ -22,10 +24,15 @@ from runtime.bundle import (
 )
 
 
-def build_backbone(checkpoint: Checkpoint, dialect: str, precision: Precision = "fp32") -> Graph:
+def build_backbone(
+    checkpoint: Checkpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    formats: WeightFormats | None = None,
+) -> Graph:
     """Embeddings (1, positions, H) after `past_length` cached positions -> hidden states."""
     config = checkpoint.config
-    graph = new_graph(BACKBONE, dialect, precision)
+    graph = new_graph(BACKBONE, dialect, precision, formats)
     x = graph.input(INPUTS_EMBEDS, "float32", (1, POSITIONS, config.hidden_size))
     past_length = graph.input(PAST_LENGTH, "int64", (1,))
     layers = [
@@ -43,4 +50,5 @@ def build_backbone(checkpoint: Checkpoint, dialect: str, precision: Precision = 
     norm = checkpoint.weight("model.norm.weight")
     hidden, _ = graph.add_rms_norm(update, x, norm, config.rms_norm_eps)
     graph.output(HIDDEN, hidden, "float32", (1, POSITIONS, config.hidden_size))
+    declare_calls(graph, config.max_position_embeddings)
     return graph

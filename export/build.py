@@ -20,13 +20,15 @@ from runtime.errors import run_cli
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint
-    from export.graph import Graph, Precision
+    from export.formats import Precision
+    from export.graph import Graph
     from export.sources import Sources
     from runtime.bundle import Check, GraphSpec, Manifest
 
 DEMO_HEADS = 6  # understood best: docs/performance.md
 DIALECTS = ("ort", "portable")
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "fp16", "bf16")
+CODEC_PRECISION: Precision = "fp32"  # its graphs are small and have no other yet
 DEFAULT_OUTPUT = "engine"
 
 DESCRIPTION = """\
@@ -43,8 +45,9 @@ examples:
   bring a checkpoint and the published FACodec, with two voices:
     python -m export.build --model my-model --codec facodec \\
         --voice anna=anna.wav --voice ben=ben.safetensors --output my-engine
-  for an engine that knows standard ONNX operators only:
-    python -m export.build --model my-model --codec facodec --dialect portable"""
+  for an engine that knows standard ONNX operators only, in half precision:
+    python -m export.build --model my-model --codec facodec \\
+        --dialect portable --precision fp16"""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,12 @@ def _open_sources(options: BuildOptions) -> Sources:
     demo_heads = DEMO_HEADS if options.heads is None else options.heads
     folders = find_sources(options.model, options.codec, options.voices, demo_heads)
     with _progress(f"read {folders.model} and {folders.codec}"):
-        return open_sources(folders, options.heads, options.max_positions)
+        return open_sources(
+            folders,
+            options.heads,
+            options.max_positions,
+            fixed_capacity=options.dialect == "portable",
+        )
 
 
 def _write_graphs(sources: Sources, options: BuildOptions, folder: Path) -> dict[str, GraphSpec]:
@@ -125,12 +133,12 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
     from export.codec_encoder import build_codec_encoder
     from export.language_model import language_model_graphs
 
-    dialect, precision = options.dialect, options.precision
+    dialect = options.dialect
     yield from language_model_graphs(
-        sources.checkpoint, dialect, precision, with_text_head=options.text_head
+        sources.checkpoint, dialect, options.precision, with_text_head=options.text_head
     )
-    yield build_codec_decoder(sources.codec, dialect, precision)
-    yield build_codec_encoder(sources.codec, dialect, precision)
+    yield build_codec_decoder(sources.codec, dialect, CODEC_PRECISION)
+    yield build_codec_encoder(sources.codec, dialect, CODEC_PRECISION)
 
 
 def _write_tables(checkpoint: Checkpoint, folder: Path) -> None:
@@ -188,7 +196,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--codec", type=Path, metavar="DIR", help=_CODEC_HELP)
     add("--voice", action="extend", nargs="+", default=[], metavar="NAME=FILE", help=_VOICE_HELP)
     add("--output", type=Path, default=Path(DEFAULT_OUTPUT), metavar="DIR", help=_OUTPUT_HELP)
-    add("--precision", choices=PRECISIONS, default="fp32", help="number format of the weights")
+    add("--precision", choices=PRECISIONS, default="fp32", help=_PRECISION_HELP)
     add("--dialect", choices=DIALECTS, default="ort", help=_DIALECT_HELP)
     add("--text-head", action="store_true", help="also export the head that writes text")
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
@@ -202,9 +210,12 @@ ns3_facodec_encoder_v2.bin and ns3_facodec_decoder_v2.bin"""
 _VOICE_HELP = """a voice of the engine: a recording (16 kHz or any other rate, 30 s at most) or a
 .safetensors file; there can be several, the first is the default"""
 _OUTPUT_HELP = f"engine directory to write or replace (default: {DEFAULT_OUTPUT})"
+_PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default), or fp16 and
+bf16 with --dialect portable"""
 _DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
 _POSITIONS_HELP = """longest prompt and speech together, in positions (default: what the
-checkpoint was trained for)"""
+checkpoint was trained for; in the portable dialect, whose caches have a fixed size that every
+step pays for, 512 and 30 s of speech at most)"""
 
 
 if __name__ == "__main__":

@@ -1,75 +1,24 @@
 """Qwen2 decoder layers with a KV cache: what the backbone and transformer heads are made of.
 
-In: hidden states (B, S, H) and caches of fixed capacity. Out: the residual stream, and the
-caches with this call's positions written. B is 1, or N heads side by side with weights of
-their own. It does not know what comes before and after the layers.
+In: hidden states float32 (B, S, H) and caches of fixed capacity. Out: the residual stream,
+float32 at every precision, and the caches with this call's positions written. B is 1, or N
+heads side by side with weights of their own. It does not know what comes before and after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from export.graph import AttentionGeometry, Graph, KeyValues, Value
-from export.weights import Weight, as_weight, concatenate, stack
-from runtime.bundle import CAPACITY
+from export.decoder_weights import DecoderWeights
+from export.graph import AttentionGeometry, CachedAttention, Graph, KeyValues, Value
+from export.half_range import NO_GAINS, LayerGains, fit_layer
+from export.weights import Weight
+from runtime.bundle import PREFILL, STEP, Dimension, Range
 from train.lm_config import LanguageModelConfig
 
-
-@dataclass(frozen=True)
-class DecoderWeights:
-    """One layer. Projections that read the same input are fused along their outputs."""
-
-    input_norm: Weight  # (H)
-    qkv: Weight  # ((heads + 2·KV)·D, H)
-    qkv_bias: Weight  # ((heads + 2·KV)·D)
-    attention_output: Weight  # (H, heads·D)
-    mlp_norm: Weight  # (H)
-    gate_up: Weight  # (2·I, H)
-    down: Weight  # (H, I)
-
-
-def decoder_weights(weight: Callable[[str], Weight], layer: str) -> DecoderWeights:
-    """The weights of the layer called `layer`, fused."""
-
-    def fused(name: str, parts: Sequence[str]) -> Weight:
-        return concatenate(f"{layer}.{name}", [weight(f"{layer}.{part}") for part in parts])
-
-    projections = [f"self_attn.{letter}_proj" for letter in "qkv"]
-    return DecoderWeights(
-        input_norm=weight(f"{layer}.input_layernorm.weight"),
-        qkv=fused("self_attn.qkv.weight", [f"{name}.weight" for name in projections]),
-        qkv_bias=fused("self_attn.qkv.bias", [f"{name}.bias" for name in projections]),
-        attention_output=weight(f"{layer}.self_attn.o_proj.weight"),
-        mlp_norm=weight(f"{layer}.post_attention_layernorm.weight"),
-        gate_up=fused("mlp.gate_up.weight", ["mlp.gate_proj.weight", "mlp.up_proj.weight"]),
-        down=weight(f"{layer}.mlp.down_proj.weight"),
-    )
-
-
-def stack_layers(name: str, layers: Sequence[DecoderWeights]) -> DecoderWeights:
-    """The same layer of N heads as one layer over a batch of N.
-
-    Norm weights move into the projections that follow them, because a norm operator has one
-    weight for the whole batch.
-    """
-    joined = {
-        field.name: stack(f"{name}.{field.name}", [getattr(layer, field.name) for layer in layers])
-        for field in fields(DecoderWeights)
-    }
-    count, hidden = joined["input_norm"].shape
-    unit = as_weight("unit_norm", np.ones(hidden))
-    return DecoderWeights(
-        input_norm=unit,
-        qkv=joined["qkv"].scaled(joined["input_norm"].reshaped(count, 1, hidden)),
-        qkv_bias=joined["qkv_bias"].reshaped(count, 1, joined["qkv_bias"].shape[-1]),
-        attention_output=joined["attention_output"],
-        mlp_norm=unit,
-        gate_up=joined["gate_up"].scaled(joined["mlp_norm"].reshaped(count, 1, hidden)),
-        down=joined["down"],
-    )
+USUAL_PREFILL = 64  # positions of a sentence's prompt
+LONGEST_PREFILL = 512  # longer prompts come in parts
 
 
 @dataclass(frozen=True)
@@ -93,15 +42,19 @@ class LayerCaches:
         """Present keys and values of every layer, as outputs of the graph."""
         for layer, tensors in enumerate(present):
             for names, tensor in zip((self.key_names, self.value_names), tensors, strict=True):
-                self.graph.output(names[1].format(layer=layer), tensor, "float32", self._shape)
+                self.graph.output(
+                    names[1].format(layer=layer), tensor, self.graph.compute, self._shape
+                )
 
     @property
-    def _shape(self) -> tuple[int | str, ...]:
-        return (self.geometry.batch, self.geometry.kv_heads, CAPACITY, self.geometry.head_dim)
+    def _shape(self) -> tuple[Dimension, ...]:
+        sizes = self.geometry
+        capacity = self.graph.capacity(sizes.max_positions)
+        return (sizes.batch, sizes.kv_heads, capacity, sizes.head_dim)
 
     def _state(self, names: tuple[str, str], layer: int) -> Value:
         past, present = (name.format(layer=layer) for name in names)
-        return self.graph.state(past, present, "float32", self._shape, in_place=True)
+        return self.graph.state(past, present, self.graph.compute, self._shape, in_place=True)
 
 
 def attention_geometry(config: LanguageModelConfig, batch: int) -> AttentionGeometry:
@@ -114,6 +67,13 @@ def attention_geometry(config: LanguageModelConfig, batch: int) -> AttentionGeom
         max_positions=config.max_position_embeddings,
         rope_theta=config.rope_theta,
     )
+
+
+def declare_calls(graph: Graph, max_positions: int) -> None:
+    """How the runtime calls a graph over positions: with the prompt, then with one at a time."""
+    longest = min(LONGEST_PREFILL, max_positions)
+    graph.profile(PREFILL, positions=Range(1, min(USUAL_PREFILL, longest), longest))
+    graph.profile(STEP, positions=Range(1, 1, 1))
 
 
 def run_layers(
@@ -130,34 +90,52 @@ def run_layers(
     follows may add at no cost.
     """
     past = caches.declare()
-    attention = graph.attention(caches.geometry, past_length, x, past[0].key)
+    attention = graph.attention(caches.geometry, past_length, x)
     update: Value | None = None
     present = []
     for number, (weights, cache) in enumerate(zip(layers, past, strict=True)):
+        gains = NO_GAINS
+        if graph.compute == "float16":
+            weights, gains = fit_layer(weights, caches.geometry)
         with graph.scope(f"layer_{number}"):
-            normed, x = _add_norm(graph, x, update, weights.input_norm, epsilon)
-            qkv = graph.linear(normed, weights.qkv, weights.qkv_bias)
-            attended, cache = attention(qkv, cache)
-            update = graph.linear(attended, weights.attention_output)
-            normed, x = _add_norm(graph, x, update, weights.mlp_norm, epsilon)
-            update = _mlp(graph, normed, weights)
+            layer = _Layer(graph, weights, gains, epsilon)
+            x, update, cache = layer.run(x, update, attention, cache)
         present.append(cache)
     caches.leave(present)
     assert update is not None
     return x, update
 
 
-def _add_norm(
-    graph: Graph, x: Value, update: Value | None, weight: Weight, epsilon: float
-) -> tuple[Value, Value]:
-    """(norm of the updated residual stream, the updated residual stream)."""
-    if update is None:
-        return graph.rms_norm(x, weight, epsilon), x
-    return graph.add_rms_norm(update, x, weight, epsilon)
+@dataclass(frozen=True)
+class _Layer:
+    """Attention and MLP, each behind a norm and in front of an addition."""
 
+    graph: Graph
+    weights: DecoderWeights
+    gains: LayerGains
+    epsilon: float
 
-def _mlp(graph: Graph, x: Value, weights: DecoderWeights) -> Value:
-    """down(silu(gate(x)) · up(x))."""
-    gate_up = graph.linear(x, weights.gate_up)
-    gate, up = graph.op.Split(gate_up, num_outputs=2, axis=-1, _outputs=2)
-    return graph.linear(graph.op.Mul(graph.silu(gate), up), weights.down)
+    def run(
+        self, x: Value, update: Value | None, attention: CachedAttention, cache: KeyValues
+    ) -> tuple[Value, Value, KeyValues]:
+        """(residual stream, its next update, the cache)."""
+        graph, weights = self.graph, self.weights
+        normed, x = self._add_norm(x, update, weights.input_norm)
+        qkv = graph.linear(normed, weights.qkv, weights.qkv_bias)
+        attended, cache = attention(qkv, cache)
+        update = self._update(attended, weights.attention_output, self.gains.attention)
+        normed, x = self._add_norm(x, update, weights.mlp_norm)
+        gate_up = graph.linear(normed, weights.gate_up)
+        gate, up = graph.op.Split(gate_up, num_outputs=2, axis=-1, _outputs=2)
+        product = graph.op.Mul(graph.silu(gate), up)
+        return x, self._update(product, weights.down, self.gains.mlp), cache
+
+    def _add_norm(self, x: Value, update: Value | None, weight: Weight) -> tuple[Value, Value]:
+        """(norm of the updated residual stream, the updated residual stream)."""
+        if update is None:
+            return self.graph.rms_norm(x, weight, self.epsilon), x
+        return self.graph.add_rms_norm(update, x, weight, self.epsilon)
+
+    def _update(self, x: Value, weight: Weight, gain: float) -> Value:
+        update = self.graph.widen(self.graph.linear(x, weight))
+        return update if gain == 1.0 else self.graph.op.Mul(update, gain)

@@ -7,22 +7,32 @@ numbers. They know neither models nor checkpoints.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import onnx_ir as ir
 
-from export.graph import AttentionGeometry, CachedAttention, Graph, KeyValues, Precision, Value
-from export.weights import Array, Weight
+from export.formats import Precision, WeightFormats
+from export.graph import AttentionGeometry, CachedAttention, Graph, KeyValues, Value
+from export.weights import Array, Weight, as_weight
+from runtime.bundle import CAPACITY, Dimension
 from runtime.errors import UserError
 
 MASKED = -6e4  # added to scores of positions that may not be seen; half precision holds it
 FUSED_HEAD_MULTIPLE = 16  # channels per head that GroupQueryAttention can rotate
+MOST_CANDIDATES = 2048  # that a portable graph draws from; TensorRT's TopK takes 3,840 at most
 
 
-def new_graph(name: str, dialect: str, precision: Precision = "fp32") -> Graph:
-    """An empty graph. Raises `UserError` for an unknown dialect."""
+def new_graph(
+    name: str,
+    dialect: str,
+    precision: Precision = "fp32",
+    formats: WeightFormats | None = None,
+) -> Graph:
+    """An empty graph. Raises `UserError` for an unknown dialect, or a precision it has not."""
     if dialect not in DIALECTS:
         raise UserError(f"unknown dialect {dialect!r}; there are: {', '.join(DIALECTS)}")
-    return DIALECTS[dialect](name, precision)
+    return DIALECTS[dialect](name, precision, formats)
 
 
 class OrtGraph(Graph):
@@ -31,11 +41,23 @@ class OrtGraph(Graph):
     dialect = "ort"
     opset = 21  # the newest that all of ONNX Runtime's graph optimizations know
     ir_version = 10
+    compute_types: ClassVar = {"fp32": "float32", "int8": "float32", "int4": "float32"}
 
-    def __init__(self, name: str, precision: Precision = "fp32") -> None:
-        super().__init__(name, precision)
+    def __init__(
+        self, name: str, precision: Precision = "fp32", formats: WeightFormats | None = None
+    ) -> None:
+        super().__init__(name, precision, formats)
         self._builder.graph.opset_imports["com.microsoft"] = 1
         self.fused = self._builder.opset("com.microsoft", 1)
+
+    def capacity(self, positions: int) -> Dimension:
+        return CAPACITY
+
+    def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
+        op = self.op
+        count = op.Min(count, op.Shape(scores, start=1, end=2))
+        values, indices = op.TopK(scores, count, axis=-1, _outputs=2)
+        return values, indices
 
     def rms_norm(self, x: Value, weight: Weight, epsilon: float) -> Value:
         normed = self.op.SimplifiedLayerNormalization(
@@ -52,7 +74,7 @@ class OrtGraph(Graph):
         return _like(normed, x), _like(total, x)
 
     def attention(
-        self, geometry: AttentionGeometry, past_length: Value, x: Value, cache: Value
+        self, geometry: AttentionGeometry, past_length: Value, x: Value
     ) -> CachedAttention:
         return _GroupQueryAttention(self, geometry, past_length, x)
 
@@ -99,12 +121,34 @@ class _GroupQueryAttention:
 class PortableGraph(Graph):
     """Standard operators that TensorRT's parser, too, consumes completely.
 
-    It needs the cache's `capacity` replaced by a number first (tests/export/test_tensorrt_parser).
+    The cache's capacity is a number, because TensorRT's cache operator needs one, and no shape
+    depends on the values of an input, so that nothing but the call itself waits for the host.
     """
 
     dialect = "portable"
     opset = 24
     ir_version = 12
+    compute_types: ClassVar = {
+        "fp32": "float32",
+        "fp16": "float16",
+        "bf16": "bfloat16",
+        "int8": "float16",
+        "fp8": "float16",
+        "int4": "float16",
+    }
+
+    def capacity(self, positions: int) -> Dimension:
+        return positions
+
+    def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
+        op = self.op
+        assert scores.shape is not None
+        known = scores.shape[1]
+        assert isinstance(known, int)
+        entries = min(known, MOST_CANDIDATES)
+        values, indices = op.TopK(scores, [entries], axis=-1, _outputs=2)
+        rank = self.constant(np.arange(entries), "rank")
+        return op.Where(op.Less(rank, count), values, -np.inf), indices
 
     def rms_norm(self, x: Value, weight: Weight, epsilon: float) -> Value:
         return self.op.RMSNormalization(x, self.weight(weight), axis=-1, epsilon=epsilon)
@@ -116,9 +160,9 @@ class PortableGraph(Graph):
         return self.rms_norm(total, weight, epsilon), total
 
     def attention(
-        self, geometry: AttentionGeometry, past_length: Value, x: Value, cache: Value
+        self, geometry: AttentionGeometry, past_length: Value, x: Value
     ) -> CachedAttention:
-        return _StandardAttention(self, geometry, past_length, x, cache)
+        return _StandardAttention(self, geometry, past_length, x)
 
 
 class _StandardAttention:
@@ -134,7 +178,6 @@ class _StandardAttention:
         geometry: AttentionGeometry,
         past_length: Value,
         x: Value,
-        cache: Value,
     ) -> None:
         op = graph.op
         self.graph, self.geometry = graph, geometry
@@ -144,14 +187,16 @@ class _StandardAttention:
         self.write_index = op.Expand(past_length, [geometry.batch])
         ones = op.Expand(1, [geometry.batch, 1])
         self.position_ids = op.Mul(op.Unsqueeze(position, [0]), ones)  # (B, S)
-        cached = op.Range(0, op.Squeeze(op.Shape(cache, start=2, end=3)), 1)  # (capacity)
-        visible = op.LessOrEqual(op.Unsqueeze(cached, [0]), op.Unsqueeze(position, [1]))
-        self.mask = op.Where(visible, 0.0, MASKED)  # (S, capacity)
+        cached = graph.constant(np.arange(geometry.max_positions)[None], "cached_positions")
+        visible = op.LessOrEqual(cached, op.Unsqueeze(position, [1]))
+        self.mask = graph.narrow(op.Where(visible, 0.0, MASKED))  # (S, capacity)
 
     def __call__(self, qkv: Value, past: KeyValues) -> tuple[Value, KeyValues]:
         op, sizes = self.graph.op, self.geometry
         rotated_heads = sizes.query_heads + sizes.kv_heads
-        heads = op.Reshape(qkv, [0, 0, rotated_heads + sizes.kv_heads, sizes.head_dim])
+        heads = op.Reshape(
+            self.graph.narrow(qkv), [0, 0, rotated_heads + sizes.kv_heads, sizes.head_dim]
+        )
         heads = op.Transpose(heads, perm=[0, 2, 1, 3])  # (B, H + 2·KV, S, D)
         rotated, value = op.Split(heads, [rotated_heads, sizes.kv_heads], axis=1, _outputs=2)
         rotated = op.RotaryEmbedding(rotated, self.cos, self.sin, self.position_ids)
@@ -174,7 +219,10 @@ def rotary_tables(geometry: AttentionGeometry) -> tuple[Array, Array]:
 
 def _rotary_constants(graph: Graph, geometry: AttentionGeometry) -> tuple[Value, Value]:
     cos, sin = rotary_tables(geometry)
-    return graph.constant(cos, "rotary.cos"), graph.constant(sin, "rotary.sin")
+    return (
+        graph.weight(as_weight("rotary.cos", cos), graph.compute),
+        graph.weight(as_weight("rotary.sin", sin), graph.compute),
+    )
 
 
 def _like(value: Value, pattern: Value) -> Value:

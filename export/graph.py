@@ -11,21 +11,22 @@ from __future__ import annotations
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import onnx_ir as ir
 from onnxscript import GraphBuilder, OpBuilder
 
+from export.formats import Precision, WeightFormats, plain_formats
 from export.weights import Array, Weight
-from runtime.bundle import Dimension, DType, GraphSpec, StateSpec, TensorSpec
+from runtime.bundle import Dimension, DType, GraphSpec, Range, StateSpec, TensorSpec
+from runtime.errors import UserError
 
 Value = ir.Value
-Precision = Literal["fp32"]
 
 PRODUCER = "slm-deploy"
 EXTERNAL_DATA_BYTES = 1024 * 1024  # graphs with more weights than this use a second file
@@ -34,6 +35,7 @@ INLINE_TENSOR_BYTES = 1024  # small tensors stay inside: shape inference reads t
 _DTYPES: dict[DType, ir.DataType] = {
     "float32": ir.DataType.FLOAT,
     "float16": ir.DataType.FLOAT16,
+    "bfloat16": ir.DataType.BFLOAT16,
     "int64": ir.DataType.INT64,
     "int32": ir.DataType.INT32,
     "bool": ir.DataType.BOOL,
@@ -76,16 +78,23 @@ class Graph(ABC):
     dialect: ClassVar[str]
     opset: ClassVar[int]
     ir_version: ClassVar[int]
+    compute_types: ClassVar[Mapping[Precision, DType]]  # what `compute` is; others are refused
 
-    def __init__(self, name: str, precision: Precision = "fp32") -> None:
+    def __init__(
+        self, name: str, precision: Precision = "fp32", formats: WeightFormats | None = None
+    ) -> None:
         self.name = name
         self.precision = precision
+        self.compute = self._compute_type(precision)
+        self.formats = formats or plain_formats(precision)
+        self.products: dict[str, tuple[int, ...]] = {}  # weights that `linear` has been given
         graph = ir.Graph([], [], nodes=[], name=name, opset_imports={"": self.opset})
         self._builder = GraphBuilder(graph)
         self._weights: dict[str, tuple[Weight, Value]] = {}
         self._inputs: list[TensorSpec] = []
         self._outputs: list[TensorSpec] = []
         self._states: list[StateSpec] = []
+        self._profiles: dict[str, dict[str, Range]] = {}
 
     @property
     def op(self) -> OpBuilder:
@@ -115,6 +124,10 @@ class Graph(ABC):
         self._outputs.append(TensorSpec(name, dtype, tuple(shape)))
         self._builder.add_output(value, name)
 
+    def profile(self, name: str, **ranges: Range) -> None:
+        """Declare one way of calling the graph: the range of each dimension it has named."""
+        self._profiles[name] = ranges
+
     # Constants and weights.
 
     @contextmanager
@@ -128,40 +141,68 @@ class Graph(ABC):
         """A small array that is part of the graph, with its own dtype."""
         return self._builder.initializer(ir.tensor(array, name=name), name)
 
-    def weight(self, weight: Weight) -> Value:
-        """A float32 initializer. Asked for twice, the same weight is stored once."""
+    def lazy_constant(
+        self, name: str, dtype: ir.DataType, shape: Sequence[int], read: Callable[[], Array]
+    ) -> Value:
+        """An initializer of any type whose values, of NumPy's (or ml_dtypes') type of the same
+        name, are read when the graph is saved."""
+        tensor = ir.LazyTensor(
+            lambda: ir.tensor(read(), dtype=dtype, name=name),
+            dtype=dtype,
+            shape=ir.Shape(shape),
+            name=name,
+        )
+        return self._builder.initializer(tensor, name, qualify=False)
+
+    def weight(self, weight: Weight, dtype: DType = "float32") -> Value:
+        """An initializer of a float type. Asked for twice, the same weight is stored once."""
         if weight.name not in self._weights:
-            self._weights[weight.name] = (weight, self._initializer(weight))
+            value = self.lazy_constant(
+                weight.name, _DTYPES[dtype], weight.shape, lambda: _checked(weight, dtype)
+            )
+            self._weights[weight.name] = (weight, value)
         known, value = self._weights[weight.name]
         assert known.shape == weight.shape, f"two weights are called {weight.name}"
+        assert value.dtype == _DTYPES[dtype], f"{weight.name} is stored as {value.dtype}"
         return value
 
-    def _initializer(self, weight: Weight) -> Value:
-        tensor = ir.LazyTensor(
-            lambda: ir.tensor(_checked(weight), name=weight.name),
-            dtype=ir.DataType.FLOAT,
-            shape=ir.Shape(weight.shape),
-            name=weight.name,
-        )
-        return self._builder.initializer(tensor, weight.name, qualify=False)
+    # Number formats.
+
+    def cast(self, x: Value, dtype: DType) -> Value:
+        """x in another float type, or x itself if that is its type."""
+        return x if x.dtype == _DTYPES[dtype] else self.op.Cast(x, to=_DTYPES[dtype])
+
+    def narrow(self, x: Value) -> Value:
+        """x in the type that products and attention are computed in."""
+        return self.cast(x, self.compute)
+
+    def widen(self, x: Value) -> Value:
+        """x as float32: residual streams, statistics, scores, inputs and outputs."""
+        return self.cast(x, "float32")
 
     # Layers that are the same in every dialect.
 
-    def linear(self, x: Value, weight: Weight, bias: Weight | None = None) -> Value:
+    def linear(
+        self, x: Value, weight: Weight, bias: Weight | None = None, *, exact: bool = False
+    ) -> Value:
         """x (…, in) times weight (out, in), or batched (N, S, in) times (N, out, in), plus bias.
 
-        Every matrix product with a weight passes through here: the one place that decides
-        in which number format the weight is stored.
+        Every matrix product with a weight passes through here; `export.formats` tells in which
+        number format it is computed. x is float32 or of the type `compute`; so is the result.
+        exact: float32 unless the weight's own format says otherwise; x has one position then.
         """
-        product = self.op.MatMul(x, self.weight(weight.transposed()))
-        return product if bias is None else self.op.Add(product, self.weight(bias))
+        self.products[weight.name] = weight.shape
+        product = self.formats.of(weight, self.compute, exact).product(self, x, weight)
+        if bias is None:
+            return product
+        return self.op.Add(product, self.weight(bias, _name_of(product.dtype)))
 
     def silu(self, x: Value) -> Value:
         """x · sigmoid(x)."""
         return self.op.Mul(x, self.op.Sigmoid(x))
 
     def layer_norm(self, x: Value, weight: Weight, bias: Weight, epsilon: float) -> Value:
-        """LayerNorm over the last axis. A batch of heads has weights (N, 1, H)."""
+        """LayerNorm over the last axis, in float32. A batch of heads has weights (N, 1, H)."""
         unit = self.constant(np.ones(weight.shape[-1], np.float32), f"{weight.name}.unit")
         normed = self.op.LayerNormalization(x, unit, axis=-1, epsilon=epsilon)
         return self.op.Add(self.op.Mul(normed, self.weight(weight)), self.weight(bias))
@@ -173,23 +214,31 @@ class Graph(ABC):
     # Layers whose best operators depend on the engine.
 
     @abstractmethod
+    def capacity(self, positions: int) -> Dimension:
+        """Room of KV caches for a model of at most `positions`: a name or a number."""
+
+    @abstractmethod
+    def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
+        """The `count` (1) best of scores float32 (N, entries), best first, and their indices.
+
+        Both are (N, k) with k ≥ count; values behind `count` are -inf.
+        """
+
+    @abstractmethod
     def rms_norm(self, x: Value, weight: Weight, epsilon: float) -> Value:
-        """x / sqrt(mean(x²) + epsilon) · weight, over the last axis."""
+        """x / sqrt(mean(x²) + epsilon) · weight, over the last axis, in float32."""
 
     @abstractmethod
     def add_rms_norm(
         self, x: Value, residual: Value, weight: Weight, epsilon: float
     ) -> tuple[Value, Value]:
-        """(rms_norm(x + residual), x + residual)."""
+        """(rms_norm(x + residual), x + residual), in float32."""
 
     @abstractmethod
     def attention(
-        self, geometry: AttentionGeometry, past_length: Value, x: Value, cache: Value
+        self, geometry: AttentionGeometry, past_length: Value, x: Value
     ) -> CachedAttention:
-        """What all layers share, computed once: positions of `x` (B, S, …) after `past_length`.
-
-        `cache` is any layer's key cache (B, KV, capacity, D).
-        """
+        """What all layers share, computed once: positions of `x` (B, S, …) after `past_length`."""
 
     # Saving.
 
@@ -225,7 +274,16 @@ class Graph(ABC):
             outputs=tuple(self._outputs),
             states=tuple(self._states),
             weights=weights,
+            profiles=self._profiles,
         )
+
+    def _compute_type(self, precision: Precision) -> DType:
+        if precision not in self.compute_types:
+            raise UserError(
+                f"the {self.dialect} dialect has no {precision}, only "
+                f"{', '.join(self.compute_types)}; use another --dialect or --precision"
+            )
+        return self.compute_types[precision]
 
     def _data_file(self) -> str | None:
         values = self._builder.graph.initializers.values()
@@ -233,7 +291,18 @@ class Graph(ABC):
         return f"{self.name}.onnx.data" if size > EXTERNAL_DATA_BYTES else None
 
 
-def _checked(weight: Weight) -> Array:
+def _name_of(dtype: ir.DataType | None) -> DType:
+    return next(name for name, known in _DTYPES.items() if known == dtype)
+
+
+def _checked(weight: Weight, dtype: DType) -> Array:
     array = np.ascontiguousarray(weight.read(), np.float32)
     assert array.shape == weight.shape, f"{weight.name}: {array.shape} is not {weight.shape}"
-    return array
+    with np.errstate(over="ignore"):  # looked for below
+        stored: Array = array.astype(_DTYPES[dtype].numpy())
+    if np.isinf(stored).any() and not np.isinf(array).any():
+        raise UserError(
+            f"{weight.name}: {np.abs(array).max():.3g} is beyond {dtype}; "
+            "export with --precision bf16 or fp32"
+        )
+    return stored

@@ -14,34 +14,32 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from runtime.bundle import CAPACITY, GraphSpec, TensorSpec
+from export.bfloat16 import open_session
+from runtime.bundle import CAPACITY, GraphSpec, TensorSpec, numpy_type
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-PROVIDER = "CPUExecutionProvider"
+BFLOAT16 = 16  # ONNX's number for the type
 ERRORS_ONLY = 3
 
 
 class GraphRunner:
-    """One graph and its states. `capacity` is the room of its KV cache, in positions."""
+    """One graph and its states. `capacity` is the room of its KV cache, in positions, if the
+    graph leaves that open."""
 
     def __init__(self, folder: Path, spec: GraphSpec, capacity: int = 1, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = ERRORS_ONLY
-        self._spec, self._capacity = spec, capacity
-        self._session = onnxruntime.InferenceSession(
-            str(folder / spec.file), options, providers=[PROVIDER]
-        )
+        self.spec, self._capacity = spec, capacity
+        self._session = open_session(folder / spec.file, options)
         self.reset()
 
     def reset(self) -> None:
         """Begin anew: all states are zeros."""
-        past = {state.input for state in self._spec.states}
+        past = {state.input for state in self.spec.states}
         self._states = {
-            tensor.name: onnxruntime.OrtValue.ortvalue_from_numpy(self._zeros(tensor))
-            for tensor in self._spec.inputs
-            if tensor.name in past
+            tensor.name: self._zeros(tensor) for tensor in self.spec.inputs if tensor.name in past
         }
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
@@ -51,21 +49,24 @@ class GraphRunner:
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
         for name, value in self._states.items():
             binding.bind_ortvalue_input(name, value)
-        in_place = {state.output: state.input for state in self._spec.states if state.in_place}
-        for tensor in self._spec.outputs:
+        in_place = {state.output: state.input for state in self.spec.states if state.in_place}
+        for tensor in self.spec.outputs:
             if tensor.name in in_place:
                 binding.bind_ortvalue_output(tensor.name, self._states[in_place[tensor.name]])
             else:
                 binding.bind_output(tensor.name)
         self._session.run_with_iobinding(binding)
-        names = [tensor.name for tensor in self._spec.outputs]
+        names = [tensor.name for tensor in self.spec.outputs]
         outputs = dict(zip(names, binding.get_outputs(), strict=True))
-        for state in self._spec.states:
+        for state in self.spec.states:
             present = outputs.pop(state.output)
             if not state.in_place:  # otherwise the old handle owns the memory
                 self._states[state.input] = present
         return {name: value.numpy() for name, value in outputs.items()}
 
-    def _zeros(self, tensor: TensorSpec) -> npt.NDArray[Any]:
-        shape = [self._capacity if size == CAPACITY else size for size in tensor.shape]
-        return np.zeros([int(size) for size in shape], tensor.dtype)
+    def _zeros(self, tensor: TensorSpec) -> onnxruntime.OrtValue:
+        shape = [self._capacity if size == CAPACITY else int(size) for size in tensor.shape]
+        zeros = np.zeros(shape, numpy_type(tensor.dtype))
+        if tensor.dtype == "bfloat16":
+            return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(zeros, BFLOAT16)
+        return onnxruntime.OrtValue.ortvalue_from_numpy(zeros)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from export.backbone import build_backbone
 from export.checkpoint import Checkpoint
-from export.graph import Graph, Precision
+from export.formats import Precision, WeightFormats
+from export.graph import Graph
 from export.mtp_head import build_mtp_head
 from export.ntp_head import build_ntp_head
 from export.speaker_projection import build_speaker_projection
@@ -21,14 +22,15 @@ def language_model_graphs(
     checkpoint: Checkpoint,
     dialect: str,
     precision: Precision = "fp32",
+    formats: WeightFormats | None = None,
     *,
     with_text_head: bool = False,
 ) -> Iterator[Graph]:
     """Backbone and speech head; the others where the checkpoint or the caller asks for them."""
-    yield build_backbone(checkpoint, dialect, precision)
+    yield build_backbone(checkpoint, dialect, precision, formats)
     build_head = build_mtp_head if checkpoint.config.kind == "mtp" else build_ntp_head
-    yield build_head(checkpoint, dialect, precision)
+    yield build_head(checkpoint, dialect, precision, formats)
     if checkpoint.config.spk_aware:
-        yield build_speaker_projection(checkpoint, dialect, precision)
+        yield build_speaker_projection(checkpoint, dialect, precision, formats)
     if with_text_head:
-        yield build_text_head(checkpoint, dialect, precision)
+        yield build_text_head(checkpoint, dialect, precision, formats)

@@ -2,7 +2,9 @@
 
 In: a checkpoint with N speech heads. Out: a `Graph` that scores all heads in fused products,
 draws N codes, applies the `<eosp>` and `<|speech_pad|>` rules of the published decoder
-(arXiv 2506.12537) and returns the embedding to feed back. It knows no text and no audio.
+(arXiv 2506.12537) and returns the embedding to feed back. Scores, draws and embeddings are
+float32 at every precision, so that the same hidden state gives the same codes; only the decoder
+layers of transformer heads are computed in the graph's own format. It knows no text and no audio.
 """
 
 from __future__ import annotations
@@ -19,16 +21,11 @@ from export.code_embeddings import (
     code_embeddings,
     code_rows,
 )
-from export.decoder_layers import (
-    DecoderWeights,
-    LayerCaches,
-    attention_geometry,
-    decoder_weights,
-    run_layers,
-    stack_layers,
-)
+from export.decoder_layers import LayerCaches, attention_geometry, declare_calls, run_layers
+from export.decoder_weights import DecoderWeights, decoder_weights, stack_layers
 from export.dialects import new_graph
-from export.graph import Graph, Precision, Value
+from export.formats import Precision, WeightFormats
+from export.graph import Graph, Value
 from export.sampling import any_equal, declare_sampling, draw, one_hot, penalize
 from export.weights import Weight, stack
 from runtime.bundle import (
@@ -54,10 +51,15 @@ ENTRIES = PAD_CODE + 1  # outputs of a head: codes, <eosp>, <|speech_pad|>
 NEVER = -np.inf  # score of outputs that a head does not have
 
 
-def build_mtp_head(checkpoint: Checkpoint, dialect: str, precision: Precision = "fp32") -> Graph:
+def build_mtp_head(
+    checkpoint: Checkpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    formats: WeightFormats | None = None,
+) -> Graph:
     """Hidden states (1, positions, H) -> N codes drawn at the last position, and what follows."""
     heads = checkpoint.config.heads
-    graph = new_graph(MTP_HEAD, dialect, precision)
+    graph = new_graph(MTP_HEAD, dialect, precision, formats)
     hidden = graph.input(HIDDEN, "float32", (1, POSITIONS, checkpoint.config.hidden_size))
     scores = _SCORES[checkpoint.config.head_implement](graph, checkpoint, hidden)  # (N, entries)
 
@@ -75,6 +77,7 @@ def build_mtp_head(checkpoint: Checkpoint, dialect: str, precision: Precision = 
     graph.output(STOP, stop, "bool", (1,))
     graph.output(NEXT_EMBEDDING, embedding, "float32", (1, 1, checkpoint.config.hidden_size))
     graph.output(PRESENT_SEEN, seen, "bool", (heads, ENTRIES))
+    declare_calls(graph, checkpoint.config.max_position_embeddings)
     return graph
 
 
@@ -89,8 +92,9 @@ def _linear_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value) -> Value
         graph.last_position(hidden),
         weight.reshaped(heads * entries, width),
         bias.reshaped(heads * entries),
+        exact=True,
     )
-    return graph.op.Reshape(fused, [heads, entries])
+    return graph.op.Reshape(graph.widen(fused), [heads, entries])
 
 
 def _mlp_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value) -> Value:
@@ -102,6 +106,7 @@ def _mlp_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value) -> Value:
         graph.last_position(hidden),
         weight.reshaped(heads * inner, width),
         bias.reshaped(heads * inner),
+        exact=True,
     )
     x = graph.silu(graph.op.Reshape(x, [heads, 1, inner]))
     return _project(graph, x, *_stacked(checkpoint, "head.2", outputs=ENTRIES))
@@ -140,8 +145,8 @@ _SCORES = {
 def _project(graph: Graph, x: Value, weight: Weight, bias: Weight) -> Value:
     """x (N, 1, in) times weight (N, entries, in) plus bias (N, entries) -> (N, entries)."""
     heads, entries, _ = weight.shape
-    scores = graph.linear(x, weight, bias.reshaped(heads, 1, entries))
-    return graph.op.Reshape(scores, [heads, entries])
+    scores = graph.linear(x, weight, bias.reshaped(heads, 1, entries), exact=True)
+    return graph.op.Reshape(graph.widen(scores), [heads, entries])
 
 
 def _stacked(

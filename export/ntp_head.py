@@ -1,7 +1,8 @@
 """The head of a next-token-prediction model as a graph: one code a step, a b c a b c …
 
 In: a checkpoint. Out: a `Graph` that draws the next code from the codebook whose turn it is,
-or `<eosp>`; other tokens cannot be drawn, so their output rows are left out. It knows no text
+or `<eosp>`; other tokens cannot be drawn, so their output rows are left out. Everything is
+float32 at every precision, so that the same hidden state gives the same codes. It knows no text
 and does not drop incomplete frames: the decoding loop does.
 """
 
@@ -11,8 +12,10 @@ import numpy as np
 
 from export.checkpoint import Checkpoint
 from export.code_embeddings import END_CODE, END_ROW, code_embeddings, code_rows
+from export.decoder_layers import declare_calls
 from export.dialects import new_graph
-from export.graph import Graph, Precision, Value
+from export.formats import Precision, WeightFormats
+from export.graph import Graph, Value
 from export.sampling import any_equal, declare_sampling, draw, one_hot, penalize
 from runtime.bundle import (
     CODES,
@@ -33,10 +36,15 @@ from train.lm_config import TOKENS_PER_FRAME
 ENTRIES = END_CODE + 1  # codes of one codebook, <eosp>
 
 
-def build_ntp_head(checkpoint: Checkpoint, dialect: str, precision: Precision = "fp32") -> Graph:
+def build_ntp_head(
+    checkpoint: Checkpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    formats: WeightFormats | None = None,
+) -> Graph:
     """Hidden states (1, positions, H) -> the next code, drawn at the last position."""
     width, seen_shape = checkpoint.config.hidden_size, (TOKENS_PER_FRAME, ENTRIES)
-    graph = new_graph(NTP_HEAD, dialect, precision)
+    graph = new_graph(NTP_HEAD, dialect, precision, formats)
     op = graph.op
     hidden = graph.input(HIDDEN, "float32", (1, POSITIONS, width))
     slot = graph.state(PAST_SLOT, PRESENT_SLOT, "int64", (1,), in_place=False)
@@ -58,6 +66,7 @@ def build_ntp_head(checkpoint: Checkpoint, dialect: str, precision: Precision = 
     graph.output(NEXT_EMBEDDING, op.Unsqueeze(embedding, [0]), "float32", (1, 1, width))
     graph.output(PRESENT_SEEN, op.Or(seen, drawn), "bool", seen_shape)
     graph.output(PRESENT_SLOT, op.Mod(op.Add(slot, 1), TOKENS_PER_FRAME), "int64", (1,))
+    declare_calls(graph, checkpoint.config.max_position_embeddings)
     return graph
 
 
@@ -66,5 +75,5 @@ def _scores(graph: Graph, checkpoint: Checkpoint, hidden: Value) -> Value:
     tokens = checkpoint.tokens
     ids = [token for codebook in tokens.codes for token in (*codebook, tokens.end)]
     weight = checkpoint.rows("speech_output", ids, of=checkpoint.output_embeddings)
-    scores = graph.linear(graph.last_position(hidden), weight)
+    scores = graph.widen(graph.linear(graph.last_position(hidden), weight, exact=True))
     return graph.op.Reshape(scores, [TOKENS_PER_FRAME, ENTRIES])

@@ -48,12 +48,11 @@ def penalize(graph: Graph, scores: Value, seen: Value, penalty: Value) -> Value:
 def draw(graph: Graph, scores: Value, inputs: SamplingInputs) -> Value:
     """Codes (N) drawn from scores (N, entries) by inverting the cumulative distribution.
 
-    A top_k of 1 is greedy, whatever the noise.
+    Scores are float32 at every precision. A top_k of 1 is greedy, whatever the noise.
     """
     op = graph.op
-    limit = op.Shape(scores, start=1, end=2)
     scaled = op.Div(scores, inputs.temperature)
-    best, indices = op.TopK(scaled, op.Min(inputs.top_k, limit), axis=-1, _outputs=2)  # (N, k)
+    best, indices = graph.best(scaled, inputs.top_k)  # (N, k)
     kept = _nucleus(graph, op.Softmax(best, axis=-1), inputs.top_p)
     cumulative = op.CumSum(kept, 1)
     target = op.Mul(op.Unsqueeze(inputs.noise, [1]), op.ReduceSum(kept, [1]))  # (N, 1)

@@ -6,19 +6,23 @@ It knows where the demo voice lies; it builds nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.checkpoint import Checkpoint, open_checkpoint
 from export.codec_checkpoint import CodecCheckpoint, open_codec
+from export.decoder_layers import LONGEST_PREFILL
 from export.voices import VoiceSource, parse_voices, read_voices
 from runtime.errors import UserError
+from train.lm_config import TOKENS_PER_FRAME
 from train.tokenizer import CODEBOOK_SIZE
 
 DEMO_VOICE = Path(__file__).parent.parent / "samples" / "demo_voice"
 DEMO_MODEL, DEMO_CODEC, DEMO_VOICES = "{heads}-heads", "codec", "voices"
 LEAST_POSITIONS = 128  # what the checks use
+USUAL_FRAMES = 2_400  # 30 s: sentences that are longer are split
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,24 @@ def find_sources(
 
 
 def open_sources(
-    folders: SourceFolders, heads: int | None = None, max_positions: int | None = None
+    folders: SourceFolders,
+    heads: int | None = None,
+    max_positions: int | None = None,
+    *,
+    fixed_capacity: bool = False,
 ) -> Sources:
     """Open and check everything.
 
-    heads: what the checkpoint must have. max_positions: room for prompt and speech together.
+    heads: what the checkpoint must have. max_positions: room for prompt and speech together;
+    by default the model's, or, where each step pays for all of it (`fixed_capacity`), enough
+    for the longest sentence.
 
     Raises:
         UserError: a file is missing or damaged, or parts do not fit together.
     """
     checkpoint = open_checkpoint(folders.model)
     _check_heads(checkpoint, heads)
-    checkpoint = _limit_positions(checkpoint, max_positions)
+    checkpoint = _limit_positions(checkpoint, max_positions, fixed_capacity)
     codec = open_codec(folders.codec)
     _check_fit(checkpoint, codec)
     voices = read_voices(folders.voices, codec.config)
@@ -110,10 +120,15 @@ def _check_heads(checkpoint: Checkpoint, wanted: int | None) -> None:
         )
 
 
-def _limit_positions(checkpoint: Checkpoint, wanted: int | None) -> Checkpoint:
+def _limit_positions(
+    checkpoint: Checkpoint, wanted: int | None, fixed_capacity: bool
+) -> Checkpoint:
     """The checkpoint with as many positions as the engine is to have room for."""
     config = checkpoint.config
     possible = min(config.max_position_embeddings, config.model_max_length)
+    if fixed_capacity:
+        speech = math.ceil(USUAL_FRAMES * TOKENS_PER_FRAME / config.heads)
+        possible = min(possible, LONGEST_PREFILL + speech)
     positions = possible if wanted is None else wanted
     if not LEAST_POSITIONS <= positions <= config.max_position_embeddings:
         raise UserError(

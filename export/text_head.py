@@ -1,24 +1,36 @@
 """The text head as a graph: hidden state in, one token of the whole vocabulary out.
 
 In: a checkpoint. Out: a `Graph`. Speaking does not need it: prompts end in `<sosp>`. It is for
-models that are to answer in text. It knows no tokens.
+models that are to answer in text. Its one product is in the graph's own format, for it is as
+large as a third of a model, and its draw in float32. It knows no tokens.
 """
 
 from __future__ import annotations
 
 from export.checkpoint import Checkpoint
+from export.decoder_layers import declare_calls
 from export.dialects import new_graph
-from export.graph import Graph, Precision
+from export.formats import Precision, WeightFormats
+from export.graph import Graph
+from export.half_range import normed_reach, require_reach
 from export.sampling import declare_sampling, draw
 from runtime.bundle import HIDDEN, POSITIONS, TEXT_HEAD, TOKEN
 
 
-def build_text_head(checkpoint: Checkpoint, dialect: str, precision: Precision = "fp32") -> Graph:
+def build_text_head(
+    checkpoint: Checkpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    formats: WeightFormats | None = None,
+) -> Graph:
     """Hidden states (1, positions, H) -> the next token, drawn at the last position."""
-    graph = new_graph(TEXT_HEAD, dialect, precision)
+    graph = new_graph(TEXT_HEAD, dialect, precision, formats)
     hidden = graph.input(HIDDEN, "float32", (1, POSITIONS, checkpoint.config.hidden_size))
     weight = checkpoint.weight(checkpoint.output_embeddings)
-    scores = graph.linear(graph.last_position(hidden), weight)  # (1, 1, vocabulary)
+    if graph.compute == "float16":
+        require_reach(weight, normed_reach(weight, checkpoint.weight("model.norm.weight")))
+    scores = graph.widen(graph.linear(graph.last_position(hidden), weight))  # (1, 1, vocabulary)
     token = draw(graph, graph.op.Squeeze(scores, [0]), declare_sampling(graph, 1))
     graph.output(TOKEN, token, "int64", (1,))
+    declare_calls(graph, checkpoint.config.max_position_embeddings)
     return graph

@@ -48,6 +48,8 @@ PAST_KEY, PRESENT_KEY = (
     "present_key_{layer}",
 )  # [1, kv_heads, capacity, head_dim]
 PAST_VALUE, PRESENT_VALUE = "past_value_{layer}", "present_value_{layer}"
+# Caches are in the graph's own number format. Their capacity is named in the ort dialect and a
+# number, the model's max_positions, in the portable one.
 
 # Heads. N codes a step: 3, 6, 12 … for MTP, 1 for NTP. Greedy decoding is top_k = 1.
 REPETITION_PENALTY = "repetition_penalty"  #    float32  [1]
@@ -75,9 +77,13 @@ SPEAKER_TOKEN = "speaker_token"  #              float32  [1, 1, hidden_size]
 CODEC_FRAMES = "frames"  #                      int64    [1, frames, 3]  columns a, b, c
 AUDIO = "audio"  #                              float32  [1, samples]
 
+# Ways in which a graph is called (keys of GraphSpec.profiles).
+PREFILL = "prefill"  # the prompt, or a part of it
+STEP = "step"  # one position
+
 VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channels]
 
-DType = Literal["float32", "float16", "int64", "int32", "bool"]
+DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "bool"]
 Dimension = int | str
 Size = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -103,13 +109,28 @@ class StateSpec(_Record, frozen=True):
     in_place: bool  # the output may (and should) be bound to the input's memory
 
 
+class Range(_Record, frozen=True):
+    """Sizes that a named dimension takes: least, most usual and greatest."""
+
+    min: Size
+    opt: Size
+    max: Size
+
+
 class GraphSpec(_Record, frozen=True):
+    """One ONNX file and what goes in and out of it.
+
+    profiles: ranges of the graph's named dimensions, a set for each way of calling it. Engines
+    that are built for shapes make one optimization profile of each, in this order.
+    """
+
     file: str
     precision: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     states: tuple[StateSpec, ...] = ()
     weights: str | None = None  # external data file beside the graph
+    profiles: dict[str, dict[str, Range]] = msgspec.field(default_factory=dict)
 
 
 class FileRecord(_Record, frozen=True):
@@ -227,6 +248,11 @@ class Bundle:
             have = ", ".join(sorted(self.manifest.graphs))
             raise UserError(f"{self.folder}: has no {name} graph (it has {have}); export it again")
         return self.manifest.graphs[name]
+
+
+def numpy_type(dtype: DType) -> str:
+    """NumPy's name of the type. It has no bfloat16: those tensors are uint16 of the same bits."""
+    return "uint16" if dtype == "bfloat16" else dtype
 
 
 def load_bundle(folder: str | Path) -> Bundle:

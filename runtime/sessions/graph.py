@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import GraphSpec, TensorSpec
+from runtime.bundle import GraphSpec, TensorSpec, numpy_type
 
 Array = NDArray[Any]
 
@@ -73,4 +73,4 @@ class Graph(Protocol):
 def allocate(tensor: TensorSpec, dimensions: Mapping[str, int]) -> Array:
     """Zeros in the shape of `tensor`, with named dimensions replaced by numbers."""
     shape = [dimensions[size] if isinstance(size, str) else size for size in tensor.shape]
-    return np.zeros(shape, tensor.dtype)
+    return np.zeros(shape, numpy_type(tensor.dtype))

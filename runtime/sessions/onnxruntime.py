@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, TensorSpec
 from runtime.errors import UserError
 from runtime.sessions.graph import Array, States
 
 PROVIDER = "CPUExecutionProvider"
 LOG_ERRORS_ONLY = 3
+BFLOAT16 = 16  # ONNX's number for the type
 
 _LOAD_ERRORS = (
     ort_errors.Fail,
@@ -65,11 +66,11 @@ class OnnxRuntimeGraph:
             binding = self._session.io_binding()
             for tensor in self.spec.inputs:
                 array = past[tensor.name] if tensor.name in past else inputs[tensor.name]
-                binding.bind_input(*_placement(tensor.name, array))
+                binding.bind_input(*_placement(tensor, array))
                 buffers.append(array)
             for tensor in self.spec.outputs:
                 array = present[tensor.name] if tensor.name in present else outputs[tensor.name]
-                binding.bind_output(*_placement(tensor.name, array))
+                binding.bind_output(*_placement(tensor, array))
                 buffers.append(array)
             bindings.append(binding)
         return BoundCall(self._session, bindings, states, buffers)
@@ -112,6 +113,7 @@ def _open_session(bundle: Bundle, name: str, threads: int | None) -> onnxruntime
     return session
 
 
-def _placement(name: str, array: Array) -> tuple[object, ...]:
-    assert array.flags.c_contiguous, f"{name} is not contiguous"
-    return name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
+def _placement(tensor: TensorSpec, array: Array) -> tuple[object, ...]:
+    assert array.flags.c_contiguous, f"{tensor.name} is not contiguous"
+    element = BFLOAT16 if tensor.dtype == "bfloat16" else array.dtype.type
+    return tensor.name, "cpu", 0, element, array.shape, array.ctypes.data

@@ -5,19 +5,21 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from export.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
+from export.formats import Precision
 from export.language_model import language_model_graphs
 from runtime.bundle import GraphSpec
 from tests.tiny_models import make_lm_checkpoint
 from train.checkpoint import LanguageModel, load_checkpoint
 
 DIALECTS = ("ort", "portable")
+POSITIONS = 288  # room of the portable dialect's caches
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Export:
     folder: Path
     graphs: Mapping[str, GraphSpec]
     dialect: str
+    precision: Precision = "fp32"
 
 
 @functools.cache
@@ -71,15 +74,22 @@ def tiny_checkpoint(recipe: Recipe) -> Path:
 
 
 @functools.cache
-def tiny_export(recipe: Recipe, dialect: str) -> Export:
-    """Export the checkpoint of `recipe` with all graphs it has."""
+def tiny_export(
+    recipe: Recipe,
+    dialect: str,
+    precision: Precision = "fp32",
+    positions: int = POSITIONS,
+) -> Export:
+    """Export the checkpoint of `recipe`, for `positions` at most, with all graphs it has."""
     source = tiny_checkpoint(recipe)
     checkpoint = open_checkpoint(source)
-    folder = source / dialect
+    config = replace(checkpoint.config, max_position_embeddings=positions)
+    checkpoint = replace(checkpoint, config=config)
+    folder = source / f"{dialect}-{precision}-{positions}"
     folder.mkdir()
-    graphs = language_model_graphs(checkpoint, dialect, with_text_head=True)
+    graphs = language_model_graphs(checkpoint, dialect, precision, with_text_head=True)
     specs = {graph.name: graph.save(folder) for graph in graphs}
-    return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect)
+    return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect, precision)
 
 
 def random_speaker(seed: int = 0) -> np.ndarray:

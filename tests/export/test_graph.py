@@ -125,7 +125,7 @@ def test_ort_dialect_refuses_heads_it_cannot_rotate() -> None:
     x = graph.input("x", "float32", (1, "positions", 96))
     past_length = graph.input("past_length", "int64", (1,))
     with pytest.raises(UserError, match=r"24 channels.*portable"):
-        graph.attention(geometry, past_length, x, x)
+        graph.attention(geometry, past_length, x)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
