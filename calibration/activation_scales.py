@@ -24,15 +24,19 @@ BINS = 2048  # of the histogram of magnitudes
 LEVELS = 128  # magnitudes that INT8 can tell apart
 STRIDE = 16  # thresholds that are tried, in bins
 MSE_SHRINKAGE = np.linspace(1.0, 0.1, 46)  # thresholds that are tried, of the largest value
-SMALLEST_SCALE = 1e-12  # of inputs that are always zero
+SMALLEST_SCALE = 2.0**-20  # of inputs that are always zero; float16 still holds it
 
 
 def activation_scale(
     method: ActivationMethod, values: Array, largest: float, form: NumberFormat
 ) -> float:
-    """The scale of `values`. Raises `UserError` for entropy with anything but INT8."""
+    """The scale of `values`, exact in float16.
+
+    Raises:
+        UserError: entropy with anything but INT8.
+    """
     threshold = _THRESHOLDS[method](np.abs(values), largest, form)
-    return max(float(threshold) / form.largest, SMALLEST_SCALE)
+    return float(np.float16(_scale(threshold, form)))
 
 
 def _max(magnitudes: Array, largest: float, form: NumberFormat) -> float:

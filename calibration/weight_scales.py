@@ -1,7 +1,8 @@
 """Scales of weights: one for each output channel, or for each block of its input channels.
 
 In: a weight (out, in). Out: scales float32 (out, blocks), from the largest magnitude or, with
-"mse", from the threshold below it that brings the least squared error.
+"mse", from the threshold below it that brings the least squared error. All are exact in float16,
+the type that engines may keep them in.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ WeightScaleMethod = Literal["max", "mse"]
 WEIGHT_SCALE_METHODS: tuple[WeightScaleMethod, ...] = get_args(WeightScaleMethod)
 
 SHRINKAGE = np.linspace(1.0, 0.5, 26)  # thresholds that are tried, of the largest magnitude
-SMALLEST_SCALE = 1e-12  # of a block of zeros
+SMALLEST_SCALE = 2.0**-20  # of a block of zeros; float16 still holds it
 
 
 def weight_scales(
@@ -30,7 +31,8 @@ def weight_scales(
     best = np.zeros_like(largest)
     least = np.full(largest.shape, np.inf)
     for share in shrinkage:
-        scales = np.maximum(largest * share / form.largest, SMALLEST_SCALE).astype(np.float32)
+        scales = np.maximum(largest * share / form.largest, SMALLEST_SCALE)
+        scales = scales.astype(np.float16).astype(np.float32)
         errors = np.square(blocks - form.approximate(blocks, scales[..., None])).sum(axis=2)
         better = errors < least
         best = np.where(better, scales, best)

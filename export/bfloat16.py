@@ -8,6 +8,7 @@ move data are left alone. It is for checks; it is slow.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -34,10 +35,16 @@ _MOVES = frozenset(
 )
 
 
-def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A CPU session of the graph at `path`, with casts where it computes in bfloat16."""
+def open_session(
+    path: Path, options: onnxruntime.SessionOptions, watched: Sequence[str] = ()
+) -> onnxruntime.InferenceSession:
+    """A CPU session of the graph at `path`, with casts where it computes in bfloat16.
+
+    watched: names of values that become outputs, after those that the graph has.
+    """
     model = ir.load(path)
-    if not any(_computes_bfloat16(node) for node in model.graph):
+    _make_outputs(model.graph, watched)
+    if not watched and not any(_computes_bfloat16(node) for node in model.graph):
         return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
     for node in list(model.graph):
         if _computes_bfloat16(node):
@@ -45,6 +52,13 @@ def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime
     options.add_session_config_entry(EXTERNAL_DATA_FOLDER, str(path.parent))
     content = ir.to_proto(model).SerializeToString()
     return onnxruntime.InferenceSession(content, options, providers=[PROVIDER])
+
+
+def _make_outputs(graph: ir.Graph, watched: Sequence[str]) -> None:
+    values = {value.name: value for node in graph for value in node.outputs}
+    for name in watched:
+        values[name].dtype = values[name].dtype or ir.DataType.FLOAT
+        graph.outputs.append(values[name])
 
 
 def _computes_bfloat16(node: ir.Node) -> bool:

@@ -94,7 +94,7 @@ def build_bundle(options: BuildOptions) -> Manifest:
         graphs = _write_graphs(sources, options, folder)
         with _progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
-            _write_tables(sources.checkpoint, folder)
+            write_tables(sources.checkpoint, folder)
         checks = _run_checks(sources, graphs, folder)
         manifest = describe_bundle(
             sources.checkpoint, sources.codec.config, options.dialect, graphs, voices, checks
@@ -141,7 +141,8 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
     yield build_codec_encoder(sources.codec, dialect, CODEC_PRECISION)
 
 
-def _write_tables(checkpoint: Checkpoint, folder: Path) -> None:
+def write_tables(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write the tokenizer and the embedding table into a bundle's folder."""
     from export.embedding_table import write_embeddings
     from export.manifest import TOKENIZER_FILE
 

@@ -26,6 +26,8 @@ from export.number_formats import (
 )
 from runtime.errors import UserError
 
+HALF = 2.0**-11  # scales are rounded to float16
+
 
 def heavy_tailed(seed: int = 0) -> np.ndarray:
     """Values (300, 50) as inputs of a transformer's layers are: narrow, with a few far away."""
@@ -41,9 +43,9 @@ def squared_error(values: np.ndarray, scale: float) -> float:
 
 def test_max_and_percentile_are_what_numpy_says() -> None:
     values = heavy_tailed()
-    assert activation_scale("max", values, 99.0, INT8) == pytest.approx(99.0 / 127)
+    assert activation_scale("max", values, 99.0, INT8) == pytest.approx(99.0 / 127, rel=HALF)
     expected = np.percentile(np.abs(values), PERCENTILE) / 127
-    assert activation_scale("percentile", values, 99.0, INT8) == pytest.approx(expected)
+    assert activation_scale("percentile", values, 99.0, INT8) == pytest.approx(expected, rel=HALF)
 
 
 def test_mse_is_the_best_threshold_of_a_fine_search() -> None:
@@ -83,7 +85,7 @@ def test_weight_scales_are_those_of_their_block(block: int) -> None:
     for row in range(7):
         for number in range(36 // block):
             part = weight[row, number * block : (number + 1) * block]
-            assert scales[row, number] == pytest.approx(np.abs(part).max() / 127)
+            assert scales[row, number] == pytest.approx(np.abs(part).max() / 127, rel=HALF)
 
 
 def test_clipping_weights_lowers_their_error() -> None:
