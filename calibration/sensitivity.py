@@ -20,7 +20,7 @@ JudgeWeights = Callable[[Weights], Fidelity]
 
 @dataclass(frozen=True)
 class Budget:
-    """What a quantized model may lose: a KL divergence in nats at most, or an agreement at least."""
+    """What a quantized model may lose: KL divergence in nats at most, or agreement at least."""
 
     kind: Literal["kl", "agreement"]
     value: float

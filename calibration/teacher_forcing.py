@@ -73,7 +73,8 @@ class Follower:
         watch: called with the values that the graphs were loaded with `watched` for.
         """
         self.backbone.reset()
-        inputs = {INPUTS_EMBEDS: utterance.embeddings, PAST_LENGTH: np.zeros(1, np.int64)}
+        start = np.zeros(1, np.int64)
+        inputs: Arrays = {INPUTS_EMBEDS: utterance.embeddings, PAST_LENGTH: start}
         values = self.backbone.run(inputs)
         hidden = values[HIDDEN]
         if watch is not None:

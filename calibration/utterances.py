@@ -124,7 +124,7 @@ def step_embeddings(table: Floats, frames: npt.NDArray[np.int64], heads: int) ->
 
 
 def read_texts(files: Sequence[Path]) -> list[str]:
-    """Lines of text files: not empty, not starting with `#`. Raises `UserError` if there are none."""
+    """Lines that are not empty and do not start with `#`. Raises `UserError` without any."""
     texts: list[str] = []
     for path in files:
         if not path.is_file():

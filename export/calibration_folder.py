@@ -87,8 +87,9 @@ class CalibrationRecord(_Record, frozen=True):
 class QuantizedWeight:
     """A weight (out, in) in few bits.
 
-    block: input channels that share a scale. scales: float32 (out, in / block), exact in float16. smoothing: float32 (in); inputs are
-    divided by it, the weight was multiplied. codes: float32 (out, in), or None: nearest codes.
+    block: input channels that share a scale. scales: float32 (out, in / block), exact in
+    float16. smoothing: float32 (in); inputs are divided by it, the weight was multiplied.
+    codes: float32 (out, in), or None for the nearest ones.
     """
 
     form: NumberFormat
