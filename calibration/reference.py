@@ -14,12 +14,13 @@ from export.bundle_writer import publish_bundle
 from export.checkpoint import Checkpoint
 from export.codec_encoder import build_codec_encoder
 from export.dialects import OrtGraph
-from export.formats import StoredAs, WeightFormats
+from export.formats import LinearFormat, StoredAs, WeightFormats
 from export.language_model import language_model_graphs
 from export.manifest import describe_bundle
 from export.sources import Sources
 from export.voices import write_voices
-from runtime.bundle import CODEC_ENCODER, Bundle, GraphSpec, load_bundle
+from export.weights import Weight
+from runtime.bundle import CODEC_ENCODER, Bundle, DType, GraphSpec, load_bundle
 
 DIALECT = OrtGraph.dialect
 
@@ -40,9 +41,15 @@ def write_reference(sources: Sources, scratch: Path) -> Bundle:
     return load_bundle(scratch / "reference")
 
 
+class _Always(WeightFormats):
+    """One format for all weights, those that are to be exact included."""
+
+    def of(self, weight: Weight, compute: DType, exact: bool) -> LinearFormat:
+        return self.usual
+
+
 def write_recorded(checkpoint: Checkpoint, folder: Path) -> tuple[Recorder, dict[str, GraphSpec]]:
     """The graphs that compute what quantized ones approximate, and what their products are."""
     recorder = Recorder(StoredAs("float32"))
-    formats = WeightFormats(recorder, exact=recorder)
-    graphs = language_model_graphs(checkpoint, DIALECT, "int8", formats)
+    graphs = language_model_graphs(checkpoint, DIALECT, "int8", _Always(recorder))
     return recorder, {graph.name: graph.save(folder) for graph in graphs}

@@ -15,6 +15,7 @@ import numpy as np
 
 from calibration.utterances import Utterance
 from export.graph_runner import Arrays, GraphRunner
+from export.lm_agreement import greedy_inputs
 from export.sampling import SCORES
 from export.weights import Array
 from runtime.bundle import (
@@ -22,13 +23,8 @@ from runtime.bundle import (
     HIDDEN,
     INPUTS_EMBEDS,
     MTP_HEAD,
-    NOISE,
     NTP_HEAD,
     PAST_LENGTH,
-    REPETITION_PENALTY,
-    TEMPERATURE,
-    TOP_K,
-    TOP_P,
     GraphSpec,
 )
 
@@ -46,7 +42,6 @@ class Follower:
 
     backbone: GraphRunner
     head: GraphRunner
-    head_spec: GraphSpec
 
     @classmethod
     def load(
@@ -65,7 +60,7 @@ class Follower:
             values = (*more, *watched.get(name, ()))
             return GraphRunner(folder, graphs[name], capacity, threads, values)
 
-        return cls(load(BACKBONE), load(head, SCORES), graphs[head])
+        return cls(load(BACKBONE), load(head, SCORES))
 
     def scores(self, utterance: Utterance, watch: Watch | None = None) -> Array:
         """Scores float32 (steps, codes of a step, entries) of the utterance.
@@ -85,25 +80,9 @@ class Follower:
         self.head.reset()
         scores, past = [], 0
         for end in range(prompt, hidden.shape[1] + 1):
-            values = self.head.run(_head_inputs(self.head_spec, hidden[:, past:end], past))
+            values = self.head.run(greedy_inputs(self.head.spec, hidden[:, past:end], past))
             scores.append(values[SCORES].astype(np.float32))
             past = end
             if watch is not None:
                 watch(values)
         return scores
-
-
-def _head_inputs(spec: GraphSpec, hidden: Array, past: int) -> Arrays:
-    """Inputs of a greedy step."""
-    codes = next(tensor.shape[0] for tensor in spec.inputs if tensor.name == NOISE)
-    inputs: Arrays = {
-        HIDDEN: hidden,
-        NOISE: np.zeros(int(codes), np.float32),
-        TOP_K: np.ones(1, np.int64),
-        TOP_P: np.ones(1, np.float32),
-        TEMPERATURE: np.ones(1, np.float32),
-        REPETITION_PENALTY: np.ones(1, np.float32),
-        PAST_LENGTH: np.array([past]),
-    }
-    wanted = {tensor.name for tensor in spec.inputs}
-    return {name: array for name, array in inputs.items() if name in wanted}

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import run_cli
+from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
+    from export.calibration_folder import Calibration
     from export.checkpoint import Checkpoint
     from export.formats import Precision
     from export.graph import Graph
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 DEMO_HEADS = 6  # understood best: docs/performance.md
 DIALECTS = ("ort", "portable")
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
 CODEC_PRECISION: Precision = "fp32"  # its graphs are small and have no other yet
 DEFAULT_OUTPUT = "engine"
 
@@ -63,6 +64,7 @@ class BuildOptions:
     dialect: str = "ort"
     text_head: bool = False
     max_positions: int | None = None
+    calibration: Path | None = None  # what `python -m calibration.run` left
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,13 +134,39 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
     from export.codec_decoder import build_codec_decoder
     from export.codec_encoder import build_codec_encoder
     from export.language_model import language_model_graphs
+    from export.quantized_products import quantized_formats, require_known
 
     dialect = options.dialect
-    yield from language_model_graphs(
-        sources.checkpoint, dialect, options.precision, with_text_head=options.text_head
-    )
+    products: dict[str, tuple[int, ...]] = {}
+    calibration = _open_calibration(sources, options)
+    formats = quantized_formats(calibration.weights, dialect) if calibration else None
+    for graph in language_model_graphs(
+        sources.checkpoint, dialect, options.precision, formats, with_text_head=options.text_head
+    ):
+        products |= graph.products
+        yield graph
+    if calibration:
+        require_known(calibration, products)
     yield build_codec_decoder(sources.codec, dialect, CODEC_PRECISION)
     yield build_codec_encoder(sources.codec, dialect, CODEC_PRECISION)
+
+
+def _open_calibration(sources: Sources, options: BuildOptions) -> Calibration | None:
+    """What the precision needs: scales, or nothing."""
+    from export.calibration_folder import open_calibration
+    from export.formats import QUANTIZED
+
+    precision, folder = options.precision, options.calibration
+    if precision not in QUANTIZED and folder is None:
+        return None
+    if folder is None:
+        raise UserError(
+            f"--precision {precision} needs --calibration DIR; make one with: "
+            f"python -m calibration.run --precision {precision} --output DIR"
+        )
+    if precision not in QUANTIZED:
+        raise UserError(f"--calibration has no use at --precision {precision}; leave it out")
+    return open_calibration(folder, sources.checkpoint.folder, precision)
 
 
 def write_tables(checkpoint: Checkpoint, folder: Path) -> None:
@@ -198,6 +226,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--voice", action="extend", nargs="+", default=[], metavar="NAME=FILE", help=_VOICE_HELP)
     add("--output", type=Path, default=Path(DEFAULT_OUTPUT), metavar="DIR", help=_OUTPUT_HELP)
     add("--precision", choices=PRECISIONS, default="fp32", help=_PRECISION_HELP)
+    add("--calibration", type=Path, metavar="DIR", help=_CALIBRATION_HELP)
     add("--dialect", choices=DIALECTS, default="ort", help=_DIALECT_HELP)
     add("--text-head", action="store_true", help="also export the head that writes text")
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
@@ -212,7 +241,9 @@ _VOICE_HELP = """a voice of the engine: a recording (16 kHz or any other rate, 3
 .safetensors file; there can be several, the first is the default"""
 _OUTPUT_HELP = f"engine directory to write or replace (default: {DEFAULT_OUTPUT})"
 _PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default), or fp16 and
-bf16 with --dialect portable"""
+bf16 with --dialect portable; or weights of int8 and int4 in both dialects and fp8 in the portable
+one, with --calibration"""
+_CALIBRATION_HELP = "scales for int8, fp8 and int4: what python -m calibration.run left"
 _DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
 _POSITIONS_HELP = """longest prompt and speech together, in positions (default: what the
 checkpoint was trained for; in the portable dialect, whose caches have a fixed size that every

@@ -37,7 +37,7 @@ class NumberFormat:
 
     def approximate(self, values: Array, scale: Array | float) -> Array:
         """What `values` become by being stored: float32."""
-        return self.encode(values, scale) * np.float32(scale)
+        return self.encode(values, scale) * np.asarray(scale, np.float32)
 
 
 def _round_fp8(values: Array) -> Array:
