@@ -100,11 +100,9 @@ def _smoothing(
 ) -> tuple[Array | None, float]:
     form, block = recipe.form, recipe.block_of(weight.shape[1])
     if recipe.chosen == "awq":
-        return search_awq(weight, inputs.sample, block, form, recipe.weights)
+        return search_awq(weight, inputs.sample, block, form)
     if recipe.chosen == "smoothquant":
-        return search_smoothquant(
-            weight, inputs.sample, inputs.largest, form, recipe.activations, recipe.weights
-        )
+        return search_smoothquant(weight, inputs.sample, inputs.largest, form, recipe.activations)
     return None, 0.0
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from calibration.activation_scales import ActivationMethod, activation_scale
-from calibration.weight_scales import WeightScaleMethod, approximate_weight, weight_scales
+from calibration.weight_scales import approximate_weight, weight_scales
 from export.number_formats import NumberFormat
 from export.weights import Array
 
 ALPHAS = np.linspace(0.1, 0.9, 9)
+SEARCH_ROWS = 128  # of the sample: enough to tell exponents apart
 SMALLEST = 1e-4  # a channel's largest magnitude, of the largest of all channels
 
 
@@ -24,12 +25,13 @@ def search_smoothquant(
     largest: Array,
     form: NumberFormat,
     activations: ActivationMethod,
-    weights: WeightScaleMethod,
 ) -> tuple[Array | None, float]:
     """(smoothing float32 (in), alpha) with the least squared error of the layer's output.
 
-    (None, 0) where no smoothing is best.
+    (None, 0) where no smoothing is best. The search takes weights' scales from their largest
+    magnitudes, which is fast.
     """
+    inputs = inputs[:SEARCH_ROWS]
     expected = inputs @ weight.T
     candidates: list[tuple[Array | None, float]] = [(None, 0.0)]
     candidates += [(smoothing_factors(weight, largest, alpha), float(alpha)) for alpha in ALPHAS]
@@ -38,7 +40,7 @@ def search_smoothquant(
         factors = candidate[0] if candidate[0] is not None else np.ones(1, np.float32)
         x, smoothed = inputs / factors, weight * factors
         scale = activation_scale(activations, x, float((largest / factors).max()), form)
-        scales = weight_scales(smoothed, weight.shape[1], form, weights)
+        scales = weight_scales(smoothed, weight.shape[1], form, "max")
         product = form.approximate(x, scale) @ approximate_weight(smoothed, scales, form).T
         return float(np.square(product - expected).mean())
 

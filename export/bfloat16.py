@@ -14,6 +14,8 @@ from pathlib import Path
 import onnx_ir as ir
 import onnxruntime
 
+from runtime.errors import UserError
+
 PROVIDER = "CPUExecutionProvider"
 EXTERNAL_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -57,6 +59,8 @@ def open_session(
 def _make_outputs(graph: ir.Graph, watched: Sequence[str]) -> None:
     values = {value.name: value for node in graph for value in node.outputs}
     for name in watched:
+        if name not in values:
+            raise UserError(f"{graph.name}: has no value {name!r} to look at; export it again")
         values[name].dtype = values[name].dtype or ir.DataType.FLOAT
         graph.outputs.append(values[name])
 

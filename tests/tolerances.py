@@ -27,6 +27,12 @@ TOLERANCES = {
     ("codec_decoder", "fp32", "portable"): Tolerance(1e-5, 1.2e-6, "sums in another order, sines"),
     ("codec_encoder", "fp32", "ort"): Tolerance(1e-5, 1.4e-6, "sums in another order"),
     ("codec_encoder", "fp32", "portable"): Tolerance(1e-5, 1.4e-6, "sums in another order"),
+    # KL divergence of what codes are drawn from, nats a code, of the tiny random model's steps.
+    ("scores", "int8", "ort"): Tolerance(1.0, 0.0, "TODO"),
+    ("scores", "int8", "portable"): Tolerance(1.0, 0.0, "TODO"),
+    ("scores", "fp8", "portable"): Tolerance(1.0, 0.0, "TODO"),
+    ("scores", "int4", "ort"): Tolerance(1.0, 0.0, "TODO"),
+    ("scores", "int4", "portable"): Tolerance(1.0, 0.0, "TODO"),
 }
 
 

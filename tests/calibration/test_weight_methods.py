@@ -69,7 +69,7 @@ def test_gptq_survives_channels_that_are_always_zero() -> None:
 
 def test_awq_beats_rounding_to_nearest_where_channels_differ() -> None:
     weight, inputs = random_weight(), inputs_with_outliers()
-    smoothing, alpha = search_awq(weight, inputs, 32, INT4, "max")
+    smoothing, alpha = search_awq(weight, inputs, 32, INT4)
     assert alpha > 0
     smoothed = weight * smoothing
     rounded = approximate_weight(smoothed, weight_scales(smoothed, 32, INT4, "max"), INT4)
@@ -85,7 +85,7 @@ def quantized_product(inputs: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def test_smoothquant_beats_plain_int8_where_channels_differ() -> None:
     weight, inputs = random_weight(), inputs_with_outliers()
     largest = np.abs(inputs).max(axis=0)
-    factors, alpha = search_smoothquant(weight, inputs, largest, INT8, "max", "max")
+    factors, alpha = search_smoothquant(weight, inputs, largest, INT8, "max")
     assert factors is not None
     assert 0 < alpha < 1
     expected = inputs @ weight.T
