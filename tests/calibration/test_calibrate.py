@@ -108,9 +108,7 @@ def test_quantized_models_stay_close(
 def test_the_most_sensitive_weights_are_left_out(
     sources: SourceFolders, tokens: Path, tmp_path: Path
 ) -> None:
-    options = CalibrationOptions(
-        Recipe("int4", "nearest"), tmp_path / "all", tokens=tokens, sensitivity=True
-    )
+    options = CalibrationOptions(Recipe("int4", "nearest"), tmp_path / "all", tokens=tokens)
     everything = calibrate(open_sources(sources), options)
     assert everything.kl_divergence is not None
     budget = Budget("kl", everything.kl_divergence / 2)
