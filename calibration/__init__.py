@@ -1,5 +1,5 @@
-"""Calibration: scales for reduced precision, measured on real text and frames.
+"""Calibration: scales for weights of fewer bits, measured while a model speaks.
 
-Empty so far: bundles are exported in fp32. `export.dialects` has the one place where a linear
-layer chooses its precision; calibration will feed it.
+`python -m calibration.run` leaves a directory that `python -m export.build --calibration` takes;
+`python -m calibration.compare` tells what fewer bits cost and bring.
 """

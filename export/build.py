@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
+    from export.calibration_folder import Calibration
     from export.checkpoint import Checkpoint
     from export.formats import Precision
     from export.graph import Graph
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 DEMO_HEADS = 6  # understood best: docs/performance.md
 DIALECTS = ("ort", "portable")
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
 CODEC_PRECISION: Precision = "fp32"  # its graphs are small and have no other yet
 DEFAULT_OUTPUT = "engine"
 CPU = "onnxruntime"
@@ -69,6 +70,7 @@ class BuildOptions:
     dialect: str = "ort"
     text_head: bool = False
     max_positions: int | None = None
+    calibration: Path | None = None  # what `python -m calibration.run` left
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,7 +137,7 @@ def build_bundle(options: BuildOptions) -> Manifest:
         graphs = _write_graphs(sources, options, folder)
         with _progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
-            _write_tables(sources.checkpoint, folder)
+            write_tables(sources.checkpoint, folder)
         checks = _run_checks(sources, graphs, folder)
         manifest = describe_bundle(
             sources.checkpoint, sources.codec.config, options.dialect, graphs, voices, checks
@@ -171,16 +173,43 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
     from export.codec_decoder import build_codec_decoder
     from export.codec_encoder import build_codec_encoder
     from export.language_model import language_model_graphs
+    from export.quantized_products import quantized_formats, require_known
 
     dialect = options.dialect
-    yield from language_model_graphs(
-        sources.checkpoint, dialect, options.precision, with_text_head=options.text_head
-    )
+    products: dict[str, tuple[int, ...]] = {}
+    calibration = _open_calibration(sources, options)
+    formats = quantized_formats(calibration.weights, dialect) if calibration else None
+    for graph in language_model_graphs(
+        sources.checkpoint, dialect, options.precision, formats, with_text_head=options.text_head
+    ):
+        products |= graph.products
+        yield graph
+    if calibration:
+        require_known(calibration, products)
     yield build_codec_decoder(sources.codec, dialect, CODEC_PRECISION)
     yield build_codec_encoder(sources.codec, dialect, CODEC_PRECISION)
 
 
-def _write_tables(checkpoint: Checkpoint, folder: Path) -> None:
+def _open_calibration(sources: Sources, options: BuildOptions) -> Calibration | None:
+    """What the precision needs: scales, or nothing."""
+    from export.calibration_folder import open_calibration
+    from export.formats import QUANTIZED
+
+    precision, folder = options.precision, options.calibration
+    if precision not in QUANTIZED and folder is None:
+        return None
+    if folder is None:
+        raise UserError(
+            f"--precision {precision} needs --calibration DIR; make one with: "
+            f"python -m calibration.run --precision {precision} --output DIR"
+        )
+    if precision not in QUANTIZED:
+        raise UserError(f"--calibration has no use at --precision {precision}; leave it out")
+    return open_calibration(folder, sources.checkpoint.folder, precision)
+
+
+def write_tables(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write the tokenizer and the embedding table into a bundle's folder."""
     from export.embedding_table import write_embeddings
     from export.manifest import TOKENIZER_FILE
 
@@ -238,6 +267,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--voice", action="extend", nargs="+", default=[], metavar="NAME=FILE", help=_VOICE_HELP)
     add("--output", type=Path, default=Path(DEFAULT_OUTPUT), metavar="DIR", help=_OUTPUT_HELP)
     add("--precision", choices=PRECISIONS, help=_PRECISION_HELP)
+    add("--calibration", type=Path, metavar="DIR", help=_CALIBRATION_HELP)
     add("--dialect", choices=DIALECTS, help=_DIALECT_HELP)
     add("--text-head", action="store_true", help=_TEXT_HEAD_HELP)
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
@@ -256,9 +286,11 @@ ns3_facodec_encoder_v2.bin and ns3_facodec_decoder_v2.bin"""
 _VOICE_HELP = """a voice of the engine: a recording (16 kHz or any other rate, 30 s at most) or a
 .safetensors file; there can be several, the first is the default"""
 _OUTPUT_HELP = f"engine directory to write or replace (default: {DEFAULT_OUTPUT})"
-_DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
 _PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default), or fp16 and
-bf16 with --dialect portable; for GPUs fp16 is the default, with --bundle the bundle's"""
+bf16 with --dialect portable; or weights of int8 and int4 in both dialects and fp8 in the portable
+one, with --calibration; for GPUs fp16 is the default, with --bundle the bundle's"""
+_CALIBRATION_HELP = "scales for int8, fp8 and int4: what python -m calibration.run left"
+_DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
 _TARGET_HELP = f"""what runs the engine (default: {CPU}); tensorrt-rtx: RTX GPUs, built on any
 machine; tensorrt: Jetson and data centre GPUs, built on the device itself"""
 _SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability without the point: 75,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from export.decoder_weights import DecoderWeights
+from export.formats import QUANTIZED
 from export.graph import AttentionGeometry, CachedAttention, Graph, KeyValues, Value
 from export.half_range import NO_GAINS, LayerGains, fit_layer
 from export.weights import Weight
@@ -95,7 +96,7 @@ def run_layers(
     present = []
     for number, (weights, cache) in enumerate(zip(layers, past, strict=True)):
         gains = NO_GAINS
-        if graph.compute == "float16":
+        if graph.compute == "float16" or graph.precision in QUANTIZED:
             weights, gains = fit_layer(weights, caches.geometry)
         with graph.scope(f"layer_{number}"):
             layer = _Layer(graph, weights, gains, epsilon)

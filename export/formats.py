@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "int4"]
 
+# Their layers are fitted to float16 in every dialect, so that one calibration serves all.
+QUANTIZED: frozenset[Precision] = frozenset({"int8", "fp8", "int4"})
+
 _FLOATS: dict[Precision, DType] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 

@@ -6,7 +6,7 @@ It is what checks and tests run; it does not know what a graph means, nor does i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,28 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 BFLOAT16 = 16  # ONNX's number for the type
 ERRORS_ONLY = 3
+# Otherwise ONNX Runtime rounds the inputs of INT4 products to 8 bits, which the graph does not say.
+EXACT_INPUTS = ("session.qdq_matmulnbits_accuracy_level", "1")
 
 
 class GraphRunner:
     """One graph and its states. `capacity` is the room of its KV cache, in positions, if the
-    graph leaves that open."""
+    graph leaves that open. `watched` are values inside the graph that `run` returns, too."""
 
-    def __init__(self, folder: Path, spec: GraphSpec, capacity: int = 1, threads: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: GraphSpec,
+        capacity: int = 1,
+        threads: int = 1,
+        watched: Sequence[str] = (),
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = ERRORS_ONLY
-        self.spec, self._capacity = spec, capacity
-        self._session = open_session(folder / spec.file, options)
+        options.add_session_config_entry(*EXACT_INPUTS)
+        self.spec, self._capacity, self._watched = spec, capacity, tuple(watched)
+        self._session = open_session(folder / spec.file, options, watched)
         self.reset()
 
     def reset(self) -> None:
@@ -55,8 +65,10 @@ class GraphRunner:
                 binding.bind_ortvalue_output(tensor.name, self._states[in_place[tensor.name]])
             else:
                 binding.bind_output(tensor.name)
+        for name in self._watched:
+            binding.bind_output(name)
         self._session.run_with_iobinding(binding)
-        names = [tensor.name for tensor in self.spec.outputs]
+        names = [*(tensor.name for tensor in self.spec.outputs), *self._watched]
         outputs = dict(zip(names, binding.get_outputs(), strict=True))
         for state in self.spec.states:
             present = outputs.pop(state.output)

@@ -9,10 +9,13 @@ overflow. Operators that only move data are left alone. It is for checks; it is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
 import onnxruntime
+
+from runtime.errors import UserError
 
 PROVIDER = "CPUExecutionProvider"
 EXTERNAL_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -37,9 +40,14 @@ _MOVES = frozenset(
 )
 
 
-def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A CPU session of the graph at `path`, with casts where it computes in half precision."""
-    rounding = _rounding_model(path)
+def open_session(
+    path: Path, options: onnxruntime.SessionOptions, watched: Sequence[str] = ()
+) -> onnxruntime.InferenceSession:
+    """A CPU session of the graph at `path`, with casts where it computes in half precision.
+
+    watched: names of values that become outputs, after those that the graph has.
+    """
+    rounding = _rounding_model(path, watched)
     if rounding is None:
         return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
     options.add_session_config_entry(EXTERNAL_DATA_FOLDER, str(path.parent))
@@ -57,13 +65,24 @@ def write_rounding_copy(path: Path, copy: Path) -> bool:
     return rounding is not None
 
 
-def _rounding_model(path: Path) -> bytes | None:
-    """The graph with casts, its weights still beside it; None if it needs none."""
+def _rounding_model(path: Path, watched: Sequence[str] = ()) -> bytes | None:
+    """The graph with casts and watched values, its weights still beside it; None if it needs
+    none."""
     model = ir.load(path)
+    _make_outputs(model.graph, watched)
     nodes = [node for node in model.graph if _computes_in_half(node)]
     for node in nodes:
         _put_between_casts(model.graph, node)
-    return ir.to_proto(model).SerializeToString() if nodes else None
+    return ir.to_proto(model).SerializeToString() if nodes or watched else None
+
+
+def _make_outputs(graph: ir.Graph, watched: Sequence[str]) -> None:
+    values = {value.name: value for node in graph for value in node.outputs}
+    for name in watched:
+        if name not in values:
+            raise UserError(f"{graph.name}: has no value {name!r} to look at; export it again")
+        values[name].dtype = values[name].dtype or ir.DataType.FLOAT
+        graph.outputs.append(values[name])
 
 
 def _computes_in_half(node: ir.Node) -> bool:

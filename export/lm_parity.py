@@ -45,7 +45,12 @@ LENGTHS = (1, 17, 64)
 STEPS = 12
 FOLLOWED_STEPS = 32
 PENALTIES = (1.0, 1.2)
-DIFFERING_LIMITS = {"fp16": 0.1, "bf16": 0.3}  # measured on tiny random models: 0.03, 0.09
+# Of quantized models, which are further away by design; unrelated hidden states differ by 1.4.
+# Measured: int8 0.04 and int4 0.16 on the demo voice, int4 0.9 on a tiny random model.
+PARITY_LIMITS = RELATIVE_LIMITS | {"int8": 0.3, "fp8": 0.6, "int4": 1.2}
+# Measured on tiny random models: fp16 0.03, bf16 0.09, int4 0.69; unrelated codes: 0.999. What
+# quantization costs is for `calibration.compare` to say; this finds what is broken.
+DIFFERING_LIMITS = {"fp16": 0.1, "bf16": 0.3, "int8": 0.5, "fp8": 0.7, "int4": 0.9}
 SPEAKER_LIMIT = 1e-4  # float32 at every precision; measured 7e-7
 
 
@@ -59,7 +64,7 @@ def check_language_model_parity(
     reference = run_pytorch(checkpoint)
     precision = graphs[BACKBONE].precision
     backbone = GraphRunner(folder, graphs[BACKBONE], max(LENGTHS))
-    checks = [*_compare_hidden_states(reference, backbone, RELATIVE_LIMITS[precision])]
+    checks = [*_compare_hidden_states(reference, backbone, PARITY_LIMITS[precision])]
     if SPEAKER_PROJECTION in graphs:
         projection = GraphRunner(folder, graphs[SPEAKER_PROJECTION])
         checks.append(_compare_speaker_projection(reference, projection))

@@ -17,6 +17,8 @@ import onnx_ir as ir
 from export.graph import Graph, Value
 from runtime.bundle import NOISE, TEMPERATURE, TOP_K, TOP_P
 
+SCORES = "scores"  # name of the value that calibration compares between precisions
+
 
 @dataclass(frozen=True)
 class SamplingInputs:
@@ -41,6 +43,7 @@ def declare_sampling(graph: Graph, codes: int) -> SamplingInputs:
 def penalize(graph: Graph, scores: Value, seen: Value, penalty: Value) -> Value:
     """Where seen: score · penalty if the score is negative, score / penalty otherwise."""
     op = graph.op
+    scores.name = SCORES
     lowered = op.Where(op.Less(scores, 0.0), op.Mul(scores, penalty), op.Div(scores, penalty))
     return op.Where(seen, lowered, scores)
 

@@ -1,0 +1,205 @@
+"""From a model and what it says to a calibration directory.
+
+In: sources, a recipe, texts or tokens. Out: the directory that `export.build --calibration`
+takes, with scales for every product of the backbone and the head, or with some of them left out
+to keep a budget. This is the way through the other files of the package.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from calibration.candidates import Judge
+from calibration.fidelity import Fidelity
+from calibration.methods import Recipe, quantize_weight
+from calibration.progress import progress
+from calibration.reference import write_recorded, write_reference
+from calibration.scales_folder import describe_weight, new_folder, write_calibration
+from calibration.sensitivity import Budget, Sensitivity, choose_excluded, measure_sensitivity
+from calibration.sensitivity_report import write_sensitivity
+from calibration.statistics import StatisticsCollector
+from calibration.teacher_forcing import Follower
+from calibration.utterances import Speaker, Utterance
+from export.calibration_folder import (
+    SCHEMA_VERSION,
+    CalibrationRecord,
+    MethodRecord,
+    QuantizedWeight,
+    hash_model,
+)
+from export.sources import Sources
+from export.weights import Array
+from runtime.errors import UserError
+
+HELD_OUT = 4  # every fourth utterance is not calibrated on, but judged with
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """texts: sentences to be spoken. tokens: recorded frames instead. dialect: whose graphs are
+    judged. budget: implies sensitivity."""
+
+    recipe: Recipe
+    output: Path
+    texts: Sequence[str] = ()
+    tokens: Path | None = None
+    dialect: str = "ort"
+    sensitivity: bool = False
+    budget: Budget | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """All quantized weights by name, the exponents of their smoothing, and those left out."""
+
+    weights: dict[str, QuantizedWeight]
+    alphas: dict[str, float | None]
+    excluded: dict[str, str]
+
+
+def calibrate(sources: Sources, options: CalibrationOptions) -> CalibrationRecord:
+    """Calibrate, and write `options.output`, printing progress.
+
+    Raises:
+        UserError: texts or tokens that do not do, or a budget that cannot be kept.
+    """
+    with (
+        new_folder(options.output) as folder,
+        tempfile.TemporaryDirectory(prefix="calibration-") as scratch,
+    ):
+        utterances = _make_utterances(sources, options, Path(scratch))
+        calibrated, held_out = _split(utterances)
+        collector, reference = _observe(sources, options, calibrated, held_out, Path(scratch))
+        quantized = _quantize(collector, options.recipe)
+        judge = Judge(
+            sources.checkpoint,
+            options.dialect,
+            options.recipe.precision,
+            held_out,
+            reference,
+            options.threads,
+        )
+        quantized, fidelity = _keep_budget(judge, quantized, options, folder)
+        record = _describe(sources, options, calibrated, quantized, fidelity)
+        return write_calibration(folder, quantized.weights, record)
+
+
+def _make_utterances(
+    sources: Sources, options: CalibrationOptions, scratch: Path
+) -> list[Utterance]:
+    with progress("write the float32 model"):
+        bundle = write_reference(sources, scratch)
+    speaker = Speaker(bundle, sources.checkpoint, options.threads)
+    with progress("speak" if options.tokens is None else f"read {options.tokens}"):
+        if options.tokens is None:
+            return list(speaker.say(options.texts))
+        return list(speaker.follow(options.tokens))
+
+
+def _split(utterances: list[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
+    """(to calibrate on, held out)."""
+    held_out = utterances[HELD_OUT - 1 :: HELD_OUT]
+    if not held_out:
+        raise UserError(
+            f"{len(utterances)} utterances are too few: give {HELD_OUT} sentences or more"
+        )
+    return [u for n, u in enumerate(utterances) if n % HELD_OUT != HELD_OUT - 1], held_out
+
+
+def _observe(
+    sources: Sources,
+    options: CalibrationOptions,
+    calibrated: Sequence[Utterance],
+    held_out: Sequence[Utterance],
+    scratch: Path,
+) -> tuple[StatisticsCollector, list[Array]]:
+    """Statistics of what flows into products, and the held-out scores."""
+    recorder, graphs = write_recorded(sources.checkpoint, scratch)
+    collector = StatisticsCollector(recorder, with_gram=options.recipe.chosen == "gptq")
+    capacity = max(u.embeddings.shape[1] for u in (*calibrated, *held_out))
+    follower = Follower.load(
+        scratch, graphs, capacity, threads=options.threads, watched=recorder.watched()
+    )
+    with progress(f"observe {len(calibrated)} utterances"):
+        for utterance in calibrated:
+            follower.scores(utterance, collector.watch)
+    return collector, [follower.scores(utterance) for utterance in held_out]
+
+
+def _quantize(collector: StatisticsCollector, recipe: Recipe) -> Quantized:
+    quantized = Quantized({}, {}, {})
+    with progress(f"quantize {len(collector.weights)} weights: {recipe.chosen}"):
+        for name, weight in collector.weights.items():
+            if objection := recipe.objection(weight.shape[1]):
+                quantized.excluded[name] = objection
+                continue
+            quantized.weights[name], quantized.alphas[name] = quantize_weight(
+                weight.read(), collector.statistics.pop(name), recipe
+            )
+    if not quantized.weights:
+        raise UserError(f"nothing can be quantized: {next(iter(quantized.excluded.values()))}")
+    return quantized
+
+
+def _keep_budget(
+    judge: Judge, quantized: Quantized, options: CalibrationOptions, folder: Path
+) -> tuple[Quantized, Fidelity]:
+    """What is left when the budget is kept, and its fidelity."""
+    if not options.sensitivity and options.budget is None:
+        with progress("judge"):
+            return quantized, judge.judge(quantized.weights)
+    with progress(f"quantize {len(quantized.weights)} weights one at a time") as tell:
+        sensitivity = measure_sensitivity(judge.judge, quantized.weights, lambda *_: tell("."))
+    excluded: list[str] = []
+    if options.budget is None:
+        fidelity = judge.judge(quantized.weights)
+    else:
+        with progress("leave out what the budget does not allow"):
+            excluded, fidelity = choose_excluded(
+                judge.judge, quantized.weights, sensitivity, options.budget
+            )
+    write_sensitivity(folder, sensitivity, excluded)
+    return _without(quantized, excluded, sensitivity), fidelity
+
+
+def _without(quantized: Quantized, names: Sequence[str], sensitivity: Sensitivity) -> Quantized:
+    reasons = {
+        name: f"alone it costs {sensitivity.alone[name].kl_divergence:.3g} nats: over budget"
+        for name in names
+    }
+    kept = {name: weight for name, weight in quantized.weights.items() if name not in reasons}
+    return Quantized(kept, quantized.alphas, quantized.excluded | reasons)
+
+
+def _describe(
+    sources: Sources,
+    options: CalibrationOptions,
+    calibrated: Sequence[Utterance],
+    quantized: Quantized,
+    fidelity: Fidelity,
+) -> CalibrationRecord:
+    recipe = options.recipe
+    return CalibrationRecord(
+        schema_version=SCHEMA_VERSION,
+        precision=recipe.precision,
+        model_sha256=hash_model(sources.checkpoint.folder),
+        tensors_sha256="",
+        method=MethodRecord(
+            method=recipe.chosen,
+            weights=recipe.weights,
+            activations=None if recipe.is_weight_only else recipe.activations,
+            utterances=len(calibrated),
+            positions=sum(u.embeddings.shape[1] for u in calibrated),
+        ),
+        linears={
+            name: describe_weight(weight, quantized.alphas[name])
+            for name, weight in quantized.weights.items()
+        },
+        excluded=quantized.excluded,
+        kl_divergence=fidelity.kl_divergence,
+        agreement=fidelity.agreement,
+    )

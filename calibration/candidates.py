@@ -1,0 +1,49 @@
+"""Models in which some weights are quantized, written, run and compared with the float32 one.
+
+In: a checkpoint, quantized weights by name, and held-out utterances. Out: `Fidelity`. The graphs
+are those that an export would write, operator by operator, in the dialect that is asked for.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from calibration.fidelity import Fidelity, compare_scores
+from calibration.teacher_forcing import Follower
+from calibration.utterances import Utterance
+from export.calibration_folder import QuantizedWeight
+from export.checkpoint import Checkpoint
+from export.language_model import language_model_graphs
+from export.number_formats import FormatName
+from export.quantized_products import quantized_formats
+from export.weights import Array
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Holds what all candidates are compared on.
+
+    reference: scores of the float32 model for each of the utterances.
+    """
+
+    checkpoint: Checkpoint
+    dialect: str
+    precision: FormatName
+    utterances: Sequence[Utterance]
+    reference: Sequence[Array]
+    threads: int = 1
+
+    def judge(self, weights: Mapping[str, QuantizedWeight]) -> Fidelity:
+        """The fidelity of the model with exactly these weights quantized."""
+        formats = quantized_formats(weights, self.dialect)
+        with tempfile.TemporaryDirectory(prefix="candidate-") as scratch:
+            folder = Path(scratch)
+            graphs = language_model_graphs(self.checkpoint, self.dialect, self.precision, formats)
+            specs = {graph.name: graph.save(folder) for graph in graphs}
+            capacity = max(utterance.embeddings.shape[1] for utterance in self.utterances)
+            follower = Follower.load(folder, specs, capacity, threads=self.threads)
+            scores = [follower.scores(utterance) for utterance in self.utterances]
+        return compare_scores(self.reference, scores)

@@ -1,0 +1,55 @@
+"""The float32 model that calibration measures: it speaks, and its layers are looked into.
+
+In: sources as an export opens them. Out: a bundle without a decoder, to generate with; and
+graphs with one recorder for all products. Nothing here is kept.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from calibration.statistics import Recorder
+from export.build import write_tables
+from export.bundle_writer import publish_bundle
+from export.checkpoint import Checkpoint
+from export.codec_encoder import build_codec_encoder
+from export.dialects import OrtGraph
+from export.formats import LinearFormat, StoredAs, WeightFormats
+from export.language_model import language_model_graphs
+from export.manifest import describe_bundle
+from export.sources import Sources
+from export.voices import write_voices
+from export.weights import Weight
+from runtime.bundle import CODEC_ENCODER, Bundle, DType, GraphSpec, load_bundle
+
+DIALECT = OrtGraph.dialect
+
+
+def write_reference(sources: Sources, scratch: Path) -> Bundle:
+    """A float32 bundle in the new folder `scratch`/reference."""
+    folder = scratch / "writing"
+    folder.mkdir()
+    checkpoint, codec = sources.checkpoint, sources.codec
+    graphs = {
+        graph.name: graph.save(folder) for graph in language_model_graphs(checkpoint, DIALECT)
+    }
+    graphs[CODEC_ENCODER] = build_codec_encoder(codec, DIALECT).save(folder)
+    voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
+    write_tables(checkpoint, folder)
+    manifest = describe_bundle(checkpoint, codec.config, DIALECT, graphs, voices, ())
+    publish_bundle(folder, manifest, scratch / "reference")
+    return load_bundle(scratch / "reference")
+
+
+class _Always(WeightFormats):
+    """One format for all weights, those that are to be exact included."""
+
+    def of(self, weight: Weight, compute: DType, exact: bool) -> LinearFormat:
+        return self.usual
+
+
+def write_recorded(checkpoint: Checkpoint, folder: Path) -> tuple[Recorder, dict[str, GraphSpec]]:
+    """The graphs that compute what quantized ones approximate, and what their products are."""
+    recorder = Recorder(StoredAs("float32"))
+    graphs = language_model_graphs(checkpoint, DIALECT, "int8", _Always(recorder))
+    return recorder, {graph.name: graph.save(folder) for graph in graphs}

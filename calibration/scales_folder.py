@@ -1,0 +1,89 @@
+"""Writes the directory that `export.calibration_folder` reads.
+
+In: quantized weights and what is known about them. Out: `calibration.json` and
+`calibration.safetensors`, both or none of them, in one rename.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from safetensors.numpy import save_file
+
+from export.calibration_folder import (
+    CODES,
+    RECORD_FILE,
+    SCALES,
+    SMOOTHING,
+    TENSORS_FILE,
+    CalibrationRecord,
+    LinearRecord,
+    QuantizedWeight,
+    encode_record,
+)
+from export.number_formats import INT4, pack_nibbles
+from export.weights import Array
+from runtime.bundle import sha256_file
+from runtime.errors import UserError
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `output` at the end, unless something fails.
+
+    Raises:
+        UserError: `output` is something else than an older calibration, or its folder is missing.
+    """
+    output = output.resolve()
+    if not output.parent.is_dir():
+        raise UserError(f"{output}: no folder {output.parent}; make it first")
+    if output.exists() and not (output / RECORD_FILE).is_file():
+        raise UserError(f"{output}: exists and is no calibration; choose another --output")
+    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)  # mkdtemp's is private
+        if output.exists():
+            shutil.rmtree(output)
+        folder.rename(output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def describe_weight(weight: QuantizedWeight, alpha: float | None) -> LinearRecord:
+    """What the record says about a weight."""
+    return LinearRecord(
+        format=weight.form.name,
+        shape=weight.shape,
+        block=weight.block,
+        activation_scale=weight.activation_scale,
+        alpha=alpha,
+        has_codes=weight.codes is not None,
+    )
+
+
+def write_calibration(
+    folder: Path, weights: Mapping[str, QuantizedWeight], record: CalibrationRecord
+) -> CalibrationRecord:
+    """Write both files; returns the record with the hash of the tensors."""
+    tensors = {name: array for key in weights for name, array in _tensors(key, weights[key])}
+    save_file(tensors, folder / TENSORS_FILE)
+    digest = sha256_file(folder / TENSORS_FILE)
+    record = msgspec.structs.replace(record, tensors_sha256=digest)
+    (folder / RECORD_FILE).write_bytes(encode_record(record))
+    return record
+
+
+def _tensors(name: str, weight: QuantizedWeight) -> Iterator[tuple[str, Array]]:
+    yield SCALES.format(weight=name), np.ascontiguousarray(weight.scales, np.float32)
+    if weight.smoothing is not None:
+        yield SMOOTHING.format(weight=name), np.ascontiguousarray(weight.smoothing, np.float32)
+    if weight.codes is not None:
+        packed = pack_nibbles(weight.codes - INT4.lowest)
+        yield CODES.format(weight=name), packed.view(np.int8)

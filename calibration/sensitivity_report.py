@@ -1,0 +1,64 @@
+"""What each weight costs, as a table and, where matplotlib is installed, as a picture.
+
+In: sensitivities. Out: `sensitivity.json`, `sensitivity.md` and `sensitivity.png` in the
+calibration directory. Exports do not read them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from calibration.sensitivity import Sensitivity
+
+JSON_FILE, TABLE_FILE, PICTURE_FILE = "sensitivity.json", "sensitivity.md", "sensitivity.png"
+
+
+def write_sensitivity(folder: Path, sensitivity: Sensitivity, excluded: Sequence[str]) -> None:
+    """Write all files; a line says so if there is no picture."""
+    rows = [
+        {
+            "weight": name,
+            "kl_divergence": fidelity.kl_divergence,
+            "agreement": fidelity.agreement,
+            "excluded": name in excluded,
+        }
+        for name, fidelity in sensitivity.alone.items()
+    ]
+    (folder / JSON_FILE).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    (folder / TABLE_FILE).write_text(format_table(sensitivity, excluded), encoding="utf-8")
+    if find_spec("matplotlib") is None:
+        print(f"no {PICTURE_FILE}: matplotlib is not installed here")
+        return
+    _draw(folder / PICTURE_FILE, sensitivity, excluded)
+
+
+def format_table(sensitivity: Sensitivity, excluded: Sequence[str]) -> str:
+    """Markdown, the most sensitive weight first."""
+    lines = ["| weight, quantized alone | KL, nats | agreement | |", "| --- | --- | --- | --- |"]
+    for name, fidelity in sensitivity.alone.items():
+        mark = "left out" if name in excluded else ""
+        lines.append(
+            f"| {name} | {fidelity.kl_divergence:.2e} | {fidelity.agreement:.1%} | {mark} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _draw(path: Path, sensitivity: Sensitivity, excluded: Sequence[str]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = sensitivity.ranked()[::-1]  # bars are drawn from below
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.18 * len(names)), layout="constrained")
+    colours = ["tab:red" if name in excluded else "tab:blue" for name in names]
+    values = [sensitivity.alone[name].kl_divergence for name in names]
+    axes.barh(names, values, color=colours)
+    axes.set_xscale("log")
+    axes.set_xlabel("KL divergence from float32 with this weight quantized alone, nats a code")
+    axes.tick_params(axis="y", labelsize=6)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

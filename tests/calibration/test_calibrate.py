@@ -1,0 +1,279 @@
+"""Calibration from a tiny model to a bundle that speaks, and calibrations that are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from calibration.calibrate import CalibrationOptions, calibrate
+from calibration.methods import Recipe
+from calibration.run import main
+from calibration.sensitivity import Budget
+from export.build import BuildOptions, build_bundle
+from export.calibration_folder import RECORD_FILE, TENSORS_FILE, open_calibration
+from export.sources import SourceFolders, open_sources
+from runtime import TTS
+from runtime.bundle import sha256_file
+from runtime.errors import UserError
+from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_models import make_lm_checkpoint
+from tests.tolerances import limit
+from train.tokens import TokenizedUtterance, write_utterances
+
+HEADS = 6
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> SourceFolders:
+    folder = tmp_path_factory.mktemp("sources")
+    model = make_lm_checkpoint(folder / "model", heads=HEADS, head_kind="mlp", speaker_aware=True)
+    speaker = np.random.default_rng(0).standard_normal(256).astype(np.float32)
+    save_file({"speaker": speaker}, folder / "anna.safetensors")
+    codec = make_codec_checkpoint(folder / "codec")
+    return SourceFolders(model, codec, {"anna": folder / "anna.safetensors"})
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight utterances of some twenty frames."""
+    random = np.random.default_rng(1)
+    utterances = [
+        TokenizedUtterance(f"u{n}", "They know it.", random.integers(0, 1024, (19 + n, 3)))
+        for n in range(8)
+    ]
+    path = tmp_path_factory.mktemp("tokens") / "tokens.jsonl"
+    write_utterances(path, utterances, HEADS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def int4(sources: SourceFolders, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GPTQ of everything that blocks of 32 fit."""
+    output = tmp_path_factory.mktemp("int4") / "scales"
+    options = CalibrationOptions(Recipe("int4"), output, tokens=tokens)
+    calibrate(open_sources(sources), options)
+    return output
+
+
+def record_of(folder: Path) -> dict:
+    return json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+
+
+def test_every_product_is_quantized_or_excluded_with_a_reason(int4: Path) -> None:
+    record = record_of(int4)
+    names = record["linears"].keys() | record["excluded"].keys()
+    assert len(names) == 3 * 4 + 1 + HEADS  # layers, first head layers as one, second ones
+    down = [f"model.layers.{layer}.mlp.down_proj.weight" for layer in range(3)]
+    assert record["excluded"] == dict.fromkeys(down, "112 input channels are no multiple of 32")
+    assert record["linears"]["speech_heads.head.2.weight[5]"]["has_codes"]
+    assert record["method"]["utterances"] == 6
+    tensors = load_file(int4 / TENSORS_FILE)
+    assert tensors["model.layers.0.self_attn.qkv.weight.codes"].nbytes == 128 * 64 // 2
+
+
+def test_calibration_is_deterministic(
+    int4: Path, sources: SourceFolders, tokens: Path, tmp_path: Path
+) -> None:
+    options = CalibrationOptions(Recipe("int4"), tmp_path / "again", tokens=tokens)
+    calibrate(open_sources(sources), options)
+    assert (tmp_path / "again" / RECORD_FILE).read_bytes() == (int4 / RECORD_FILE).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dialect"),
+    [
+        (Recipe("int8"), "ort"),
+        (Recipe("int8", "nearest", "percentile"), "portable"),
+        (Recipe("fp8"), "portable"),
+        (Recipe("int4", "awq"), "ort"),
+        (Recipe("int4"), "portable"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.precision}-{value.chosen}",
+)
+def test_quantized_models_stay_close(
+    recipe: Recipe, dialect: str, sources: SourceFolders, tokens: Path, tmp_path: Path
+) -> None:
+    options = CalibrationOptions(recipe, tmp_path / "scales", tokens=tokens, dialect=dialect)
+    record = calibrate(open_sources(sources), options)
+    assert record.kl_divergence is not None
+    assert 1e-6 < record.kl_divergence <= limit("scores", recipe.precision, dialect)
+
+
+def test_the_most_sensitive_weights_are_left_out(
+    sources: SourceFolders, tokens: Path, tmp_path: Path
+) -> None:
+    options = CalibrationOptions(Recipe("int4", "nearest"), tmp_path / "all", tokens=tokens)
+    everything = calibrate(open_sources(sources), options)
+    assert everything.kl_divergence is not None
+    budget = Budget("kl", everything.kl_divergence / 2)
+    options = CalibrationOptions(
+        Recipe("int4", "nearest"), tmp_path / "some", tokens=tokens, budget=budget
+    )
+    some = calibrate(open_sources(sources), options)
+    assert some.kl_divergence is not None
+    assert some.kl_divergence <= budget.value
+    over = [name for name, reason in some.excluded.items() if reason.endswith("over budget")]
+    rows = json.loads((tmp_path / "some" / "sensitivity.json").read_text(encoding="utf-8"))
+    assert over == [row["weight"] for row in rows[: len(over)]]
+    assert 0 < len(over) < len(everything.linears)
+
+
+def build(sources: SourceFolders, calibration: Path | None, output: Path, precision: str) -> None:
+    voices = tuple(f"{name}={file}" for name, file in sources.voices.items())
+    build_bundle(
+        BuildOptions(
+            model=sources.model,
+            codec=sources.codec,
+            voices=voices,
+            output=output,
+            precision=precision,  # type: ignore[arg-type]
+            calibration=calibration,
+        )
+    )
+
+
+def test_a_quantized_bundle_speaks(int4: Path, sources: SourceFolders, tmp_path: Path) -> None:
+    build(sources, int4, tmp_path / "engine", "int4")
+    tts = TTS.load(tmp_path / "engine")
+    assert "int4" in tts.describe()
+    spoken = tts.synthesize("They know it.", max_steps=9)
+    assert len(spoken.frames) > 0
+    assert np.isfinite(spoken.audio).all()
+
+
+def test_precision_and_calibration_go_together(
+    int4: Path, sources: SourceFolders, tmp_path: Path
+) -> None:
+    for calibration, precision, message in (
+        (None, "int4", "needs --calibration"),
+        (int4, "fp32", "no use"),
+        (int4, "int8", "is for int4, not int8"),
+    ):
+        with pytest.raises(UserError, match=message):
+            build(sources, calibration, tmp_path / "engine", precision)
+
+
+def change_record(change: Callable[[dict], object]) -> Callable[[Path], object]:
+    def apply(folder: Path) -> None:
+        record = record_of(folder)
+        change(record)
+        (folder / RECORD_FILE).write_text(json.dumps(record), encoding="utf-8")
+
+    return apply
+
+
+def change_tensors(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], object]:
+    """Changes tensors, and the record's hash with them."""
+
+    def apply(folder: Path) -> None:
+        tensors = load_file(folder / TENSORS_FILE)
+        change(tensors)
+        save_file(tensors, folder / TENSORS_FILE)
+        digest = sha256_file(folder / TENSORS_FILE)
+        change_record(lambda record: record.update(tensors_sha256=digest))(folder)
+
+    return apply
+
+
+QKV = "model.layers.0.self_attn.qkv.weight"
+
+
+def first_linear(record: dict) -> dict:
+    return record["linears"][QKV]
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no record": (lambda folder: (folder / RECORD_FILE).unlink(), "not a calibration"),
+    "not JSON": (lambda folder: (folder / RECORD_FILE).write_text("{"), "not a valid"),
+    "too large": (
+        lambda folder: (folder / RECORD_FILE).write_bytes(b" " * (5 * 2**20)),
+        "larger than",
+    ),
+    "unknown key": (change_record(lambda record: record.update(extra=1)), "not a valid"),
+    "newer schema": (change_record(lambda record: record.update(schema_version=2)), "schema 2"),
+    "another model": (change_record(lambda record: record.update(model_sha256="0")), "another mo"),
+    "no tensors": (lambda folder: (folder / TENSORS_FILE).unlink(), "missing, or not the one"),
+    "other tensors": (
+        lambda folder: save_file({"x": np.zeros(1)}, folder / TENSORS_FILE),
+        "missing, or not the one",
+    ),
+    "block of zero": (
+        change_record(lambda record: first_linear(record).update(block=0)),
+        "not a valid",
+    ),
+    "odd block": (
+        change_record(lambda record: first_linear(record).update(block=7)),
+        "blocks of 7",
+    ),
+    "negative scale": (
+        change_record(lambda record: first_linear(record).update(activation_scale=-1.0)),
+        "not a valid",
+    ),
+    "missing scales": (
+        change_tensors(lambda tensors: tensors.pop(f"{QKV}.scales")),
+        "has no tensor",
+    ),
+    "other shape": (
+        change_tensors(lambda tensors: tensors.update({f"{QKV}.scales": np.ones(3, np.float32)})),
+        r"is float32 \[3\]",
+    ),
+    "NaN": (
+        change_tensors(lambda tensors: tensors[f"{QKV}.scales"].fill(np.nan)),
+        "not positive",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_damaged_and_foreign_calibrations_are_refused(
+    name: str, int4: Path, sources: SourceFolders, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scales"
+    shutil.copytree(int4, folder)
+    damage, message = HOSTILE[name]
+    damage(folder)
+    with pytest.raises(UserError, match=message) as refused:
+        open_calibration(folder, sources.model, "int4")
+    assert "\n" not in str(refused.value)
+
+
+def test_weights_that_the_model_does_not_have_are_refused(
+    int4: Path, sources: SourceFolders, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scales"
+    shutil.copytree(int4, folder)
+    change_record(lambda record: record["linears"].update({"x": first_linear(record)}))(folder)
+
+    def add(tensors: dict[str, np.ndarray]) -> None:
+        for kind in ("scales", "codes"):
+            tensors[f"x.{kind}"] = tensors[f"{QKV}.{kind}"]
+
+    change_tensors(add)(folder)
+    with pytest.raises(UserError, match="x is no weight of this model"):
+        build(sources, folder, tmp_path / "engine", "int4")
+    assert not (tmp_path / "engine").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--precision", "int8"], "give --texts FILE"),
+        (["--precision", "fp8", "--texts", "no.txt"], "add --dialect portable"),
+        (["--precision", "int8", "--texts", "no.txt"], "no.txt: no such file"),
+        (["--precision", "int8", "--method", "gptq", "--texts", "no.txt"], "smoothquant or near"),
+        (["--precision", "int4", "--block", "7", "--texts", "no.txt"], "--block 7"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--output", str(tmp_path / "scales")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
