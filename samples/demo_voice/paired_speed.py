@@ -20,7 +20,7 @@ import numpy as np
 
 from runtime.bundle import load_bundle
 from runtime.errors import UserError
-from runtime.profile import Durations, timed
+from runtime.profile import timed
 from runtime.sampling import Sampling
 from runtime.synthesis import TTS, open_engine
 
@@ -52,7 +52,7 @@ class TimedVoice:
 
     def __init__(self, engine: Path, threads: int | None) -> None:
         bundle = load_bundle(engine)
-        self._durations: Durations = defaultdict(list)
+        self._durations: defaultdict[str, list[float]] = defaultdict(list)
         open_graph, description = open_engine(bundle, "auto", threads)
         self.tts = TTS(bundle, timed(open_graph, self._durations), description)
 

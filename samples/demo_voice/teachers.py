@@ -99,7 +99,7 @@ class HibariTeacher(Teacher):
 
     def read(self, sentence: str, phonemes: str, seed: int) -> Reading:
         from hibari import dsp
-        from scipy.signal import resample_poly  # type: ignore[import-untyped]
+        from scipy.signal import resample_poly
 
         ids = np.asarray([self.hibari.ids(phonemes)], np.int64)
         outputs = self.session.run(None, {"ids": ids, "speed": np.ones(1, np.float32)})
