@@ -53,7 +53,7 @@ def a_manifest() -> Manifest:
         prompt=PromptSpec("{text}<sosp>", bos_id=1),
         sampling=SamplingDefaults(),
         length=LengthBound(),
-        codec=CodecSpec(16_000, 200, 256, 28, 28),
+        codec=CodecSpec(16_000, 200, 256, 28),
         graphs={names.BACKBONE: graph},
         tokenizer="tokenizer.json",
         embeddings="embeddings.npy",

@@ -84,7 +84,7 @@ def test_products_are_counted_by_format() -> None:
         parse(library, name, export.graphs[name], export.folder) for name in (BACKBONE, MTP_HEAD)
     )
     assert count_products(backbone) == {"bfloat16": LAYERS * PRODUCTS_A_LAYER}
-    assert count_products(head) == {"float32": 1}
+    assert count_products(head) == {}  # sums over rows in float32
 
 
 # Planted faults.
