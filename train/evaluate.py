@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,8 +83,7 @@ def run(argv: Sequence[str] | None) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     judges = [name for name in arguments.recogniser or RECOGNISERS if name != "none"]
     jury = Jury(judges, arguments.references, arguments.output / CACHE_FILE, arguments.threads)
-    matrices_possible = arguments.references is not None and bool(arguments.voice)
-    if matrices_possible:
+    if jury.speakers:
         from train.speaker_matrix import check_voices
 
         check_voices([system.voice for system in systems if system.voice], jury.speakers)
@@ -93,7 +92,7 @@ def run(argv: Sequence[str] | None) -> None:
         report, spoken = judge_system(system, jury, len(sentences))
         keep_for_listening(arguments, report, spoken)
         reports.append(report)
-    matrices = make_matrices(reports) if matrices_possible else []
+    matrices = make_matrices(reports, jury.speakers) if jury.speakers else []
     write_reports(arguments, jury, reports, matrices)
 
 
@@ -168,15 +167,19 @@ def _watch(system: System, total: int) -> Iterator[Utterance]:
     print(file=sys.stderr)
 
 
-def make_matrices(reports: Sequence[Report]) -> list[SpeakerMatrix]:
-    """One matrix for each bundle."""
+def make_matrices(reports: Sequence[Report], speakers: Sequence[str]) -> list[SpeakerMatrix]:
+    """One matrix for each bundle that was asked for voices, and one for the recordings that are
+    named after speakers: what the judge can tell apart at best."""
     from train.speaker_matrix import make_matrix
 
-    engines = dict.fromkeys(report.engine for report in reports if report.engine and report.voice)
-    return [
-        make_matrix(engine, [r for r in reports if r.engine == engine and r.voice])
-        for engine in engines
+    asked = [report for report in reports if report.engine and report.voice]
+    asked += [
+        replace(report, engine="recordings", voice=report.name)
+        for report in reports
+        if report.engine is None and report.name in speakers
     ]
+    engines = dict.fromkeys(report.engine for report in asked if report.engine)
+    return [make_matrix(name, [r for r in asked if r.engine == name]) for name in engines]
 
 
 def write_reports(

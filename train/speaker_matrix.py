@@ -1,6 +1,7 @@
 """Which voice was asked for, and which speaker it sounds like.
 
-In: reports on one bundle in several voices, judged against known speakers. Out: a matrix, rows the
+In: reports on one bundle in several voices, or on recordings of several speakers, judged against
+known speakers. Out: a matrix, rows the
 voices asked for, columns the speakers, and in how many utterances the right speaker is the nearest.
 """
 

@@ -53,18 +53,21 @@ def test_everything_at_once(
     output = tmp_path / "evaluation"
     arguments = (
         *("--engine", f"tiny={tiny_engine}", "--voice", "all", "--codec", f"codec={tiny_engine}"),
-        *("--wavs", f"teacher={recordings}", "--sentences", sentences, "--limit", 2),
+        *("--wavs", f"teacher={recordings}", "--wavs", f"ben={recordings}"),
+        *("--sentences", sentences, "--limit", 2),
         *("--references", references, "--output", output, "--worst", 1, "--spectrograms", 2),
     )
     run(*arguments)
     report = json.loads((output / "report.json").read_text(encoding="utf-8"))
     assert [each["name"] for each in report["systems"]] == [
         "teacher",
+        "ben",
         "teacher through codec",
+        "ben through codec",
         "tiny",
     ]
     assert report["judges"]["whisper"] == "parrot 1"
-    teacher, copy, tiny = report["systems"]
+    teacher, _, copy, _, tiny = report["systems"]
     assert teacher["sentences"] == 2
     assert teacher["word_error_rate"]["whisper"] == pytest.approx(5 / 8)  # one right, one all wrong
     assert teacher["steps_per_second_of_audio"] is None
@@ -73,9 +76,10 @@ def test_everything_at_once(
     )
     assert tiny["steps_per_second_of_audio"] > 0
     assert tiny["voice"] == "anna"
-    [matrix] = report["speaker_matrices"]
+    matrix, ceiling = report["speaker_matrices"]
     assert matrix["voices"] == ["anna"]
-    assert matrix["speakers"] == ["anna", "ben"]
+    assert matrix["speakers"] == ceiling["speakers"] == ["anna", "ben"]
+    assert (ceiling["engine"], ceiling["voices"]) == ("recordings", ["ben"])
     for file in ("report.md", "report.png", "speakers-tiny.png", "worst/teacher/001.wav"):
         assert (output / file).is_file(), file
     assert (output / "spectrograms/tiny/001.png").is_file()
