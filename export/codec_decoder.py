@@ -1,8 +1,9 @@
 """The codec's decoder as a graph: frames and a speaker in, audio out.
 
-In: a `CodecCheckpoint`. Out: a `Graph` without state: engines decode chunks with context
-frames on both sides and crop, which is exact because everything after the embedding of frames
-is convolution. FACodec (NaturalSpeech 3, arXiv 2403.03100) without residual codes.
+In: a `CodecCheckpoint`. Out: a `Graph` that takes an utterance in chunks of any size, and whose
+states carry what its layers still need of earlier chunks. Audio comes `delay_frames` frames late,
+because samples depend on that many later frames; joined, it equals the audio of the whole
+utterance decoded at once. FACodec (NaturalSpeech 3, arXiv 2403.03100) without residual codes.
 """
 
 from __future__ import annotations
@@ -11,11 +12,21 @@ import numpy as np
 
 from export.codec_checkpoint import CodecCheckpoint
 from export.codec_layers import LAYER_NORM_EPSILON, CodecLayers
+from export.codec_stream import Signal, StreamLayers
 from export.codec_tensors import CONTENT_BOOKS, PROSODY_BOOK
 from export.dialects import new_graph
 from export.graph import Graph, Precision, Value
 from export.weights import Array, Weight
-from runtime.bundle import AUDIO, CODEC_DECODER, CODEC_FRAMES, FRAMES, SAMPLES, SPEAKER
+from runtime.bundle import (
+    AUDIO,
+    CODEC_DECODER,
+    CODEC_FRAMES,
+    FRAMES,
+    PAST_FRAMES,
+    SAMPLES,
+    SPEAKER,
+    UTTERANCE_FRAMES,
+)
 from train.codec_config import CodecConfig
 
 COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
@@ -24,16 +35,22 @@ COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
 def build_codec_decoder(
     codec: CodecCheckpoint, dialect: str, precision: Precision = "fp32"
 ) -> Graph:
-    """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop)."""
+    """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop), late."""
     config = codec.config
     graph = new_graph(CODEC_DECODER, dialect, precision)
     frames = graph.input(CODEC_FRAMES, "int64", (1, FRAMES, 3))
     speaker = graph.input(SPEAKER, "float32", (1, config.speaker_channels))
+    past_frames = graph.input(PAST_FRAMES, "int64", (1,))
+    utterance_frames = graph.input(UTTERANCE_FRAMES, "int64", (1,))
     x = _embed_frames(graph, codec, frames)  # (1, T, C)
     x = _apply_timbre(graph, codec, x, speaker)
     layers = CodecLayers(graph, codec)
-    x = _convolution_stack(layers, config, layers.as_map(x))  # (1, 1, 1, samples)
-    graph.output(AUDIO, graph.op.Squeeze(x, [1, 2]), "float32", (1, SAMPLES))
+    count = graph.op.Shape(frames, start=1, end=2)
+    stream = StreamLayers(layers, past_frames, utterance_frames, count)
+    latents = Signal(layers.as_map(x), config.latent_channels, rate=1, delay=0)
+    audio = _convolution_stack(stream, config, latents)  # (1, 1, 1, samples)
+    audio = stream.delayed(audio, config.delay_frames * config.hop_samples - audio.delay)
+    graph.output(AUDIO, graph.op.Squeeze(audio.value, [1, 2]), "float32", (1, SAMPLES))
     return graph
 
 
@@ -72,15 +89,14 @@ def _apply_timbre(graph: Graph, codec: CodecCheckpoint, x: Value, speaker: Value
     return graph.op.Add(graph.op.Mul(x, scale), shift)
 
 
-def _convolution_stack(layers: CodecLayers, config: CodecConfig, x: Value) -> Value:
+def _convolution_stack(stream: StreamLayers, config: CodecConfig, x: Signal) -> Signal:
     """(1, C, 1, T) -> (1, 1, 1, T · hop) in (-1, 1)."""
-    x = layers.convolution(x, "decoder.model.0")
+    x = stream.convolution(x, "decoder.model.0")
     for stage, ratio in enumerate(config.decoder_ratios, start=1):
         name = f"decoder.model.{stage}.block"
-        x = layers.activation(x, f"{name}.0")
-        x = layers.upsampling(x, f"{name}.1", ratio)
-        x = layers.residual_units(x, name, first=2)
+        x = stream.activation(x, f"{name}.0")
+        x = stream.upsampling(x, f"{name}.1", ratio)
+        x = stream.residual_units(x, name, first=2)
     stages = len(config.decoder_ratios)
-    x = layers.activation(x, f"decoder.model.{stages + 1}")
-    x = layers.convolution(x, f"decoder.model.{stages + 2}")
-    return layers.graph.op.Tanh(x)
+    x = stream.activation(x, f"decoder.model.{stages + 1}")
+    return stream.tanh(stream.convolution(x, f"decoder.model.{stages + 2}"))

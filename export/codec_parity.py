@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.codec_checks import (
+    CHUNK_SIZES,
     decode,
     example_audio,
     example_frames,
@@ -61,8 +62,11 @@ def _decoder_parity(decoder: GraphRunner, model: FACodec) -> list[Check]:
         frames, speaker = example_frames(model.config, length), example_speaker(model.config)
         with torch.inference_mode():
             expected = model.decode(torch.from_numpy(frames), torch.from_numpy(speaker)).numpy()
-        difference = relative_difference(decode(decoder, frames, speaker), expected)
-        checks.append(Check(f"codec_decoder = PyTorch, {length} frames", difference, AUDIO_LIMIT))
+        for sizes, how in (((), ""), (CHUNK_SIZES, " in chunks")):
+            audio = decode(decoder, model.config, frames, speaker, sizes)
+            difference = relative_difference(audio, expected)
+            name = f"codec_decoder = PyTorch, {length} frames{how}"
+            checks.append(Check(name, difference, AUDIO_LIMIT))
     return checks
 
 

@@ -98,8 +98,7 @@ def _codec(config: CodecConfig) -> CodecSpec:
         sample_rate_hz=config.sample_rate_hz,
         hop_samples=config.hop_samples,
         speaker_channels=config.speaker_channels,
-        left_context_frames=config.receptive_field_frames,
-        right_context_frames=config.receptive_field_frames,
+        delay_frames=config.delay_frames,
     )
 
 

@@ -75,6 +75,14 @@ SPEAKER_TOKEN = "speaker_token"  #              float32  [1, 1, hidden_size]
 CODEC_FRAMES = "frames"  #                      int64    [1, frames, 3]  columns a, b, c
 AUDIO = "audio"  #                              float32  [1, samples]
 
+# Codec decoder: an utterance in chunks. Audio comes CodecSpec.delay_frames late, so that many
+# frames of any codes follow the utterance's last one.
+PAST_FRAMES = "past_frames"  #                  int64    [1]  of the utterance, in earlier calls
+UTTERANCE_FRAMES = "utterance_frames"  #        int64    [1]  all of them, or UNKNOWN_FRAMES
+MAX_CALL_FRAMES = 400  # 5 s; runtimes give the decoder more in several calls
+UNKNOWN_FRAMES = 2**31 - 1  # the utterance's last frame is in no call so far, nor in this one
+PAST_CONTEXT, PRESENT_CONTEXT = "past_context_{index}", "present_context_{index}"  # of one layer
+
 VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channels]
 
 DType = Literal["float32", "float16", "int64", "int32", "bool"]
@@ -167,8 +175,7 @@ class CodecSpec(_Record, frozen=True):
     sample_rate_hz: Size
     hop_samples: Size
     speaker_channels: Size
-    left_context_frames: Count  # receptive field of the decoder around a frame
-    right_context_frames: Count
+    delay_frames: Count  # how late the decoder's audio is: a frame depends on so many later ones
 
 
 class Check(_Record, frozen=True):

@@ -3,16 +3,16 @@
 In: frames int64 [T, 3] and a speaker embedding float32 [speaker_channels]. Out: float32 audio.
 It does not know text, language models or engines.
 
-The decoder graph is stateless and purely convolutional. A chunk is decoded together with the
-frames in its receptive field and cropped, which gives the very samples of the whole utterance:
-the graph pads only where the utterance truly begins or ends.
+The decoder graph takes an utterance in chunks and keeps what its layers need of earlier ones in
+its states, so a chunk costs its own frames and no more, and has no seam: joined, chunks are the
+samples of the whole utterance. Its audio comes a fixed number of frames late.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,17 @@ from numpy.typing import NDArray
 from runtime import bundle as names
 from runtime.bundle import CodecSpec
 from runtime.errors import UserError
-from runtime.sessions.graph import Graph
+from runtime.sessions.graph import Call, Graph, States
 
 CODEBOOK_SIZE = 1024
-MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s: bounds the memory of one decoder call
+MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s
 
 
 @dataclass(frozen=True)
 class ChunkSchedule:
     """How many frames each streamed chunk holds: few at first, to be heard soon, then more.
 
-    Every chunk also pays for the decoder's receptive field, so long chunks cost less in total.
-    The frames themselves do not depend on the schedule.
+    Long chunks cost a little less in total. Neither frames nor samples depend on the schedule.
     """
 
     first_frames: int = 10
@@ -55,7 +54,7 @@ class ChunkSchedule:
             size = min(size * self.growth, float(self.max_frames))
 
 
-WHOLE_UTTERANCE = ChunkSchedule(MAX_CHUNK_FRAMES, 1.0, MAX_CHUNK_FRAMES)
+WHOLE_UTTERANCE = ChunkSchedule(160, 1.0, 160)  # longer chunks are no faster, but take memory
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,10 @@ class DecodedChunk:
 
 
 class CodecDecoder:
-    """The decoder graph, called on windows of frames."""
+    """The decoder graph and what the manifest says about it."""
 
     def __init__(self, graph: Graph, spec: CodecSpec) -> None:
-        self._graph = graph
+        self.graph = graph
         self.spec = spec
 
     def decode(self, frames: NDArray[Any], speaker: NDArray[Any]) -> NDArray[np.float32]:
@@ -84,34 +83,28 @@ class CodecDecoder:
         stream.add(check_frames(frames))
         return np.concatenate([chunk.audio for chunk in (*stream.ready(), *stream.finish())])
 
-    def decode_window(
-        self, frames: NDArray[np.int64], speaker: NDArray[np.float32], start: int, end: int
-    ) -> NDArray[np.float32]:
-        """Audio of frames start … end-1, float32 [(end - start) * hop_samples].
-
-        `frames` reaches at least the right context beyond `end`, or to the utterance's end.
-        """
-        if start == end:
-            return np.zeros(0, np.float32)
-        hop = self.spec.hop_samples
-        low = max(0, start - self.spec.left_context_frames)
-        high = min(len(frames), end + self.spec.right_context_frames)
-        outputs = self._graph.run(
-            {names.CODEC_FRAMES: frames[None, low:high], names.SPEAKER: speaker[None]}
-        )
-        return outputs[names.AUDIO][0, (start - low) * hop : (end - low) * hop]
-
 
 class DecoderStream:
-    """Frames go in as they are generated, chunks come out as soon as their context is there."""
+    """One utterance: frames go in as they are generated, chunks come out as soon as they can.
+
+    The states, and buffers for each length of chunk that occurs, are allocated once.
+    """
 
     def __init__(
         self, decoder: CodecDecoder, speaker: NDArray[Any], schedule: ChunkSchedule
     ) -> None:
-        self._decoder = decoder
-        self._speaker = check_speaker(speaker, decoder.spec.speaker_channels)
-        self._frames = np.zeros((0, 3), np.int64)
-        self._done = 0
+        self._graph, self._spec = decoder.graph, decoder.spec
+        self._states = States(self._graph.spec, {})
+        self._past_frames = np.zeros(1, np.int64)  # that the graph has been given
+        self._utterance_frames = np.full(1, names.UNKNOWN_FRAMES, np.int64)
+        self._inputs = {
+            names.SPEAKER: check_speaker(speaker, self._spec.speaker_channels)[None],
+            names.PAST_FRAMES: self._past_frames,
+            names.UTTERANCE_FRAMES: self._utterance_frames,
+        }
+        self._calls: dict[int, _ChunkCall] = {}  # by their number of frames
+        self._frames = np.zeros((0, 3), np.int64)  # whose audio has not come out yet
+        self._done = 0  # frames whose audio has
         self._sizes = schedule.sizes()
         self._next_size = next(self._sizes)
 
@@ -121,8 +114,7 @@ class DecoderStream:
 
     def ready(self) -> Iterator[DecodedChunk]:
         """The chunks that later frames cannot change any more."""
-        right = self._decoder.spec.right_context_frames
-        while len(self._frames) - self._done >= self._next_size + right:
+        while len(self._frames) >= self._next_size + self._spec.delay_frames:
             yield self._decode_next(self._next_size)
 
     def finish(self) -> Iterator[DecodedChunk]:
@@ -130,17 +122,58 @@ class DecoderStream:
 
         A short rest joins the chunk before it. The chunk is empty if nothing is left.
         """
+        self._utterance_frames[0] = self._done + len(self._frames)
         is_last = False
         while not is_last:
-            rest = len(self._frames) - self._done
+            rest = len(self._frames)
             is_last = rest < 2 * self._next_size
             yield self._decode_next(rest if is_last else self._next_size, is_last)
 
     def _decode_next(self, size: int, is_last: bool = False) -> DecodedChunk:
-        start, self._done = self._done, self._done + size
+        audio = self._advance(size) if size else np.zeros(0, np.float32)
+        frames, self._frames = self._frames[:size], self._frames[size:]
+        self._done += size
         self._next_size = next(self._sizes)
-        audio = self._decoder.decode_window(self._frames, self._speaker, start, self._done)
-        return DecodedChunk(self._frames[start : self._done], audio, is_last)
+        return DecodedChunk(frames, audio, is_last)
+
+    def _advance(self, size: int) -> NDArray[np.float32]:
+        """Give the graph so many frames that the audio of `size` more comes out.
+
+        Its first audio, of `delay_frames` frames, lies before the utterance.
+        """
+        early = 0 if self._past_frames[0] else self._spec.delay_frames
+        left, audio = size + early, []
+        while left:
+            count = min(left, names.MAX_CALL_FRAMES)
+            audio.append(self._run(count))
+            left -= count
+        return np.concatenate(audio)[early * self._spec.hop_samples :]
+
+    def _run(self, count: int) -> NDArray[np.float32]:
+        """Audio of the graph's next `count` frames. Behind the utterance's last, any will do."""
+        call, given = self._call(count), int(self._past_frames[0])
+        new = self._frames[given - self._done :][:count]
+        call.frames[0, : len(new)] = new
+        call.bound.run()
+        self._past_frames += count
+        return call.audio[0].copy()
+
+    def _call(self, count: int) -> _ChunkCall:
+        if count not in self._calls:
+            frames = np.zeros((1, count, 3), np.int64)
+            audio = np.zeros((1, count * self._spec.hop_samples), np.float32)
+            inputs = {**self._inputs, names.CODEC_FRAMES: frames}
+            bound = self._graph.bind(inputs, {names.AUDIO: audio}, self._states)
+            self._calls[count] = _ChunkCall(frames, audio, bound)
+        return self._calls[count]
+
+
+class _ChunkCall(NamedTuple):
+    """frames int64 [1, k, 3], audio float32 [1, k * hop_samples], and the graph bound to them."""
+
+    frames: NDArray[np.int64]
+    audio: NDArray[np.float32]
+    bound: Call
 
 
 class CodecEncoder:

@@ -80,9 +80,9 @@ class CodecConfig:
         return self.latent_channels
 
     @property
-    def receptive_field_frames(self) -> int:
-        """Frames on each side that a decoded frame depends on; chunks need that much context."""
-        return decoder_receptive_field_frames(self)
+    def delay_frames(self) -> int:
+        """Frames behind a frame that its audio depends on: how late streamed audio comes."""
+        return decoder_reach_frames(self)[1]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -156,8 +156,8 @@ _COUNTS = (
 )
 
 
-def decoder_receptive_field_frames(config: CodecConfig) -> int:
-    """Exact half width of the decoder's receptive field, in frames.
+def decoder_reach_frames(config: CodecConfig) -> tuple[int, int]:
+    """How many frames before and behind it the audio of a frame depends on, exactly.
 
     Walks back from one frame of samples through every layer, keeping the first and the last
     position that is needed.
@@ -173,7 +173,7 @@ def decoder_receptive_field_frames(config: CodecConfig) -> int:
         first, last = _before_transposed(first, last, ratio)
         first, last = _before_activation(first, last, config)
     first, last = _before_convolution(first, last, END_KERNEL)
-    return max(-first, last)
+    return -first, last
 
 
 def _before_convolution(first: int, last: int, kernel: int, dilation: int = 1) -> tuple[int, int]:

@@ -118,7 +118,7 @@ def test_the_manifest_describes_the_model(inputs: Path, output: Path) -> None:
     assert manifest.prompt.placeholder_id == ids["<|placeholder|>"]
     assert manifest.prompt.bos_id == ids["<|im_start|>"]
     assert manifest.codec.hop_samples == 10
-    assert manifest.codec.left_context_frames == manifest.codec.right_context_frames == 32
+    assert manifest.codec.delay_frames == 32
     assert {"python", "onnxruntime", "onnx-ir"} <= manifest.built_with.keys()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from export.codec_checkpoint import open_codec
 from export.codec_checks import (
@@ -22,7 +24,7 @@ from export.codec_checks import (
 from export.codec_decoder import build_codec_decoder
 from export.codec_encoder import build_codec_encoder
 from export.graph_runner import GraphRunner
-from runtime.bundle import AUDIO, CODEC_FRAMES, SPEAKER
+from runtime.bundle import AUDIO, CODEC_FRAMES, PAST_FRAMES, SPEAKER, UTTERANCE_FRAMES
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tolerances import limit
 from train.codec_checkpoint import load_codec, save_codec
@@ -75,9 +77,57 @@ def test_decoded_audio_is_pytorchs(kind: str, dialect: str, frames: int) -> None
     speaker = example_speaker(model.config)
     with torch.inference_mode():
         expected = model.decode(torch.from_numpy(codes), torch.from_numpy(speaker)).numpy()
-    audio = decode(decoder, codes, speaker)
+    audio = decode(decoder, model.config, codes, speaker)
     assert audio.shape == (1, frames * model.config.hop_samples)
     assert relative_difference(audio, expected) <= limit("codec_decoder", "fp32", dialect)
+
+
+@settings(max_examples=12, deadline=None)  # the first example exports the codec
+@given(
+    frames=st.integers(1, 90),
+    sizes=st.lists(st.integers(1, 45), min_size=1, max_size=6),
+    seed=st.integers(0, 9),
+)
+@pytest.mark.parametrize("kind", ["alias_free", "snake", "three ratios"])
+def test_chunks_join_to_pytorchs_audio(
+    kind: str, dialect: str, frames: int, sizes: list[int], seed: int
+) -> None:
+    """However an utterance is cut up, and however short it is."""
+    model, decoder, _ = exported(kind, dialect)
+    codes, speaker = example_frames(model.config, frames, seed), example_speaker(model.config)
+    with torch.inference_mode():
+        expected = model.decode(torch.from_numpy(codes), torch.from_numpy(speaker)).numpy()
+    audio = decode(decoder, model.config, codes, speaker, sizes)
+    assert relative_difference(audio, expected) <= limit("codec_decoder", "fp32", dialect)
+
+
+@pytest.mark.parametrize("kind", ["alias_free", "snake"])
+def test_what_follows_the_last_frame_does_not_matter(kind: str, dialect: str) -> None:
+    """The frames that push the last audio out may be any: they are not part of the utterance."""
+    model, decoder, _ = exported(kind, dialect)
+    delay, count = model.config.delay_frames, 5
+    speaker, audio = example_speaker(model.config), []
+    for seed in (1, 2):
+        frames = example_frames(model.config, count + delay, seed)
+        frames[:, :count] = 7
+        inputs = {CODEC_FRAMES: frames, SPEAKER: speaker, PAST_FRAMES: np.array([0])}
+        decoder.reset()
+        outputs = decoder.run({**inputs, UTTERANCE_FRAMES: np.array([count])})
+        audio.append(outputs[AUDIO][:, delay * model.config.hop_samples :])
+    assert audio[0].shape == (1, count * model.config.hop_samples)
+    np.testing.assert_array_equal(*audio)
+
+
+def test_all_shapes_but_the_chunks_are_numbers(dialect: str, tmp_path: Path) -> None:
+    codec = open_codec(make_codec_checkpoint(tmp_path))
+    spec = build_codec_decoder(codec, dialect).spec("codec_decoder.onnx", None)
+    named = {
+        tensor.name: tensor.shape
+        for tensor in (*spec.inputs, *spec.outputs)
+        if any(isinstance(size, str) for size in tensor.shape)
+    }
+    assert named == {CODEC_FRAMES: (1, "frames", 3), AUDIO: (1, "samples")}
+    assert len(spec.states) > 20
 
 
 @pytest.mark.parametrize("extra_samples", [0, 1, 5, 333, 2001])
@@ -107,52 +157,35 @@ def test_codes_and_speakers_differ_between_recordings(kind: str, dialect: str) -
     frames, speaker = example_frames(model.config, 9), example_speaker(model.config)
     other = example_speaker(model.config, seed=5)
     difference = relative_difference(
-        decode(decoder, frames, speaker), decode(decoder, frames, other)
+        decode(decoder, model.config, frames, speaker),
+        decode(decoder, model.config, frames, other),
     )
     assert difference > 0.01
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("activation", ["alias_free", "snake"])
-def test_the_receptive_field_is_exact(
-    tmp_path: Path, dialect: str, activation: str, side: str
-) -> None:
-    """Chunks with the receptive field as context equal the whole; one frame less does not do.
+def test_the_delay_is_exact(tmp_path: Path, dialect: str, activation: str) -> None:
+    """A frame's audio depends on the frame `delay_frames` behind it, so it cannot come earlier.
 
-    The rates are those of the published codec: 28 frames on each side (14 without filters).
+    The rates are those of the published codec: 28 frames (14 without filters).
     """
-    config, decoder = far_reaching_codec(tmp_path, dialect, activation, side)
-    context = config.receptive_field_frames
-    assert context == {"alias_free": 28, "snake": 14}[activation]
-    frames = example_frames(config, 2 * context + 13)
-    whole = decode(decoder, frames, example_speaker(config))
-    for size in (5, 8):
-        exact, short = (
-            relative_difference(joined_chunks(decoder, config, frames, size, frames_around), whole)
-            for frames_around in (context, context - 1)
-        )
-        assert exact <= 1e-5 < 1e-4 < short, size
-
-
-def joined_chunks(
-    decoder: GraphRunner, config: CodecConfig, frames: np.ndarray, size: int, context: int
-) -> np.ndarray:
-    """The utterance decoded in chunks of `size` frames with `context` frames on each side."""
-    hop, chunks = config.hop_samples, []
-    for start in range(0, frames.shape[1], size):
-        end = min(start + size, frames.shape[1])
-        low = max(0, start - context)
-        window = decode(decoder, frames[:, low : end + context], example_speaker(config))
-        chunks.append(window[:, (start - low) * hop : (end - low) * hop])
-    return np.concatenate(chunks, axis=1)
+    config, decoder = far_reaching_codec(tmp_path, dialect, activation)
+    delay, hop = config.delay_frames, config.hop_samples
+    assert delay == {"alias_free": 28, "snake": 14}[activation]
+    frames, speaker = example_frames(config, 2 * delay + 13), example_speaker(config)
+    changed = frames.copy()
+    changed[:, delay + 5] = (frames[:, delay + 5] + 1) % config.codebook_size
+    one, other = (decode(decoder, config, codes, speaker) for codes in (frames, changed))
+    touched = np.abs(one - other)[0] > 1e-4 * np.abs(one).max()
+    assert int(touched.argmax()) // hop == 5
+    assert relative_difference(decode(decoder, config, frames, speaker, [5, 8]), one) <= 1e-5
 
 
 def far_reaching_codec(
-    folder: Path, dialect: str, activation: str, side: str
+    folder: Path, dialect: str, activation: str
 ) -> tuple[CodecConfig, GraphRunner]:
-    """A codec whose filters look only as far to one side as they can, so that what lies at the
-    edge of the receptive field counts fully."""
-    left = side == "left"
+    """A codec whose filters look only ahead, as far as they can, so that what lies at the edge
+    of the receptive field counts fully."""
     make_codec_checkpoint(folder, activation=activation, **PUBLISHED_RATES)
     model = load_codec(folder)
     with torch.no_grad():
@@ -161,15 +194,15 @@ def far_reaching_codec(
                 tensor.fill_(6.0)  # nearly linear
             elif name.endswith("upsample.filter"):
                 tensor.zero_()
-                tensor[..., 10 if left else 1] = 0.5
+                tensor[..., 1] = 0.5
             elif name.endswith("lowpass.filter"):
                 tensor.zero_()
-                tensor[..., 0 if left else -1] = 1.0
+                tensor[..., -1] = 1.0
             elif name.endswith("block.1.weight") and name.count("block") == 1:  # transposed
                 tensor.fill_(1 / tensor.shape[0])
             elif tensor.ndim == 3:
                 tensor.zero_()
-                tensor[..., 0 if left else -1] = 1 / tensor.shape[1]
+                tensor[..., -1] = 1 / tensor.shape[1]
         parameters = dict(model.named_parameters())
         parameters[LAST_WEIGHT].mul_(1e-3)  # stay in the linear part of tanh
     save_codec(model, folder)

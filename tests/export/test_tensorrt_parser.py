@@ -5,13 +5,17 @@ Runs where the extra `tensorrt-rtx` is installed.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
 
+from export.codec_checkpoint import open_codec
+from export.codec_decoder import build_codec_decoder
 from runtime.bundle import CAPACITY, GraphSpec
-from tests.export.lm_exports import Export, Recipe, tiny_export
+from tests.export.lm_exports import Recipe, tiny_export
+from tests.tiny_codec import make_codec_checkpoint
 
 trt = pytest.importorskip("tensorrt_rtx")
 
@@ -24,9 +28,9 @@ MODELS = [
 ENGINE_CAPACITY = 256  # TensorRT's cache operator needs a fixed one
 
 
-def serialized(export: Export, spec: GraphSpec) -> bytes:
+def serialized(folder: Path, spec: GraphSpec) -> bytes:
     """The saved model with the cache's capacity as a number."""
-    model = onnx.load(export.folder / spec.file)
+    model = onnx.load(folder / spec.file)
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param == CAPACITY:
@@ -41,15 +45,35 @@ def unused_inputs(network: Any) -> set[str]:
     return {network.get_input(i).name for i in range(network.num_inputs)} - used
 
 
+def parse(folder: Path, spec: GraphSpec) -> Any:
+    """The network, with all inputs of the graph and every one of them used."""
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    parsed = parser.parse(serialized(folder, spec))
+    errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    assert parsed, f"{spec.file}: {errors}"
+    assert network.num_inputs == len(spec.inputs)
+    assert unused_inputs(network) == set(), spec.file
+    return network
+
+
 @pytest.mark.parametrize("recipe", MODELS, ids=str)
 def test_portable_graphs_are_parsed_completely(recipe: Recipe) -> None:
     export = tiny_export(recipe, "portable")
-    for name, spec in export.graphs.items():
-        logger = trt.Logger(trt.Logger.ERROR)
-        network = trt.Builder(logger).create_network(0)
-        parser = trt.OnnxParser(network, logger)
-        parsed = parser.parse(serialized(export, spec))
-        errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        assert parsed, f"{name}: {errors}"
-        assert network.num_inputs == len(spec.inputs)
-        assert unused_inputs(network) == set(), name
+    for spec in export.graphs.values():
+        parse(export.folder, spec)
+
+
+@pytest.mark.parametrize("activation", ["snake", "alias_free"])
+def test_the_codec_decoder_has_states_of_fixed_sizes(tmp_path: Path, activation: str) -> None:
+    codec = open_codec(make_codec_checkpoint(tmp_path, activation=activation))
+    spec = build_codec_decoder(codec, "portable").save(tmp_path)
+    network = parse(tmp_path, spec)
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    shapes = {output.name: tuple(output.shape) for output in outputs}
+    past = {tensor.name: tensor.shape for tensor in spec.inputs}
+    assert spec.states
+    for state in spec.states:
+        assert shapes[state.output] == past[state.input]

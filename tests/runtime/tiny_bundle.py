@@ -256,26 +256,42 @@ _NTP_CODES = """by_slot = Gather(frame, past_slot)
 
 
 def _codec_decoder() -> _GraphText:
-    """One convolution over LEFT + 1 + RIGHT frames, HOP samples a frame, plus the voice."""
+    """One convolution over LEFT + 1 + RIGHT frames, HOP samples a frame, plus the voice.
+
+    The state holds the LEFT + RIGHT frames before this call's; outside the utterance, all are 0.
+    """
     width = LEFT + 1 + RIGHT
     weights = np.random.default_rng(0).standard_normal(HOP * 3 * width).round(3)
+    context = f"float[1,3,{LEFT + RIGHT}]"
     text = f"""
-    codec_decoder (int64[1,frames,3] frames, float[1,{SPEAKER_CHANNELS}] speaker)
-               => (float[1,samples] audio)
+    codec_decoder (int64[1,frames,3] frames, float[1,{SPEAKER_CHANNELS}] speaker,
+                   int64[1] past_frames, int64[1] utterance_frames, {context} past_context_0)
+               => (float[1,samples] audio, {context} present_context_0)
     <float[{HOP},3,{width}] weight = {{{_numbers(weights)}}}, float[1] scale = {{0.0005}},
-     int64[2] flat = {{1, -1}}, int64[1] last_axis = {{1}}>
+     int64[2] flat = {{1, -1}}, int64[1] last_axis = {{1}}, int64 zero = {{0}}, int64 one = {{1}},
+     int64[1] kept = {{{-LEFT - RIGHT}}}, int64[1] far = {{1000000}}, int64[1] time = {{2}}>
     {{
+      length = Shape<start = 1, end = 2>(frames)
+      count = Squeeze(length)
+      index = Range(zero, count, one)
+      position = Add(index, past_frames)
+      inside = Less(position, utterance_frames)
+      mask = Cast<to = 1>(inside)
       codes = Cast<to = 1>(frames)
       scaled = Mul(codes, scale)
       channels = Transpose<perm = [0, 2, 1]>(scaled)
-      convolved = Conv<pads = [{LEFT}, {RIGHT}]>(channels, weight)
+      masked = Mul(channels, mask)
+      joined = Concat<axis = 2>(past_context_0, masked)
+      present_context_0 = Slice(joined, kept, far, time)
+      convolved = Conv(joined, weight)
       by_frame = Transpose<perm = [0, 2, 1]>(convolved)
       samples_raw = Reshape(by_frame, flat)
       voice = ReduceMean(speaker, last_axis)
       voiced = Add(samples_raw, voice)
       audio = Tanh(voiced)
     }}"""
-    return text, ()
+    state = StateSpec(input="past_context_0", output="present_context_0", in_place=False)
+    return text, (state,)
 
 
 def _codec_encoder() -> _GraphText:
@@ -374,8 +390,7 @@ def _manifest(
             sample_rate_hz=SAMPLE_RATE_HZ,
             hop_samples=HOP,
             speaker_channels=SPEAKER_CHANNELS,
-            left_context_frames=LEFT,
-            right_context_frames=RIGHT,
+            delay_frames=RIGHT,
         ),
         graphs=graphs,
         tokenizer="tokenizer.json",

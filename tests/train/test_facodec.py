@@ -13,7 +13,7 @@ import torch
 from tests.tiny_codec import make_codec, tiny_codec_config
 from tests.train.published_codec import published_state
 from train.codec_checkpoint import load_strictly
-from train.codec_config import CodecConfig
+from train.codec_config import CodecConfig, decoder_reach_frames
 from train.facodec import FACodec
 from train.mel import mel_basis
 
@@ -46,7 +46,7 @@ def test_receptive_field(activation: str, ratios: tuple[int, ...]) -> None:
     ends = {"decoder_ratios": ratios, "encoder_ratios": ratios}
     config = tiny_codec_config(**SMALL, **ends, activation=activation)
     codec = make_codec(config).double()
-    reach, hop = config.receptive_field_frames, config.hop_samples
+    reach, hop = max(decoder_reach_frames(config)), config.hop_samples
     middle = reach + 3
     frames = random_frames(2 * middle + 1)
     changed = frames.clone()
@@ -66,7 +66,7 @@ def test_receptive_field(activation: str, ratios: tuple[int, ...]) -> None:
 def test_chunks_with_context_equal_the_whole() -> None:
     config = tiny_codec_config(**SMALL, activation="snake")
     codec = make_codec(config)
-    reach, hop = config.receptive_field_frames, config.hop_samples
+    reach, hop = max(decoder_reach_frames(config)), config.hop_samples
     frames, speaker = random_frames(3 * reach + 7), torch.randn(1, 16)
     with torch.no_grad():
         whole = codec.decode(frames, speaker)
