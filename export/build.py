@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DEMO_HEADS = 6  # understood best: docs/performance.md
 DIALECTS = ("ort", "portable")
 PRECISIONS = ("fp32",)
+CODEC_ACTIVATIONS = ("operators", "plugin")
 DEFAULT_OUTPUT = "engine"
 
 DESCRIPTION = """\
@@ -58,6 +59,7 @@ class BuildOptions:
     output: Path = Path(DEFAULT_OUTPUT)
     precision: Precision = "fp32"
     dialect: str = "ort"
+    codec_activation: str = "operators"
     text_head: bool = False
     max_positions: int | None = None
 
@@ -129,7 +131,7 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
     yield from language_model_graphs(
         sources.checkpoint, dialect, precision, with_text_head=options.text_head
     )
-    yield build_codec_decoder(sources.codec, dialect, precision)
+    yield build_codec_decoder(sources.codec, dialect, precision, options.codec_activation)
     yield build_codec_encoder(sources.codec, dialect, precision)
 
 
@@ -190,6 +192,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path(DEFAULT_OUTPUT), metavar="DIR", help=_OUTPUT_HELP)
     add("--precision", choices=PRECISIONS, default="fp32", help="number format of the weights")
     add("--dialect", choices=DIALECTS, default="ort", help=_DIALECT_HELP)
+    add("--codec-activation", choices=CODEC_ACTIVATIONS, default="operators", help=_ACTIVATION_HELP)
     add("--text-head", action="store_true", help="also export the head that writes text")
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
     return parser
@@ -203,6 +206,8 @@ _VOICE_HELP = """a voice of the engine: a recording (16 kHz or any other rate, 3
 .safetensors file; there can be several, the first is the default"""
 _OUTPUT_HELP = f"engine directory to write or replace (default: {DEFAULT_OUTPUT})"
 _DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
+_ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
+or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""
 _POSITIONS_HELP = """longest prompt and speech together, in positions (default: what the
 checkpoint was trained for)"""
 

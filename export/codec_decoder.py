@@ -27,16 +27,26 @@ from runtime.bundle import (
     SPEAKER,
     UTTERANCE_FRAMES,
 )
+from runtime.errors import UserError
 from train.codec_config import CodecConfig
 
 COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
 
 
 def build_codec_decoder(
-    codec: CodecCheckpoint, dialect: str, precision: Precision = "fp32"
+    codec: CodecCheckpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    activation: str = "operators",
 ) -> Graph:
-    """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop), late."""
+    """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop), late.
+
+    Raises:
+        UserError: activation "plugin" where there is none to replace, or in another dialect.
+    """
     config = codec.config
+    if activation == "plugin":
+        _check_plugin(config, dialect)
     graph = new_graph(CODEC_DECODER, dialect, precision)
     frames = graph.input(CODEC_FRAMES, "int64", (1, FRAMES, 3))
     speaker = graph.input(SPEAKER, "float32", (1, config.speaker_channels))
@@ -46,12 +56,25 @@ def build_codec_decoder(
     x = _apply_timbre(graph, codec, x, speaker)
     layers = CodecLayers(graph, codec)
     count = graph.op.Shape(frames, start=1, end=2)
-    stream = StreamLayers(layers, past_frames, utterance_frames, count)
+    stream = StreamLayers(layers, past_frames, utterance_frames, count, activation)
     latents = Signal(layers.as_map(x), config.latent_channels, rate=1, delay=0)
     audio = _convolution_stack(stream, config, latents)  # (1, 1, 1, samples)
     audio = stream.delayed(audio, config.delay_frames * config.hop_samples - audio.delay)
     graph.output(AUDIO, graph.op.Squeeze(audio.value, [1, 2]), "float32", (1, SAMPLES))
     return graph
+
+
+def _check_plugin(config: CodecConfig, dialect: str) -> None:
+    if dialect != "portable":
+        raise UserError(
+            f"--codec-activation plugin is for TensorRT, the {dialect} dialect is not: "
+            "add --dialect portable"
+        )
+    if config.activation != "alias_free":
+        raise UserError(
+            "--codec-activation plugin: this codec's activations are plain, there is nothing to "
+            "replace; leave the option out"
+        )
 
 
 def codebook_vectors(codec: CodecCheckpoint, book: str) -> Weight:

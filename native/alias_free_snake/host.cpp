@@ -5,10 +5,10 @@ using namespace slm::alias_free_snake;
 
 // window (channels, window_samples) -> output (channels, samples): output sample t is the window's
 // sample t + offset. first and last: which of the window's samples are the signal's ends.
-extern "C" void slm_alias_free_snake(const float* window, const float* frequency, const float* gain,
-                                     const float* up, const float* down, int64_t first,
-                                     int64_t last, int64_t channels, int64_t window_samples,
-                                     int64_t samples, int64_t offset, float* output) {
+extern "C" __attribute__((visibility("default"))) void slm_alias_free_snake(
+    const float* window, const float* frequency, const float* gain, const float* up,
+    const float* down, int64_t first, int64_t last, int64_t channels, int64_t window_samples,
+    int64_t samples, int64_t offset, float* output) {
   const Filters filters{up, down};
   const Lanes all{0, 1};
   Tile tile;
