@@ -90,7 +90,8 @@ def alias_free_node(
     graph: Graph, window: Value, frequency: Value, gain: Value, up: Value, down: Value, ends: Value
 ) -> Value:
     """Add a node, and its definition if it is the graph's first; see above."""
-    op = graph.define(ir.from_proto(onnx.parser.parse_function(DEFINITION)), VERSION)
+    function = ir.serde.deserialize_function(onnx.parser.parse_function(DEFINITION))
+    op = graph.define(function, VERSION)
     output = op.AliasFreeSnakeBeta(
         window, frequency, gain, up, down, ends, plugin_namespace=DOMAIN, _outputs=1
     )

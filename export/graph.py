@@ -221,7 +221,7 @@ class Graph(ABC):
         graph = self._builder.graph
         for node in graph:
             node.metadata_props.clear()  # the builder's notes about itself
-        functions = self._functions.values()
+        functions = tuple(self._functions.values())
         return ir.Model(
             graph, ir_version=self.ir_version, producer_name=PRODUCER, functions=functions
         )
