@@ -30,6 +30,7 @@ DEMO_HEADS = 6  # understood best: docs/performance.md
 DIALECTS = ("ort", "portable")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
 CODEC_PRECISION: Precision = "fp32"  # its graphs are small and have no other yet
+CODEC_ACTIVATIONS = ("operators", "plugin")
 DEFAULT_OUTPUT = "engine"
 CPU = "onnxruntime"
 TARGETS = (CPU, "tensorrt-rtx", "tensorrt")
@@ -68,6 +69,7 @@ class BuildOptions:
     output: Path = Path(DEFAULT_OUTPUT)
     precision: Precision = "fp32"
     dialect: str = "ort"
+    codec_activation: str = "operators"
     text_head: bool = False
     max_positions: int | None = None
     calibration: Path | None = None  # what `python -m calibration.run` left
@@ -85,13 +87,17 @@ def _command(argv: Sequence[str] | None) -> None:
     arguments["voices"] = tuple(arguments.pop("voice"))
     if target == CPU:
         started = time.perf_counter()
-        options = BuildOptions(**_settled(arguments, dialect="ort", precision="fp32"))
+        options = BuildOptions(
+            **_settled(arguments, dialect="ort", precision="fp32", codec_activation="operators")
+        )
         _print_summary(build_bundle(options), options.output, time.perf_counter() - started)
         return
     from export.gpu_build import GpuOptions, build_for_gpu, bundle_precision
 
     usual = "fp16" if bundle is None else arguments["precision"] or bundle_precision(bundle)
-    options = BuildOptions(**_settled(arguments, dialect="portable", precision=usual))
+    options = BuildOptions(
+        **_settled(arguments, dialect="portable", precision=usual, codec_activation="operators")
+    )
     gpu = GpuOptions(target, options.precision, tuple(sm), bundle, print_trtexec)
     build_for_gpu(options, gpu, build_bundle, _progress)
 
@@ -186,7 +192,7 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
         yield graph
     if calibration:
         require_known(calibration, products)
-    yield build_codec_decoder(sources.codec, dialect, CODEC_PRECISION)
+    yield build_codec_decoder(sources.codec, dialect, CODEC_PRECISION, options.codec_activation)
     yield build_codec_encoder(sources.codec, dialect, CODEC_PRECISION)
 
 
@@ -269,6 +275,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--precision", choices=PRECISIONS, help=_PRECISION_HELP)
     add("--calibration", type=Path, metavar="DIR", help=_CALIBRATION_HELP)
     add("--dialect", choices=DIALECTS, help=_DIALECT_HELP)
+    add("--codec-activation", choices=CODEC_ACTIVATIONS, help=_ACTIVATION_HELP)
     add("--text-head", action="store_true", help=_TEXT_HEAD_HELP)
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
     gpu = parser.add_argument_group("GPU")
@@ -298,6 +305,8 @@ _SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability with
 _BUNDLE_HELP = "make the engine from this bundle, which was exported with --dialect portable"
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
 _TEXT_HEAD_HELP = "also export the head that writes text: what runtime.chat needs"
+_ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
+or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""
 _POSITIONS_HELP = """longest prompt and speech together, in positions (default: what the
 checkpoint was trained for; in the portable dialect, whose caches have a fixed size that every
 step pays for, 512 and 30 s of speech at most)"""

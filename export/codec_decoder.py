@@ -30,6 +30,7 @@ from runtime.bundle import (
     WHOLE,
     Range,
 )
+from runtime.errors import UserError
 from train.codec_config import CodecConfig
 
 CHUNK_FRAMES = Range(1, 20, 160)
@@ -38,10 +39,19 @@ COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
 
 
 def build_codec_decoder(
-    codec: CodecCheckpoint, dialect: str, precision: Precision = "fp32"
+    codec: CodecCheckpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    activation: str = "operators",
 ) -> Graph:
-    """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop), late."""
+    """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop), late.
+
+    Raises:
+        UserError: activation "plugin" where there is none to replace, or in another dialect.
+    """
     config = codec.config
+    if activation == "plugin":
+        _check_plugin(config, dialect)
     graph = new_graph(CODEC_DECODER, dialect, precision)
     frames = graph.input(CODEC_FRAMES, "int64", (1, FRAMES, 3))
     speaker = graph.input(SPEAKER, "float32", (1, config.speaker_channels))
@@ -51,7 +61,7 @@ def build_codec_decoder(
     x = _apply_timbre(graph, codec, x, speaker)
     layers = CodecLayers(graph, codec)
     count = graph.op.Shape(frames, start=1, end=2)
-    stream = StreamLayers(layers, past_frames, utterance_frames, count)
+    stream = StreamLayers(layers, past_frames, utterance_frames, count, activation)
     latents = Signal(layers.as_map(x), config.latent_channels, rate=1, delay=0)
     audio = _convolution_stack(stream, config, latents)  # (1, 1, 1, samples)
     audio = stream.delayed(audio, config.delay_frames * config.hop_samples - audio.delay)
@@ -59,6 +69,19 @@ def build_codec_decoder(
     graph.profile(CHUNK, frames=CHUNK_FRAMES)
     graph.profile(WHOLE, frames=WHOLE_FRAMES)
     return graph
+
+
+def _check_plugin(config: CodecConfig, dialect: str) -> None:
+    if dialect != "portable":
+        raise UserError(
+            f"--codec-activation plugin is for TensorRT, the {dialect} dialect is not: "
+            "add --dialect portable"
+        )
+    if config.activation != "alias_free":
+        raise UserError(
+            "--codec-activation plugin: this codec's activations are plain, there is nothing to "
+            "replace; leave the option out"
+        )
 
 
 def codebook_vectors(codec: CodecCheckpoint, book: str) -> Weight:

@@ -52,12 +52,19 @@ class StreamLayers:
     """Builds layers with state into the graph of `layers`.
 
     past_frames, utterance_frames: int64 (1), see `runtime.bundle`. frames: int64 (1), of this call.
+    activation: alias-free ones as "operators", or each as one node, a "plugin" in TensorRT.
     """
 
     def __init__(
-        self, layers: CodecLayers, past_frames: Value, utterance_frames: Value, frames: Value
+        self,
+        layers: CodecLayers,
+        past_frames: Value,
+        utterance_frames: Value,
+        frames: Value,
+        activation: str = "operators",
     ) -> None:
         op = layers.graph.op
+        self._activation = activation
         self._layers, self._graph, self._frames = layers, layers.graph, frames
         behind_end = op.Sub(utterance_frames, past_frames)
         self._ends = op.Concat(op.Neg(past_frames), behind_end, axis=0)  # in frames of this call
@@ -130,7 +137,11 @@ class StreamLayers:
 
         The doubled signal's first sample is of the even phase and its last one of the odd phase.
         """
-        window = self._ended(self._with_context(x, 2 * REACH), x.rate, x.delay + 2 * REACH)
+        context, delay = self._with_context(x, 2 * REACH), x.delay + 2 * REACH
+        if self._activation == "plugin":
+            ends = self._graph.op.Add(self._find_ends(x.rate), [delay])
+            return Signal(snake.node(context, ends), x.channels, x.rate, x.delay + REACH)
+        window = self._ended(context, x.rate, delay)
         signal = window.surrounded(x.channels, REACH, REACH)
         delay = x.delay + REACH
         even = self._ended(snake.even(signal), x.rate, delay + BEFORE_ODD)

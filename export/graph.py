@@ -95,11 +95,18 @@ class Graph(ABC):
         self._outputs: list[TensorSpec] = []
         self._states: list[StateSpec] = []
         self._profiles: dict[str, dict[str, Range]] = {}
+        self._functions: dict[ir.OperatorIdentifier, ir.Function] = {}
 
     @property
     def op(self) -> OpBuilder:
         """Operators of the standard ONNX domain."""
         return self._builder.op
+
+    def define(self, function: ir.Function, version: int) -> OpBuilder:
+        """Operators of the function's domain; the function goes into the file, once."""
+        self._builder.graph.opset_imports[function.domain] = version
+        self._functions.setdefault(function.identifier(), function)
+        return self._builder.opset(function.domain, version)
 
     # Interface of the graph.
 
@@ -264,7 +271,10 @@ class Graph(ABC):
         graph = self._builder.graph
         for node in graph:
             node.metadata_props.clear()  # the builder's notes about itself
-        return ir.Model(graph, ir_version=self.ir_version, producer_name=PRODUCER)
+        functions = tuple(self._functions.values())
+        return ir.Model(
+            graph, ir_version=self.ir_version, producer_name=PRODUCER, functions=functions
+        )
 
     def spec(self, file: str, weights: str | None) -> GraphSpec:
         """What the manifest says about this graph."""

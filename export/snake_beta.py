@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from export.alias_free_plugin import alias_free_node
 from export.codec_checkpoint import CodecCheckpoint
 from export.graph import Graph, Value
 from export.weights import Array, as_weight
@@ -67,6 +68,16 @@ class SnakeBeta:
         even = self._filter(even, "down.even", taps[1::2], self._gain)
         odd = self._filter(odd, "down.odd", taps[0::2], self._gain)
         return self._graph.op.Add(even, odd)
+
+    def node(self, window: Value, ends: Value) -> Value:
+        """The alias-free one as a single node: see `export.alias_free_plugin`."""
+        up, down = (
+            self._weight(f"{name}.taps", self._taps(f"{name}.filter"))
+            for name in ("upsample", "downsample.lowpass")
+        )
+        frequency = self._weight("frequency", self._frequency.reshape(-1))
+        gain = self._weight("gain", self._gain.reshape(-1))
+        return alias_free_node(self._graph, window, frequency, gain, up, down, ends)
 
     def _up(self) -> Array:
         return 2.0 * self._taps("upsample.filter")

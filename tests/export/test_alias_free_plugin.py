@@ -1,0 +1,55 @@
+"""Decoders whose activations are single nodes decode as PyTorch does, by the nodes' definition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from export.alias_free_plugin import DOMAIN, NAME
+from export.codec_checkpoint import open_codec
+from export.codec_checks import decode, example_frames, example_speaker, relative_difference
+from export.codec_decoder import build_codec_decoder
+from export.graph_runner import GraphRunner
+from runtime.errors import UserError
+from tests.tiny_codec import make_codec_checkpoint
+from tests.tolerances import limit
+from train.codec_checkpoint import load_codec
+
+
+@pytest.mark.parametrize("frames", [1, 83])
+@pytest.mark.parametrize("sizes", [(), (1, 7, 20)])
+def test_audio_is_pytorchs(tmp_path: Path, frames: int, sizes: tuple[int, ...]) -> None:
+    make_codec_checkpoint(tmp_path)
+    graph = build_codec_decoder(open_codec(tmp_path), "portable", activation="plugin")
+    decoder, model = GraphRunner(tmp_path, graph.save(tmp_path)), load_codec(tmp_path)
+    codes, speaker = example_frames(model.config, frames), example_speaker(model.config)
+    with torch.inference_mode():
+        expected = model.decode(torch.from_numpy(codes), torch.from_numpy(speaker)).numpy()
+    audio = decode(decoder, model.config, codes, speaker, sizes)
+    assert relative_difference(audio, expected) <= limit("codec_decoder", "fp32", "portable")
+
+
+def test_every_activation_is_one_node_and_the_file_defines_it_once(tmp_path: Path) -> None:
+    codec = open_codec(make_codec_checkpoint(tmp_path))
+    spec = build_codec_decoder(codec, "portable", activation="plugin").save(tmp_path)
+    model = onnx.load(tmp_path / spec.file)
+    onnx.checker.check_model(model)
+    assert [(one.domain, one.name) for one in model.functions] == [(DOMAIN, NAME)]
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count(NAME) == 2 * (1 + 3 * 2) + 1  # two stages, and the end
+    assert "Sin" not in operators
+
+
+@pytest.mark.parametrize(
+    ("dialect", "activation", "reason"),
+    [("ort", "alias_free", "--dialect portable"), ("portable", "snake", "nothing to replace")],
+)
+def test_refused_where_it_cannot_work(
+    tmp_path: Path, dialect: str, activation: str, reason: str
+) -> None:
+    codec = open_codec(make_codec_checkpoint(tmp_path, activation=activation))
+    with pytest.raises(UserError, match=reason):
+        build_codec_decoder(codec, dialect, activation="plugin")
