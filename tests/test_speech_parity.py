@@ -32,6 +32,7 @@ from train.generate import DecodingOptions, Generation, generate_frames
 
 TEXT = "They know it."
 MAX_STEPS = 40
+POSITIONS = 1024  # room for the sentence in one utterance, one token a step
 AUDIO_TOLERANCE = 1e-4  # of the peak; measured 3e-5: float32 sums in another order
 
 MODELS = [
@@ -80,7 +81,7 @@ def load(codec_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Load:
 
     @functools.cache
     def load_once(recipe: Recipe, dialect: str) -> Voiced:
-        export = tiny_export(recipe, dialect)
+        export = tiny_export(recipe, dialect, positions=POSITIONS)
         engine = write_bundle(export, codec_folder, tmp_path_factory.mktemp("engine") / "engine")
         return Voiced(TTS.load(engine, threads=1), export, make_codec(tiny_codec_config()))
 
