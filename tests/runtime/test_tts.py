@@ -207,7 +207,14 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "engine", scenario)
     command = [sys.executable, "-m", "runtime.tts", "--engine", folder, "-o", tmp_path / "out.wav"]
     text = "Abcdefgh ij. " * 7_000
-    process = subprocess.Popen([*command, text], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, text],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # background jobs ignore it
+    )
     assert process.stderr is not None
     assert "ONNX Runtime" in process.stderr.readline()
     time.sleep(0.3)
