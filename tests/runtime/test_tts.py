@@ -213,7 +213,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         text=True,
         preexec_fn=lambda: signal.signal(
             signal.SIGINT, signal.SIG_DFL
-        ),  # background jobs ignore it
+        ),  # background jobs lack it
     )
     assert process.stderr is not None
     assert "ONNX Runtime" in process.stderr.readline()
