@@ -211,9 +211,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         [*command, text],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # background jobs lack it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs lack it
     )
     assert process.stderr is not None
     assert "ONNX Runtime" in process.stderr.readline()
