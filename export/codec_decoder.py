@@ -23,6 +23,7 @@ from runtime.bundle import (
     CODEC_DECODER,
     CODEC_FRAMES,
     FRAMES,
+    MAX_CALL_FRAMES,
     PAST_FRAMES,
     SAMPLES,
     SPEAKER,
@@ -34,7 +35,7 @@ from runtime.errors import UserError
 from train.codec_config import CodecConfig
 
 CHUNK_FRAMES = Range(1, 20, 160)
-WHOLE_FRAMES = Range(1, 400, 800)  # 10 s: longer speech is decoded in parts
+WHOLE_FRAMES = Range(1, MAX_CALL_FRAMES, MAX_CALL_FRAMES)
 COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
 
 
