@@ -32,11 +32,18 @@ class Crops:
 
 
 class AudioPool:
-    """Whole recordings as int16, cut to whole frames of `hop_samples`."""
+    """Whole recordings as int16, cut to whole frames of `hop_samples`; `names` are their uttids."""
 
-    def __init__(self, audio: Sequence[np.ndarray], speakers: Sequence[str], hop_samples: int):
+    def __init__(
+        self,
+        audio: Sequence[np.ndarray],
+        speakers: Sequence[str],
+        hop_samples: int,
+        names: Sequence[str] = (),
+    ) -> None:
         self.audio = [samples[: len(samples) // hop_samples * hop_samples] for samples in audio]
         self.hop_samples = hop_samples
+        self.names = list(names)
         self.lengths = np.array([len(samples) // hop_samples for samples in self.audio])  # frames
         self._by_speaker: dict[str, list[int]] = defaultdict(list)
         for index, speaker in enumerate(speakers):
@@ -89,6 +96,7 @@ def load_pool(
     wanted = int(hours * 3600 * SAMPLE_RATE_HZ)
     audio: list[np.ndarray] = []
     speakers: list[str] = []
+    names: list[str] = []
     read = 0
     with tqdm(total=wanted // SAMPLE_RATE_HZ, unit="s", desc="reading audio") as bar:
         for index in np.random.default_rng(seed).permutation(len(recordings)):
@@ -98,11 +106,12 @@ def load_pool(
                 continue
             audio.append((np.clip(samples, -1, 1) * _INT16_SCALE).astype(np.int16))
             speakers.append(recording.speaker or f"recording {index}")
+            names.append(recording.uttid)
             read += len(samples)
             bar.update(len(samples) // SAMPLE_RATE_HZ)
             if read >= wanted:
                 break
-    pool = AudioPool(audio, speakers, hop_samples)
+    pool = AudioPool(audio, speakers, hop_samples, names)
     if not len(pool.lengths) or pool.lengths.max() < crop_frames:
         raise UserError(f"no readable recording is as long as a crop of {crop_frames} frames")
     return pool

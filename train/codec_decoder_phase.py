@@ -1,7 +1,8 @@
 """Second phase of training a codec: the waveform decoder.
 
 The tokenizer is frozen, so tokens stay valid however long the decoder goes on improving. In: a
-codec with a trained tokenizer and a pool of audio.
+codec with a trained tokenizer, a pool of audio and, for a decoder that is to speak a model's
+tokens well, what models predict in the place of the codec's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from train.codec_losses import SpectralLoss
 from train.codec_phase import Computing, swap_partners, take_step
 from train.codec_training_config import DecoderPhaseConfig
 from train.facodec import FACodec
+from train.pool_tokens import PoolTokens
 
 _LARGEST_GRADIENT = 2.0
 _AVERAGE_DECAY = 0.999
@@ -44,7 +46,7 @@ class DecoderPhase:
         self.computing = computing or Computing()
         self.device = next(codec.parameters()).device
         codec.requires_grad_(False)
-        self.tokens = PoolTokens(codec, pool)
+        self.tokens = PoolTokens(codec, pool, config.predicted, config.predicted_share)
         self.trained = copy.deepcopy(
             nn.ModuleDict(
                 {name: getattr(codec.decoder, name) for name in ("model", "timbre_linear")}
@@ -62,13 +64,8 @@ class DecoderPhase:
     def train_step(self, step: int) -> dict[str, float]:
         crop_frames = self.config.crop_frames
         crops = self.pool.draw(self.seed + 1, step, self.config.batch, crop_frames)
-        frames = torch.stack(
-            [
-                self.tokens.frames(index)[first : first + crop_frames]
-                for index, first in zip(crops.recordings, crops.first_frames, strict=True)
-            ]
-        )
-        speaker = swap_partners(torch.stack([self.tokens.speaker(i) for i in crops.recordings]))
+        frames = self.tokens.cut(crops, crop_frames, seed=step)
+        speaker = swap_partners(self.tokens.speakers(crops))
         decoded = self._decode(frames, speaker)
         recorded = torch.from_numpy(self.pool.cut(crops, crop_frames)).to(self.device)
         loss = spectral = self.loss(decoded, recorded)
@@ -114,31 +111,6 @@ class DecoderPhase:
         unknown = self.codec.decoder.load_state_dict(folded, strict=False).unexpected_keys
         assert not unknown, "the trained modules have the decoder's names"
         return self.codec
-
-
-class PoolTokens:
-    """Frames and speaker embeddings of a pool's recordings, encoded when first asked for."""
-
-    def __init__(self, codec: FACodec, pool: AudioPool) -> None:
-        self._codec, self._pool = codec, pool
-        self._encoded: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def frames(self, index: int) -> torch.Tensor:
-        """int64 [T, 3], the whole recording encoded at once, as in use."""
-        return self._encode(index)[0]
-
-    def speaker(self, index: int) -> torch.Tensor:
-        """float32 [C]."""
-        return self._encode(index)[1]
-
-    @torch.no_grad()
-    def _encode(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if index not in self._encoded:
-            audio = torch.from_numpy(self._pool.whole(index))[None]
-            device = next(self._codec.parameters()).device
-            frames, speaker = self._codec.encode(audio.to(device))
-            self._encoded[index] = frames[0], speaker[0]
-        return self._encoded[index]
 
 
 def apply_weight_norm(modules: nn.Module) -> None:

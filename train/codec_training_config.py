@@ -35,10 +35,27 @@ class PhaseConfig:
 
 
 @dataclass(frozen=True)
+class PredictedTokens:
+    """A file of train.predict and the number of heads that it was predicted with."""
+
+    file: str
+    heads: int
+
+
+@dataclass(frozen=True)
 class DecoderPhaseConfig(PhaseConfig):
-    """The adversary joins at step `adversary_from`; by default it never does."""
+    """The adversary joins at step `adversary_from`; by default it never does. A
+    `predicted_share` of the crops of recordings that `predicted` holds are decoded from the
+    tokens that a model predicted, as they will be in use; the others from the codec's own."""
 
     adversary_from: int | None = None
+    predicted: tuple[PredictedTokens, ...] = ()
+    predicted_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.predicted_share <= 1:
+            raise UserError("'predicted_share' must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)

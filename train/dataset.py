@@ -273,7 +273,7 @@ def read_examples(
     else:
         build = builder.chat if task == "chat" else builder.tts
         examples = [
-            build(utterance, _speaker(utterance, config, speakers))
+            build(utterance, utterance_speaker(utterance, config, speakers))
             for utterance in read_utterances(path, config.heads)
         ]
     fitting = [example for example in examples if len(example) <= config.model_max_length]
@@ -282,7 +282,7 @@ def read_examples(
     return fitting
 
 
-def _speaker(
+def utterance_speaker(
     utterance: TokenizedUtterance, config: LanguageModelConfig, folder: Path
 ) -> np.ndarray | None:
     """The stored embedding of a speaker-aware model's utterance, float32 (256,)."""

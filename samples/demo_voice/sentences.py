@@ -2,8 +2,8 @@
 
 In: the `dict` folder of WordNet 3.0 (`data.noun`, `data.verb`, `data.adj`, `data.adv`).
 Out: a UTF-8 text file: short sentences, then long ones, then very long ones that join several
-short ones with "and". Within each the order is a fixed shuffle, so that any first N lines are a
-fair sample.
+short ones with "and", then those of spoken_forms.py with numbers and abbreviations. Within each
+the order is a fixed shuffle, so that any first N lines are a fair sample.
 Knows nothing of audio or phonemes.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from runtime.errors import UserError, run_cli
+from samples.demo_voice.spoken_forms import write_spoken_forms
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 SHUFFLE_SEED = 0
@@ -100,6 +101,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--joined", type=int, default=2000, help="very long ones to write (default 2000)"
     )
+    parser.add_argument(
+        "--spoken-forms",
+        type=int,
+        default=3000,
+        help="with numbers and abbreviations, to write (default 3000)",
+    )
     parser.add_argument("--limit", type=int, help="write only the first LIMIT sentences")
     return parser.parse_args(argv)
 
@@ -110,7 +117,8 @@ def write_sentences(argv: Sequence[str] | None) -> None:
     short = select_sentences(examples, arguments.min_words, arguments.max_words)
     long = select_sentences(examples, arguments.max_words + 1, arguments.longest)
     joined = join_sentences(short, arguments.joined)
-    sentences = [*short, *long, *joined][: arguments.limit]
+    spoken_forms = write_spoken_forms(arguments.spoken_forms)
+    sentences = [*short, *long, *joined, *spoken_forms][: arguments.limit]
     partial = arguments.output.with_name(arguments.output.name + ".partial")
     partial.write_text("".join(f"{text}\n" for text in sentences), encoding="utf-8")
     partial.replace(arguments.output)

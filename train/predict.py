@@ -1,0 +1,144 @@
+"""What a model would say in its data's place: `python -m train.predict --model DIR --tokens FILE`.
+
+In: a multi-token model and a file of tokens that it could be trained on. Out: the same file, with
+each step's tokens replaced by the likeliest ones after the true steps before it. They follow the
+recordings frame by frame, and differ from the true codes as the model's own speech does, so a
+decoder that also learns from them (`predicted` in train/codec_training_config.py) is ready for
+it; vocoders are fine-tuned like this on "ground-truth-aligned" spectrograms (Tacotron 2, arXiv
+1712.05884).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import UserError, run_cli
+from train.lm_config import TOKENS_PER_FRAME
+
+if TYPE_CHECKING:
+    import torch
+
+    from train.checkpoint import Checkpoint
+    from train.dataset import Example
+    from train.mtp import MtpModel
+    from train.tokens import TokenizedUtterance
+
+POSITIONS_PER_BATCH = 4000
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Write the predicted tokens. Raises `UserError` for unusable input."""
+    from tqdm import tqdm
+
+    from train.checkpoint import load_checkpoint
+    from train.device import check_device
+    from train.mtp import MtpModel
+    from train.tokens import read_utterances, write_utterances
+
+    check_device(arguments.device, "--device")
+    checkpoint = load_checkpoint(arguments.model)
+    model, heads = checkpoint.model.to(arguments.device).eval(), checkpoint.config.heads
+    if not isinstance(model, MtpModel):
+        raise UserError(f"{arguments.model}: predicts one token at a time; needs several heads")
+    utterances = list(read_utterances(arguments.tokens, heads))[: arguments.limit]
+    speakers = arguments.speaker_folder or arguments.tokens.parent
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    predicted = predict_utterances(checkpoint, model, utterances, speakers)
+    bar = tqdm(predicted, total=len(utterances), unit="utterance")
+    count = write_utterances(arguments.output, bar, heads)
+    print(f"{count} utterances in {arguments.output}")
+
+
+def predict_utterances(
+    checkpoint: Checkpoint,
+    model: MtpModel,
+    utterances: Sequence[TokenizedUtterance],
+    speaker_folder: Path,
+) -> Iterator[TokenizedUtterance]:
+    """The utterances, short ones first, with predicted frames; as many as they had."""
+    from train.dataset import ExampleBuilder, utterance_speaker
+
+    config = checkpoint.config
+    builder = ExampleBuilder(config, checkpoint.tokenizer, model.tokens, with_tail=False)
+    ordered = sorted(utterances, key=lambda utterance: len(utterance.frames))
+    batch: list[tuple[TokenizedUtterance, Example]] = []
+    for utterance in ordered:
+        example = builder.tts(utterance, utterance_speaker(utterance, config, speaker_folder))
+        longest = max(len(example), *(len(other) for _, other in batch), 0)
+        if batch and longest * (len(batch) + 1) > POSITIONS_PER_BATCH:
+            yield from _predict_batch(model, batch)
+            batch = []
+        batch.append((utterance, example))
+    yield from _predict_batch(model, batch)
+
+
+def _predict_batch(
+    model: MtpModel, batch: Sequence[tuple[TokenizedUtterance, Example]]
+) -> Iterator[TokenizedUtterance]:
+    from train.dataset import collate
+
+    device = model.embedding.weight.device
+    tensors = collate([example for _, example in batch], model.tokens.eos)
+    inputs = {name: tensor.to(device) for name, tensor in tensors.items()}
+    codes = predict_codes(model, **inputs).cpu()
+    for (utterance, _), row, speech in zip(batch, codes, tensors["speech_mask"], strict=True):
+        frames = row[speech].reshape(-1, TOKENS_PER_FRAME)  # with the step that ends them
+        yield replace(utterance, frames=frames[: len(utterance.frames)].numpy())
+
+
+def predict_codes(
+    model: MtpModel,
+    token_ids: torch.Tensor,
+    speech_mask: torch.Tensor,
+    speaker: torch.Tensor | None = None,
+    **unused: torch.Tensor,
+) -> torch.Tensor:
+    """The likeliest code of every head, int64 (B, L, N), at each position given those before it.
+
+    Streams int64 (B, L, N); nothing stands at the first position. A step always has its codes:
+    that speech might end is left out.
+    """
+    import torch
+
+    from train.device import mixed_precision
+    from train.tokenizer import CODEBOOK_SIZE
+
+    with torch.inference_mode(), mixed_precision("auto", token_ids.device.type):
+        hidden = model.hidden_states(model.embed(token_ids, speech_mask, speaker))
+        scores = model.head_scores(hidden[:, :-1])
+        codes = torch.stack([head[..., :CODEBOOK_SIZE].argmax(-1) for head in scores], -1)
+    return torch.nn.functional.pad(codes, (0, 0, 1, 0))
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.predict", description=(__doc__ or "").splitlines()[0].split(":")[0]
+    )
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint of several heads")
+    parser.add_argument("--tokens", type=Path, required=True, help="JSON lines of train.prepare")
+    parser.add_argument("--output", type=Path, required=True, help="JSON lines to write")
+    parser.add_argument(
+        "--speaker-folder",
+        type=Path,
+        help="what the speakers' paths begin at (default: that of the tokens)",
+    )
+    parser.add_argument("--limit", type=int, help="use only the first LIMIT utterances")
+    parser.add_argument("--device", default="cpu", help="torch device")
+    return parser.parse_args(argv)
+
+
+def predict_from_arguments(argv: Sequence[str] | None) -> None:
+    predict(parse_arguments(argv))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(predict_from_arguments, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
