@@ -85,6 +85,8 @@ WORDNET ?= /usr/share/wordnet
 VOICE := runs/demo
 RECORDINGS := $(VOICE)/recordings
 SPEAKERS := heart oak reed slt rms joe
+# whose synthesizers do not tell durations
+UNTIMED := slt rms joe
 # heart reads every sentence, each of the others 2,500 of their own
 FIRST_oak := 0
 FIRST_reed := 2500
@@ -100,7 +102,7 @@ TRAIN_LM = .venv/bin/python -m train.lm --config samples/demo_voice/$(notdir $(@
 voice: export MALLOC_MMAP_MAX_ = 0
 voice: export MALLOC_TRIM_THRESHOLD_ = 100000000000
 voice: export MALLOC_TOP_PAD_ = 67108864
-voice: venv $(foreach heads,12 6 3,$(VOICE)/lm-$(heads)/model.safetensors)
+voice: venv $(foreach heads,12 6 3,$(VOICE)/lm-$(heads)/model.safetensors) $(VOICE)/codec/tuned
 
 $(VOICE)/sentences.txt: .venv/installed
 	mkdir -p $(VOICE)
@@ -122,8 +124,12 @@ $(VOICE)/codec/complete: $(foreach speaker,$(SPEAKERS),$(RECORDINGS)/$(speaker)/
 $(VOICE)/tokens/heart/h12.jsonl: $(VOICE)/codec/complete
 	$(PREPARE) $(RECORDINGS)/heart --output $(@D)
 
-$(VOICE)/tokens/others/h12.jsonl: $(VOICE)/codec/complete
-	$(PREPARE) $(foreach speaker,$(filter-out heart,$(SPEAKERS)),$(RECORDINGS)/$(speaker)) --output $(@D)
+$(VOICE)/aligned: $(foreach speaker,$(UNTIMED),$(RECORDINGS)/$(speaker)/complete)
+	.venv/bin/python -m train.align $(^D) --frontend hibari --output $@
+
+$(VOICE)/tokens/others/h12.jsonl: $(VOICE)/codec/complete $(VOICE)/aligned
+	$(PREPARE) $(RECORDINGS)/oak $(RECORDINGS)/reed $(foreach speaker,$(UNTIMED),$(VOICE)/aligned/$(speaker)) \
+		--output $(@D)
 
 $(VOICE)/lm-12/model.safetensors: $(VOICE)/tokens/heart/h12.jsonl $(VOICE)/tokens/others/h12.jsonl
 	$(TRAIN_LM)
@@ -131,15 +137,24 @@ $(VOICE)/lm-12/model.safetensors: $(VOICE)/tokens/heart/h12.jsonl $(VOICE)/token
 $(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: $(VOICE)/lm-12/model.safetensors
 	$(TRAIN_LM)
 
+# The decoder goes on with what the models predict: it is their tokens that it will speak.
+$(VOICE)/predicted/h%.jsonl: $(VOICE)/lm-%/model.safetensors
+	.venv/bin/python -m train.predict --model $(<D) --tokens $(VOICE)/tokens/heart/h$*.jsonl --output $@
+
+$(VOICE)/codec/tuned: $(foreach heads,12 6,$(VOICE)/predicted/h$(heads).jsonl)
+	.venv/bin/python -m train.codec --config samples/demo_voice/codec-tuned.yaml --phase decoder
+	touch $@
+
 # How the trained voice sounds, in runs/demo/judged: the figures of docs/voice.md.
 JUDGED_LISTS := everyday harvard hard
 JUDGED_HEADS := 3 6 12
-REFERENCE_SPEAKERS := heart oak reed slt rms joe
+# whose synthesizers do not tell durations
+UNTIMED := slt rms joe
 JUDGED := $(VOICE)/judged
 
 judge: $(foreach list,$(JUDGED_LISTS) speakers,$(JUDGED)/$(list)/report.json)
 
-$(VOICE)/engine-%/manifest.json: $(VOICE)/lm-%/model.safetensors
+$(VOICE)/engine-%/manifest.json: $(VOICE)/lm-%/model.safetensors $(VOICE)/codec/tuned
 	.venv/bin/python -m export.build --model $(VOICE)/lm-$* --codec $(VOICE)/codec --output $(@D) \
 		$$(for file in $(VOICE)/tokens/*/voices/*.safetensors; do \
 			echo --voice $$(basename $$file .safetensors)=$$file; done)
@@ -153,7 +168,7 @@ $(VOICE)/references/%/complete: samples/evaluation/harvard.txt
 	touch $@
 
 $(JUDGED)/speakers/report.json: $(VOICE)/engine-6/manifest.json \
-		$(foreach speaker,$(REFERENCE_SPEAKERS),$(VOICE)/references/$(speaker)/complete)
+		$(foreach speaker,$(SPEAKERS),$(VOICE)/references/$(speaker)/complete)
 	.venv/bin/python -m train.evaluate --engine 6-heads=$(VOICE)/engine-6 --voice all \
 		--references $(VOICE)/references --recogniser whisper --output $(@D)
 
