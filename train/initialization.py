@@ -83,7 +83,18 @@ def initialize_from_base(model: LanguageModel, folder: Path) -> None:
         if len(tensor) > len(old):
             grown = tensor[len(old) :]
             grown.copy_(old.mean(0) + old.std(0) * torch.randn_like(grown))
-    _copy_heads(model, stored)
+    if isinstance(model, MtpModel):
+        _copy_heads(model, stored)
+    elif read_lm_config(folder).kind == "mtp":
+        _tame_scores(model)
+
+
+def _tame_scores(model: LanguageModel) -> None:
+    """Let the first scores have a deviation of one: multi-token models never score with their
+    embeddings, so these may have any size."""
+    norm, width = model.lm_model.model.norm.weight, model.geometry.hidden_size
+    deviation = float(norm.square().mean().sqrt() * model.embedding.weight.std()) * width**0.5
+    norm.div_(deviation)
 
 
 def _copy_heads(model: LanguageModel, stored: Tensors) -> None:

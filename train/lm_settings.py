@@ -125,7 +125,8 @@ class LmSettings:
     gradient_accumulation: int = 1
     text_weight: float = 0.2
     speech_weight: float = 0.8
-    history_corruption: float = 0.0  # largest share of an utterance's steps replaced at random
+    history_corruption: float = 0.0  # largest share of an utterance's steps that is replaced
+    history_noise: Literal["random", "predicted"] = "random"  # by which codes
     average_decay: float = 0.0  # of the weights' moving average, per step; 0: none
     guided_attention: GuidedAttentionSettings | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -169,6 +170,10 @@ def _faults(settings: LmSettings) -> list[str]:
         (settings.positions_per_batch > 0, "'positions_per_batch' must be at least 1"),
         (settings.gradient_accumulation > 0, "'gradient_accumulation' must be at least 1"),
         (0 <= settings.history_corruption <= 1, "'history_corruption' must be between 0 and 1"),
+        (
+            settings.history_noise == "random" or heads > 1,
+            "'history_noise' can be predicted by several heads only",
+        ),
         (0 <= settings.average_decay < 1, "'average_decay' must be at least 0 and below 1"),
         (0 <= optimizer.decay_share <= 1, "optimizer: 'decay_share' must be between 0 and 1"),
         (optimizer.learning_rate > 0, "optimizer: 'learning_rate' must be above 0"),

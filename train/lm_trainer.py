@@ -38,7 +38,7 @@ from train.lm_arguments import (
 )
 from train.lm_settings import LmSettings
 from train.metrics import EvaluationSums
-from train.mtp import LossReport, LossWeights
+from train.mtp import LossReport, LossWeights, MtpModel
 from train.optimizer import make_optimizer, rate_factor
 
 
@@ -146,13 +146,20 @@ class LmTrainer(Trainer):
         return loss
 
     def _corrupted(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(self._noise_seed())
+        model, predicted = self._bare_model, None
+        if self._settings.history_noise == "predicted":
+            assert isinstance(model, MtpModel)
+            read = {
+                key: batch[key] for key in ("token_ids", "speech_mask", "speaker") if key in batch
+            }
+            predicted = model.predict_codes(**read)
         return corrupt_history(
             batch["token_ids"],
             batch["speech_mask"],
-            self._bare_model.tokens,
+            model.tokens,
             self._settings.history_corruption,
-            generator,
+            torch.Generator().manual_seed(self._noise_seed()),
+            predicted,
         )
 
     def _noise_seed(self) -> int:

@@ -20,7 +20,7 @@ from train.backbone import SpeechBackbone
 from train.fused_loss import linear_cross_entropy
 from train.heads import Rotation, SpeechHead, make_head
 from train.lm_config import LanguageModelConfig
-from train.tokenizer import SpeechTokens
+from train.tokenizer import CODEBOOK_SIZE, SpeechTokens
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,22 @@ class MtpModel(SpeechBackbone):
             head(hidden, rotation, None if caches is None else caches[i])
             for i, head in enumerate(self.heads)
         ]
+
+    @torch.no_grad()
+    def predict_codes(
+        self,
+        token_ids: torch.Tensor,
+        speech_mask: torch.Tensor,
+        speaker: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The likeliest code of every head, int64 (B, L, N), at each position given those before.
+
+        Streams (B, L, N); at the first position stands 0. That speech may end is left out.
+        """
+        hidden = self.hidden_states(self.embed(token_ids, speech_mask, speaker))
+        scores = self.head_scores(hidden[:, :-1])
+        codes = torch.stack([head[..., :CODEBOOK_SIZE].argmax(-1) for head in scores], dim=-1)
+        return F.pad(codes, (0, 0, 1, 0))
 
     def forward(
         self,

@@ -21,8 +21,6 @@ from runtime.errors import UserError, run_cli
 from train.lm_config import TOKENS_PER_FRAME
 
 if TYPE_CHECKING:
-    import torch
-
     from train.checkpoint import Checkpoint
     from train.dataset import Example
     from train.mtp import MtpModel
@@ -80,39 +78,20 @@ def predict_utterances(
 def _predict_batch(
     model: MtpModel, batch: Sequence[tuple[TokenizedUtterance, Example]]
 ) -> Iterator[TokenizedUtterance]:
+    import torch
+
     from train.dataset import collate
+    from train.device import mixed_precision
 
     device = model.embedding.weight.device
     tensors = collate([example for _, example in batch], model.tokens.eos)
     inputs = {name: tensor.to(device) for name, tensor in tensors.items()}
-    codes = predict_codes(model, **inputs).cpu()
+    inputs.pop("loss_mask")
+    with torch.inference_mode(), mixed_precision("auto", device.type):
+        codes = model.predict_codes(**inputs).cpu()
     for (utterance, _), row, speech in zip(batch, codes, tensors["speech_mask"], strict=True):
         frames = row[speech].reshape(-1, TOKENS_PER_FRAME)  # with the step that ends them
         yield replace(utterance, frames=frames[: len(utterance.frames)].numpy())
-
-
-def predict_codes(
-    model: MtpModel,
-    token_ids: torch.Tensor,
-    speech_mask: torch.Tensor,
-    speaker: torch.Tensor | None = None,
-    **unused: torch.Tensor,
-) -> torch.Tensor:
-    """The likeliest code of every head, int64 (B, L, N), at each position given those before it.
-
-    Streams int64 (B, L, N); nothing stands at the first position. A step always has its codes:
-    that speech might end is left out.
-    """
-    import torch
-
-    from train.device import mixed_precision
-    from train.tokenizer import CODEBOOK_SIZE
-
-    with torch.inference_mode(), mixed_precision("auto", token_ids.device.type):
-        hidden = model.hidden_states(model.embed(token_ids, speech_mask, speaker))
-        scores = model.head_scores(hidden[:, :-1])
-        codes = torch.stack([head[..., :CODEBOOK_SIZE].argmax(-1) for head in scores], -1)
-    return torch.nn.functional.pad(codes, (0, 0, 1, 0))
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
