@@ -6,7 +6,7 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo venv test check gpu-check format lock engines voice judge compare chat clean
+.PHONY: help demo venv test check gpu-check format lock engines voice adopt judge compare chat clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
@@ -16,6 +16,7 @@ help:
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
 	@echo "make engines                          plans of the demo voice for RTX GPUs; no GPU needed"
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; resumable, hours"
+	@echo "make adopt                            let the repository speak with what make voice trained"
 	@echo "make judge                            judge the voice that make voice trained: docs/voice.md"
 	@echo "make compare                          next-token against multi-token prediction, in small"
 	@echo "make chat                             train the demo chat, ask it and judge its answers"
@@ -144,6 +145,16 @@ $(VOICE)/predicted/h%.jsonl: $(VOICE)/lm-%/model.safetensors
 $(VOICE)/codec/tuned: $(foreach heads,12 6,$(VOICE)/predicted/h$(heads).jsonl)
 	.venv/bin/python -m train.codec --config samples/demo_voice/codec-tuned.yaml --phase decoder
 	touch $@
+
+# What was trained in the place of what the repository speaks with.
+SAMPLE := samples/demo_voice
+adopt: voice
+	for heads in 12 6 3; do \
+		cp $(foreach file,config.json model.safetensors tokenizer.json tokenizer_config.json,$(VOICE)/lm-$$heads/$(file)) \
+			$(SAMPLE)/$$heads-heads || exit 1; \
+	done
+	.venv/bin/python -m train.halve_codec $(VOICE)/codec $(SAMPLE)/codec
+	cp $(VOICE)/tokens/*/voices/*.safetensors $(SAMPLE)/voices
 
 # How the trained voice sounds, in runs/demo/judged: the figures of docs/voice.md.
 JUDGED_LISTS := everyday harvard hard
