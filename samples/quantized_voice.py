@@ -19,6 +19,7 @@ SAMPLES = Path(__file__).parent
 TEXTS = SAMPLES / "calibration.txt"
 SENTENCES = SAMPLES / "evaluation" / "everyday.txt"
 DEFAULT_SENTENCES = 10
+HALVES = ("fp16", "bf16")  # portable; rounding as on a GPU is emulated
 VARIANTS = (  # precision, dialect
     ("int8", "ort"),
     ("int4", "ort"),
@@ -36,6 +37,12 @@ def quantize_voice(heads: int, output: Path, sentences: int, runs: int, judge: b
     of_model = ["--heads", str(heads)]
     _run("export.build", *of_model, "--output", reference)
     engines = []
+    for precision in HALVES:
+        original, engine = output / f"{precision}-original", output / f"{precision}-portable"
+        _run("export.build", *of_model, "--precision", precision, "--dialect", "portable",
+             "--output", original)  # fmt: skip
+        _run("export.emulate", original, "--output", engine)
+        engines += ["--engine", f"{engine.name}={engine}"]
     for precision, dialect in VARIANTS:
         scales, engine = output / f"scales-{precision}", output / f"{precision}-{dialect}"
         if not scales.is_dir():
