@@ -190,12 +190,12 @@ $(JUDGED)/%/report.json: $(VOICE)/teacher/%/complete \
 		$(foreach heads,$(JUDGED_HEADS),--engine $(heads)-heads=$(VOICE)/engine-$(heads)) \
 		--spectrograms 10 --output $(@D)
 
-# The paper's table in small, in runs/demo/comparison. Next-token prediction takes patience to train.
+# The paper's table in small, in runs/demo/comparison.
 compare: $(foreach heads,ntp 3 6 12,$(VOICE)/engine-$(heads)/manifest.json)
 	.venv/bin/python -m samples.demo_voice.compare ntp=$(VOICE)/engine-ntp \
 		$(foreach heads,3 6 12,mtp-$(heads)=$(VOICE)/engine-$(heads)) --output $(VOICE)/comparison
 
-$(VOICE)/lm-ntp/model.safetensors: $(VOICE)/lm-12/model.safetensors
+$(VOICE)/lm-ntp/model.safetensors: $(VOICE)/lm-3/model.safetensors
 	$(TRAIN_LM)
 
 # The demo chat, in runs/chat: two teachers speak every answer, with the demo voice's codec.
