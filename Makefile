@@ -6,7 +6,8 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo venv test check gpu-check format lock engines voice adopt judge compare chat clean
+.PHONY: help demo venv test check gpu-check format lock engines published-engines voice adopt \
+	judge compare chat clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
@@ -14,7 +15,8 @@ help:
 	@echo "make venv                             .venv with all that tests and training need"
 	@echo "make check                            ruff and mypy"
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
-	@echo "make engines                          plans of the demo voice for RTX GPUs; no GPU needed"
+	@echo "make engines [HEADS=]                 plans of the demo voice for RTX GPUs; no GPU needed"
+	@echo "make published-engines [HEADS=]       the same of random weights in the published size"
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; resumable, hours"
 	@echo "make adopt                            let the repository speak with what make voice trained"
 	@echo "make judge                            judge the voice that make voice trained: docs/voice.md"
@@ -54,16 +56,21 @@ build/typings: .venv/installed .ci/write_typings.py
 	.venv/bin/python .ci/write_typings.py $@
 	mkdir -p $@
 
+DEMO_MODEL := samples/demo_voice/$(HEADS)-heads/model.safetensors
+SCALES := build/scales-$(HEADS)
+QUANTIZED := int8 fp8 int4
+
 # For whoever has a GPU: build for it, compare with the CPU, measure, write one report.
 PRECISION ?= fp16
 ENGINE ?= gpu-check/engine
 REFERENCE ?= gpu-check/reference
-gpu-check: venv
+CHECKED_SCALES := $(if $(filter $(PRECISION),$(QUANTIZED)),$(SCALES)-$(PRECISION))
+gpu-check: venv $(CHECKED_SCALES:%=%/calibration.json)
 	target=$$(.venv/bin/python -m runtime.gpu_check --print-target) && mkdir -p gpu-check && \
 	{ test -d $(REFERENCE) || .venv/bin/python -m export.build --heads $(HEADS) --dialect portable \
 		--output $(REFERENCE); } && \
 	{ test -d $(ENGINE) || .venv/bin/python -m export.build $$target --precision $(PRECISION) \
-		--heads $(HEADS) --output $(ENGINE); } && \
+		$(CHECKED_SCALES:%=--calibration %) --heads $(HEADS) --output $(ENGINE); } && \
 	.venv/bin/python -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE)
 
 format: venv
@@ -73,13 +80,46 @@ format: venv
 lock: venv
 	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
-ENGINE_PRECISIONS ?= fp16 bf16
+# Plans for RTX GPUs at every precision: of the demo voice, and of random weights in the published
+# size, for what building costs. Cut off, the same command goes on where it was.
+ENGINE_PRECISIONS ?= fp16 bf16 $(QUANTIZED)
+PLANS_OF := $(filter-out $(QUANTIZED),$(ENGINE_PRECISIONS))
+QUANTIZED_PLANS_OF := $(filter $(QUANTIZED),$(ENGINE_PRECISIONS))
+PLAN_SOURCES := .venv/installed $(wildcard export/*.py export/tensorrt/*.py)
+BUILD_PLANS = .venv/bin/python -m export.build --target tensorrt-rtx --precision $* --output $(@D)
+CALIBRATE = .venv/bin/python -m calibration.run --precision $* --dialect portable --output $(@D)
 
-engines: venv
-	for precision in $(ENGINE_PRECISIONS); do \
-		.venv/bin/python -m export.build --target tensorrt-rtx --precision $$precision \
-			--output engine-rtx-$$precision || exit 1; \
-	done
+engines: $(ENGINE_PRECISIONS:%=engine-rtx-$(HEADS)-%/manifest.json)
+
+$(PLANS_OF:%=engine-rtx-$(HEADS)-%/manifest.json): engine-rtx-$(HEADS)-%/manifest.json: $(DEMO_MODEL) $(PLAN_SOURCES)
+	$(BUILD_PLANS) --heads $(HEADS)
+
+$(QUANTIZED_PLANS_OF:%=engine-rtx-$(HEADS)-%/manifest.json): engine-rtx-$(HEADS)-%/manifest.json: \
+		$(SCALES)-%/calibration.json $(DEMO_MODEL) $(PLAN_SOURCES)
+	$(BUILD_PLANS) --heads $(HEADS) --calibration $(<D)
+
+$(SCALES)-%/calibration.json: $(DEMO_MODEL) samples/calibration.txt .venv/installed
+	mkdir -p $(dir $(@D))
+	$(CALIBRATE) --heads $(HEADS) --texts samples/calibration.txt
+
+PUBLISHED := runs/published-$(HEADS)
+PUBLISHED_SOURCE := --model $(PUBLISHED)/model --codec $(PUBLISHED)/codec
+
+published-engines: $(ENGINE_PRECISIONS:%=$(PUBLISHED)/engine-%/manifest.json)
+
+$(PLANS_OF:%=$(PUBLISHED)/engine-%/manifest.json): $(PUBLISHED)/engine-%/manifest.json: \
+		$(PUBLISHED)/tokens.jsonl $(PLAN_SOURCES)
+	$(BUILD_PLANS) $(PUBLISHED_SOURCE)
+
+$(QUANTIZED_PLANS_OF:%=$(PUBLISHED)/engine-%/manifest.json): $(PUBLISHED)/engine-%/manifest.json: \
+		$(PUBLISHED)/scales-%/calibration.json $(PLAN_SOURCES)
+	$(BUILD_PLANS) $(PUBLISHED_SOURCE) --calibration $(<D)
+
+$(PUBLISHED)/scales-%/calibration.json: $(PUBLISHED)/tokens.jsonl
+	$(CALIBRATE) $(PUBLISHED_SOURCE) --tokens $< --method nearest --activations max --weights max
+
+$(PUBLISHED)/tokens.jsonl: .venv/installed
+	.venv/bin/python -m samples.published_size --heads $(HEADS) --output $(@D)
 
 # The demo voice from nothing, in runs/demo. Cut off, the same command goes on where it was.
 WORDNET ?= /usr/share/wordnet

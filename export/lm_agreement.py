@@ -44,9 +44,11 @@ ENTRIES = END_CODE + 1  # that a next-token model draws from
 
 @dataclass(frozen=True)
 class Speech:
-    """What was fed, (1, prompt + steps - 1, H), and what was drawn, int64 (steps, N)."""
+    """What was fed and the hidden states after it, both (1, prompt + steps - 1, H), and what was
+    drawn, int64 (steps, N)."""
 
     embeddings: Array
+    hidden: Array
     prompt_positions: int
     codes: Array
 
@@ -69,8 +71,9 @@ def speak(
     generate_frames(model, prompt, voice, DecodingOptions(max_steps=max_steps))
     hook.remove()
     embeddings = torch.cat(fed, dim=1)
-    codes = _best_codes(model, model.hidden_states(embeddings), len(prompt))
-    return Speech(embeddings.numpy(), len(prompt), codes)
+    hidden = model.hidden_states(embeddings)
+    codes = _best_codes(model, hidden, len(prompt))
+    return Speech(embeddings.numpy(), hidden.numpy(), len(prompt), codes)
 
 
 def draw_along(speech: Speech, folder: Path, graphs: Mapping[str, GraphSpec]) -> Array:

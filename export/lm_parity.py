@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.checkpoint import EMBEDDINGS, Checkpoint
+from export.formats import QUANTIZED
 from export.graph_runner import GraphRunner
 from export.lm_agreement import Speech, draw_along, greedy_inputs, speak
 from export.lm_checks import RELATIVE_LIMITS, relative_difference
@@ -46,8 +47,8 @@ STEPS = 12
 FOLLOWED_STEPS = 32
 PENALTIES = (1.0, 1.2)
 # Of quantized models, which are further away by design; unrelated hidden states differ by 1.4.
-# Measured: int8 0.04 and int4 0.16 on the demo voice, int4 0.9 on a tiny random model.
-PARITY_LIMITS = RELATIVE_LIMITS | {"int8": 0.3, "fp8": 0.6, "int4": 1.2}
+# Measured: int8 0.18 and int4 0.16 on the demo voice, int4 0.9 on a tiny random model.
+PARITY_LIMITS = RELATIVE_LIMITS | {"int8": 0.4, "fp8": 0.6, "int4": 1.2}
 # Measured on tiny random models: fp16 0.03, bf16 0.09, int4 0.69; unrelated codes: 0.999. What
 # quantization costs is for `calibration.compare` to say; this finds what is broken.
 DIFFERING_LIMITS = {"fp16": 0.1, "bf16": 0.3, "int8": 0.5, "fp8": 0.7, "int4": 0.9}
@@ -63,8 +64,9 @@ def check_language_model_parity(
     """
     reference = run_pytorch(checkpoint)
     precision = graphs[BACKBONE].precision
-    backbone = GraphRunner(folder, graphs[BACKBONE], max(LENGTHS))
-    checks = [*_compare_hidden_states(reference, backbone, PARITY_LIMITS[precision])]
+    capacity = max(*LENGTHS, reference.speech.embeddings.shape[1])
+    backbone = GraphRunner(folder, graphs[BACKBONE], capacity)
+    checks = [*_compare_hidden_states(reference, backbone, precision)]
     if SPEAKER_PROJECTION in graphs:
         projection = GraphRunner(folder, graphs[SPEAKER_PROJECTION])
         checks.append(_compare_speaker_projection(reference, projection))
@@ -146,13 +148,19 @@ def _project_speaker(model: LanguageModel, speaker: Array | None) -> Array | Non
 
 
 def _compare_hidden_states(
-    reference: Reference, backbone: GraphRunner, limit: float
+    reference: Reference, backbone: GraphRunner, precision: str
 ) -> Iterator[Check]:
-    for x, expected in zip(reference.embeddings, reference.hidden, strict=True):
+    """On random tokens; but quantized models on speech, as scales that were measured on speech
+    clip what never occurs in it."""
+    pairs = [*zip(reference.embeddings, reference.hidden, strict=True)]
+    if precision in QUANTIZED:
+        pairs = [(reference.speech.embeddings, reference.speech.hidden)]
+    for x, expected in pairs:
         backbone.reset()
         inputs = {INPUTS_EMBEDS: x, PAST_LENGTH: np.zeros(1, np.int64)}
         difference = relative_difference(backbone.run(inputs)[HIDDEN], expected)
-        yield Check(f"backbone = PyTorch, {x.shape[1]} positions", difference, limit)
+        name = f"backbone = PyTorch, {x.shape[1]} positions"
+        yield Check(name, difference, PARITY_LIMITS[precision])
 
 
 def _compare_speaker_projection(reference: Reference, projection: GraphRunner) -> Check:

@@ -159,7 +159,10 @@ class QuantizedPair:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """A batched product taken apart: engines have no quantized products of batches."""
+    """A batched product taken apart: engines have no quantized products of batches.
+
+    The result has the type that its parts share, the one that the dialect computes in.
+    """
 
     parts: Mapping[int, LinearFormat]
     others: LinearFormat
@@ -168,10 +171,8 @@ class SideBySide:
         count, *shape = weight.shape
         inputs = graph.op.Split(x, num_outputs=count, axis=0, _outputs=count)
         products = [
-            graph.widen(
-                self.parts.get(index, self.others).product(
-                    graph, inputs[index], _part(weight, index, tuple(shape))
-                )
+            self.parts.get(index, self.others).product(
+                graph, inputs[index], _part(weight, index, tuple(shape))
             )
             for index in range(count)
         ]

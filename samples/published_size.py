@@ -1,7 +1,8 @@
 """Checkpoints of the published size with random weights, to measure what a device can do.
 
 In: nothing. Out: `DIR/model` (Qwen2.5-0.5B's shapes with N linear heads, bfloat16) and `DIR/codec`
-(FACodec as published), which `python -m export.build` takes. They speak noise, at full cost.
+(FACodec as published), which `python -m export.build` takes, and `DIR/tokens.jsonl`, a little
+random speech for `python -m calibration.run`. They speak noise, at full cost.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from runtime.errors import run_cli
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,:?!\n"
 WEIGHT_STD = 0.02
+UTTERANCES, UTTERANCE_FRAMES = 4, 16
 VOCABULARY = 154_743  # Qwen2.5's 151,665 tokens and 3,078 for speech
 
 
@@ -57,6 +59,20 @@ def write_codec(folder: Path) -> None:
     save_codec(FACodec(CodecConfig()).eval(), folder)
 
 
+def write_tokens(path: Path, heads: int) -> None:
+    """As few and as short utterances as calibration takes: enough for its cost, not for quality."""
+    import numpy as np
+
+    from train.tokens import TokenizedUtterance, write_utterances
+
+    random = np.random.default_rng(0)
+    utterances = (
+        TokenizedUtterance(f"u{n}", "Yes.", random.integers(0, 1024, (UTTERANCE_FRAMES, 3)))
+        for n in range(UTTERANCES)
+    )
+    write_utterances(path, utterances, heads)
+
+
 def write_checkpoints(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m samples.published_size", description=__doc__.split("\n")[0]
@@ -71,7 +87,8 @@ def write_checkpoints(argv: Sequence[str] | None) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_model(arguments.output / "model", arguments.heads)
     write_codec(arguments.output / "codec")
-    print(f"wrote {arguments.output / 'model'} and {arguments.output / 'codec'}")
+    write_tokens(arguments.output / "tokens.jsonl", arguments.heads)
+    print(f"wrote model, codec and tokens.jsonl in {arguments.output}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from export.build import BuildOptions, build_bundle
 from export.calibration_folder import RECORD_FILE, TENSORS_FILE, open_calibration
 from export.sources import SourceFolders, open_sources
 from runtime import TTS
-from runtime.bundle import sha256_file
+from runtime.bundle import BACKBONE, NTP_HEAD, load_bundle, sha256_file
 from runtime.errors import UserError
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
@@ -27,6 +27,7 @@ from tests.tolerances import limit
 from train.tokens import TokenizedUtterance, write_utterances
 
 HEADS = 6
+QKV = "model.layers.0.self_attn.qkv.weight"
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,13 @@ def test_the_most_sensitive_weights_are_left_out(
     assert 0 < len(over) < len(everything.linears)
 
 
-def build(sources: SourceFolders, calibration: Path | None, output: Path, precision: str) -> None:
+def build(
+    sources: SourceFolders,
+    calibration: Path | None,
+    output: Path,
+    precision: str,
+    dialect: str = "ort",
+) -> None:
     voices = tuple(f"{name}={file}" for name, file in sources.voices.items())
     build_bundle(
         BuildOptions(
@@ -133,6 +140,7 @@ def build(sources: SourceFolders, calibration: Path | None, output: Path, precis
             voices=voices,
             output=output,
             precision=precision,  # type: ignore[arg-type]
+            dialect=dialect,
             calibration=calibration,
         )
     )
@@ -145,6 +153,53 @@ def test_a_quantized_bundle_speaks(int4: Path, sources: SourceFolders, tmp_path:
     spoken = tts.synthesize("They know it.", max_steps=9)
     assert len(spoken.frames) > 0
     assert np.isfinite(spoken.audio).all()
+
+
+NEXT_TOKEN: tuple[tuple[Recipe, str], ...] = (
+    (Recipe("int8"), "portable"),
+    (Recipe("fp8"), "portable"),
+    (Recipe("int4"), "portable"),
+    (Recipe("int4"), "ort"),
+)
+
+
+@pytest.fixture(scope="module")
+def next_token(
+    sources: SourceFolders, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[SourceFolders, Path]:
+    """A next-token model of the same codec, and recorded frames in its own format."""
+    folder = tmp_path_factory.mktemp("next-token")
+    random = np.random.default_rng(2)
+    utterances = [
+        TokenizedUtterance(f"u{n}", "They know it.", random.integers(0, 1024, (9 + n, 3)))
+        for n in range(4)
+    ]
+    write_utterances(folder / "tokens.jsonl", utterances, heads=1)
+    model = make_lm_checkpoint(folder / "model", heads=1)
+    return SourceFolders(model, sources.codec, {}), folder / "tokens.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dialect"),
+    NEXT_TOKEN,
+    ids=lambda value: value if isinstance(value, str) else value.precision,
+)
+def test_next_token_models_are_calibrated_and_exported(
+    recipe: Recipe, dialect: str, next_token: tuple[SourceFolders, Path], tmp_path: Path
+) -> None:
+    """The export compares the graphs, rounded as an engine rounds, with PyTorch."""
+    sources, tokens = next_token
+    options = CalibrationOptions(recipe, tmp_path / "scales", tokens=tokens, dialect=dialect)
+    record = calibrate(open_sources(sources), options)
+    assert {*record.linears, *record.excluded} >= {"speech_output", QKV}
+    assert "speech_output" in record.linears
+    assert record.kl_divergence is not None
+    assert 1e-6 < record.kl_divergence <= limit("scores", recipe.precision, dialect)
+    build(sources, tmp_path / "scales", tmp_path / "engine", recipe.precision, dialect)
+    bundle = load_bundle(tmp_path / "engine")
+    assert {bundle.graph(name).precision for name in (BACKBONE, NTP_HEAD)} == {recipe.precision}
+    if dialect == "ort":
+        assert len(TTS.load(tmp_path / "engine").synthesize("They know it.", max_steps=9).frames)
 
 
 def test_precision_and_calibration_go_together(
@@ -179,9 +234,6 @@ def change_tensors(change: Callable[[dict[str, np.ndarray]], object]) -> Callabl
         change_record(lambda record: record.update(tensors_sha256=digest))(folder)
 
     return apply
-
-
-QKV = "model.layers.0.self_attn.qkv.weight"
 
 
 def first_linear(record: dict) -> dict:

@@ -1,84 +1,86 @@
-"""TensorRT-RTX parses the quantized portable graphs and builds engines of them, without a GPU.
+"""TensorRT-RTX makes plans of the quantized portable graphs of every kind of model, without a GPU.
 
-Runs where the extra `tensorrt-rtx` is installed.
+Each network is inspected first, as `export.build --target tensorrt-rtx` does. The demo voice goes
+all the way in tests/samples/test_demo_plans.py.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from calibration.methods import Recipe, quantize_weight
-from calibration.statistics import InputStatistics
+from calibration.reference import write_recorded
+from calibration.statistics import StatisticsCollector
 from export.checkpoint import open_checkpoint
 from export.language_model import language_model_graphs
 from export.number_formats import FormatName
 from export.quantized_products import quantized_formats
-from export.weights import Weight
-from runtime.bundle import BACKBONE, MTP_HEAD
-from tests.tiny_models import make_lm_checkpoint
+from export.tensorrt.inspection import count_products, inspect
+from export.tensorrt.library import open_library
+from export.tensorrt.network import parse
+from export.tensorrt.plans import build_plan
+from export.tensorrt.precision_plan import plan_precision
+from runtime.bundle import BACKBONE, MTP_HEAD, NTP_HEAD, TENSORRT_RTX, GraphSpec
+from runtime.gpu_targets import check_targets
+from tests.export import lm_exports
 
-trt = pytest.importorskip("tensorrt_rtx")
+pytest.importorskip("tensorrt_rtx", reason="plans are built by the extra tensorrt-rtx")
 
-TARGETS = {"int8": "SM75", "fp8": "SM89", "int4": "SM80"}
+OLDEST = {"int8": 75, "fp8": 89, "int4": 80}  # GPU that has the precision
+LAYERS, ATTENTIONS = 3, 1
+# Products of a layer that are quantized: blocks of 32 channels do not divide down_proj's 112.
+OF_A_LAYER = {"int8": 4, "fp8": 4, "int4": 3}
+IN_HEAD = {"linear": 1, "mlp": 2, "transformer": 1 + 2 * 4}
+MODELS = [
+    lm_exports.Recipe(heads=6, speaker_aware=True),
+    lm_exports.Recipe(heads=6, head_kind="mlp"),
+    lm_exports.Recipe(heads=6, head_kind="transformer"),
+    lm_exports.Recipe(heads=1),
+]
 
 
-def quantized_graphs(folder: Path, precision: FormatName) -> dict[str, Path]:
-    """Backbone and head of a tiny model whose inputs are taken to be standard normal."""
-    checkpoint = open_checkpoint(make_lm_checkpoint(folder / "model", heads=3))
-    plain = list(language_model_graphs(checkpoint, "portable", "fp16"))
-    recipe = Recipe(precision, "nearest")
-    random = np.random.default_rng(0)
+def quantized_graphs(
+    model: lm_exports.Recipe, precision: FormatName, folder: Path
+) -> dict[str, GraphSpec]:
+    """All graphs of a tiny model whose products are taken to have standard normal inputs."""
+    checkpoint = open_checkpoint(lm_exports.tiny_checkpoint(model))
+    recorder, _ = write_recorded(checkpoint, folder)
+    collector = StatisticsCollector(recorder, with_gram=False)
+    recipe, random = Recipe(precision, "nearest"), np.random.default_rng(0)
     weights = {}
-    for graph in plain:
-        for name, shape in graph.products.items():
-            if recipe.objection(shape[1]):
-                continue
-            inputs = InputStatistics(shape[1], with_gram=False)
-            inputs.add(random.standard_normal((64, shape[1])).astype(np.float32))
-            weight = Weight(name, shape, lambda shape=shape: random.standard_normal(shape))
-            weights[name], _ = quantize_weight(weight.read(), inputs, recipe)
+    for name, weight in collector.weights.items():
+        inputs = weight.shape[1]
+        if recipe.objection(inputs):
+            continue
+        collector.statistics[name].add(random.standard_normal((64, inputs)).astype(np.float32))
+        weights[name], _ = quantize_weight(weight.read(), collector.statistics[name], recipe)
     formats = quantized_formats(weights, "portable")
-    graphs = language_model_graphs(checkpoint, "portable", precision, formats)
-    return {graph.name: folder / graph.save(folder).file for graph in graphs}
+    graphs = language_model_graphs(checkpoint, "portable", precision, formats, with_text_head=True)
+    return {graph.name: graph.save(folder) for graph in graphs}
 
 
-@pytest.mark.parametrize("precision", TARGETS)
-def test_quantized_graphs_become_engines(precision: FormatName, tmp_path: Path) -> None:
-    paths = quantized_graphs(tmp_path, precision)
-    for name in (BACKBONE, MTP_HEAD):
-        logger = trt.Logger(trt.Logger.ERROR)
-        builder = trt.Builder(logger)
-        network = builder.create_network(0)
-        parser = trt.OnnxParser(network, logger)
-        parsed = parser.parse_from_file(str(paths[name]))
-        assert parsed, [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        types = layer_types(network)
-        assert types.count(trt.LayerType.DEQUANTIZE) >= (9 if name == BACKBONE else 1)
-        assert (trt.LayerType.QUANTIZE in types) == (precision != "int4")
-        if name == BACKBONE:
-            assert len(build(builder, network, precision)) > 1000
-
-
-def layer_types(network: Any) -> list[Any]:
-    return [network.get_layer(index).type for index in range(network.num_layers)]
-
-
-def build(builder: Any, network: Any, precision: FormatName) -> bytes:
-    """An engine for the oldest GPU that has the precision."""
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(getattr(trt.ComputeCapability, TARGETS[precision]), 0)
-    profile = builder.create_optimization_profile()
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        if -1 in tuple(tensor.shape):
-            sizes = [tuple(size if s == -1 else s for s in tensor.shape) for size in (1, 8, 64)]
-            profile.set_shape(tensor.name, *sizes)
-    config.add_optimization_profile(profile)
-    engine = builder.build_serialized_network(network, config)
-    assert engine is not None
-    return bytes(engine)
+@pytest.mark.parametrize("precision", OLDEST)
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_quantized_graphs_become_plans(
+    model: lm_exports.Recipe, precision: FormatName, tmp_path: Path
+) -> None:
+    """For the oldest GPU that has the precision."""
+    library = open_library(TENSORRT_RTX)
+    targets = check_targets(TENSORRT_RTX, (OLDEST[precision],), precision)
+    products = {}
+    for name, spec in quantized_graphs(model, precision, tmp_path).items():
+        network = parse(library, name, spec, tmp_path)
+        assert inspect(network, tmp_path, plan_precision(name, spec)) == [], name
+        products[name] = count_products(network)
+        plan = tmp_path / f"{name}.plan"
+        build_plan(network, targets, plan)
+        assert plan.read_bytes().startswith(b"vtrt")
+    assert products[BACKBONE] == {
+        precision: LAYERS * OF_A_LAYER[precision],
+        "float16": LAYERS * (4 - OF_A_LAYER[precision] + ATTENTIONS),
+    }
+    head = NTP_HEAD if model.heads == 1 else MTP_HEAD
+    assert products[head][precision] >= 1
