@@ -20,7 +20,7 @@ from runtime.errors import UserError
 from train.recordings import Recording
 
 MAX_SECONDS = 60.0  # longer recordings are left out
-_INT16_SCALE = 32767.0
+_INT16_SCALE = 32768.0  # 16-bit recordings stay exactly what they were
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def load_pool(
             samples = _read_or_tell(recording.path)
             if samples is None:
                 continue
-            audio.append((np.clip(samples, -1, 1) * _INT16_SCALE).astype(np.int16))
+            audio.append(_to_int16(samples))
             speakers.append(recording.speaker or f"recording {index}")
             names.append(recording.uttid)
             read += len(samples)
@@ -115,6 +115,11 @@ def load_pool(
     if not len(pool.lengths) or pool.lengths.max() < crop_frames:
         raise UserError(f"no readable recording is as long as a crop of {crop_frames} frames")
     return pool
+
+
+def _to_int16(samples: np.ndarray) -> np.ndarray:
+    limits = np.iinfo(np.int16)
+    return np.clip(np.rint(samples * _INT16_SCALE), limits.min, limits.max).astype(np.int16)
 
 
 def _read_or_tell(path: Path) -> np.ndarray | None:

@@ -6,8 +6,10 @@ a decoder is to learn from them. Recordings are encoded when first asked for.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,14 @@ from train.codec_training_config import PredictedTokens
 from train.facodec import FACodec
 from train.tokenization import find_speech
 from train.tokens import read_utterances
+
+
+@dataclass(frozen=True)
+class PredictedSpeech:
+    """Frames int64 [T, 3] that a model predicted, and which of the recording's is the first."""
+
+    first: int
+    frames: np.ndarray
 
 
 class PoolTokens:
@@ -45,25 +55,13 @@ class PoolTokens:
             frames = self._encode(index)[0]
             variants = self._variants.get(index, ())
             if variants and wanted < self._share:
-                frames = self._as_predicted(index, variants[int(choice * len(variants))])
+                frames = _put(variants[int(choice * len(variants))], frames)
             rows.append(frames[first : first + crop_frames])
         return torch.stack(rows)
 
     def speakers(self, crops: Crops) -> torch.Tensor:
         """float32 [B, C]."""
         return torch.stack([self._encode(index)[1] for index in crops.recordings])
-
-    def _as_predicted(self, index: int, predicted: np.ndarray) -> torch.Tensor:
-        """The whole recording, its speech as predicted."""
-        frames = self._encode(index)[0].clone()
-        first, last = find_speech(self._pool.whole(index), self._pool.hop_samples)
-        if last - first != len(predicted):
-            raise UserError(
-                f"{self._pool.names[index]}: {len(predicted)} predicted frames for "
-                f"{last - first} frames of speech; are they of the same recordings?"
-            )
-        frames[first:last] = torch.from_numpy(predicted).to(frames)
-        return frames
 
     @torch.no_grad()
     def _encode(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,14 +76,31 @@ class PoolTokens:
 
 def read_predicted(
     predicted: Sequence[PredictedTokens], pool: AudioPool
-) -> dict[int, list[np.ndarray]]:
-    """What the files predict for recordings of the pool. Raises `UserError` if that is nothing."""
+) -> dict[int, list[PredictedSpeech]]:
+    """What the files predict for recordings of the pool. What is not as long as the recording's
+    speech is told and left out. Raises `UserError` if nothing remains."""
     indices = {name: index for index, name in enumerate(pool.names)}
-    variants: dict[int, list[np.ndarray]] = defaultdict(list)
+    variants: dict[int, list[PredictedSpeech]] = defaultdict(list)
     for source in predicted:
+        left_out = 0
         for utterance in read_utterances(Path(source.file), source.heads):
-            if utterance.uttid in indices:
-                variants[indices[utterance.uttid]].append(utterance.frames)
+            index = indices.get(utterance.uttid)
+            if index is None:
+                continue
+            first, last = find_speech(pool.whole(index), pool.hop_samples)
+            if last - first == len(utterance.frames):
+                variants[index].append(PredictedSpeech(first, utterance.frames))
+            else:
+                left_out += 1
+        if left_out:
+            print(f"{source.file}: {left_out} left out, of other length", file=sys.stderr)
     if not variants:
-        raise UserError(f"{predicted[0].file}: holds no utterance of the recordings")
+        raise UserError(f"{predicted[0].file}: predicts nothing for these recordings")
     return variants
+
+
+def _put(speech: PredictedSpeech, frames: torch.Tensor) -> torch.Tensor:
+    """A copy of a recording's frames with the speech as predicted."""
+    changed = frames.clone()
+    changed[speech.first : speech.first + len(speech.frames)] = torch.from_numpy(speech.frames)
+    return changed
