@@ -11,10 +11,11 @@ import shutil
 import subprocess
 import tempfile
 import wave
+from abc import ABC, abstractmethod
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol
+from typing import IO, Self
 
 from runtime.errors import UserError
 
@@ -28,19 +29,33 @@ _FILE_PLAYER = "afplay"  # macOS: plays files only
 _TAIL_SECONDS = 0.2  # silence at the end, because some players cut the last buffer
 
 
-class Player(Protocol):
-    """Use as a context; leaving it waits until everything has been heard."""
+class Player(ABC):
+    """Use as a context; leaving it waits until everything has been heard, unless by an error."""
 
+    @abstractmethod
     def write(self, pcm: bytes) -> None: ...
 
-    def __enter__(self) -> Player: ...
+    @abstractmethod
+    def finish(self) -> None:
+        """Return when all has been heard."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Be silent at once."""
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.stop()
 
 
 def open_player(rate_hz: int) -> Player:
@@ -63,7 +78,7 @@ def open_player(rate_hz: int) -> Player:
         ) from None
 
 
-class PipedPlayer:
+class PipedPlayer(Player):
     """A program that reads PCM from its standard input."""
 
     def __init__(self, command: list[str], rate_hz: int) -> None:
@@ -80,24 +95,16 @@ class PipedPlayer:
         except BrokenPipeError:
             raise UserError(f"{self._name} stopped: {self._complaint()}") from None
 
-    def __enter__(self) -> PipedPlayer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self._process.kill()
-            self._process.wait()
-            return
+    def finish(self) -> None:
         self.write(self._tail)
         self._stdin.close()
         complaint = self._complaint()
         if self._process.wait() != 0:
             raise UserError(f"{self._name} failed: {complaint}")
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     @property
     def _stdin(self) -> IO[bytes]:
@@ -109,7 +116,7 @@ class PipedPlayer:
         return self._process.stderr.read().decode(errors="replace").strip() or "it says no reason"
 
 
-class FilePlayer:
+class FilePlayer(Player):
     """A program that plays a WAV file, once everything has been written."""
 
     def __init__(self, program: str, rate_hz: int) -> None:
@@ -120,17 +127,7 @@ class FilePlayer:
     def write(self, pcm: bytes) -> None:
         self._pcm += pcm
 
-    def __enter__(self) -> FilePlayer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            return
+    def finish(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/speech.wav"
             with wave.open(path, "wb") as file:
@@ -141,26 +138,25 @@ class FilePlayer:
             if subprocess.run([self._program, path], check=False).returncode != 0:
                 raise UserError(f"{self._program} failed; write a file with -o")
 
+    def stop(self) -> None:
+        """Nothing has been played yet."""
 
-class DevicePlayer:
+
+class DevicePlayer(Player):
     """The package sounddevice."""
 
     def __init__(self, rate_hz: int) -> None:
         sounddevice = import_module("sounddevice")  # optional, so it is looked up by name
         self._stream = sounddevice.RawOutputStream(rate_hz, channels=1, dtype="int16")
+        self._stream.start()
 
     def write(self, pcm: bytes) -> None:
         self._stream.write(pcm)
 
-    def __enter__(self) -> DevicePlayer:
-        self._stream.start()
-        return self
+    def finish(self) -> None:
+        self._stream.stop()
+        self._stream.close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stream.abort() if kind is not None else self._stream.stop()
+    def stop(self) -> None:
+        self._stream.abort()
         self._stream.close()

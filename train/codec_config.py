@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.errors import UserError
-from train.strict_fields import build_dataclass
+from train.strict_fields import build_dataclass, read_json
 
 CODEC_CONFIG_FILE = "codec.json"
-CONFIG_SIZE_LIMIT = 2**20
 
 RESIDUAL_DILATIONS = (1, 3, 9)
 RESIDUAL_KERNEL = 7
@@ -91,15 +90,7 @@ class CodecConfig:
 def read_codec_config(folder: Path) -> CodecConfig:
     """Read `folder/codec.json`. Raises `UserError` naming the file and the key."""
     path = Path(folder) / CODEC_CONFIG_FILE
-    if not path.is_file():
-        raise UserError(f"{path}: not found; a codec is a directory with {CODEC_CONFIG_FILE}")
-    if path.stat().st_size > CONFIG_SIZE_LIMIT:
-        raise UserError(f"{path}: larger than {CONFIG_SIZE_LIMIT} bytes, so no {CODEC_CONFIG_FILE}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    return build_codec_config(values, str(path))
+    return build_codec_config(read_json(path, "a codec"), str(path))
 
 
 def build_codec_config(values: object, where: str) -> CodecConfig:

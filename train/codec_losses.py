@@ -1,6 +1,6 @@
 """How far decoded audio is from the recording: spectra at several resolutions.
 
-In: two audio batches [B, n]. Out: one number. No adversary: quick to train on small machines.
+In: two audio batches [B, n]. Out: one number. Phase is left to chance, or to codec_adversary.py.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Literal
 
 from runtime.errors import UserError
 from train.codec_config import CodecConfig
-from train.strict_fields import build_dataclass
+from train.strict_fields import build_dataclass, read_yaml
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,4 @@ class CodecTrainingConfig:
 
 def read_training_config(path: Path) -> CodecTrainingConfig:
     """Read the YAML file. Raises `UserError` naming the file and the key."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    return build_dataclass(CodecTrainingConfig, values, str(path))
+    return build_dataclass(CodecTrainingConfig, read_yaml(path), str(path))

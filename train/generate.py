@@ -16,7 +16,7 @@ import torch
 from transformers import DynamicCache
 
 from train.checkpoint import LanguageModel
-from train.lm_config import TOKENS_PER_FRAME
+from train.lm_config import TOKENS_PER_FRAME, SamplingSettings
 from train.mtp import MtpModel
 from train.ntp import NtpModel
 from train.tokenizer import CODEBOOK_SIZE
@@ -26,17 +26,13 @@ PAD = CODEBOOK_SIZE + 1  # local id of <|speech_pad|> in heads of the second and
 
 
 @dataclass(frozen=True)
-class DecodingOptions:
-    """How tokens are chosen. Without `do_sample` only the penalty applies.
+class DecodingOptions(SamplingSettings):
+    """How tokens are chosen. Without `do_sample`, the default, only the penalty applies.
 
     Order: repetition penalty, temperature, top-k (0: off), top-p, draw.
     """
 
     do_sample: bool = False
-    temperature: float = 1.0
-    top_k: int = 50
-    top_p: float = 0.8
-    repetition_penalty: float = 1.0
     max_steps: int = 512
     seed: int = 0
 

@@ -9,7 +9,6 @@ knows neither tensors nor the tokenizer, and needs neither torch nor numpy.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -19,9 +18,9 @@ from typing import Any
 
 from runtime.errors import UserError
 from train.prompts import SPEECH_START, PromptTemplates
+from train.strict_fields import read_json
 
 CONFIG_FILE = "config.json"
-CONFIG_SIZE_LIMIT = 16 * 2**20
 HEAD_KINDS = ("linear", "mlp", "transformer")
 FRONTEND_KINDS = ("none", "hibari")
 TOKENS_PER_FRAME = 3  # content codebooks a and b, prosody codebook c
@@ -121,7 +120,7 @@ class LanguageModelConfig:
 def read_lm_config(folder: Path) -> LanguageModelConfig:
     """Read `folder/config.json`. Raises `UserError` naming the file and the key."""
     path = Path(folder) / CONFIG_FILE
-    return parse_lm_config(_read_json(path), str(path))
+    return parse_lm_config(read_json(path, "a checkpoint"), str(path))
 
 
 def parse_lm_config(values: Mapping[str, Any], where: str) -> LanguageModelConfig:
@@ -137,20 +136,6 @@ def parse_lm_config(values: Mapping[str, Any], where: str) -> LanguageModelConfi
     )
     _check_shapes(config, where)
     return config
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path}: not found; a checkpoint is a directory with a {CONFIG_FILE}")
-    if path.stat().st_size > CONFIG_SIZE_LIMIT:
-        raise UserError(f"{path}: larger than {CONFIG_SIZE_LIMIT} bytes, so it is no {CONFIG_FILE}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: must hold a JSON object, not {type(values).__name__}")
-    return values
 
 
 class _Reader:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from runtime.errors import UserError
 from train.lm_config import (
     MAX_HEADS,
@@ -23,7 +21,7 @@ from train.lm_config import (
     parse_lm_config,
 )
 from train.prompts import PromptTemplates
-from train.strict_fields import build_dataclass
+from train.strict_fields import build_dataclass, read_yaml
 
 
 @dataclass(frozen=True)
@@ -142,13 +140,7 @@ class LmSettings:
 
 def read_settings(path: Path) -> LmSettings:
     """Read a settings file. Raises `UserError` naming the file and the key."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such configuration file")
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    settings = build_dataclass(LmSettings, values, str(path))
+    settings = build_dataclass(LmSettings, read_yaml(path), str(path))
     for message in _faults(settings):
         raise UserError(f"{path}: {message}")
     return settings

@@ -44,6 +44,8 @@ def predict(arguments: argparse.Namespace) -> None:
     if not isinstance(model, MtpModel):
         raise UserError(f"{arguments.model}: predicts one token at a time; needs several heads")
     utterances = list(read_utterances(arguments.tokens, heads))[: arguments.limit]
+    if not utterances:
+        raise UserError(f"{arguments.tokens}: no utterance to predict")
     speakers = arguments.speaker_folder or arguments.tokens.parent
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     predicted = predict_utterances(checkpoint, model, utterances, speakers)

@@ -1,8 +1,8 @@
 """Which voice was asked for, and which speaker it sounds like.
 
 In: reports on one bundle in several voices, or on recordings of several speakers, judged against
-known speakers. Out: a matrix, rows the
-voices asked for, columns the speakers, and in how many utterances the right speaker is the nearest.
+known speakers. Out: a matrix, rows the voices asked for, columns the speakers, and in how many
+utterances the right speaker is the nearest.
 """
 
 from __future__ import annotations

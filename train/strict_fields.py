@@ -1,7 +1,7 @@
 """Frozen dataclasses from JSON or YAML objects, read strictly.
 
-In: a mapping of plain values. Out: the dataclass, or one `UserError` that names the file, the
-key and what would have been right: unknown keys are refused with the nearest right one.
+In: a file, or a mapping of plain values. Out: the dataclass, or one `UserError` that names the
+file, the key and what would have been right: unknown keys are refused with the nearest right one.
 Understands int, float, str, bool, Literal, `X | None`, tuple[X, ...] and nested dataclasses;
 ranges and relations between fields are the dataclass's own business.
 """
@@ -9,14 +9,45 @@ ranges and relations between fields are the dataclass's own business.
 from __future__ import annotations
 
 import difflib
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from runtime.errors import UserError
 
 T = TypeVar("T")
+
+JSON_SIZE_LIMIT = 16 * 2**20  # bytes; configurations are much smaller
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file of settings holds. Raises `UserError` naming the file."""
+    import yaml
+
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such configuration file")
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({error})") from None
+
+
+def read_json(path: Path, owner: str) -> dict[str, Any]:
+    """The object in a JSON file that every `owner` has, a kind of folder. Raises `UserError`."""
+    if not path.is_file():
+        raise UserError(f"{path}: not found; {owner} is a directory with a {path.name}")
+    if path.stat().st_size > JSON_SIZE_LIMIT:
+        raise UserError(f"{path}: larger than {JSON_SIZE_LIMIT} bytes, so it is no {path.name}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must hold a JSON object, not {type(values).__name__}")
+    return values
 
 
 def build_dataclass(kind: type[T], values: Any, where: str) -> T:

@@ -1,10 +1,10 @@
-"""Write the demo voice's text: usage examples of WordNet, one sentence a line.
+"""Write the demo voice's text, one sentence a line: usage examples of WordNet, and spoken forms.
 
 In: the `dict` folder of WordNet 3.0 (`data.noun`, `data.verb`, `data.adj`, `data.adv`).
 Out: a UTF-8 text file: short sentences, then long ones, then very long ones that join several
-short ones with "and", then those of spoken_forms.py with numbers and abbreviations. Within each
-the order is a fixed shuffle, so that any first N lines are a fair sample.
-Knows nothing of audio or phonemes.
+short ones with "and", then those of spoken_forms.py with numbers and abbreviations. Each kind is
+in a fixed random order, so that its first N lines are a fair sample. Knows nothing of audio or
+phonemes.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ _TEMPLATES = (
     "he explained the {initials} to {person}.",
     "she left the {initials} in {year}.",
     "what does {initials} stand for?",
-    "the door opens with an {initials} card, etc.",
+    "the door opens with the {initials} card, etc..",
     "the score was {hour} to {number}.",
     "nearly {count} people came on {day}, {date}.",
 )
@@ -84,9 +84,9 @@ def write_spoken_forms(count: int) -> list[str]:
     written: dict[str, None] = {}
     while len(written) < count:
         sentence, following = choice.choice(_TEMPLATES), choice.choice(_TEMPLATES)
-        if choice.random() < JOINED_SHARE and not following.endswith("?"):
+        if choice.random() < JOINED_SHARE and sentence.endswith("."):
             sentence = f"{sentence[:-1]}, and {following}"
-        sentence = _fill(sentence, choice).replace("m..", "m.")  # "p.m." ends the sentence, too
+        sentence = _fill(sentence, choice).replace("..", ".")  # "p.m." ends the sentence, too
         written[sentence[0].upper() + sentence[1:]] = None
     return list(written)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from samples.demo_voice.sentences import (
     JOINED_WORDS,
@@ -15,6 +18,7 @@ from samples.demo_voice.sentences import (
     read_examples,
     select_sentences,
 )
+from samples.demo_voice.spoken_forms import write_spoken_forms
 from samples.demo_voice.synthesize import SENTENCES_PER_SHARD, plan_shards
 from samples.demo_voice.synthesize import main as synthesize
 from samples.demo_voice.teachers import (
@@ -22,9 +26,12 @@ from samples.demo_voice.teachers import (
     KEPT_SILENCE_SAMPLES,
     Timbre,
     change_timbre,
+    move_earlier,
     trim_silence,
 )
-from train.systems import match_recordings
+from train.systems import match_recordings, read_sentences
+
+EVALUATION_LISTS = Path(__file__).parents[2] / "samples" / "evaluation"
 
 ENTRIES = """\
   1 This is the licence | "it is not an example of anything at all"
@@ -72,6 +79,42 @@ def test_statements_are_joined_into_long_sentences() -> None:
     assert join_sentences(short[:4], 3) == []  # too few words for one
 
 
+def test_spoken_forms_come_last(wordnet: Path, tmp_path: Path) -> None:
+    output = tmp_path / "sentences.txt"
+    assert main([str(wordnet), str(output), "--spoken-forms", "4"]) == 0
+    written = output.read_text().splitlines()
+    assert written[:-4] == select_sentences(read_examples(wordnet), 4, 10)
+    assert written[-4:] == write_spoken_forms(4)
+    assert main([str(wordnet), str(output), "--spoken-forms", "0"]) == 0
+    assert output.read_text().splitlines() == written[:-4]
+
+
+def test_spoken_forms_are_distinct_whole_sentences() -> None:
+    sentences = write_spoken_forms(2000)
+    assert len(set(sentences)) == 2000
+    assert sentences[:300] == write_spoken_forms(300)
+    for sentence in sentences:
+        assert re.fullmatch(r"[A-Z][A-Za-z0-9 .,:$%'?]*[a-z0-9A-Z%][.?]", sentence), sentence
+        assert ".." not in sentence
+        assert "?" not in sentence[:-1]
+
+
+def test_spoken_forms_say_what_examples_lack() -> None:
+    text = " ".join(write_spoken_forms(2000))
+    for written in (" a.m. ", " p.m.", ", etc.", "Dr. ", "%", "$4", "BBC", ":05 ", ",", " 17", "?"):
+        assert written in text, written
+    ordinals = dict(re.findall(r"\b(\d+)(st|nd|rd|th)\b", text))
+    endings = {1: "st", 2: "nd", 3: "rd", 21: "st", 22: "nd", 23: "rd", 31: "st"}
+    assert ordinals == {str(day): endings.get(day, "th") for day in range(1, 32)}
+
+
+def test_no_evaluation_sentence_is_learned() -> None:
+    judged = {text for path in EVALUATION_LISTS.glob("*.txt") for text in read_sentences(path)}
+    assert len(judged) > 100
+    learned = "\n".join(write_spoken_forms(5000)).lower()
+    assert not [text for text in judged if text.lower().rstrip(".?") in learned]
+
+
 def test_a_missing_wordnet_says_how_to_get_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +136,19 @@ def test_only_missing_shards_are_planned(tmp_path: Path) -> None:
         100,
         100 + 2 * SENTENCES_PER_SHARD,
     ]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(0, 20))
+def test_symbols_move_earlier(counts: list[int], frames: int) -> None:
+    """Each frame has the symbol that was so many later; the last symbol fills up the end."""
+    moved = move_earlier(np.array(counts), frames)
+    assert len(moved) == len(counts)
+    assert min(moved) >= 0
+    symbols, earlier = (np.repeat(np.arange(len(counts)), n) for n in (counts, moved))
+    assert len(earlier) == len(symbols)
+    kept = max(len(symbols) - frames, 0)
+    np.testing.assert_array_equal(earlier[:kept], symbols[len(symbols) - kept :])
+    assert (earlier[kept:] == len(counts) - 1).all()
 
 
 def test_another_timbre_moves_formants_and_pitch() -> None:

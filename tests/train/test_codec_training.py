@@ -18,7 +18,13 @@ from train.codec_checkpoint import load_codec
 from train.codec_config import CodecConfig, MelConfig
 from train.codec_losses import SpectralLoss
 from train.codec_phase import Computing, swap_partners
-from train.codec_training_config import CodecTrainingConfig, DecoderPhaseConfig, PhaseConfig
+from train.codec_training_config import (
+    CodecTrainingConfig,
+    DecoderPhaseConfig,
+    PhaseConfig,
+    PredictedTokens,
+)
+from train.tokens import TokenizedUtterance, write_utterances
 from train.vector_quantizer import VectorQuantizer
 
 PHASE = PhaseConfig(
@@ -78,9 +84,25 @@ def weights(folder: Path | str) -> dict[str, torch.Tensor]:
     return dict(load_codec(Path(folder)).state_dict())
 
 
+@pytest.fixture
+def predicted(tmp_path: Path) -> PredictedTokens:
+    """Some codes for all frames of the recordings, which are loud throughout."""
+    random = np.random.default_rng(2)
+    utterances = [
+        TokenizedUtterance(str(index), "Hi.", random.integers(0, 1024, (length, 3)))
+        for index, length in enumerate((48, 64, 80))
+    ]
+    write_utterances(tmp_path / "predicted.jsonl", utterances, heads=6)
+    return PredictedTokens(str(tmp_path / "predicted.jsonl"), heads=6)
+
+
+@pytest.mark.parametrize("share", [None, 0.5], ids=["own tokens", "predicted tokens"])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(
-    config: CodecTrainingConfig, tmp_path: Path
+    config: CodecTrainingConfig, predicted: PredictedTokens, tmp_path: Path, share: float | None
 ) -> None:
+    if share is not None:
+        learned = replace(config.decoder, predicted=(predicted,), predicted_share=share)
+        config = replace(config, decoder=learned)
     train_codec(config, ("tokenizer", "decoder"), Budget(None))
     pieces = replace(config, output=str(tmp_path / "pieces"), save_minutes=1e-9)  # every step
     for rounds in (3, 1, 2, 1, 9):
@@ -98,6 +120,22 @@ def test_the_decoder_phase_changes_only_the_decoder(config: CodecTrainingConfig)
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed
     assert all(key.startswith(("decoder.model.", "decoder.timbre_linear.")) for key in changed)
+
+
+def test_a_decoder_goes_on_with_predicted_tokens(
+    config: CodecTrainingConfig, predicted: PredictedTokens
+) -> None:
+    """More steps in the same folder; what it has learned before stays."""
+    train_codec(config, ("tokenizer", "decoder"), Budget(None))
+    before = weights(config.output)
+    decoder = replace(config.decoder, predicted=(predicted,), steps=5)
+    train_codec(replace(config, decoder=decoder), ("tokenizer", "decoder"), Budget(None))
+    after = weights(config.output)
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed
+    assert all(key.startswith(("decoder.model.", "decoder.timbre_linear.")) for key in changed)
+    for key in changed:  # one step of a warm optimizer, not a fresh start
+        torch.testing.assert_close(after[key], before[key], rtol=0, atol=0.05)
 
 
 def test_a_finished_tokenizer_is_not_trained_on_under_a_decoder(
@@ -204,6 +242,8 @@ def test_spectral_loss_is_zero_for_equal_audio_only() -> None:
     [
         ("tokenizer: {crop_frames: 2}", "tokenizer: 'crop_frames' must be more than 2"),
         ("decoder: {crop_frames: 5}", "decoder: 'crop_frames' must be more than 5"),
+        ("decoder: {predicted_share: 0.0}", "'predicted_share' must be above 0 and at most 1"),
+        ("decoder: {predicted: [{file: h3.jsonl}]}", "'predicted': key 'heads' is missing"),
         ("decoder: {crop_frames: 900}", "no readable recording is as long"),
         ("codec: {sample_rate_hz: 24000}", "must be 16000"),
         ("device: abacus", "'device' 'abacus' cannot be used here"),
