@@ -194,3 +194,18 @@ def test_corruption_keeps_codebooks_and_the_rest(heads: int) -> None:
     share = changed / (20 * 5 * heads)  # 5 steps of codes; the mean probability is 1/2
     assert 0.3 < share < 0.7
     assert torch.equal(corrupt_history(ids, speech, tokens, 0.0, generator), ids)
+
+
+def test_corruption_can_be_what_a_model_predicted() -> None:
+    tokens = tokens_for(True)
+    batch = speech_batch(tokens, 6)
+    ids, speech = batch["token_ids"], batch["speech_mask"]
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.randint(1024, ids.shape, generator=generator)
+    codes = torch.tensor(tokens.codes)[torch.arange(6) % 3]  # (6, 1024)
+    wanted = torch.stack([codes[i][predicted[..., i]] for i in range(6)], dim=-1)
+    noisy = corrupt_history(ids, speech, tokens, 1.0, generator, predicted)
+    changed = (noisy != ids).any(-1)
+    assert 0 < changed.sum() < speech.sum()
+    assert torch.equal(noisy[changed], wanted[changed])
+    assert not (changed & ~speech).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, kind: str) -> None:
     """Same losses and same weights, with everything random turned on."""
     phonemes = {"tts": "{text}<sosp>", "tts_speaker": "{text}<|placeholder|><sosp>", "tail": ""}
     model = {"head_kind": kind, "prompts": phonemes, "text_frontend": {"kind": "hibari"}}
-    settings = write_settings(tmp_path, 3, model, **EVERYTHING)
+    noise = "predicted" if kind == "linear" else "random"
+    settings = write_settings(tmp_path, 3, model, **EVERYTHING, history_noise=noise)
     run(settings, tmp_path / "whole")
     whole = history(tmp_path / "whole")
     run(settings, tmp_path / "cut")
@@ -226,6 +228,20 @@ def test_base_model_grows_by_the_speech_tokens(tmp_path: Path) -> None:
     assert checkpoint.config.num_hidden_layers == 3  # the base model's, not the settings'
 
 
+def test_next_token_models_begin_with_tame_scores_on_a_multi_token_base(tmp_path: Path) -> None:
+    """A table whose rows are long, as those that are only read may be."""
+    base = make_lm_checkpoint(tmp_path / "base", heads=6)
+    tensors = load_file(base / "model.safetensors")
+    tensors["lm_model.model.embed_tokens.weight"] *= 40
+    save_file(tensors, base / "model.safetensors")
+    path = write_settings(tmp_path, 1, {"base_model": str(base)}, max_steps=1, evaluate_every=1)
+    path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 1.0e-9"))
+    run(path, tmp_path / "out")
+    rows = load_checkpoint(tmp_path / "out").config.vocab_size
+    loss = history(tmp_path / "out", 1)[0]["speech_loss"]
+    assert abs(loss - math.log(rows)) < 1.5
+
+
 def write_codec(folder: Path) -> Path:
     torch.manual_seed(0)
     tensors = {}
@@ -270,6 +286,7 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ({"fsdp": True, "average_decay": 0.9}, "'fsdp'"),
         ({"fsdp": True, "optimizer": {"kind": "adamw"}}, "'fsdp' needs CUDA devices"),
         ({"history_corruption": 2.0}, "'history_corruption'"),
+        ({"model": {"heads": 1}, "history_noise": "predicted"}, "by several heads only"),
         ({"guided_attention": {"layer": 2}}, "'layer' must be from 0 to 1, not 2"),
         ({"data": {"train": []}}, "names no file"),
         ({"data": {"train": [{"file": "gone.jsonl"}]}}, "gone.jsonl"),
