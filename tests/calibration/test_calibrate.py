@@ -176,7 +176,7 @@ def next_token(
     ]
     write_utterances(folder / "tokens.jsonl", utterances, heads=1)
     model = make_lm_checkpoint(folder / "model", heads=1)
-    return SourceFolders(model, sources.codec, {}), folder / "tokens.jsonl"
+    return SourceFolders(model, sources.codec, sources.voices), folder / "tokens.jsonl"
 
 
 @pytest.mark.parametrize(
@@ -187,19 +187,20 @@ def next_token(
 def test_next_token_models_are_calibrated_and_exported(
     recipe: Recipe, dialect: str, next_token: tuple[SourceFolders, Path], tmp_path: Path
 ) -> None:
-    """The export compares the graphs, rounded as an engine rounds, with PyTorch."""
+    """The export refuses graphs that, rounded as an engine rounds, are too far from PyTorch."""
     sources, tokens = next_token
     options = CalibrationOptions(recipe, tmp_path / "scales", tokens=tokens, dialect=dialect)
     record = calibrate(open_sources(sources), options)
     assert {*record.linears, *record.excluded} >= {"speech_output", QKV}
     assert "speech_output" in record.linears
     assert record.kl_divergence is not None
-    assert 1e-6 < record.kl_divergence <= limit("scores", recipe.precision, dialect)
+    assert record.kl_divergence > 1e-6
     build(sources, tmp_path / "scales", tmp_path / "engine", recipe.precision, dialect)
     bundle = load_bundle(tmp_path / "engine")
     assert {bundle.graph(name).precision for name in (BACKBONE, NTP_HEAD)} == {recipe.precision}
     if dialect == "ort":
-        assert len(TTS.load(tmp_path / "engine").synthesize("They know it.", max_steps=9).frames)
+        spoken = TTS.load(tmp_path / "engine").synthesize("They know it.", max_steps=9)
+        assert np.isfinite(spoken.audio).all()
 
 
 def test_precision_and_calibration_go_together(

@@ -36,7 +36,8 @@ def scales(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     sources = open_sources(find_sources(None, None, (), HEADS))
     for precision in QUANTIZED:
         recipe = Recipe(precision, "nearest", "max", "max")
-        calibrate(sources, CalibrationOptions(recipe, folder / precision, texts=WORDS))
+        options = CalibrationOptions(recipe, folder / precision, WORDS, dialect="portable")
+        calibrate(sources, options)
     return {precision: folder / precision for precision in QUANTIZED}
 
 
