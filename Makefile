@@ -259,18 +259,18 @@ $(CHAT)/recordings/complete: $(CHAT)/answers.txt
 	done
 	touch $@
 
-$(CHAT)/tokens/h12.jsonl: $(CHAT)/recordings/complete
-	.venv/bin/python -m train.prepare $(<D) --codec $(CHAT_CODEC) --heads 12 \
+$(CHAT)/tokens/h6.jsonl: $(CHAT)/recordings/complete
+	.venv/bin/python -m train.prepare $(<D) --codec $(CHAT_CODEC) --heads 6 \
 		--frontend hibari --embeddings speaker --output $(@D)
 
-$(CHAT)/examples/train.jsonl: $(CHAT)/tokens/h12.jsonl
+$(CHAT)/examples/validation.jsonl: $(CHAT)/tokens/h6.jsonl
 	.venv/bin/python -m samples.demo_chat.examples train $< $(@D)
 
-$(CHAT)/lm-12/model.safetensors: $(CHAT)/examples/train.jsonl
-	.venv/bin/python -m train.lm --config samples/demo_chat/lm-12.yaml --output $(@D) \
-		$(if $(wildcard $(CHAT)/lm-12/run/checkpoint-*),--resume)
+$(CHAT)/lm-6/model.safetensors: $(CHAT)/examples/validation.jsonl
+	.venv/bin/python -m train.lm --config samples/demo_chat/lm-6.yaml --output $(@D) \
+		$(if $(wildcard $(CHAT)/lm-6/run/checkpoint-*),--resume)
 
-engine-chat/manifest.json: $(CHAT)/lm-12/model.safetensors
+engine-chat/manifest.json: $(CHAT)/lm-6/model.safetensors
 	.venv/bin/python -m export.build --model $(<D) --codec $(CHAT_CODEC) --text-head --output $(@D) \
 		--voice $(foreach voice,$(CHAT_VOICES),$(voice)=$(CHAT)/tokens/voices/$(voice).safetensors)
 

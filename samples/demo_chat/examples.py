@@ -1,7 +1,7 @@
 """Files of the demo chat: sentences for the teachers to read, training examples, the test.
 
     python -m samples.demo_chat.examples sentences FILE       every answer, one a line
-    python -m samples.demo_chat.examples train TOKENS FOLDER  FOLDER/train.jsonl, validation.jsonl
+    python -m samples.demo_chat.examples train TOKENS FOLDER  capitals, numbers, validation.jsonl
     python -m samples.demo_chat.examples test FILE            the held-out questions
 
 TOKENS is what `train.prepare --frontend hibari` made of the spoken answers. The model reads and
@@ -24,7 +24,7 @@ from runtime.files import write_atomically
 from samples.demo_chat.domain import CASUAL_SHARE, Fact, casual, facts
 from train.tokens import TokenizedUtterance, read_utterances, write_utterances
 
-HEADS = 12
+HEADS = 6
 VOICES = ("heart", "oak")  # the test asks them in turn
 
 
@@ -34,21 +34,26 @@ def write_sentences(path: Path) -> None:
 
 
 def write_examples(tokens: Path, folder: Path) -> None:
-    """Join the spoken answers with the questions of both splits that training sees."""
+    """Join the spoken answers with the questions of both splits that training sees.
+
+    Training examples are in two files, because capitals, whose names are each in one answer only,
+    have to be heard more often than numbers.
+    """
     by_answer = {fact.answer: fact for fact in facts()}
     spoken = [spell(utterance) for utterance in read_utterances(tokens, HEADS)]
     for utterance in spoken:
         if utterance.text not in by_answer:
             raise UserError(f"{tokens}: {utterance.text!r} is no answer of the domain")
     folder.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "validation"):
-        lines = [
-            line
-            for utterance in spoken
-            for line in ask(utterance, by_answer[utterance.text], split)
-        ]
-        count = write_utterances(folder / f"{split}.jsonl", lines, HEADS)
-        print(f"{count} examples in {folder / f'{split}.jsonl'}")
+    files: dict[str, list[TokenizedUtterance]] = {"capitals": [], "numbers": [], "validation": []}
+    for utterance in spoken:
+        fact = by_answer[utterance.text]
+        subject = "capitals" if fact.kind == "capital" else "numbers"
+        files[subject] += ask(utterance, fact, "train")
+        files["validation"] += ask(utterance, fact, "validation")
+    for name, lines in files.items():
+        count = write_utterances(folder / f"{name}.jsonl", lines, HEADS)
+        print(f"{count} examples in {folder / f'{name}.jsonl'}")
 
 
 def ask(utterance: TokenizedUtterance, fact: Fact, split: str) -> Iterator[TokenizedUtterance]:

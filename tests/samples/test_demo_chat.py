@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.build import BuildOptions, build_bundle
+from runtime import Chat
 from samples.demo_chat.domain import SPLITS, casual, facts
-from samples.demo_chat.examples import HEADS, main, spread_over_letters
+from samples.demo_chat.examples import HEADS, VOICES, main, spread_over_letters
 from tests.train.test_tokens import FRAMES
 from train.evaluate_answers import DEFAULT_QUESTIONS, read_questions
 from train.tokens import TokenizedUtterance, read_utterances, write_utterances
 
+ROOT = Path(__file__).parent.parent.parent
+CHECKPOINT = ROOT / "samples" / "demo_chat" / "6-heads"
+LARGEST_CHECKPOINT = 4_000_000  # bytes: it is in the repository
 COUNT = (
     "nought one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
     "fifteen sixteen seventeen eighteen nineteen twenty"
@@ -52,8 +57,7 @@ def test_every_way_of_asking_is_learnt_with_other_facts() -> None:
 
 def test_the_committed_test_is_the_domain(tmp_path: Path) -> None:
     assert main(["test", str(tmp_path / "test.jsonl")]) == 0
-    root = Path(__file__).parent.parent.parent
-    committed = (root / DEFAULT_QUESTIONS).read_text(encoding="utf-8")
+    committed = (ROOT / DEFAULT_QUESTIONS).read_text(encoding="utf-8")
     assert (tmp_path / "test.jsonl").read_text(encoding="utf-8") == committed
     questions = read_questions(tmp_path / "test.jsonl")
     assert Counter(question.voice for question in questions) == {"heart": 123, "oak": 123}
@@ -70,8 +74,8 @@ def test_words_must_match(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     utterance = TokenizedUtterance(
         "u", "a b", FRAMES, symbol_frames=(0, 1, 1, 1, 0), sentence="one"
     )
-    write_utterances(tmp_path / "h12.jsonl", [utterance], HEADS)
-    assert main(["train", str(tmp_path / "h12.jsonl"), str(tmp_path)]) == 2
+    write_utterances(tmp_path / "h6.jsonl", [utterance], HEADS)
+    assert main(["train", str(tmp_path / "h6.jsonl"), str(tmp_path)]) == 2
     assert "have different words" in capsys.readouterr().err
 
 
@@ -81,9 +85,9 @@ def test_examples_join_questions_and_speech(tmp_path: Path) -> None:
     counts = (1, *(2 for _ in phonemes), 1)
     frames = np.full((sum(counts), 3), 7)
     spoken = TokenizedUtterance("heart_000000", phonemes, frames, "s", counts, fact.answer)
-    write_utterances(tmp_path / "h12.jsonl", [spoken], HEADS)
-    assert main(["train", str(tmp_path / "h12.jsonl"), str(tmp_path / "out")]) == 0
-    lines = list(read_utterances(tmp_path / "out" / "train.jsonl", HEADS))
+    write_utterances(tmp_path / "h6.jsonl", [spoken], HEADS)
+    assert main(["train", str(tmp_path / "h6.jsonl"), str(tmp_path / "out")]) == 0
+    lines = list(read_utterances(tmp_path / "out" / "capitals.jsonl", HEADS))
     assert len({line.uttid for line in lines}) == len(lines) == 6
     for line, question in zip(lines, fact.asked("train"), strict=True):
         assert line.question in (question, casual(question))
@@ -98,3 +102,26 @@ def test_sentences_are_the_answers(tmp_path: Path) -> None:
     assert main(["sentences", str(tmp_path / "new" / "answers.txt")]) == 0
     lines = (tmp_path / "new" / "answers.txt").read_text(encoding="utf-8").splitlines()
     assert lines == [fact.answer for fact in facts()]
+
+
+def test_the_committed_model_answers(tmp_path: Path) -> None:
+    voices = ROOT / "samples" / "demo_chat" / "voices"
+    build_bundle(
+        BuildOptions(
+            model=CHECKPOINT,
+            codec=ROOT / "samples" / "demo_voice" / "codec",
+            voices=tuple(f"{voice}={voices / voice}.safetensors" for voice in VOICES),
+            output=tmp_path / "engine",
+            text_head=True,
+        )
+    )
+    chat = Chat.load(tmp_path / "engine", threads=1)
+    held_out = read_questions(ROOT / DEFAULT_QUESTIONS)[-1]
+    answer = chat.answer(held_out.question, voice=held_out.voice)
+    assert answer.text == held_out.answer
+    assert answer.finished
+    assert 1.0 < len(answer.audio) / answer.sample_rate < 3.0
+
+
+def test_the_committed_model_is_small() -> None:
+    assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) <= LARGEST_CHECKPOINT
