@@ -47,8 +47,8 @@ STEPS = 12
 FOLLOWED_STEPS = 32
 PENALTIES = (1.0, 1.2)
 # Of quantized models, which are further away by design; unrelated hidden states differ by 1.4.
-# Measured: int8 0.18 and int4 0.16 on the demo voice, int4 0.9 on a tiny random model.
-PARITY_LIMITS = RELATIVE_LIMITS | {"int8": 0.4, "fp8": 0.6, "int4": 1.2}
+# Measured: int8 0.18 and int4 0.16 on the demo voice; int8 0.40 and int4 0.9 on tiny random models.
+PARITY_LIMITS = RELATIVE_LIMITS | {"int8": 0.5, "fp8": 0.6, "int4": 1.2}
 # Measured on tiny random models: fp16 0.03, bf16 0.09, int4 0.69; unrelated codes: 0.999. What
 # quantization costs is for `calibration.compare` to say; this finds what is broken.
 DIFFERING_LIMITS = {"fp16": 0.1, "bf16": 0.3, "int8": 0.5, "fp8": 0.7, "int4": 0.9}
