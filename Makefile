@@ -175,14 +175,19 @@ $(VOICE)/tokens/others/h12.jsonl: $(VOICE)/codec/complete $(VOICE)/aligned
 $(VOICE)/lm-12/model.safetensors: $(VOICE)/tokens/heart/h12.jsonl $(VOICE)/tokens/others/h12.jsonl
 	$(TRAIN_LM)
 
-$(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: $(VOICE)/lm-12/model.safetensors
+# It goes on with its own mistakes, in the same folder.
+$(VOICE)/lm-12/tuned: $(VOICE)/lm-12/model.safetensors
+	.venv/bin/python -m train.lm --config samples/demo_voice/lm-12-tuned.yaml --output $(@D) --resume
+	touch $@
+
+$(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: $(VOICE)/lm-12/tuned
 	$(TRAIN_LM)
 
 # The decoder goes on with what the models predict: it is their tokens that it will speak.
 $(VOICE)/predicted/h%.jsonl: $(VOICE)/lm-%/model.safetensors
 	.venv/bin/python -m train.predict --model $(<D) --tokens $(VOICE)/tokens/heart/h$*.jsonl --output $@
 
-$(VOICE)/codec/tuned: $(foreach heads,12 6,$(VOICE)/predicted/h$(heads).jsonl)
+$(VOICE)/codec/tuned: $(VOICE)/lm-12/tuned $(foreach heads,12 6,$(VOICE)/predicted/h$(heads).jsonl)
 	.venv/bin/python -m train.codec --config samples/demo_voice/codec-tuned.yaml --phase decoder
 	touch $@
 
