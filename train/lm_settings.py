@@ -209,6 +209,7 @@ def with_speech(
         "spk_aware": settings.speaker_aware,
         "spk_emb_dim": settings.speaker_channels,
         "model_max_length": settings.max_length,
+        "max_position_embeddings": max(backbone.max_position_embeddings, settings.max_length),
         "text_frontend": vars(settings.text_frontend),
         "prompts": vars(settings.prompts),
         "sampling": vars(settings.sampling),
