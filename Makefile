@@ -204,8 +204,6 @@ adopt: voice
 # How the trained voice sounds, in runs/demo/judged: the figures of docs/voice.md.
 JUDGED_LISTS := everyday harvard hard
 JUDGED_HEADS := 3 6 12
-# whose synthesizers do not tell durations
-UNTIMED := slt rms joe
 JUDGED := $(VOICE)/judged
 
 judge: $(foreach list,$(JUDGED_LISTS) speakers,$(JUDGED)/$(list)/report.json)

@@ -163,6 +163,10 @@ def _faults(settings: LmSettings) -> list[str]:
         (settings.gradient_accumulation > 0, "'gradient_accumulation' must be at least 1"),
         (0 <= settings.history_corruption <= 1, "'history_corruption' must be between 0 and 1"),
         (
+            settings.history_noise == "random" or settings.history_corruption > 0,
+            "'history_noise' does nothing without 'history_corruption'",
+        ),
+        (
             settings.history_noise == "random" or heads > 1,
             "'history_noise' can be predicted by several heads only",
         ),

@@ -234,12 +234,14 @@ def test_next_token_models_begin_with_tame_scores_on_a_multi_token_base(tmp_path
     tensors = load_file(base / "model.safetensors")
     tensors["lm_model.model.embed_tokens.weight"] *= 40
     save_file(tensors, base / "model.safetensors")
-    path = write_settings(tmp_path, 1, {"base_model": str(base)}, max_steps=1, evaluate_every=1)
+    longer = {"base_model": str(base), "max_length": 9000}
+    path = write_settings(tmp_path, 1, longer, max_steps=1, evaluate_every=1)
     path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 1.0e-9"))
     run(path, tmp_path / "out")
-    rows = load_checkpoint(tmp_path / "out").config.vocab_size
+    config = load_checkpoint(tmp_path / "out").config
     loss = history(tmp_path / "out", 1)[0]["speech_loss"]
-    assert abs(loss - math.log(rows)) < 1.5
+    assert abs(loss - math.log(config.vocab_size)) < 1.5
+    assert config.max_position_embeddings == 9000  # no less than what was trained on
 
 
 def write_codec(folder: Path) -> Path:
@@ -286,7 +288,11 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ({"fsdp": True, "average_decay": 0.9}, "'fsdp'"),
         ({"fsdp": True, "optimizer": {"kind": "adamw"}}, "'fsdp' needs CUDA devices"),
         ({"history_corruption": 2.0}, "'history_corruption'"),
-        ({"model": {"heads": 1}, "history_noise": "predicted"}, "by several heads only"),
+        ({"history_noise": "predicted"}, "nothing without 'history_corruption'"),
+        (
+            {"model": {"heads": 1}, "history_noise": "predicted", "history_corruption": 0.5},
+            "by several heads only",
+        ),
         ({"guided_attention": {"layer": 2}}, "'layer' must be from 0 to 1, not 2"),
         ({"data": {"train": []}}, "names no file"),
         ({"data": {"train": [{"file": "gone.jsonl"}]}}, "gone.jsonl"),
