@@ -7,7 +7,7 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: help demo venv test check gpu-check format lock engines published-engines voice rehearsal adopt \
-	judge compare chat clean
+	judge compare chat chat-speakerless clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
@@ -23,6 +23,7 @@ help:
 	@echo "make judge                            judge the voice that make voice trained: docs/voice.md"
 	@echo "make compare                          next-token against multi-token prediction, in small"
 	@echo "make chat                             train the demo chat, ask it and judge its answers"
+	@echo "make chat-speakerless                 the same without a speaker in the prompt"
 	@echo "make lock                             write requirements.lock from .venv"
 
 demo: .venv-demo/installed
@@ -287,6 +288,31 @@ $(CHAT)/lm-6/model.safetensors: $(CHAT)/examples/validation.jsonl
 engine-chat/manifest.json: $(CHAT)/lm-6/model.safetensors
 	.venv/bin/python -m export.build --model $(<D) --codec $(CHAT_CODEC) --text-head --output $(@D) \
 		--voice $(foreach voice,$(CHAT_VOICES),$(voice)=$(CHAT)/tokens/voices/$(voice).safetensors)
+
+# The same with no speaker in the prompt, from one teacher's recordings.
+SPEAKERLESS := $(CHAT)/speakerless
+
+chat-speakerless: export MALLOC_MMAP_MAX_ = 0
+chat-speakerless: export MALLOC_TRIM_THRESHOLD_ = 100000000000
+chat-speakerless: export MALLOC_TOP_PAD_ = 67108864
+chat-speakerless: venv engine-chat-speakerless/manifest.json
+	.venv/bin/python -m train.evaluate_answers --engine engine-chat-speakerless \
+		--output evaluation/chat-speakerless
+
+$(SPEAKERLESS)/tokens/h6.jsonl: $(CHAT)/recordings/complete
+	.venv/bin/python -m train.prepare $(<D)/heart --codec $(CHAT_CODEC) --heads 6 \
+		--frontend hibari --embeddings speaker --output $(@D)
+
+$(SPEAKERLESS)/examples/validation.jsonl: $(SPEAKERLESS)/tokens/h6.jsonl
+	.venv/bin/python -m samples.demo_chat.examples train $< $(@D)
+
+$(SPEAKERLESS)/lm-6/model.safetensors: $(SPEAKERLESS)/examples/validation.jsonl
+	.venv/bin/python -m train.lm --config samples/demo_chat/lm-6-speakerless.yaml --output $(@D) \
+		$(if $(wildcard $(SPEAKERLESS)/lm-6/run/checkpoint-*),--resume)
+
+engine-chat-speakerless/manifest.json: $(SPEAKERLESS)/lm-6/model.safetensors
+	.venv/bin/python -m export.build --model $(<D) --codec $(CHAT_CODEC) --text-head --output $(@D) \
+		--voice $(foreach voice,$(CHAT_VOICES),$(voice)=samples/demo_chat/voices/$(voice).safetensors)
 
 clean:
 	rm -rf .venv .venv-demo engine-* demo.wav gpu-check build dist
