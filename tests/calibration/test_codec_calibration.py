@@ -129,7 +129,7 @@ def test_wrong_scales_fail_the_checks(
     for linear in record["linears"].values():
         linear["activation_scale"] /= 8
     (folder / RECORD_FILE).write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(UserError, match="PyTorch, 13 frames: noise: .* > 0.3"):
+    with pytest.raises(UserError, match=r"PyTorch, 13 frames: noise: .* > 0\.3"):
         build(sources, folder, tmp_path / "engine")
 
 
@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_refused(
         build(sources, scales["int8"], tmp_path / "engine", "ort")
     of_model = CalibrationOptions(Recipe("int8", "nearest"), tmp_path / "lm", tokens=tokens)
     calibrate(open_sources(sources), of_model)
-    with pytest.raises(UserError, match="made for another model than .*codec"):
+    with pytest.raises(UserError, match=r"made for another model than .*codec"):
         build(sources, tmp_path / "lm", tmp_path / "engine")
     unknown = tmp_path / "unknown"
     shutil.copytree(scales["int8"], unknown)
