@@ -6,8 +6,8 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo venv test check gpu-check format lock engines published-engines voice adopt \
-	judge compare chat clean
+.PHONY: help demo venv test check gpu-check format lock engines published-engines voice rehearsal adopt \
+	judge compare chat chat-speakerless clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
@@ -18,10 +18,12 @@ help:
 	@echo "make engines [HEADS=]                 plans of the demo voice for RTX GPUs; no GPU needed"
 	@echo "make published-engines [HEADS=]       the same of random weights in the published size"
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; resumable, hours"
+	@echo "make rehearsal [WORDNET=DIR]          the same in small, in minutes: would it go through?"
 	@echo "make adopt                            let the repository speak with what make voice trained"
 	@echo "make judge                            judge the voice that make voice trained: docs/voice.md"
 	@echo "make compare                          next-token against multi-token prediction, in small"
 	@echo "make chat                             train the demo chat, ask it and judge its answers"
+	@echo "make chat-speakerless                 the same without a speaker in the prompt"
 	@echo "make lock                             write requirements.lock from .venv"
 
 demo: .venv-demo/installed
@@ -124,19 +126,22 @@ $(PUBLISHED)/tokens.jsonl: .venv/installed
 # The demo voice from nothing, in runs/demo. Cut off, the same command goes on where it was.
 WORDNET ?= /usr/share/wordnet
 VOICE := runs/demo
+CONFIGS := samples/demo_voice
+SENTENCES :=
 RECORDINGS := $(VOICE)/recordings
 SPEAKERS := heart oak reed slt rms joe
 # whose synthesizers do not tell durations
 UNTIMED := slt rms joe
-# heart reads every sentence, each of the others 2,500 of their own
+# heart reads every sentence, each of the others as many of their own
+EACH := 2500
 FIRST_oak := 0
-FIRST_reed := 2500
-FIRST_slt := 5000
-FIRST_rms := 7500
-FIRST_joe := 10000
+FIRST_reed = $(EACH)
+FIRST_slt = $$((2 * $(EACH)))
+FIRST_rms = $$((3 * $(EACH)))
+FIRST_joe = $$((4 * $(EACH)))
 PREPARE = .venv/bin/python -m train.prepare --codec $(VOICE)/codec --heads 1 3 6 12 \
 	--frontend hibari --embeddings speaker
-TRAIN_LM = .venv/bin/python -m train.lm --config samples/demo_voice/$(notdir $(@D)).yaml \
+TRAIN_LM = .venv/bin/python -m train.lm --config $(CONFIGS)/$(notdir $(@D)).yaml \
 	--output $(@D) $(if $(wildcard $(@D)/run/checkpoint-*),--resume)
 
 # glibc returns large blocks to the system after each step and faults them in again: keep them.
@@ -147,7 +152,7 @@ voice: venv $(foreach heads,12 6 3,$(VOICE)/lm-$(heads)/model.safetensors) $(VOI
 
 $(VOICE)/sentences.txt: .venv/installed
 	mkdir -p $(VOICE)
-	.venv/bin/python -m samples.demo_voice.sentences $(WORDNET) $@
+	.venv/bin/python -m samples.demo_voice.sentences $(WORDNET) $@ $(SENTENCES)
 
 $(VOICE)/teachers: .venv/installed
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[teachers]"
@@ -155,11 +160,11 @@ $(VOICE)/teachers: .venv/installed
 
 $(RECORDINGS)/%/complete: $(VOICE)/sentences.txt $(VOICE)/teachers
 	.venv/bin/python -m samples.demo_voice.synthesize $< $(@D) --speaker $* \
-		$(if $(FIRST_$*),--skip $(FIRST_$*) --limit 2500)
+		$(if $(FIRST_$*),--skip $(FIRST_$*) --limit $(EACH))
 	touch $@
 
 $(VOICE)/codec/complete: $(foreach speaker,$(SPEAKERS),$(RECORDINGS)/$(speaker)/complete)
-	.venv/bin/python -m train.codec --config samples/demo_voice/codec.yaml
+	.venv/bin/python -m train.codec --config $(CONFIGS)/codec.yaml
 	touch $@
 
 $(VOICE)/tokens/heart/h12.jsonl: $(VOICE)/codec/complete
@@ -177,7 +182,7 @@ $(VOICE)/lm-12/model.safetensors: $(VOICE)/tokens/heart/h12.jsonl $(VOICE)/token
 
 # It goes on with its own mistakes, in the same folder.
 $(VOICE)/lm-12/tuned: $(VOICE)/lm-12/model.safetensors
-	.venv/bin/python -m train.lm --config samples/demo_voice/lm-12-tuned.yaml --output $(@D) --resume
+	.venv/bin/python -m train.lm --config $(CONFIGS)/lm-12-tuned.yaml --output $(@D) --resume
 	touch $@
 
 $(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: $(VOICE)/lm-12/tuned
@@ -188,8 +193,15 @@ $(VOICE)/predicted/h%.jsonl: $(VOICE)/lm-%/model.safetensors
 	.venv/bin/python -m train.predict --model $(<D) --tokens $(VOICE)/tokens/heart/h$*.jsonl --output $@
 
 $(VOICE)/codec/tuned: $(VOICE)/lm-12/tuned $(foreach heads,12 6,$(VOICE)/predicted/h$(heads).jsonl)
-	.venv/bin/python -m train.codec --config samples/demo_voice/codec-tuned.yaml --phase decoder
+	.venv/bin/python -m train.codec --config $(CONFIGS)/codec-tuned.yaml --phase decoder
 	touch $@
+
+# The whole of it in small, to see in minutes whether the hours would go through.
+REHEARSAL := runs/rehearsal
+rehearsal: venv
+	.venv/bin/python -m samples.demo_voice.rehearsal $(REHEARSAL)
+	$(MAKE) voice VOICE=$(REHEARSAL) CONFIGS=$(REHEARSAL)/configs EACH=4 \
+		SENTENCES="--limit 24"
 
 # What was trained in the place of what the repository speaks with.
 SAMPLE := samples/demo_voice
@@ -276,6 +288,31 @@ $(CHAT)/lm-6/model.safetensors: $(CHAT)/examples/validation.jsonl
 engine-chat/manifest.json: $(CHAT)/lm-6/model.safetensors
 	.venv/bin/python -m export.build --model $(<D) --codec $(CHAT_CODEC) --text-head --output $(@D) \
 		--voice $(foreach voice,$(CHAT_VOICES),$(voice)=$(CHAT)/tokens/voices/$(voice).safetensors)
+
+# The same with no speaker in the prompt, from one teacher's recordings.
+SPEAKERLESS := $(CHAT)/speakerless
+
+chat-speakerless: export MALLOC_MMAP_MAX_ = 0
+chat-speakerless: export MALLOC_TRIM_THRESHOLD_ = 100000000000
+chat-speakerless: export MALLOC_TOP_PAD_ = 67108864
+chat-speakerless: venv engine-chat-speakerless/manifest.json
+	.venv/bin/python -m train.evaluate_answers --engine engine-chat-speakerless \
+		--output evaluation/chat-speakerless
+
+$(SPEAKERLESS)/tokens/h6.jsonl: $(CHAT)/recordings/complete
+	.venv/bin/python -m train.prepare $(<D)/heart --codec $(CHAT_CODEC) --heads 6 \
+		--frontend hibari --embeddings speaker --output $(@D)
+
+$(SPEAKERLESS)/examples/validation.jsonl: $(SPEAKERLESS)/tokens/h6.jsonl
+	.venv/bin/python -m samples.demo_chat.examples train $< $(@D)
+
+$(SPEAKERLESS)/lm-6/model.safetensors: $(SPEAKERLESS)/examples/validation.jsonl
+	.venv/bin/python -m train.lm --config samples/demo_chat/lm-6-speakerless.yaml --output $(@D) \
+		$(if $(wildcard $(SPEAKERLESS)/lm-6/run/checkpoint-*),--resume)
+
+engine-chat-speakerless/manifest.json: $(SPEAKERLESS)/lm-6/model.safetensors
+	.venv/bin/python -m export.build --model $(<D) --codec $(CHAT_CODEC) --text-head --output $(@D) \
+		--voice $(foreach voice,$(CHAT_VOICES),$(voice)=samples/demo_chat/voices/$(voice).safetensors)
 
 clean:
 	rm -rf .venv .venv-demo engine-* demo.wav gpu-check build dist

@@ -16,13 +16,13 @@ from calibration.candidates import Judge
 from calibration.fidelity import Fidelity
 from calibration.methods import Recipe, quantize_weight
 from calibration.progress import progress
-from calibration.reference import write_recorded, write_reference
+from calibration.reference import make_utterances, write_recorded
 from calibration.scales_folder import describe_weight, new_folder, write_calibration
 from calibration.sensitivity import Budget, Sensitivity, choose_excluded, measure_sensitivity
 from calibration.sensitivity_report import write_sensitivity
 from calibration.statistics import StatisticsCollector
 from calibration.teacher_forcing import Follower
-from calibration.utterances import Speaker, Utterance
+from calibration.utterances import Utterance, split_utterances
 from export.calibration_folder import (
     SCHEMA_VERSION,
     CalibrationRecord,
@@ -33,8 +33,6 @@ from export.calibration_folder import (
 from export.sources import Sources
 from export.weights import Array
 from runtime.errors import UserError
-
-HELD_OUT = 4  # every fourth utterance is not calibrated on, but judged with
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,10 @@ def calibrate(sources: Sources, options: CalibrationOptions) -> CalibrationRecor
         new_folder(options.output) as folder,
         tempfile.TemporaryDirectory(prefix="calibration-") as scratch,
     ):
-        utterances = _make_utterances(sources, options, Path(scratch))
-        calibrated, held_out = _split(utterances)
+        utterances = make_utterances(
+            sources, options.texts, options.tokens, Path(scratch), options.threads
+        )
+        calibrated, held_out = split_utterances(utterances)
         collector, reference = _observe(sources, options, calibrated, held_out, Path(scratch))
         quantized = _quantize(collector, options.recipe)
         judge = Judge(
@@ -86,28 +86,6 @@ def calibrate(sources: Sources, options: CalibrationOptions) -> CalibrationRecor
         quantized, fidelity = _keep_budget(judge, quantized, options, folder)
         record = _describe(sources, options, calibrated, quantized, fidelity)
         return write_calibration(folder, quantized.weights, record)
-
-
-def _make_utterances(
-    sources: Sources, options: CalibrationOptions, scratch: Path
-) -> list[Utterance]:
-    with progress("write the float32 model"):
-        bundle = write_reference(sources, scratch)
-    speaker = Speaker(bundle, sources.checkpoint, options.threads)
-    with progress("speak" if options.tokens is None else f"read {options.tokens}"):
-        if options.tokens is None:
-            return list(speaker.say(options.texts))
-        return list(speaker.follow(options.tokens))
-
-
-def _split(utterances: list[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
-    """(to calibrate on, held out)."""
-    held_out = utterances[HELD_OUT - 1 :: HELD_OUT]
-    if not held_out:
-        raise UserError(
-            f"{len(utterances)} utterances are too few: give {HELD_OUT} sentences or more"
-        )
-    return [u for n, u in enumerate(utterances) if n % HELD_OUT != HELD_OUT - 1], held_out
 
 
 def _observe(
@@ -159,11 +137,22 @@ def _keep_budget(
         fidelity = judge.judge(quantized.weights)
     else:
         with progress("leave out what the budget does not allow"):
-            excluded, fidelity = choose_excluded(
-                judge.judge, quantized.weights, sensitivity, options.budget
-            )
+            excluded, fidelity = _exclude(judge, quantized, sensitivity, options.budget)
     write_sensitivity(folder, sensitivity, excluded)
     return _without(quantized, excluded, sensitivity), fidelity
+
+
+def _exclude(
+    judge: Judge, quantized: Quantized, sensitivity: Sensitivity, budget: Budget
+) -> tuple[list[str], Fidelity]:
+    """(weights to leave out, fidelity without them)."""
+    chosen = choose_excluded(judge.judge, quantized.weights, sensitivity.ranked(), budget.allows)
+    if chosen is None:
+        raise UserError(
+            f"--budget {budget} cannot be met with anything quantized; "
+            "allow more, or take another precision or method"
+        )
+    return chosen
 
 
 def _without(quantized: Quantized, names: Sequence[str], sensitivity: Sensitivity) -> Quantized:

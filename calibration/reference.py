@@ -6,9 +6,12 @@ graphs with one recorder for all products. Nothing here is kept.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from calibration.progress import progress
 from calibration.statistics import Recorder
+from calibration.utterances import Speaker, Utterance
 from export.build import write_tables
 from export.bundle_writer import publish_bundle
 from export.checkpoint import Checkpoint
@@ -39,6 +42,17 @@ def write_reference(sources: Sources, scratch: Path) -> Bundle:
     manifest = describe_bundle(checkpoint, codec.config, DIALECT, graphs, voices, ())
     publish_bundle(folder, manifest, scratch / "reference")
     return load_bundle(scratch / "reference")
+
+
+def make_utterances(
+    sources: Sources, texts: Sequence[str], tokens: Path | None, scratch: Path, threads: int
+) -> list[Utterance]:
+    """What the float32 model says, or is led through where there are tokens."""
+    with progress("write the float32 model"):
+        bundle = write_reference(sources, scratch)
+    speaker = Speaker(bundle, sources.checkpoint, threads)
+    with progress("speak" if tokens is None else f"read {tokens}"):
+        return list(speaker.say(texts) if tokens is None else speaker.follow(tokens))
 
 
 class _Always(WeightFormats):

@@ -9,11 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from calibration.arguments import add_data, add_scales, add_sources, check_data
 from runtime.errors import UserError, run_cli
 
-DEMO_HEADS = 6
 PRECISIONS = ("int8", "fp8", "int4")
 DIALECTS = ("ort", "portable")
 
@@ -39,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> None:
     arguments = _make_parser().parse_args(argv)
-    if bool(arguments.texts) == (arguments.tokens is not None):
-        raise UserError("give --texts FILE … to be spoken, or --tokens FILE to be followed")
+    check_data(arguments)
     if arguments.precision == "fp8" and arguments.dialect == "ort":
         raise UserError("ONNX Runtime's own dialect has no fp8; add --dialect portable")
     from calibration.calibrate import CalibrationOptions, calibrate
@@ -85,34 +83,17 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--precision", choices=PRECISIONS, required=True, help="what weights are to become")
-    add("--texts", type=Path, nargs="+", metavar="FILE", help="sentences, one a line")
-    add("--tokens", type=Path, metavar="FILE", help="recorded frames to follow instead (.jsonl)")
-    add("--output", type=Path, required=True, metavar="DIR", help="directory to write or replace")
-    add("--threads", type=int, default=1, metavar="N", help="for each operator (default: 1)")
-    _add_sources(parser.add_argument_group("model (default: the demo voice)"))
+    add_data(parser)
+    add_sources(parser.add_argument_group("model (default: the demo voice)"))
     _add_method(parser.add_argument_group("method"))
     _add_judgement(parser.add_argument_group("judgement"))
     return parser
 
 
-def _add_sources(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--model", type=Path, metavar="DIR", help="checkpoint")
-    add("--codec", type=Path, metavar="DIR", help="codec of its tokens")
-    add("--voice", action="extend", nargs="+", default=[], metavar="NAME=FILE", help=_VOICE_HELP)
-    add("--heads", type=int, default=DEMO_HEADS, metavar="N", help="which demo voice (default: 6)")
-
-
 def _add_method(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--method", choices=("nearest", "smoothquant", "awq", "gptq"), help=_METHOD_HELP)
-    add(
-        "--activations",
-        choices=("max", "percentile", "entropy", "mse"),
-        default="mse",
-        help="how the scale of a layer's inputs is found, int8 and fp8 (default: mse)",
-    )
-    add("--weights", choices=("max", "mse"), default="mse", help="the same for weights")
+    add_scales(group)
     add("--block", type=int, default=32, metavar="N", help=_BLOCK_HELP)
 
 
@@ -123,7 +104,6 @@ def _add_judgement(group: argparse._ArgumentGroup) -> None:
     add("--budget", metavar="KIND=VALUE", help=_BUDGET_HELP)
 
 
-_VOICE_HELP = "voices to speak with, for a speaker-aware model"
 _METHOD_HELP = """int8: smoothquant (default), nearest; fp8: nearest; int4: gptq (default), awq,
 nearest"""
 _BLOCK_HELP = "int4: input channels that share a scale, 32, 64 or 128 (default: 32)"

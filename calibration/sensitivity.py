@@ -6,9 +6,9 @@ alone, and the fewest of the most sensitive ones to leave out. It knows no graph
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from calibration.fidelity import Fidelity
 from export.calibration_folder import QuantizedWeight
@@ -16,6 +16,7 @@ from runtime.errors import UserError
 
 Weights = Mapping[str, QuantizedWeight]
 JudgeWeights = Callable[[Weights], Fidelity]
+Found = TypeVar("Found")  # what a judge finds
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Budget:
         if kind == "agreement" and 0.0 < number <= 1.0:
             return cls("agreement", number)
         raise UserError(f"--budget {text}: write kl=0.02 or agreement=0.95")
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.value:g}"
 
     def allows(self, fidelity: Fidelity) -> bool:
         if self.kind == "kl":
@@ -68,33 +72,28 @@ def measure_sensitivity(
 
 
 def choose_excluded(
-    judge: JudgeWeights, weights: Weights, sensitivity: Sensitivity, budget: Budget
-) -> tuple[list[str], Fidelity]:
-    """(weights to leave out, fidelity without them): the fewest of the most sensitive.
+    judge: Callable[[Weights], Found],
+    weights: Weights,
+    ranked: Sequence[str],
+    allows: Callable[[Found], bool],
+) -> tuple[list[str], Found] | None:
+    """(weights to leave out, what is found without them): the fewest of the most sensitive.
 
+    ranked: names, the most sensitive first. None if not even the last one alone is allowed.
     Bisection: leaving more out is taken to be no worse.
-
-    Raises:
-        UserError: the budget is missed even with all weights but the least sensitive left out.
     """
-    ranked = sensitivity.ranked()
 
-    def without(count: int) -> Fidelity:
+    def without(count: int) -> Found:
         kept = set(ranked[count:])
         return judge({name: weight for name, weight in weights.items() if name in kept})
 
     too_few, enough = -1, len(ranked)
-    found: Fidelity | None = None
+    found: Found | None = None
     while enough - too_few > 1:
         count = max(0, (too_few + enough) // 2) if too_few >= 0 else 0
-        fidelity = without(count)
-        if budget.allows(fidelity):
-            enough, found = count, fidelity
+        candidate = without(count)
+        if allows(candidate):
+            enough, found = count, candidate
         else:
             too_few = count
-    if found is None:
-        raise UserError(
-            f"--budget {budget.kind}={budget.value:g} cannot be met with anything quantized; "
-            "allow more, or take another precision or method"
-        )
-    return ranked[:enough], found
+    return None if found is None else ([*ranked[:enough]], found)

@@ -54,11 +54,12 @@ class InputStatistics:
         self.largest = np.maximum(self.largest, np.abs(inputs).max(axis=0))
         if self.gram is not None:
             self.gram += inputs.T @ inputs
-        for row in inputs:  # reservoir sampling (Vitter, algorithm R)
-            place = self.rows if self.rows < SAMPLE_ROWS else self._random.integers(self.rows + 1)
-            if place < SAMPLE_ROWS:
-                self._kept[place] = row
-            self.rows += 1
+        numbers = self.rows + np.arange(len(inputs))
+        places = self._random.integers(numbers + 1)  # reservoir sampling (Vitter, algorithm R)
+        places = np.where(numbers < SAMPLE_ROWS, numbers, places)
+        is_kept = places < SAMPLE_ROWS
+        self._kept[places[is_kept]] = inputs[is_kept]  # of rows with one place the last one stays
+        self.rows += len(inputs)
 
 
 @dataclass(frozen=True)

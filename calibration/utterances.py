@@ -2,7 +2,8 @@
 
 In: a float32 bundle, and texts (the model then speaks, with its own sampling) or tokens in JSON
 lines (recorded speech is then what the model is fed with). Out: `Utterance`s, each the whole
-sequence of embeddings that the backbone has seen. It does not run the graphs that are measured.
+sequence of embeddings that the backbone has seen, with what the codec decodes. It does not run
+the graphs that are measured.
 """
 
 from __future__ import annotations
@@ -28,17 +29,21 @@ from train.tokens import TokenizedUtterance, read_utterances
 
 Floats = npt.NDArray[np.float32]
 MAX_TEXTS = 10_000
+HELD_OUT = 4  # every fourth utterance is not calibrated on, but judged with
 
 
 @dataclass(frozen=True)
 class Utterance:
     """embeddings: float32 (1, positions, H), a prompt of `prompt` positions and the fed-back steps.
 
-    The last position of the prompt and every later one predict a step.
+    The last position of the prompt and every later one predict a step. frames: int64 (T, 3), what
+    is said, and speaker: float32 (speaker_channels), by whom.
     """
 
     embeddings: Floats
     prompt: int
+    frames: npt.NDArray[np.int64]
+    speaker: Floats
 
     @property
     def steps(self) -> int:
@@ -58,25 +63,26 @@ class Speaker:
         self._reader = PromptReader(bundle, open_graph(SPEAKER_PROJECTION) if aware else None)
         self._decoder = SpeechDecoder(open_graph(BACKBONE), open_graph(manifest.head))
         self._table = code_embeddings(checkpoint).read()
-        self._voices = [*manifest.voices] if aware else []
+        self._voices = [*manifest.voices]
 
     def say(self, texts: Sequence[str]) -> Iterator[Utterance]:
         """The model says every text; the n-th with seed n."""
         for number, text in enumerate(texts):
-            prompt = self._reader.embed(text, self._voice(number))
-            yield self._joined(prompt, self._generate(prompt, number))
+            speaker = self._voice(number)
+            prompt = self._reader.embed(text, speaker)
+            yield self._joined(prompt, self._generate(prompt, number), speaker)
 
     def follow(self, tokens: Path) -> Iterator[Utterance]:
         """The model is led through recorded frames, text by text."""
         for number, recorded in enumerate(read_utterances(tokens, self._heads)):
             speaker = self._recorded_speaker(tokens.parent, recorded, number)
             prompt = self._reader.embed(recorded.sentence or recorded.text, speaker)
-            yield self._joined(prompt, recorded.frames)
+            yield self._joined(prompt, recorded.frames, speaker)
 
     def _voice(self, number: int) -> Floats:
         channels = self._bundle.manifest.codec.speaker_channels
         if not self._voices:
-            return np.zeros(channels, np.float32)  # the model is not speaker-aware
+            return np.zeros(channels, np.float32)  # nobody's: the model is not speaker-aware
         file = self._bundle.manifest.voices[self._voices[number % len(self._voices)]]
         return read_voice_file(self._bundle.path(file), channels)
 
@@ -104,11 +110,11 @@ class Speaker:
         )
         return np.concatenate([step.frames for step in steps])
 
-    def _joined(self, prompt: Prompt, frames: npt.NDArray[np.int64]) -> Utterance:
+    def _joined(self, prompt: Prompt, frames: npt.NDArray[np.int64], speaker: Floats) -> Utterance:
         steps = step_embeddings(self._table, frames, self._heads)
         embeddings = np.concatenate([prompt.embeddings, steps[None]], axis=1)
         room = self._bundle.manifest.language_model.max_positions
-        return Utterance(embeddings[:, :room], prompt.embeddings.shape[1])
+        return Utterance(embeddings[:, :room], prompt.embeddings.shape[1], frames, speaker)
 
 
 def step_embeddings(table: Floats, frames: npt.NDArray[np.int64], heads: int) -> Floats:
@@ -134,3 +140,13 @@ def read_texts(files: Sequence[Path]) -> list[str]:
     if not texts or len(texts) > MAX_TEXTS:
         raise UserError(f"{files[0]}: {len(texts)} sentences; calibration takes 1 to {MAX_TEXTS}")
     return texts
+
+
+def split_utterances(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
+    """(to calibrate on, held out). Raises `UserError` if there are too few."""
+    held_out = [*utterances[HELD_OUT - 1 :: HELD_OUT]]
+    if not held_out:
+        raise UserError(
+            f"{len(utterances)} utterances are too few: give {HELD_OUT} sentences or more"
+        )
+    return [u for n, u in enumerate(utterances) if n % HELD_OUT != HELD_OUT - 1], held_out

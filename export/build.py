@@ -21,6 +21,7 @@ from runtime.errors import UserError, run_cli
 if TYPE_CHECKING:
     from export.calibration_folder import Calibration
     from export.checkpoint import Checkpoint
+    from export.codec_checkpoint import CodecCheckpoint
     from export.formats import Precision
     from export.graph import Graph
     from export.sources import Sources
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 DEMO_HEADS = 6  # understood best: docs/performance.md
 DIALECTS = ("ort", "portable")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
-CODEC_PRECISION: Precision = "fp32"  # its graphs are small and have no other yet
+CODEC_PRECISIONS = ("int8", "fp8")  # of the decoder's convolutions; all else is fp32
 CODEC_ACTIVATIONS = ("operators", "plugin")
 DEFAULT_OUTPUT = "engine"
 CPU = "onnxruntime"
@@ -73,6 +74,7 @@ class BuildOptions:
     text_head: bool = False
     max_positions: int | None = None
     calibration: Path | None = None  # what `python -m calibration.run` left
+    codec_calibration: Path | None = None  # what `python -m calibration.codec` left
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,8 +100,28 @@ def _command(argv: Sequence[str] | None) -> None:
     options = BuildOptions(
         **_settled(arguments, dialect="portable", precision=usual, codec_activation="operators")
     )
-    gpu = GpuOptions(target, options.precision, tuple(sm), bundle, print_trtexec)
+    gpu = GpuOptions(
+        target,
+        options.precision,
+        _codec_precision(options, bundle),
+        tuple(sm),
+        bundle,
+        print_trtexec,
+    )
     build_for_gpu(options, gpu, build_bundle, _progress)
+
+
+def _codec_precision(options: BuildOptions, bundle: Path | None) -> str:
+    """What the codec's decoder is computed in; nothing is opened but one small file."""
+    from export.calibration_folder import read_record
+    from export.gpu_build import bundle_precision
+    from runtime.bundle import CODEC_DECODER
+
+    if bundle is not None:
+        return bundle_precision(bundle, CODEC_DECODER)
+    if options.codec_calibration is None:
+        return "fp32"
+    return read_record(options.codec_calibration).precision
 
 
 def _settled(arguments: dict[str, Any], **defaults: str) -> dict[str, Any]:
@@ -176,7 +198,6 @@ def _write_graphs(sources: Sources, options: BuildOptions, folder: Path) -> dict
 
 
 def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
-    from export.codec_decoder import build_codec_decoder
     from export.codec_encoder import build_codec_encoder
     from export.language_model import language_model_graphs
     from export.quantized_products import quantized_formats, require_known
@@ -192,8 +213,35 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
         yield graph
     if calibration:
         require_known(calibration, products)
-    yield build_codec_decoder(sources.codec, dialect, CODEC_PRECISION, options.codec_activation)
-    yield build_codec_encoder(sources.codec, dialect, CODEC_PRECISION)
+    yield _build_decoder(sources.codec, options)
+    yield build_codec_encoder(sources.codec, dialect)
+
+
+def _build_decoder(codec: CodecCheckpoint, options: BuildOptions) -> Graph:
+    """The codec's decoder, in the precision of its own calibration."""
+    from export.calibration_folder import open_calibration
+    from export.codec_decoder import build_codec_decoder
+    from export.quantized_convolutions import quantized_convolutions
+    from export.quantized_products import require_known
+
+    dialect, activation = options.dialect, options.codec_activation
+    if options.codec_calibration is None:
+        return build_codec_decoder(codec, dialect, activation=activation)
+    if dialect != "portable":
+        raise UserError(
+            f"--codec-calibration is for engines of portable graphs, the {dialect} dialect is not: "
+            "add --dialect portable"
+        )
+    calibration = open_calibration(options.codec_calibration, codec.folder, *CODEC_PRECISIONS)
+    graph = build_codec_decoder(
+        codec,
+        dialect,
+        calibration.record.precision,
+        activation,
+        quantized_convolutions(calibration.weights),
+    )
+    require_known(calibration, graph.products)
+    return graph
 
 
 def _open_calibration(sources: Sources, options: BuildOptions) -> Calibration | None:
@@ -275,6 +323,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--precision", choices=PRECISIONS, help=_PRECISION_HELP)
     add("--calibration", type=Path, metavar="DIR", help=_CALIBRATION_HELP)
     add("--dialect", choices=DIALECTS, help=_DIALECT_HELP)
+    add("--codec-calibration", type=Path, metavar="DIR", help=_CODEC_CALIBRATION_HELP)
     add("--codec-activation", choices=CODEC_ACTIVATIONS, help=_ACTIVATION_HELP)
     add("--text-head", action="store_true", help=_TEXT_HEAD_HELP)
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
@@ -297,6 +346,8 @@ _PRECISION_HELP = """number format of weights, products and KV caches: fp32 (def
 bf16 with --dialect portable; or weights of int8 and int4 in both dialects and fp8 in the portable
 one, with --calibration; for GPUs fp16 is the default, with --bundle the bundle's"""
 _CALIBRATION_HELP = "scales for int8, fp8 and int4: what python -m calibration.run left"
+_CODEC_CALIBRATION_HELP = """the codec's decoder in int8 or fp8, with --dialect portable or for
+GPUs: what python -m calibration.codec left (default: fp32)"""
 _DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
 _TARGET_HELP = f"""what runs the engine (default: {CPU}); tensorrt-rtx: RTX GPUs, built on any
 machine; tensorrt: Jetson and data centre GPUs, built on the device itself"""

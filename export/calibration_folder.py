@@ -1,9 +1,10 @@
 """The directory that calibration leaves and an export of fewer bits reads.
 
-In: `calibration.json` (which weight is stored how, and for which model) and
-`calibration.safetensors` (scales, smoothing vectors, rounded codes). Out: `QuantizedWeight`s by
-name, checked, or one `UserError`. This file is the contract between the two stages: schema and
-tensor names are written here and nowhere else. It computes no scales and builds no graphs.
+It is a language model's or a codec's. In: `calibration.json` (which weight is stored how, and for
+which model) and `calibration.safetensors` (scales, smoothing vectors, rounded codes). Out:
+`QuantizedWeight`s by name, checked, or one `UserError`. This file is the contract between the two
+stages: schema and tensor names are written here and nowhere else. It computes no scales and
+builds no graphs.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ RECORD_FILE = "calibration.json"
 TENSORS_FILE = "calibration.safetensors"
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 SCALES, SMOOTHING, CODES = "{weight}.scales", "{weight}.smoothing", "{weight}.codes"
-MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
-AGAIN = "calibrate again: python -m calibration.run"
+MODEL_FILES = (
+    *("config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin"),
+    *("codec.json", "ns3_facodec_*.bin"),
+)
+AGAIN = "calibrate again: python -m calibration.run, or calibration.codec for a codec"
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -69,7 +73,8 @@ class CalibrationRecord(_Record, frozen=True):
     """The whole of `calibration.json`.
 
     excluded: weights that stay floats, and why. kl_divergence, agreement: of the quantized model
-    from the float32 one on held-out steps, as calibration measured them.
+    from the float32 one on held-out steps; snr_db: of a quantized codec's audio on held-out
+    sentences, against float32's; as calibration measured them.
     """
 
     schema_version: int
@@ -81,6 +86,7 @@ class CalibrationRecord(_Record, frozen=True):
     excluded: dict[str, str]
     kl_divergence: float | None = None
     agreement: float | None = None
+    snr_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -129,16 +135,17 @@ def hash_model(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def open_calibration(folder: Path, model: Path, precision: str) -> Calibration:
-    """Open the calibration of checkpoint `model` for `precision`.
+def open_calibration(folder: Path, model: Path, *precisions: str) -> Calibration:
+    """Open the calibration of checkpoint `model`, which has to be for one of `precisions`.
 
     Raises:
         UserError: not a calibration, damaged, for another model or for another precision.
     """
-    record = _read_record(folder)
+    record = read_record(folder)
     path = folder / RECORD_FILE
-    if record.precision != precision:
-        raise UserError(f"{path}: is for {record.precision}, not {precision}; {AGAIN}")
+    if record.precision not in precisions:
+        wanted = " or ".join(precisions)
+        raise UserError(f"{path}: is for {record.precision}, not {wanted}; {AGAIN}")
     if record.model_sha256 != hash_model(model):
         raise UserError(f"{path}: was made for another model than {model}; {AGAIN}")
     tensors_path = folder / TENSORS_FILE
@@ -154,7 +161,8 @@ def encode_record(record: CalibrationRecord) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
-def _read_record(folder: Path) -> CalibrationRecord:
+def read_record(folder: Path) -> CalibrationRecord:
+    """Read `calibration.json` alone. Raises `UserError` if it is not there or not valid."""
     path = folder / RECORD_FILE
     if not path.is_file():
         raise UserError(f"{folder}: not a calibration (no {RECORD_FILE}); {AGAIN}")

@@ -11,11 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from export.codec_checkpoint import CodecCheckpoint
-from export.codec_layers import LAYER_NORM_EPSILON, CodecLayers
+from export.codec_layers import ALL_FLOATS, LAYER_NORM_EPSILON, CodecLayers
 from export.codec_stream import Signal, StreamLayers
 from export.codec_tensors import CONTENT_BOOKS, PROSODY_BOOK
 from export.dialects import new_graph
-from export.graph import Graph, Precision, Value
+from export.formats import FLOAT32, Precision, WeightFormats
+from export.graph import Graph, Value
+from export.quantized_convolutions import ConvolutionFormats
 from export.weights import Array, Weight
 from runtime.bundle import (
     AUDIO,
@@ -44,8 +46,11 @@ def build_codec_decoder(
     dialect: str,
     precision: Precision = "fp32",
     activation: str = "operators",
+    formats: ConvolutionFormats = ALL_FLOATS,
 ) -> Graph:
     """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop), late.
+
+    formats: of convolutions; everything else is computed in float32, whatever the precision.
 
     Raises:
         UserError: activation "plugin" where there is none to replace, or in another dialect.
@@ -53,14 +58,14 @@ def build_codec_decoder(
     config = codec.config
     if activation == "plugin":
         _check_plugin(config, dialect)
-    graph = new_graph(CODEC_DECODER, dialect, precision)
+    graph = new_graph(CODEC_DECODER, dialect, precision, WeightFormats(FLOAT32))
     frames = graph.input(CODEC_FRAMES, "int64", (1, FRAMES, 3))
     speaker = graph.input(SPEAKER, "float32", (1, config.speaker_channels))
     past_frames = graph.input(PAST_FRAMES, "int64", (1,))
     utterance_frames = graph.input(UTTERANCE_FRAMES, "int64", (1,))
     x = _embed_frames(graph, codec, frames)  # (1, T, C)
     x = _apply_timbre(graph, codec, x, speaker)
-    layers = CodecLayers(graph, codec)
+    layers = CodecLayers(graph, codec, formats)
     count = graph.op.Shape(frames, start=1, end=2)
     stream = StreamLayers(layers, past_frames, utterance_frames, count, activation)
     latents = Signal(layers.as_map(x), config.latent_channels, rate=1, delay=0)
@@ -115,7 +120,8 @@ def _apply_timbre(graph: Graph, codec: CodecCheckpoint, x: Value, speaker: Value
     name, channels = "decoder.timbre_linear", codec.config.latent_channels
     unit = graph.constant(np.ones(channels, np.float32), "timbre_norm.unit")
     x = graph.op.LayerNormalization(x, unit, axis=-1, epsilon=LAYER_NORM_EPSILON)
-    style = graph.linear(speaker, codec.weight(f"{name}.weight"), codec.weight(f"{name}.bias"))
+    weight, bias = (codec.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
+    style = graph.linear(speaker, weight, bias, exact=True)
     scale, shift = graph.op.Split(style, num_outputs=2, axis=1, _outputs=2)
     return graph.op.Add(graph.op.Mul(x, scale), shift)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from export.codec_checkpoint import CodecCheckpoint
 from export.graph import Graph, Value
+from export.quantized_convolutions import ConvolutionFormats
 from export.snake_beta import AFTER_EVEN, AFTER_ODD, BEFORE_EVEN, BEFORE_ODD, SnakeBeta
 from export.weights import Weight
 from train.codec_config import RESIDUAL_DILATIONS
@@ -20,14 +21,19 @@ from train.codec_config import RESIDUAL_DILATIONS
 LAYER_NORM_EPSILON = 1e-5
 TIME = 3  # axis of a feature map
 END = 2**31 - 1  # of a slice: up to the last
+ALL_FLOATS = ConvolutionFormats()
 
 
 @dataclass(frozen=True)
 class CodecLayers:
-    """Builds layers into `graph` with the weights of `codec`."""
+    """Builds layers into `graph` with the weights of `codec`.
+
+    formats: of convolutions; everything else is computed in float32.
+    """
 
     graph: Graph
     codec: CodecCheckpoint
+    formats: ConvolutionFormats = ALL_FLOATS
 
     def convolution(
         self, x: Value, name: str, *, dilation: int = 1, stride: int = 1, padding: int | None = None
@@ -113,9 +119,11 @@ class CodecLayers:
     ) -> Value:
         """x (1, in, 1, T) with weight (out, in, taps), `padding` zeros on each side."""
         outputs, inputs, taps = weight.shape
+        kernel = weight.reshaped(outputs, inputs, 1, taps)
+        self.graph.products[weight.name] = weight.shape
+        operands = self.formats.of(weight).operands(self.graph, x, kernel)
         return self.graph.op.Conv(
-            x,
-            self.graph.weight(weight.reshaped(outputs, inputs, 1, taps)),
+            *operands,
             self.graph.weight(bias),
             kernel_shape=[1, taps],
             pads=[0, padding[0], 0, padding[1]],

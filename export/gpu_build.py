@@ -47,11 +47,12 @@ class GpuOptions:
     """What the command line says about plans.
 
     sm: GPUs by number, 89 for compute capability 8.9. bundle: a portable bundle to take instead
-    of exporting one. precision: None for the bundle's own.
+    of exporting one. codec_precision: of the codec's decoder.
     """
 
     target: str
     precision: str
+    codec_precision: str
     sm: tuple[int, ...] = ()
     bundle: Path | None = None
     print_trtexec: bool = False
@@ -95,17 +96,26 @@ def _choose_targets(gpu: GpuOptions) -> tuple[GpuTarget, ...]:
 
 def _rtx_targets(gpu: GpuOptions) -> tuple[GpuTarget, ...]:
     """Those of --sm, or all usual ones that have the precision."""
+    needed = {gpu.precision, gpu.codec_precision} - {"fp32"}
     usual = tuple(
         target.sm
         for target in rtx_targets()
-        if gpu.precision in target.precisions and target.sm not in ON_REQUEST
+        if needed <= {*target.precisions} and target.sm not in ON_REQUEST
     )
-    return check_targets(TENSORRT_RTX, gpu.sm or usual, gpu.precision)
+    return _check_targets(gpu, gpu.sm or usual)
+
+
+def _check_targets(gpu: GpuOptions, sms: tuple[int, ...]) -> tuple[GpuTarget, ...]:
+    """Those of `sms`, all of which have what language model and codec are computed in."""
+    targets = check_targets(gpu.target, sms, gpu.precision)
+    if gpu.codec_precision != "fp32":
+        check_targets(gpu.target, sms, gpu.codec_precision, "a codec in")
+    return targets
 
 
 def _device_target(gpu: GpuOptions) -> tuple[GpuTarget, ...]:
     """The GPU of this machine, the only one that TensorRT builds for."""
-    targets = check_targets(TENSORRT, gpu.sm, gpu.precision)  # a wrong number needs no GPU
+    targets = _check_targets(gpu, gpu.sm)  # a wrong number needs no GPU
     device = find_gpu()
     found = find_target(device.compute_capability)
     if found is None:
@@ -117,7 +127,7 @@ def _device_target(gpu: GpuOptions) -> tuple[GpuTarget, ...]:
             f"--sm {' '.join(map(str, gpu.sm))}: TensorRT builds for the GPU that is here, "
             f"{device.name} with {found.sm}; run this on the other device"
         )
-    return check_targets(TENSORRT, (found.sm,), gpu.precision)
+    return _check_targets(gpu, (found.sm,))
 
 
 @contextmanager
@@ -147,10 +157,13 @@ def _open_bundle(folder: Path, gpu: GpuOptions) -> Bundle:
     return bundle
 
 
-def bundle_precision(folder: Path) -> str:
-    """What --precision defaults to with --bundle; read from the manifest alone."""
-    backbone = read_manifest(folder).graphs.get(BACKBONE)
-    return backbone.precision if backbone else ""
+def bundle_precision(folder: Path, graph: str = BACKBONE) -> str:
+    """That of a graph in a bundle, by default what --precision is with --bundle; "" without one.
+
+    It is read from the manifest alone.
+    """
+    spec = read_manifest(folder).graphs.get(graph)
+    return spec.precision if spec else ""
 
 
 def _source_options(options: BuildOptions, gpu: GpuOptions) -> str:

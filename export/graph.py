@@ -87,7 +87,7 @@ class Graph(ABC):
         self.precision = precision
         self.compute = self._compute_type(precision)
         self.formats = formats or plain_formats(precision)
-        self.products: dict[str, tuple[int, ...]] = {}  # weights that `linear` has been given
+        self.products: dict[str, tuple[int, ...]] = {}  # weights of products and convolutions
         graph = ir.Graph([], [], nodes=[], name=name, opset_imports={"": self.opset})
         self._builder = GraphBuilder(graph)
         self._weights: dict[str, tuple[Weight, Value]] = {}

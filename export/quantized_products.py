@@ -28,7 +28,7 @@ from runtime.errors import UserError
 ORT_BLOCK = 128  # of weights with one scale an output channel: the fastest
 INTEGER_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: products of integers
 
-_STORED: dict[FormatName, tuple[ir.DataType, np.dtype]] = {
+STORED: dict[FormatName, tuple[ir.DataType, np.dtype]] = {
     "int8": (ir.DataType.INT8, np.dtype(np.int8)),
     "int4": (ir.DataType.INT4, np.dtype(ml_dtypes.int4)),
     "fp8": (ir.DataType.FLOAT8E4M3FN, np.dtype(ml_dtypes.float8_e4m3fn)),
@@ -83,7 +83,7 @@ class FewBits:
     def product(self, graph: Graph, x: Value, weight: Weight) -> Value:
         assert isinstance(graph, OrtGraph)
         outputs, inputs = weight.shape
-        _require_fit(self.quantized, weight)
+        require_fit(self.quantized, weight)
         is_whole = self.quantized.scales.shape[1] == 1  # then its only scale can be repeated
         bits, block = self.quantized.form.bits, ORT_BLOCK if is_whole else self.quantized.block
         blocks = -(-inputs // block)
@@ -125,22 +125,15 @@ class QuantizedPair:
     quantized: QuantizedWeight
 
     def product(self, graph: Graph, x: Value, weight: Weight) -> Value:
-        _require_fit(self.quantized, weight)
+        require_fit(self.quantized, weight)
         x = _smoothed(graph, graph.narrow(x), self.quantized, weight.name)
         if self.quantized.activation_scale is not None:
-            x = self._through_few_bits(graph, x, weight.name)
+            x = few_bits(graph, x, self.quantized, weight.name)
         return graph.op.MatMul(x, self._dequantized(graph, weight))
-
-    def _through_few_bits(self, graph: Graph, x: Value, name: str) -> Value:
-        _, stored = _STORED[self.quantized.form.name]
-        scale = np.array(self.quantized.activation_scale, graph.compute)
-        step = graph.constant(scale, f"{name}.input_scale")
-        zero = graph.constant(np.zeros((), stored), f"{name}.input_zero")
-        return graph.op.DequantizeLinear(graph.op.QuantizeLinear(x, step, zero), step, zero)
 
     def _dequantized(self, graph: Graph, weight: Weight) -> Value:
         """The weight, transposed: (in, out) of type `graph.compute`."""
-        dtype, stored = _STORED[self.quantized.form.name]
+        dtype, stored = STORED[self.quantized.form.name]
         codes = graph.lazy_constant(
             f"{weight.name}.codes",
             dtype,
@@ -179,7 +172,20 @@ class SideBySide:
         return graph.op.Concat(*products, axis=0)
 
 
-def _require_fit(quantized: QuantizedWeight, weight: Weight) -> None:
+def few_bits(graph: Graph, x: Value, quantized: QuantizedWeight, name: str) -> Value:
+    """x rounded to the format of its weight, `name`, and back; both in x's own type."""
+    assert quantized.activation_scale is not None
+    assert x.dtype is not None
+    _, stored = STORED[quantized.form.name]
+    step = graph.constant(
+        np.array(quantized.activation_scale, x.dtype.numpy()), f"{name}.input_scale"
+    )
+    zero = graph.constant(np.zeros((), stored), f"{name}.input_zero")
+    return graph.op.DequantizeLinear(graph.op.QuantizeLinear(x, step, zero), step, zero)
+
+
+def require_fit(quantized: QuantizedWeight, weight: Weight) -> None:
+    """Raise `UserError` if the scales are of a weight of another shape."""
     if quantized.shape != weight.shape:
         raise UserError(
             f"{weight.name} is {list(weight.shape)}, its calibration for {list(quantized.shape)}; "

@@ -65,8 +65,12 @@ def find_target(compute_capability: str) -> GpuTarget | None:
     return next((t for t in TARGETS.values() if t.compute_capability == compute_capability), None)
 
 
-def check_targets(kind: str, sms: tuple[int, ...], precision: str) -> tuple[GpuTarget, ...]:
+def check_targets(
+    kind: str, sms: tuple[int, ...], precision: str, option: str = "--precision"
+) -> tuple[GpuTarget, ...]:
     """The targets of `--target kind --sm …`, all of which can run `precision`.
+
+    option: what asks for the precision, for messages.
 
     Raises:
         UserError: an unknown number, a GPU of the other library, or one without that precision.
@@ -79,7 +83,7 @@ def check_targets(kind: str, sms: tuple[int, ...], precision: str) -> tuple[GpuT
     unfit = [target for target in targets if precision not in ("fp32", *target.precisions)]
     if unfit:
         raise UserError(
-            f"--precision {precision}: {_describe(unfit[0])} has "
+            f"{option} {precision}: {_describe(unfit[0])} has "
             f"{', '.join(unfit[0].precisions)}; choose one of them or leave out "
             f"--sm {' '.join(str(target.sm) for target in unfit)}"
         )

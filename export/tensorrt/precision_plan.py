@@ -70,5 +70,8 @@ class PrecisionPlan:
 
 def plan_precision(name: str, spec: GraphSpec) -> PrecisionPlan:
     """What is meant for the graph called `name`."""
-    quantized = spec.precision if name == BACKBONE and spec.precision in _QUANTIZED else ""
+    few_bits = spec.precision if spec.precision in _QUANTIZED else ""
+    if name == CODEC_DECODER:
+        return PrecisionPlan("float32", _FP32[name], few_bits)
+    quantized = few_bits if name == BACKBONE else ""
     return PrecisionPlan(_COMPUTE.get(spec.precision, "float16"), _FP32[name], quantized)

@@ -1,0 +1,46 @@
+"""What the commands that calibrate take alike: data, a model, and how scales are found."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from runtime.errors import UserError
+
+DEMO_HEADS = 6
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--texts", type=Path, nargs="+", metavar="FILE", help="sentences, one a line")
+    add("--tokens", type=Path, metavar="FILE", help="recorded frames to follow instead (.jsonl)")
+    add("--output", type=Path, required=True, metavar="DIR", help="directory to write or replace")
+    add("--threads", type=int, default=1, metavar="N", help="for each operator (default: 1)")
+
+
+def check_data(arguments: argparse.Namespace) -> None:
+    """Raise `UserError` unless there are either texts or tokens."""
+    if bool(arguments.texts) == (arguments.tokens is not None):
+        raise UserError("give --texts FILE … to be spoken, or --tokens FILE to be followed")
+
+
+def add_sources(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--model", type=Path, metavar="DIR", help="checkpoint")
+    add("--codec", type=Path, metavar="DIR", help="codec of its tokens")
+    add("--voice", action="extend", nargs="+", default=[], metavar="NAME=FILE", help=_VOICE_HELP)
+    add("--heads", type=int, default=DEMO_HEADS, metavar="N", help="which demo voice (default: 6)")
+
+
+def add_scales(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--activations",
+        choices=("max", "percentile", "entropy", "mse"),
+        default="mse",
+        help="how the scale of a layer's inputs is found, int8 and fp8 (default: mse)",
+    )
+    add("--weights", choices=("max", "mse"), default="mse", help="the same for weights")
+
+
+_VOICE_HELP = "voices to speak with, for a speaker-aware model"

@@ -1,0 +1,90 @@
+"""`python -m calibration.codec`: choose scales for a codec's decoder in fewer bits.
+
+In: a codec, and a model and texts or tokens for frames to decode. Out: a directory that
+`python -m export.build --codec-calibration` takes. Needs no GPU and no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from calibration.arguments import add_data, add_scales, add_sources, check_data
+from runtime.errors import UserError, run_cli
+
+PRECISIONS = ("int8", "fp8")
+
+DESCRIPTION = """\
+Choose scales for the convolutions of a codec's decoder, for engines of portable
+graphs. The float32 model speaks the texts, its codec decodes them, and what flows
+into the convolutions decides. Every fourth sentence is held out: how far its audio
+is from float32's is the signal-to-noise ratio that is printed."""
+
+EXAMPLES = """\
+examples:
+  the demo voice's codec in 8 bits, and an engine with it:
+    python -m calibration.codec --precision int8 --texts samples/calibration.txt \\
+        --output codec-scales
+    python -m export.build --target tensorrt-rtx --codec-calibration codec-scales
+  no further from float32 than 20 dB, at the cost of convolutions that stay floats:
+    python -m calibration.codec --precision fp8 --texts samples/calibration.txt \\
+        --snr 20 --output codec-scales"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of this module; returns the exit status."""
+    return run_cli(_command, argv)
+
+
+def _command(argv: Sequence[str] | None) -> None:
+    arguments = _make_parser().parse_args(argv)
+    check_data(arguments)
+    if arguments.snr is not None and not 0 < arguments.snr < 100:
+        raise UserError(f"--snr {arguments.snr:g}: decibels between 0 and 100 are possible")
+    from calibration.calibrate_codec import CodecOptions, calibrate_codec
+    from calibration.methods import Recipe
+    from calibration.utterances import read_texts
+    from export.sources import find_sources, open_sources
+
+    recipe = Recipe(arguments.precision, "nearest", arguments.activations, arguments.weights)
+    options = CodecOptions(
+        recipe,
+        output=arguments.output,
+        texts=read_texts(arguments.texts) if arguments.texts else (),
+        tokens=arguments.tokens,
+        snr_db=arguments.snr,
+        threads=arguments.threads,
+    )
+    folders = find_sources(arguments.model, arguments.codec, arguments.voice, arguments.heads)
+    wanted = arguments.heads if arguments.model is None else None
+    record = calibrate_codec(open_sources(folders, wanted), options)
+    print(
+        f"{arguments.output}: {record.precision}, {len(record.linears)} convolutions, "
+        f"{len(record.excluded)} left as they are; held-out audio: {record.snr_db:.1f} dB"
+    )
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m calibration.codec",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, required=True, help="of weights and inputs"
+    )
+    add_data(parser)
+    add_sources(parser.add_argument_group("model (default: the demo voice)"))
+    add_scales(parser.add_argument_group("method"))
+    parser.add_argument("--snr", type=float, metavar="DB", help=_SNR_HELP)
+    return parser
+
+
+_SNR_HELP = """keep the most sensitive convolutions as they are until held-out audio has this
+signal-to-noise ratio, against float32's"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

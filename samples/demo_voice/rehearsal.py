@@ -1,0 +1,80 @@
+"""The demo voice's recipe in small: the same configurations with a few steps each.
+
+In: the folder for its runs. Out: `configs` in it, the recipe's YAML files with their paths under
+that folder and their lengths cut down. `make rehearsal` runs `make voice` with them: minutes
+that show whether hours would go through. What is trained so does not speak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runtime.errors import run_cli
+
+RECIPE = Path(__file__).parent
+RECIPE_RUNS = "runs/demo"  # where the recipe's files keep everything
+LM_STEPS, TUNED_STEPS = 6, 9  # a tuned model goes on in the same run
+CODEC_STEPS, DECODER_STEPS, TUNED_DECODER_STEPS = 6, 6, 9
+VALIDATION_EXAMPLES = 4
+
+
+def shorten(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of file `name` with a few steps; everything else is as it was."""
+    if "tokenizer" in config:  # of the codec
+        decoder_steps = TUNED_DECODER_STEPS if "tuned" in name else DECODER_STEPS
+        tokenizer = config["tokenizer"] | {"steps": CODEC_STEPS, "warmup_steps": 1}
+        decoder = config["decoder"] | {"steps": decoder_steps, "warmup_steps": 1}
+        decoder["adversary_from"] = DECODER_STEPS // 2
+        return config | {"tokenizer": tokenizer, "decoder": decoder}
+    steps = TUNED_STEPS if "tuned" in name else LM_STEPS
+    return config | {
+        "max_steps": steps,
+        "data": config["data"] | {"validation_examples": VALIDATION_EXAMPLES},
+        "optimizer": config["optimizer"] | {"warmup_steps": 1},
+        "save_every": LM_STEPS,
+        "evaluate_every": LM_STEPS,
+        "log_every": 1,
+    }
+
+
+def move(value: Any, runs: Path) -> Any:
+    """The same with every path under the recipe's runs moved to `runs`."""
+    if isinstance(value, dict):
+        return {key: move(inner, runs) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [move(inner, runs) for inner in value]
+    if isinstance(value, str) and value.startswith(f"{RECIPE_RUNS}/"):
+        return str(runs / value.removeprefix(f"{RECIPE_RUNS}/"))
+    return value
+
+
+def write_configs(runs: Path) -> None:
+    """Write all of the recipe's configurations, shortened, into `runs`/configs."""
+    folder = runs / "configs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(RECIPE.glob("*.yaml")):
+        config = shorten(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")))
+        written = yaml.safe_dump(move(config, runs), sort_keys=False)
+        (folder / path.name).write_text(written, encoding="utf-8")
+
+
+def _command(argv: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m samples.demo_voice.rehearsal", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("runs", type=Path, help="folder for everything that the rehearsal makes")
+    write_configs(parser.parse_args(argv).runs)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(_command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""The codec's decoder in INT8 and FP8: from frames to scales, bundles and plans."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from calibration.calibrate import CalibrationOptions, calibrate
+from calibration.calibrate_codec import CodecOptions, calibrate_codec
+from calibration.codec import main
+from calibration.decoding import signal_to_noise_db
+from calibration.methods import Recipe
+from export.build import BuildOptions, build_bundle
+from export.build import main as build_main
+from export.calibration_folder import RECORD_FILE, open_calibration
+from export.codec_checkpoint import open_codec
+from export.codec_decoder import build_codec_decoder
+from export.number_formats import FormatName
+from export.quantized_convolutions import quantized_convolutions
+from export.sources import SourceFolders, open_sources
+from export.tensorrt.inspection import count_products, inspect
+from export.tensorrt.library import open_library
+from export.tensorrt.network import parse
+from export.tensorrt.plans import build_plan
+from export.tensorrt.precision_plan import plan_precision
+from runtime.bundle import CODEC_DECODER, TENSORRT_RTX, load_bundle
+from runtime.errors import UserError
+from runtime.gpu_targets import check_targets
+from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_models import make_lm_checkpoint
+from tests.tolerances import limit
+from train.tokens import TokenizedUtterance, write_utterances
+
+HEADS = 3
+PRECISIONS: tuple[FormatName, ...] = ("int8", "fp8")
+OLDEST = {"int8": 75, "fp8": 89}  # GPU that has the precision
+CONVOLUTIONS = 16  # first, two upsampling, two stages of three units of two, last
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> SourceFolders:
+    folder = tmp_path_factory.mktemp("sources")
+    speaker = np.random.default_rng(0).standard_normal(256).astype(np.float32)
+    save_file({"speaker": speaker}, folder / "anna.safetensors")
+    return SourceFolders(
+        make_lm_checkpoint(folder / "model", heads=HEADS),
+        make_codec_checkpoint(folder / "codec"),
+        {"anna": folder / "anna.safetensors"},
+    )
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four utterances of some forty frames."""
+    random = np.random.default_rng(1)
+    utterances = [
+        TokenizedUtterance(f"u{n}", "They know it.", random.integers(0, 1024, (39 + n, 3)))
+        for n in range(4)
+    ]
+    path = tmp_path_factory.mktemp("tokens") / "tokens.jsonl"
+    write_utterances(path, utterances, HEADS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scales(
+    sources: SourceFolders, tokens: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("scales")
+    for precision in PRECISIONS:
+        recipe = Recipe(precision, "nearest")
+        calibrate_codec(open_sources(sources), CodecOptions(recipe, folder / precision, (), tokens))
+    return {precision: folder / precision for precision in PRECISIONS}
+
+
+def record_of(folder: Path) -> dict:
+    return json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+
+
+def build(sources: SourceFolders, scales: Path, output: Path, dialect: str = "portable") -> None:
+    build_bundle(
+        BuildOptions(
+            model=sources.model,
+            codec=sources.codec,
+            voices=tuple(f"{name}={file}" for name, file in sources.voices.items()),
+            output=output,
+            dialect=dialect,
+            codec_calibration=scales,
+        )
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_convolution_is_quantized_and_the_audio_stays_close(
+    precision: FormatName, scales: dict[str, Path]
+) -> None:
+    record = record_of(scales[precision])
+    assert len(record["linears"]) == CONVOLUTIONS
+    assert record["excluded"] == {}
+    assert record["method"]["positions"] == 39 + 40 + 41
+    noise = 10 ** (-record["snr_db"] / 20)
+    assert 1e-3 < noise <= limit("codec_decoder noise", precision, "portable")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_bundle_with_such_a_codec_passes_its_checks(
+    precision: FormatName, scales: dict[str, Path], sources: SourceFolders, tmp_path: Path
+) -> None:
+    """Whose checks hold it against PyTorch, whole and in chunks."""
+    build(sources, scales[precision], tmp_path / "engine")
+    manifest = load_bundle(tmp_path / "engine").manifest
+    assert manifest.graphs[CODEC_DECODER].precision == precision
+    noise = [check for check in manifest.checks if check.name.endswith(": noise")]
+    assert any("PyTorch" in check.name for check in noise)
+    assert any("chunks" in check.name for check in noise)
+
+
+def test_wrong_scales_fail_the_checks(
+    scales: dict[str, Path], sources: SourceFolders, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scales"
+    shutil.copytree(scales["int8"], folder)
+    record = record_of(folder)
+    for linear in record["linears"].values():
+        linear["activation_scale"] /= 8
+    (folder / RECORD_FILE).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(UserError, match=r"PyTorch, 13 frames: noise: .* > 0\.3"):
+        build(sources, folder, tmp_path / "engine")
+
+
+def test_the_most_sensitive_convolutions_are_left_out(
+    scales: dict[str, Path], sources: SourceFolders, tokens: Path, tmp_path: Path
+) -> None:
+    everything = record_of(scales["fp8"])
+    options = CodecOptions(
+        Recipe("fp8", "nearest"), tmp_path / "some", (), tokens, snr_db=everything["snr_db"] + 3
+    )
+    some = calibrate_codec(open_sources(sources), options)
+    assert some.snr_db is not None
+    assert some.snr_db >= everything["snr_db"] + 3
+    assert 0 < len(some.excluded) < CONVOLUTIONS
+    assert {*some.excluded} | {*some.linears} == {*everything["linears"]}
+    build(sources, tmp_path / "some", tmp_path / "engine")
+
+
+def test_what_does_not_fit_is_refused(
+    scales: dict[str, Path], sources: SourceFolders, tokens: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="add --dialect portable"):
+        build(sources, scales["int8"], tmp_path / "engine", "ort")
+    of_model = CalibrationOptions(Recipe("int8", "nearest"), tmp_path / "lm", tokens=tokens)
+    calibrate(open_sources(sources), of_model)
+    with pytest.raises(UserError, match=r"made for another model than .*codec"):
+        build(sources, tmp_path / "lm", tmp_path / "engine")
+    unknown = tmp_path / "unknown"
+    shutil.copytree(scales["int8"], unknown)
+    record = record_of(unknown)
+    name = "decoder.model.0.weight"
+    record["linears"]["x"] = record["linears"].pop(name)
+    (unknown / RECORD_FILE).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(UserError, match=r"has no tensor x\.scales"):
+        build(sources, unknown, tmp_path / "engine")
+    no_voice = open_sources(SourceFolders(sources.model, sources.codec, {}))
+    with pytest.raises(UserError, match="give --voice"):
+        calibrate_codec(
+            no_voice, CodecOptions(Recipe("int8", "nearest"), tmp_path / "scales", (), tokens)
+        )
+    with pytest.raises(UserError, match="cannot be met"):
+        calibrate_codec(
+            open_sources(sources),
+            CodecOptions(Recipe("int8", "nearest"), tmp_path / "scales", (), tokens, snr_db=99),
+        )
+    assert not (tmp_path / "engine").exists()
+    assert not (tmp_path / "scales").exists()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_such_a_decoder_becomes_a_plan(
+    precision: FormatName, scales: dict[str, Path], sources: SourceFolders, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="plans are built by the extra tensorrt-rtx")
+    codec = open_codec(sources.codec)
+    weights = open_calibration(scales[precision], sources.codec, precision).weights
+    graph = build_codec_decoder(
+        codec, "portable", precision, formats=quantized_convolutions(weights)
+    )
+    spec = graph.save(tmp_path)
+    network = parse(open_library(TENSORRT_RTX), CODEC_DECODER, spec, tmp_path)
+    assert inspect(network, tmp_path, plan_precision(CODEC_DECODER, spec)) == []
+    assert count_products(network)[precision] == CONVOLUTIONS
+    targets = check_targets(TENSORRT_RTX, (OLDEST[precision],), precision)
+    build_plan(network, targets, tmp_path / "decoder.plan")
+    assert (tmp_path / "decoder.plan").read_bytes().startswith(b"vtrt")
+
+
+def test_gpus_without_the_codecs_precision_are_refused(
+    scales: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--target", "tensorrt-rtx", "--sm", "86", "--codec-calibration", str(scales["fp8"])]
+    assert build_main([*words, "--output", str(tmp_path / "engine")]) == 2
+    assert "a codec in fp8: Ampere 8.6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--precision", "int8"], "give --texts FILE"),
+        (["--precision", "int8", "--texts", "no.txt"], "no.txt: no such file"),
+        (["--precision", "int8", "--texts", "no.txt", "--snr", "-1"], "between 0 and 100"),
+        (["--precision", "fp8", "--activations", "entropy", "--tokens", "no"], "no"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--output", str(tmp_path / "scales")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_noise_is_counted_in_decibels() -> None:
+    signal = np.array([3.0, -4.0, 0.0, 5.0], np.float32)
+    halves = [signal[:1], signal[1:]]
+    noisy = [half * 1.1 for half in halves]
+    assert signal_to_noise_db(halves, noisy) == pytest.approx(20.0, abs=1e-3)
