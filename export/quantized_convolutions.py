@@ -18,6 +18,7 @@ from export.calibration_folder import QuantizedWeight
 from export.graph import Graph, Value
 from export.quantized_products import STORED, few_bits, require_fit
 from export.weights import Weight
+from runtime.errors import UserError
 
 
 class ConvolutionFormat(Protocol):
@@ -43,6 +44,11 @@ class QuantizedConvolution:
     def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
         rows = as_rows(weight)
         require_fit(self.quantized, rows)
+        if self.quantized.scales.shape[1] != 1 or self.quantized.activation_scale is None:
+            raise UserError(
+                f"{weight.name} needs a scale for each output channel and one for its input; "
+                "calibrate again: python -m calibration.codec"
+            )
         dtype, stored = STORED[self.quantized.form.name]
         codes = graph.lazy_constant(
             f"{weight.name}.codes",

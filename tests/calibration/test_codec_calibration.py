@@ -165,6 +165,13 @@ def test_what_does_not_fit_is_refused(
     (unknown / RECORD_FILE).write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(UserError, match=r"has no tensor x\.scales"):
         build(sources, unknown, tmp_path / "engine")
+    without_input = tmp_path / "without-input"
+    shutil.copytree(scales["int8"], without_input)
+    record = record_of(without_input)
+    record["linears"][name]["activation_scale"] = None
+    (without_input / RECORD_FILE).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(UserError, match="one for its input"):
+        build(sources, without_input, tmp_path / "engine")
     no_voice = open_sources(SourceFolders(sources.model, sources.codec, {}))
     with pytest.raises(UserError, match="give --voice"):
         calibrate_codec(
