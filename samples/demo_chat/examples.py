@@ -22,7 +22,6 @@ from pathlib import Path
 from runtime.errors import UserError, run_cli
 from runtime.files import write_atomically
 from samples.demo_chat.domain import CASUAL_SHARE, Fact, casual, facts
-from samples.spelling import spell
 from train.tokens import TokenizedUtterance, read_utterances, write_utterances
 
 HEADS = 6
@@ -64,6 +63,43 @@ def ask(utterance: TokenizedUtterance, fact: Fact, split: str) -> Iterator[Token
         if split == "train" and choices.random() < CASUAL_SHARE:
             question = casual(question)
         yield dataclasses.replace(utterance, uttid=f"{utterance.uttid}_{number}", question=question)
+
+
+def spell(utterance: TokenizedUtterance) -> TokenizedUtterance:
+    """The same utterance with its spelling as text, and durations of letters."""
+    if utterance.sentence is None or utterance.symbol_frames is None:
+        raise UserError(
+            f"{utterance.uttid}: needs 'sentence' and 'symbol_frames'; "
+            "prepare the tokens with --frontend hibari"
+        )
+    frames = spread_over_letters(utterance.sentence, utterance.text, utterance.symbol_frames)
+    return dataclasses.replace(
+        utterance, text=utterance.sentence, symbol_frames=frames, sentence=None
+    )
+
+
+def spread_over_letters(
+    sentence: str, phonemes: str, symbol_frames: Sequence[int]
+) -> tuple[int, ...]:
+    """Frames of silence, of each character of `sentence`, of silence.
+
+    A word's letters share the frames of its phonemes evenly; a space lasts as long as the space
+    between the phonemes. `symbol_frames` counts silence, each character of `phonemes`, silence.
+    """
+    first, *inner, last = symbol_frames
+    spelt, sounded = sentence.split(" "), phonemes.split(" ")
+    if len(spelt) != len(sounded) or len(inner) != len(phonemes):
+        raise UserError(f"{sentence!r} and {phonemes!r} have different words")
+    letters, position = [first], 0
+    for number, (word, sounds) in enumerate(zip(spelt, sounded, strict=True)):
+        if number:
+            letters.append(inner[position])
+            position += 1
+        total = sum(inner[position : position + len(sounds)])
+        position += len(sounds)
+        ends = [total * (index + 1) // len(word) for index in range(len(word))]
+        letters += [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+    return (*letters, last)
 
 
 def write_test(path: Path) -> None:

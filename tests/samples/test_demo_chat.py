@@ -12,8 +12,7 @@ import pytest
 from export.build import BuildOptions, build_bundle
 from runtime import Chat
 from samples.demo_chat.domain import SPLITS, casual, facts
-from samples.demo_chat.examples import HEADS, VOICES, main
-from samples.spelling import spread_over_letters
+from samples.demo_chat.examples import HEADS, VOICES, main, spread_over_letters
 from tests.train.test_tokens import FRAMES
 from train.evaluate_answers import DEFAULT_QUESTIONS, read_questions
 from train.tokens import TokenizedUtterance, read_utterances, write_utterances
