@@ -214,7 +214,7 @@ adopt: voice
 	cp $(VOICE)/tokens/*/voices/*.safetensors $(SAMPLE)/voices
 
 # How the trained voice sounds, in runs/demo/judged: the figures of docs/voice.md.
-JUDGED_LISTS := everyday harvard hard
+JUDGED_LISTS := everyday harvard hard long
 JUDGED_HEADS := 3 6 12
 JUDGED := $(VOICE)/judged
 
