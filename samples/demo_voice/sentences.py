@@ -99,7 +99,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--longest", type=int, default=24, help="words of the long ones (default 24)"
     )
     parser.add_argument(
-        "--joined", type=int, default=2000, help="very long ones to write (default 2000)"
+        "--joined", type=int, default=3000, help="very long ones to write (default 3000)"
     )
     parser.add_argument(
         "--spoken-forms",
