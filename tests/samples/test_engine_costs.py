@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from calibration.calibrate import HELD_OUT
+from calibration.utterances import HELD_OUT
 from runtime.errors import UserError
 from samples import engine_costs
 from samples.engine_costs import Cost, Row, format_rows, measure_costs
