@@ -127,7 +127,7 @@ $(PUBLISHED)/tokens.jsonl: .venv/installed
 WORDNET ?= /usr/share/wordnet
 VOICE := runs/demo
 CONFIGS := samples/demo_voice
-SENTENCES :=
+SENTENCE_OPTIONS :=
 RECORDINGS := $(VOICE)/recordings
 SPEAKERS := heart oak reed slt rms joe
 # whose synthesizers do not tell durations
@@ -145,14 +145,14 @@ TRAIN_LM = .venv/bin/python -m train.lm --config $(CONFIGS)/$(notdir $(@D)).yaml
 	--output $(@D) $(if $(wildcard $(@D)/run/checkpoint-*),--resume)
 
 # glibc returns large blocks to the system after each step and faults them in again: keep them.
-voice: export MALLOC_MMAP_MAX_ = 0
-voice: export MALLOC_TRIM_THRESHOLD_ = 100000000000
-voice: export MALLOC_TOP_PAD_ = 67108864
+voice chat chat-speakerless: export MALLOC_MMAP_MAX_ = 0
+voice chat chat-speakerless: export MALLOC_TRIM_THRESHOLD_ = 100000000000
+voice chat chat-speakerless: export MALLOC_TOP_PAD_ = 67108864
 voice: venv $(foreach heads,12 6 3,$(VOICE)/lm-$(heads)/model.safetensors) $(VOICE)/codec/tuned
 
 $(VOICE)/sentences.txt: .venv/installed
 	mkdir -p $(VOICE)
-	.venv/bin/python -m samples.demo_voice.sentences $(WORDNET) $@ $(SENTENCES)
+	.venv/bin/python -m samples.demo_voice.sentences $(WORDNET) $@ $(SENTENCE_OPTIONS)
 
 $(VOICE)/teachers: .venv/installed
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[teachers]"
@@ -201,7 +201,7 @@ REHEARSAL := runs/rehearsal
 rehearsal: venv
 	.venv/bin/python -m samples.demo_voice.rehearsal $(REHEARSAL)
 	$(MAKE) voice VOICE=$(REHEARSAL) CONFIGS=$(REHEARSAL)/configs EACH=4 \
-		SENTENCES="--limit 24"
+		SENTENCE_OPTIONS="--limit 24"
 
 # What was trained in the place of what the repository speaks with.
 SAMPLE := samples/demo_voice
@@ -258,9 +258,6 @@ CHAT := runs/chat
 CHAT_CODEC := samples/demo_voice/codec
 CHAT_VOICES := heart oak
 
-chat: export MALLOC_MMAP_MAX_ = 0
-chat: export MALLOC_TRIM_THRESHOLD_ = 100000000000
-chat: export MALLOC_TOP_PAD_ = 67108864
 chat: venv engine-chat/manifest.json
 	.venv/bin/python -m runtime.chat --engine engine-chat --question "What is the capital of France?" -o answer.wav
 	.venv/bin/python -m train.evaluate_answers --engine engine-chat --output evaluation/chat
@@ -292,9 +289,6 @@ engine-chat/manifest.json: $(CHAT)/lm-6/model.safetensors
 # The same with no speaker in the prompt, from one teacher's recordings.
 SPEAKERLESS := $(CHAT)/speakerless
 
-chat-speakerless: export MALLOC_MMAP_MAX_ = 0
-chat-speakerless: export MALLOC_TRIM_THRESHOLD_ = 100000000000
-chat-speakerless: export MALLOC_TOP_PAD_ = 67108864
 chat-speakerless: venv engine-chat-speakerless/manifest.json
 	.venv/bin/python -m train.evaluate_answers --engine engine-chat-speakerless \
 		--output evaluation/chat-speakerless

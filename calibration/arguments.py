@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from export.sources import Sources
 
 DEMO_HEADS = 6
 
@@ -22,6 +27,16 @@ def check_data(arguments: argparse.Namespace) -> None:
     """Raise `UserError` unless there are either texts or tokens."""
     if bool(arguments.texts) == (arguments.tokens is not None):
         raise UserError("give --texts FILE … to be spoken, or --tokens FILE to be followed")
+
+
+def open_data(arguments: argparse.Namespace) -> tuple[Sources, Sequence[str]]:
+    """The model with its codec and voices, and the texts: none where tokens are followed."""
+    from calibration.utterances import read_texts
+    from export.sources import find_sources, open_sources
+
+    texts = read_texts(arguments.texts) if arguments.texts else ()
+    folders = find_sources(arguments.model, arguments.codec, arguments.voice, arguments.heads)
+    return open_sources(folders, arguments.heads if arguments.model is None else None), texts
 
 
 def add_sources(group: argparse._ArgumentGroup) -> None:

@@ -22,7 +22,7 @@ from calibration.sensitivity import Budget, Sensitivity, choose_excluded, measur
 from calibration.sensitivity_report import write_sensitivity
 from calibration.statistics import StatisticsCollector
 from calibration.teacher_forcing import Follower
-from calibration.utterances import Utterance, split_utterances
+from calibration.utterances import Utterance
 from export.calibration_folder import (
     SCHEMA_VERSION,
     CalibrationRecord,
@@ -69,10 +69,9 @@ def calibrate(sources: Sources, options: CalibrationOptions) -> CalibrationRecor
         new_folder(options.output) as folder,
         tempfile.TemporaryDirectory(prefix="calibration-") as scratch,
     ):
-        utterances = make_utterances(
+        calibrated, held_out = make_utterances(
             sources, options.texts, options.tokens, Path(scratch), options.threads
         )
-        calibrated, held_out = split_utterances(utterances)
         collector, reference = _observe(sources, options, calibrated, held_out, Path(scratch))
         quantized = _quantize(collector, options.recipe)
         judge = Judge(

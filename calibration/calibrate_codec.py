@@ -19,7 +19,7 @@ from calibration.reference import make_utterances
 from calibration.scales_folder import describe_weight, new_folder, write_calibration
 from calibration.sensitivity import choose_excluded
 from calibration.statistics import InputStatistics
-from calibration.utterances import Utterance, split_utterances
+from calibration.utterances import Utterance
 from export.calibration_folder import (
     SCHEMA_VERSION,
     CalibrationRecord,
@@ -61,7 +61,7 @@ class _Recorder:
     weights: dict[str, Weight] = field(default_factory=dict)
 
     def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
-        self.inputs[weight.name], self.weights[weight.name] = x, as_rows(weight)
+        self.inputs[weight.name], self.weights[weight.name] = x, weight
         return x, graph.weight(weight)
 
 
@@ -77,10 +77,9 @@ def calibrate_codec(sources: Sources, options: CodecOptions) -> CalibrationRecor
         new_folder(options.output) as folder,
         tempfile.TemporaryDirectory(prefix="calibration-") as scratch,
     ):
-        utterances = make_utterances(
+        calibrated, held_out = make_utterances(
             sources, options.texts, options.tokens, Path(scratch), options.threads
         )
-        calibrated, held_out = split_utterances(utterances)
         codec, recipe = sources.codec, options.recipe
         observed, reference = _observe(codec, options, calibrated, held_out, Path(scratch))
         weights = _quantize(observed, recipe)
@@ -93,7 +92,7 @@ def calibrate_codec(sources: Sources, options: CodecOptions) -> CalibrationRecor
 
 @dataclass(frozen=True)
 class _Observed:
-    """Of each convolution: its weight as rows, and the statistics of what it is given."""
+    """Of each convolution: its weight (out, in, 1, taps), and the statistics of its inputs."""
 
     weights: dict[str, Weight]
     statistics: dict[str, InputStatistics]
@@ -112,8 +111,8 @@ def _observe(
     names = {name: str(value.name) for name, value in recorder.inputs.items()}
     decoder = GraphRunner(scratch, graph.save(scratch), 1, options.threads, [*names.values()])
     statistics = {
-        name: InputStatistics(_channels(value), with_gram=False)
-        for name, value in recorder.inputs.items()
+        name: InputStatistics(channels=weight.shape[1], with_gram=False)
+        for name, weight in recorder.weights.items()
     }
 
     def watch(values: Arrays) -> None:
@@ -128,15 +127,10 @@ def _observe(
     return _Observed(recorder.weights, statistics), reference
 
 
-def _channels(feature_map: Value) -> int:
-    assert feature_map.shape is not None
-    return int(feature_map.shape[1])  # type: ignore[arg-type]
-
-
 def _quantize(observed: _Observed, recipe: Recipe) -> dict[str, QuantizedWeight]:
     with progress(f"quantize {len(observed.weights)} convolutions"):
         return {
-            name: quantize_weight(weight.read(), observed.statistics[name], recipe)[0]
+            name: quantize_weight(as_rows(weight).read(), observed.statistics[name], recipe)[0]
             for name, weight in observed.weights.items()
         }
 

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from calibration.arguments import add_data, add_scales, add_sources, check_data
+from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
 from runtime.errors import UserError, run_cli
 
 PRECISIONS = ("int8", "fp8")
@@ -44,21 +44,18 @@ def _command(argv: Sequence[str] | None) -> None:
         raise UserError(f"--snr {arguments.snr:g}: decibels between 0 and 100 are possible")
     from calibration.calibrate_codec import CodecOptions, calibrate_codec
     from calibration.methods import Recipe
-    from calibration.utterances import read_texts
-    from export.sources import find_sources, open_sources
 
     recipe = Recipe(arguments.precision, "nearest", arguments.activations, arguments.weights)
+    sources, texts = open_data(arguments)
     options = CodecOptions(
         recipe,
         output=arguments.output,
-        texts=read_texts(arguments.texts) if arguments.texts else (),
+        texts=texts,
         tokens=arguments.tokens,
         snr_db=arguments.snr,
         threads=arguments.threads,
     )
-    folders = find_sources(arguments.model, arguments.codec, arguments.voice, arguments.heads)
-    wanted = arguments.heads if arguments.model is None else None
-    record = calibrate_codec(open_sources(folders, wanted), options)
+    record = calibrate_codec(sources, options)
     print(
         f"{arguments.output}: {record.precision}, {len(record.linears)} convolutions, "
         f"{len(record.excluded)} left as they are; held-out audio: {record.snr_db:.1f} dB"

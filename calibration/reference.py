@@ -11,7 +11,7 @@ from pathlib import Path
 
 from calibration.progress import progress
 from calibration.statistics import Recorder
-from calibration.utterances import Speaker, Utterance
+from calibration.utterances import Speaker, Utterance, split_utterances
 from export.build import write_tables
 from export.bundle_writer import publish_bundle
 from export.checkpoint import Checkpoint
@@ -46,13 +46,15 @@ def write_reference(sources: Sources, scratch: Path) -> Bundle:
 
 def make_utterances(
     sources: Sources, texts: Sequence[str], tokens: Path | None, scratch: Path, threads: int
-) -> list[Utterance]:
-    """What the float32 model says, or is led through where there are tokens."""
+) -> tuple[list[Utterance], list[Utterance]]:
+    """What the float32 model says, or is led through where there are tokens: (to calibrate on,
+    held out). Raises `UserError` if that is too little."""
     with progress("write the float32 model"):
         bundle = write_reference(sources, scratch)
     speaker = Speaker(bundle, sources.checkpoint, threads)
     with progress("speak" if tokens is None else f"read {tokens}"):
-        return list(speaker.say(texts) if tokens is None else speaker.follow(tokens))
+        made = list(speaker.say(texts) if tokens is None else speaker.follow(tokens))
+    return split_utterances(made)
 
 
 class _Always(WeightFormats):

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from calibration.arguments import add_data, add_scales, add_sources, check_data
+from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
 from runtime.errors import UserError, run_cli
 
 PRECISIONS = ("int8", "fp8", "int4")
@@ -44,8 +44,6 @@ def _command(argv: Sequence[str] | None) -> None:
     from calibration.calibrate import CalibrationOptions, calibrate
     from calibration.methods import Recipe
     from calibration.sensitivity import Budget
-    from calibration.utterances import read_texts
-    from export.sources import find_sources, open_sources
 
     recipe = Recipe(
         arguments.precision,
@@ -54,19 +52,18 @@ def _command(argv: Sequence[str] | None) -> None:
         arguments.weights,
         arguments.block,
     )
+    sources, texts = open_data(arguments)
     options = CalibrationOptions(
         recipe,
         output=arguments.output,
-        texts=read_texts(arguments.texts) if arguments.texts else (),
+        texts=texts,
         tokens=arguments.tokens,
         dialect=arguments.dialect,
         sensitivity=arguments.sensitivity,
         budget=Budget.parse(arguments.budget) if arguments.budget else None,
         threads=arguments.threads,
     )
-    folders = find_sources(arguments.model, arguments.codec, arguments.voice, arguments.heads)
-    wanted = arguments.heads if arguments.model is None else None
-    record = calibrate(open_sources(folders, wanted), options)
+    record = calibrate(sources, options)
     print(
         f"{arguments.output}: {record.precision}, {len(record.linears)} weights, "
         f"{len(record.excluded)} left as they are; held-out steps: KL "

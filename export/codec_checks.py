@@ -29,7 +29,7 @@ from runtime.bundle import (
 )
 from train.codec_config import CodecConfig
 
-CHUNK_LIMIT = 3e-5  # of the peak: float32 sums of other lengths round differently
+CHUNK_LIMIT = 1e-5  # of the peak: float32 sums of other lengths round differently
 CHUNK_NOISE = 0.1  # in few bits such a difference makes a neighbouring code of some values
 CHUNK_SIZES = (1, 7, 20)
 SILENCE = 1e-12  # keeps a ratio to the peak finite

@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from export.codec_checkpoint import CodecCheckpoint
-from export.codec_layers import ALL_FLOATS, LAYER_NORM_EPSILON, CodecLayers
+from export.codec_layers import LAYER_NORM_EPSILON, CodecLayers
 from export.codec_stream import Signal, StreamLayers
 from export.codec_tensors import CONTENT_BOOKS, PROSODY_BOOK
 from export.dialects import new_graph
 from export.formats import FLOAT32, Precision, WeightFormats
 from export.graph import Graph, Value
-from export.quantized_convolutions import ConvolutionFormats
+from export.quantized_convolutions import ALL_FLOATS, ConvolutionFormats
 from export.weights import Array, Weight
 from runtime.bundle import (
     AUDIO,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from export.codec_checkpoint import CodecCheckpoint
 from export.graph import Graph, Value
-from export.quantized_convolutions import ConvolutionFormats
+from export.quantized_convolutions import ALL_FLOATS, ConvolutionFormats
 from export.snake_beta import AFTER_EVEN, AFTER_ODD, BEFORE_EVEN, BEFORE_ODD, SnakeBeta
 from export.weights import Weight
 from train.codec_config import RESIDUAL_DILATIONS
@@ -21,7 +21,6 @@ from train.codec_config import RESIDUAL_DILATIONS
 LAYER_NORM_EPSILON = 1e-5
 TIME = 3  # axis of a feature map
 END = 2**31 - 1  # of a slice: up to the last
-ALL_FLOATS = ConvolutionFormats()
 
 
 @dataclass(frozen=True)

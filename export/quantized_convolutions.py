@@ -83,6 +83,9 @@ class ConvolutionFormats:
         return self.by_name.get(weight.name, self.usual)
 
 
+ALL_FLOATS = ConvolutionFormats()
+
+
 def quantized_convolutions(weights: Mapping[str, QuantizedWeight]) -> ConvolutionFormats:
     """Formats of all convolutions: those given quantized, all others floats."""
     return ConvolutionFormats(

@@ -36,8 +36,12 @@ TOLERANCES = {
     ("speaker_projection", "fp32", "portable"): Tolerance(1e-5, 7e-7, "sums in another order"),
     ("mtp_head", "fp32", "ort"): Tolerance(1e-6, 0.0, "mean of the same embeddings"),
     ("mtp_head", "fp32", "portable"): Tolerance(1e-6, 0.0, "mean of the same embeddings"),
-    ("codec_decoder", "fp32", "ort"): Tolerance(3e-5, 1.1e-5, "sums in another order, sines"),
-    ("codec_decoder", "fp32", "portable"): Tolerance(3e-5, 1.1e-5, "sums in another order, sines"),
+    ("codec_decoder", "fp32", "ort"): Tolerance(
+        2e-5, 1.0e-5, "sums in another order, sines; 4.8e-6 with AVX-512, 1.0e-5 without"
+    ),
+    ("codec_decoder", "fp32", "portable"): Tolerance(
+        2e-5, 1.0e-5, "sums in another order, sines; 4.8e-6 with AVX-512, 1.0e-5 without"
+    ),
     ("codec_encoder", "fp32", "ort"): Tolerance(1e-5, 1.4e-6, "sums in another order"),
     ("codec_encoder", "fp32", "portable"): Tolerance(1e-5, 1.4e-6, "sums in another order"),
     # KL divergence of what codes are drawn from, nats a code, of the tiny random model's steps.

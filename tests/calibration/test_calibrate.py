@@ -21,10 +21,10 @@ from export.sources import SourceFolders, open_sources
 from runtime import TTS
 from runtime.bundle import BACKBONE, NTP_HEAD, load_bundle, sha256_file
 from runtime.errors import UserError
+from tests.calibration.recorded import record_of, write_tokens
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 from tests.tolerances import limit
-from train.tokens import TokenizedUtterance, write_utterances
 
 HEADS = 6
 QKV = "model.layers.0.self_attn.qkv.weight"
@@ -43,14 +43,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> SourceFolders:
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight utterances of some twenty frames."""
-    random = np.random.default_rng(1)
-    utterances = [
-        TokenizedUtterance(f"u{n}", "They know it.", random.integers(0, 1024, (19 + n, 3)))
-        for n in range(8)
-    ]
-    path = tmp_path_factory.mktemp("tokens") / "tokens.jsonl"
-    write_utterances(path, utterances, HEADS)
-    return path
+    return write_tokens(tmp_path_factory.mktemp("tokens"), HEADS, utterances=8, frames=19)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +53,6 @@ def int4(sources: SourceFolders, tokens: Path, tmp_path_factory: pytest.TempPath
     options = CalibrationOptions(Recipe("int4"), output, tokens=tokens)
     calibrate(open_sources(sources), options)
     return output
-
-
-def record_of(folder: Path) -> dict:
-    return json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
 
 
 def test_every_product_is_quantized_or_excluded_with_a_reason(int4: Path) -> None:
@@ -169,14 +158,9 @@ def next_token(
 ) -> tuple[SourceFolders, Path]:
     """A next-token model of the same codec, and recorded frames in its own format."""
     folder = tmp_path_factory.mktemp("next-token")
-    random = np.random.default_rng(2)
-    utterances = [
-        TokenizedUtterance(f"u{n}", "They know it.", random.integers(0, 1024, (9 + n, 3)))
-        for n in range(4)
-    ]
-    write_utterances(folder / "tokens.jsonl", utterances, heads=1)
+    tokens = write_tokens(folder, heads=1, utterances=4, frames=9, seed=2)
     model = make_lm_checkpoint(folder / "model", heads=1)
-    return SourceFolders(model, sources.codec, sources.voices), folder / "tokens.jsonl"
+    return SourceFolders(model, sources.codec, sources.voices), tokens
 
 
 @pytest.mark.parametrize(

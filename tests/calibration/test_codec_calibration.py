@@ -31,10 +31,10 @@ from export.tensorrt.precision_plan import plan_precision
 from runtime.bundle import CODEC_DECODER, TENSORRT_RTX, load_bundle
 from runtime.errors import UserError
 from runtime.gpu_targets import check_targets
+from tests.calibration.recorded import record_of, write_tokens
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 from tests.tolerances import limit
-from train.tokens import TokenizedUtterance, write_utterances
 
 HEADS = 3
 PRECISIONS: tuple[FormatName, ...] = ("int8", "fp8")
@@ -57,14 +57,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> SourceFolders:
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four utterances of some forty frames."""
-    random = np.random.default_rng(1)
-    utterances = [
-        TokenizedUtterance(f"u{n}", "They know it.", random.integers(0, 1024, (39 + n, 3)))
-        for n in range(4)
-    ]
-    path = tmp_path_factory.mktemp("tokens") / "tokens.jsonl"
-    write_utterances(path, utterances, HEADS)
-    return path
+    return write_tokens(tmp_path_factory.mktemp("tokens"), HEADS, utterances=4, frames=39)
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +69,6 @@ def scales(
         recipe = Recipe(precision, "nearest")
         calibrate_codec(open_sources(sources), CodecOptions(recipe, folder / precision, (), tokens))
     return {precision: folder / precision for precision in PRECISIONS}
-
-
-def record_of(folder: Path) -> dict:
-    return json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
 
 
 def build(sources: SourceFolders, scales: Path, output: Path, dialect: str = "portable") -> None:
