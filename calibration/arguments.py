@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.build import DEMO_HEADS
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from export.sources import Sources
-
-DEMO_HEADS = 6
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:

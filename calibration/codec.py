@@ -11,9 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
+from export.build import CODEC_PRECISIONS
 from runtime.errors import UserError, run_cli
-
-PRECISIONS = ("int8", "fp8")
 
 DESCRIPTION = """\
 Choose scales for the convolutions of a codec's decoder, for engines of portable
@@ -70,7 +69,7 @@ def _make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--precision", choices=PRECISIONS, required=True, help="of weights and inputs"
+        "--precision", choices=CODEC_PRECISIONS, required=True, help="of weights and inputs"
     )
     add_data(parser)
     add_sources(parser.add_argument_group("model (default: the demo voice)"))
