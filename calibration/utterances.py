@@ -21,7 +21,7 @@ from runtime.bundle import BACKBONE, SPEAKER_PROJECTION, Bundle
 from runtime.decoding import SpeechDecoder, bound_steps
 from runtime.errors import UserError
 from runtime.prompt import Prompt, PromptReader
-from runtime.sampling import Sampling
+from runtime.sampling import seeded
 from runtime.synthesis import open_engine
 from runtime.voice import read_voice_file
 from train.lm_config import TOKENS_PER_FRAME
@@ -95,7 +95,7 @@ class Speaker:
 
     def _generate(self, prompt: Prompt, seed: int) -> npt.NDArray[np.int64]:
         manifest = self._bundle.manifest
-        sampling = Sampling(seed=seed)
+        sampling = seeded(manifest.sampling, seed)
         bound = bound_steps(
             manifest.language_model,
             manifest.length,

@@ -235,9 +235,9 @@ def measure_run(
     tts: TTS, arguments: argparse.Namespace, measurements: Measurements, keep: bool, seed: int
 ) -> None:
     """Stream the text once, as a listener would."""
-    from runtime.sampling import Sampling
+    from runtime.sampling import seeded
 
-    sampling = Sampling(seed=seed) if tts.bundle.manifest.sampling.do_sample else Sampling()
+    sampling = seeded(tts.bundle.manifest.sampling, seed)
     inside_before = sum(map(sum, measurements.stages.values()))
     samples, first = 0, 0.0
     start = time.perf_counter()

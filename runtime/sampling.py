@@ -82,6 +82,11 @@ class Sampling:
                 raise UserError(f"{name} has no effect: {why}; leave it out")
 
 
+def seeded(defaults: SamplingDefaults, seed: int) -> Sampling:
+    """A bundle's default sampling, repeatable; greedy decoding takes no seed and needs none."""
+    return Sampling(seed=seed if defaults.do_sample else None)
+
+
 def _either(value: float | None, default: float) -> float:
     return default if value is None else value
 

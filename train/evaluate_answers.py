@@ -101,12 +101,15 @@ def _parse_question(values: Any) -> Question:
 
 def ask_all(engine: Path, questions: Sequence[Question], hear: Hear) -> Iterator[Verdict]:
     """Ask one question after the other, the n-th with seed n, at the bundle's default sampling."""
-    from runtime import Chat, Sampling
+    from runtime import Chat
+    from runtime.sampling import seeded
 
     chat = Chat.load(engine)
+    defaults = chat.bundle.manifest.sampling
     for seed, question in enumerate(questions):
         start = time.perf_counter()
-        answer = chat.answer(question.question, voice=question.voice, sampling=Sampling(seed=seed))
+        sampling = seeded(defaults, seed)
+        answer = chat.answer(question.question, voice=question.voice, sampling=sampling)
         seconds = time.perf_counter() - start
         heard = hear(answer.audio) if len(answer.audio) else ""
         wrong = word_error_rate([answer.text], [heard])

@@ -96,13 +96,15 @@ def speak(
     threads: int | None = None,
 ) -> Iterator[Utterance]:
     """Each sentence from a bundle, at its default sampling; the n-th with seed n."""
-    from runtime import TTS, Sampling
+    from runtime import TTS
+    from runtime.sampling import seeded
 
     tts = TTS.load(engine, threads=threads)
-    heads = tts.bundle.manifest.language_model.heads
+    manifest = tts.bundle.manifest
+    heads = manifest.language_model.heads
     for seed, text in enumerate(sentences):
         start = time.perf_counter()
-        spoken = tts.synthesize(text, voice=voice, sampling=Sampling(seed=seed))
+        spoken = tts.synthesize(text, voice=voice, sampling=seeded(manifest.sampling, seed))
         seconds = time.perf_counter() - start
         steps = -(-CODES_PER_FRAME * len(spoken.frames) // heads)
         yield Utterance(text, spoken.audio, spoken.finished, steps, seconds)

@@ -21,7 +21,7 @@ import numpy as np
 from runtime.bundle import load_bundle
 from runtime.errors import UserError
 from runtime.profile import timed
-from runtime.sampling import Sampling
+from runtime.sampling import seeded
 from runtime.synthesis import TTS, open_engine
 
 DECODING = ("step", "head")  # stages of runtime.profile: without the prompt and the codec
@@ -59,8 +59,9 @@ class TimedVoice:
     def say(self, text: str, seed: int) -> Timing | None:
         """Speak at the bundle's default sampling; None if no audio came of it."""
         self._durations.clear()
+        sampling = seeded(self.tts.bundle.manifest.sampling, seed)
         start = time.perf_counter()
-        audio = self.tts.synthesize(text, sampling=Sampling(seed=seed)).audio
+        audio = self.tts.synthesize(text, sampling=sampling).audio
         elapsed = time.perf_counter() - start
         seconds = len(audio) / self.tts.sample_rate
         decoding = sum(sum(self._durations[stage]) for stage in DECODING)

@@ -12,6 +12,7 @@ import pytest
 from runtime import Sampling
 from runtime.bundle import SamplingDefaults
 from runtime.errors import UserError
+from runtime.sampling import seeded
 
 DEFAULTS = SamplingDefaults(True, 0.9, 40, 0.7, 1.1)
 
@@ -57,6 +58,12 @@ def test_greedy_refuses_settings_for_drawing(setting: str) -> None:
 def test_values_out_of_range_are_refused(setting: str, value: Any) -> None:
     with pytest.raises(UserError, match=f"{setting} is .* must lie between"):
         Sampling(**{setting: value})
+
+
+def test_seeded_defaults_are_repeatable_also_where_nothing_is_drawn() -> None:
+    assert seeded(DEFAULTS, 3) == Sampling(seed=3)
+    greedy = SamplingDefaults(do_sample=False)
+    assert seeded(greedy, 3).resolve(greedy) == Sampling().resolve(greedy)
 
 
 def test_settings_cannot_change() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,19 @@ def test_everything_at_once(
     asked = judges.asked
     run(*arguments)
     assert judges.asked == asked  # nothing new was said
+
+
+def test_a_bundle_that_decodes_greedily(
+    tmp_path: Path, tiny_engine: Path, sentences: Path, judges: type[Parrot]
+) -> None:
+    engine, output = tmp_path / "engine", tmp_path / "evaluation"
+    shutil.copytree(tiny_engine, engine)
+    manifest = json.loads((engine / "manifest.json").read_text(encoding="utf-8"))
+    manifest["sampling"] |= {"do_sample": False}
+    (engine / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    run("--engine", engine, "--sentences", sentences, "--limit", 1, "--output", output)
+    (system,) = json.loads((output / "report.json").read_text(encoding="utf-8"))["systems"]
+    assert system["sentences"] == 1
 
 
 def test_an_interrupted_run_goes_on(
