@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--sentences", type=Path, default=DEFAULT_SENTENCES, metavar="FILE")
     add("--limit", type=int, metavar="N", help="only the first N sentences")
+    add("--first-seed", type=int, default=0, metavar="N", help="of the first sentence (default: 0)")
     add("--references", type=Path, metavar="DIR", help="DIR/NAME/: recordings of the speaker NAME")
     add("--recogniser", action="append", choices=[*RECOGNISERS, "none"], help="default: both")
     add("--threads", type=int, metavar="N", help="of the bundle and of Whisper")
@@ -108,6 +109,8 @@ def _check(arguments: argparse.Namespace) -> None:
     for option in ("limit", "threads"):
         if getattr(arguments, option) is not None and getattr(arguments, option) < 1:
             raise UserError(f"--{option} takes 1 or more")
+    if arguments.first_seed < 0:
+        raise UserError("--first-seed takes 0 or more")
 
 
 def open_systems(arguments: argparse.Namespace, sentences: Sequence[str]) -> list[System]:
@@ -121,7 +124,9 @@ def open_systems(arguments: argparse.Namespace, sentences: Sequence[str]) -> lis
             title = f"{wavs_name} through {name}"
             systems.append(open_codec(title, engine, folder, sentences, arguments.threads))
     for name, engine in map(parse_named, arguments.engine):
-        systems += open_bundle(name, engine, sentences, arguments.voice, arguments.threads)
+        systems += open_bundle(
+            name, engine, sentences, arguments.voice, arguments.threads, arguments.first_seed
+        )
     names = [system.name for system in systems]
     if len(set(names)) < len(names):
         raise UserError(f"two systems have one name; write NAME=DIR ({', '.join(names)})")
@@ -196,6 +201,7 @@ def write_reports(
 
     content = {
         "sentences": str(arguments.sentences),
+        "first_seed": arguments.first_seed,
         "judges": jury.versions,
         "systems": [asdict(report) for report in reports],
         "speaker_matrices": [asdict(matrix) for matrix in matrices],

@@ -58,7 +58,12 @@ def read_sentences(path: Path, limit: int | None = None) -> list[str]:
 
 
 def open_bundle(
-    name: str, engine: Path, sentences: Sequence[str], voices: Sequence[str], threads: int | None
+    name: str,
+    engine: Path,
+    sentences: Sequence[str],
+    voices: Sequence[str],
+    threads: int | None,
+    first_seed: int = 0,
 ) -> list[System]:
     """A bundle as one system for each voice; each is loaded when it begins to speak.
 
@@ -71,7 +76,7 @@ def open_bundle(
     return [
         System(
             name if len(chosen) == 1 else f"{name} {_voice_name(voice)}",
-            speak(engine, sentences, voice, threads),
+            speak(engine, sentences, voice, threads, first_seed),
             engine=name,
             voice=None if voice is None else _voice_name(voice),
         )
@@ -94,15 +99,16 @@ def speak(
     sentences: Sequence[str],
     voice: str | None = None,
     threads: int | None = None,
+    first_seed: int = 0,
 ) -> Iterator[Utterance]:
-    """Each sentence from a bundle, at its default sampling; the n-th with seed n."""
+    """Each sentence from a bundle, at its default sampling, with seeds that count up."""
     from runtime import TTS
     from runtime.sampling import seeded
 
     tts = TTS.load(engine, threads=threads)
     manifest = tts.bundle.manifest
     heads = manifest.language_model.heads
-    for seed, text in enumerate(sentences):
+    for seed, text in enumerate(sentences, first_seed):
         start = time.perf_counter()
         spoken = tts.synthesize(text, voice=voice, sampling=seeded(manifest.sampling, seed))
         seconds = time.perf_counter() - start

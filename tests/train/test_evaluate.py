@@ -104,6 +104,23 @@ def test_a_bundle_that_decodes_greedily(
     assert system["sentences"] == 1
 
 
+def test_other_seeds_are_other_draws(
+    tmp_path: Path, tiny_engine: Path, sentences: Path, judges: type[Parrot]
+) -> None:
+    def heard(first_seed: int) -> set[str]:
+        output = tmp_path / f"from-{first_seed}"
+        run(
+            *("--engine", tiny_engine, "--sentences", sentences, "--limit", 1),
+            *("--first-seed", first_seed, "--output", output),
+        )
+        report = json.loads((output / "report.json").read_text(encoding="utf-8"))
+        assert report["first_seed"] == first_seed
+        lines = (output / "judged.jsonl").read_text(encoding="utf-8").splitlines()
+        return {json.loads(line)["audio"] for line in lines}
+
+    assert heard(0) != heard(7)
+
+
 def test_an_interrupted_run_goes_on(
     tmp_path: Path,
     recordings: Path,
