@@ -51,7 +51,7 @@ class Recogniser(Protocol):
 class WhisperTiny:
     """Whisper tiny.en, greedy, on the CPU; loaded when it is first asked.
 
-    In float32: what it hears in int8 depends on the instructions that the processor has.
+    In float32: what it hears in int8 varies with the machine (docs/voice.md).
     """
 
     name = "whisper"
