@@ -36,6 +36,7 @@ from train.tokenizer import CODEBOOK_SIZE
 _MATRIX_GAIN = 0.7
 _TEXT_EMBEDDING_STD = 0.5
 _SPEECH_EMBEDDING_STD = 0.8
+_SPEECH_PARTS = ("speech_heads.", "spk_emb_proj.")
 _RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight")
 
 # Where the quantizers of codebooks a, b, c are in a codec checkpoint (published names).
@@ -65,7 +66,7 @@ def initialize_from_scratch(model: LanguageModel, *, text_output: bool) -> None:
 
 @torch.no_grad()
 def initialize_from_base(model: LanguageModel, folder: Path) -> None:
-    """Copy a base model's backbone, and its speech heads as far as both have them.
+    """Copy a base model's backbone, and what both have of speech heads and speaker projection.
 
     New vocabulary rows are drawn like its own rows.
     """
@@ -83,9 +84,8 @@ def initialize_from_base(model: LanguageModel, folder: Path) -> None:
         if len(tensor) > len(old):
             grown = tensor[len(old) :]
             grown.copy_(old.mean(0) + old.std(0) * torch.randn_like(grown))
-    if isinstance(model, MtpModel):
-        _copy_heads(model, stored)
-    elif read_lm_config(folder).kind == "mtp":
+    _copy_speech_parts(model, stored)
+    if not isinstance(model, MtpModel) and read_lm_config(folder).kind == "mtp":
         _tame_scores(model)
 
 
@@ -97,10 +97,11 @@ def _tame_scores(model: LanguageModel) -> None:
     norm.div_(deviation)
 
 
-def _copy_heads(model: LanguageModel, stored: Tensors) -> None:
-    """A model of another head count that speaks already is a good beginning for its heads."""
+def _copy_speech_parts(model: LanguageModel, stored: Tensors) -> None:
+    """A model of another head count that speaks already is a good beginning: it knows the codes
+    and the speakers."""
     for name, tensor in model.state_dict().items():
-        is_weight = name.startswith("speech_heads.") and tensor.is_floating_point()
+        is_weight = name.startswith(_SPEECH_PARTS) and tensor.is_floating_point()
         if is_weight and name in stored and stored[name].shape == tensor.shape:
             tensor.copy_(stored[name])
 

@@ -228,6 +228,28 @@ def test_base_model_grows_by_the_speech_tokens(tmp_path: Path) -> None:
     assert checkpoint.config.num_hidden_layers == 3  # the base model's, not the settings'
 
 
+@pytest.mark.parametrize("heads", [1, 3, 12])
+def test_speech_parts_of_a_base_model_are_kept(tmp_path: Path, heads: int) -> None:
+    """Heads as far as both have them, and the speaker projection, which knows no head count."""
+    base = make_lm_checkpoint(tmp_path / "base", heads=6, speaker_aware=True)
+    chosen = {"heads": heads, "base_model": str(base), "speaker_aware": True, "max_length": 9000}
+    settings = read_settings(write_settings(tmp_path, heads, chosen))
+    weights = build_model(settings, make_tokenizer(settings)).state_dict()
+    stored = load_file(base / "model.safetensors")
+    shared = [
+        name
+        for name, tensor in stored.items()
+        if name.startswith(("spk_emb_proj.", "speech_heads."))
+        and name.endswith((".weight", ".bias"))
+        and name in weights
+        and weights[name].shape == tensor.shape
+    ]
+    assert sum(name.startswith("spk_emb_proj.") for name in shared) == 4
+    assert any(name.startswith("speech_heads.") for name in shared) == (heads > 1)
+    for name in shared:
+        torch.testing.assert_close(weights[name], stored[name], rtol=0, atol=0)
+
+
 def test_next_token_models_begin_with_tame_scores_on_a_multi_token_base(tmp_path: Path) -> None:
     """A table whose rows are long, as those that are only read may be."""
     base = make_lm_checkpoint(tmp_path / "base", heads=6)
