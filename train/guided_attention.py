@@ -1,14 +1,19 @@
-"""Attention supervision: which symbol is being spoken, taught to a few heads of one layer.
+"""Attention supervision: which symbol is being spoken, taught to a few heads of some layers.
 
-In: attention probabilities of one backbone layer and, for every position, the text position
-of the symbol that the next step speaks. Out: a loss. Only that layer computes probabilities
-itself, only in training; the model and its checkpoint stay what they are.
+In: attention probabilities of backbone layers and, for every position, the text position of the
+symbol that the next step speaks. Out: a loss. Only those layers compute probabilities themselves,
+only in training; the model and its checkpoint stay what they are.
+
+One layer must find the place in the text from what has just been said, which is not enough where
+the same has been said before. Layers above it can see where it was a step ago: a second
+guided layer, with another between, can go by that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,11 +27,11 @@ _FLOOR = 1e-4
 
 @dataclass
 class AttentionProbe:
-    """Passed through the backbone as `probe=`; layer `layer` leaves its probabilities here."""
+    """Passed through the backbone as `probe=`; its layers leave their probabilities here."""
 
-    layer: int
+    layers: Sequence[int]
     heads: int
-    probabilities: torch.Tensor | None = None  # (B, heads, L, L)
+    probabilities: list[torch.Tensor] = field(default_factory=list)  # (B, heads, L, L) each
 
 
 def _probed_attention(
@@ -40,7 +45,7 @@ def _probed_attention(
     probe: AttentionProbe | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    if probe is None or module.layer_idx != probe.layer:
+    if probe is None or module.layer_idx not in probe.layers:
         on_cpu = query.device.type == "cpu"
         if on_cpu:  # whose attention in bfloat16 is several times slower
             query, key, value = query.float(), key.float(), value.float()
@@ -61,25 +66,28 @@ def _probed_attention(
     future = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)
     scores = (query @ key.transpose(2, 3)).float() * scaling  # (B, heads, L, L)
     probabilities = scores.masked_fill(future, -torch.inf).softmax(-1)
-    probe.probabilities = probabilities[:, : probe.heads]
+    probe.probabilities.append(probabilities[:, : probe.heads])
     return (probabilities.to(value.dtype) @ value).transpose(1, 2), None
 
 
 AttentionInterface.register(ATTENTION_NAME, _probed_attention)
 
 
-def guided_attention_loss(probabilities: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-    """Mean of -log(p + 1e-4) over heads and guided positions.
+def guided_attention_loss(
+    probabilities: Sequence[torch.Tensor], guide: torch.Tensor
+) -> torch.Tensor:
+    """Means of -log(p + 1e-4) over guided positions, summed over layers and heads.
 
-    `probabilities` (B, K, L, L); `guide` int64 (B, L), -1 where nothing is taught. Head k is to
-    look k symbols ahead of the guide.
+    `probabilities` (B, K, L, L) of each layer; `guide` int64 (B, L), -1 where nothing is taught.
+    Head k is to look k symbols ahead of the guide.
     """
     batch, position = torch.nonzero(guide >= 0, as_tuple=True)
     if batch.numel() == 0:
-        return probabilities.sum() * 0.0
+        return torch.stack([of_layer.sum() * 0.0 for of_layer in probabilities]).sum()
     target = guide[batch, position]
     losses = [
-        -(probabilities[batch, head, position, target + head] + _FLOOR).log().mean()
-        for head in range(probabilities.shape[1])
+        -(of_layer[batch, head, position, target + head] + _FLOOR).log().mean()
+        for of_layer in probabilities
+        for head in range(of_layer.shape[1])
     ]
     return torch.stack(losses).sum()

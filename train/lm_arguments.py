@@ -77,10 +77,11 @@ def check_guided_attention(settings: LmSettings, model: LanguageModel) -> None:
     guided, geometry = settings.guided_attention, model.geometry
     if guided is None:
         return
-    if not 0 <= guided.layer < geometry.num_hidden_layers:
+    known = range(geometry.num_hidden_layers)
+    if not guided.layers or not set(guided.layers) <= set(known):
         raise UserError(
-            f"guided_attention: 'layer' must be from 0 to {geometry.num_hidden_layers - 1}, "
-            f"not {guided.layer}"
+            f"guided_attention: 'layers' must list some from 0 to {known[-1]}, "
+            f"not {list(guided.layers)}"
         )
     if not 0 < guided.heads <= geometry.num_attention_heads:
         raise UserError(

@@ -101,12 +101,12 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class GuidedAttentionSettings:
-    """Training loss that ties attention heads of one layer to the symbol being spoken.
+    """Training loss that ties attention heads of some layers to the symbol being spoken.
 
     Head k of `heads` follows symbol k of those from the current one on. Needs `symbol_frames`.
     """
 
-    layer: int = 2
+    layers: tuple[int, ...] = (2,)
     heads: int = 2
     weight: float = 1.0
 

@@ -127,7 +127,7 @@ class LmTrainer(Trainer):
         batch = dict(inputs)
         guide = batch.pop("guide", None)
         guided = self._settings.guided_attention
-        probe = AttentionProbe(guided.layer, guided.heads) if guided is not None else None
+        probe = AttentionProbe(guided.layers, guided.heads) if guided is not None else None
         if self._settings.history_corruption > 0:
             batch["labels"] = batch["token_ids"]
             batch["token_ids"] = self._corrupted(batch)
@@ -135,7 +135,6 @@ class LmTrainer(Trainer):
         report: LossReport = model(**batch, weights=self._weights, **options)
         loss = report.total
         if guided is not None and probe is not None and guide is not None:
-            assert probe.probabilities is not None
             attention = guided_attention_loss(probe.probabilities, guide)
             loss = loss + guided.weight * attention
             self._sums["attention_loss"].append(float(attention.detach()))

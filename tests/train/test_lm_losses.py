@@ -153,16 +153,17 @@ def test_probe_sees_the_probabilities_and_changes_nothing() -> None:
     embeddings = torch.randn(2, 7, 64)
     plain = model.hidden_states(embeddings)
     set_attention(model, ATTENTION_NAME)
-    probe = AttentionProbe(layer=1, heads=2)
+    probe = AttentionProbe(layers=(0, 2), heads=2)
     torch.testing.assert_close(model.hidden_states(embeddings, probe=probe), plain)
     torch.testing.assert_close(model.hidden_states(embeddings), plain)
-    assert probe.probabilities is not None
-    assert probe.probabilities.shape == (2, 2, 7, 7)
-    torch.testing.assert_close(probe.probabilities.sum(-1), torch.ones(2, 2, 7))
-    assert probe.probabilities.triu(1).abs().max() == 0
     set_attention(model, "eager")
-    weights = model.lm_model.model(inputs_embeds=embeddings, output_attentions=True).attentions[1]
-    torch.testing.assert_close(probe.probabilities, weights[:, :2])
+    weights = model.lm_model.model(inputs_embeds=embeddings, output_attentions=True).attentions
+    assert len(probe.probabilities) == 2
+    for seen, expected in zip(probe.probabilities, (weights[0], weights[2]), strict=True):
+        assert seen.shape == (2, 2, 7, 7)
+        torch.testing.assert_close(seen.sum(-1), torch.ones(2, 2, 7))
+        assert seen.triu(1).abs().max() == 0
+        torch.testing.assert_close(seen, expected[:, :2])
 
 
 def test_guided_attention_loss_by_hand() -> None:
@@ -172,8 +173,10 @@ def test_guided_attention_loss_by_hand() -> None:
     guide = torch.tensor([[-1, -1, 1, 2]])
     p = torch.tensor([[0.5, 1.0], [0.25, 0.125]]) + 1e-4
     expected = -p.log().mean(1).sum()
-    torch.testing.assert_close(guided_attention_loss(probabilities, guide), expected)
-    assert guided_attention_loss(probabilities, torch.full((1, 4), -1)) == 0
+    torch.testing.assert_close(guided_attention_loss([probabilities], guide), expected)
+    assert guided_attention_loss([probabilities], torch.full((1, 4), -1)) == 0
+    both = guided_attention_loss([probabilities, torch.full((1, 2, 4, 4), 1.0)], guide)
+    torch.testing.assert_close(both, expected - 2 * torch.tensor(1.0 + 1e-4).log())
 
 
 @pytest.mark.parametrize("heads", [1, 6])

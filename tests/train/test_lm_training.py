@@ -99,7 +99,7 @@ EVERYTHING: dict[str, Any] = {
     "history_corruption": 0.5,
     "average_decay": 0.9,
     "gradient_accumulation": 2,
-    "guided_attention": {"layer": 1, "heads": 2, "weight": 1.0},
+    "guided_attention": {"layers": [0, 1], "heads": 2, "weight": 1.0},
     "positions_per_batch": 150,
 }
 
@@ -315,7 +315,8 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
             {"model": {"heads": 1}, "history_noise": "predicted", "history_corruption": 0.5},
             "by several heads only",
         ),
-        ({"guided_attention": {"layer": 2}}, "'layer' must be from 0 to 1, not 2"),
+        ({"guided_attention": {"layers": [2]}}, "'layers' must list some from 0 to 1, not [2]"),
+        ({"guided_attention": {"layers": []}}, "'layers' must list some from 0 to 1, not []"),
         ({"data": {"train": []}}, "names no file"),
         ({"data": {"train": [{"file": "gone.jsonl"}]}}, "gone.jsonl"),
         ({"model": {"heads": 3, "base_model": "nowhere"}}, "nowhere"),
