@@ -2,14 +2,15 @@
 
 In: the `dict` folder of WordNet 3.0 (`data.noun`, `data.verb`, `data.adj`, `data.adv`).
 Out: a UTF-8 text file: short sentences, then long ones, then very long ones that join several
-short ones with "and", then those of spoken_forms.py with numbers and abbreviations. Each kind is
-in a fixed random order, so that its first N lines are a fair sample. Knows nothing of audio or
-phonemes.
+short ones with "and" and the like, then those of repetitions.py in which words come twice, then
+those of spoken_forms.py with numbers and abbreviations. Each kind is in a fixed random order, so
+that its first N lines are a fair sample. Knows nothing of audio or phonemes.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import re
 import sys
@@ -17,12 +18,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from runtime.errors import UserError, run_cli
+from samples.demo_voice.repetitions import add_repetitions
 from samples.demo_voice.spoken_forms import write_spoken_forms
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 SHUFFLE_SEED = 0
 JOINED_WORDS = (20, 36)  # a joined sentence is cut off where it reaches a length drawn from these
-_JOINTS = (", and ", ", but ", ", and then ", ", ")
+_JOINTS = (", and ", ", but ", ", and then ", ", ", " and ", " because ", " when ", ", while ")
 HOW_TO_GET_WORDNET = (
     "get it on Debian or Ubuntu with `apt-get download wordnet-base` and "
     "`dpkg -x wordnet-base_*.deb wordnet`, then name wordnet/usr/share/wordnet"
@@ -62,20 +64,34 @@ def write_as_sentence(example: str) -> str:
 
 def join_sentences(short: Sequence[str], count: int) -> list[str]:
     """`count` sentences, or as many as `short` yields, each of several statements in a row."""
-    random_choice = random.Random(SHUFFLE_SEED)
+    choice = random.Random(SHUFFLE_SEED)
     statements = (text[:-1] for text in short if text.endswith("."))
     joined: list[str] = []
     while len(joined) < count:
-        words, text = random_choice.randint(*JOINED_WORDS), next(statements, "")
-        while text and len(text.split()) < words:
-            following = next(statements, "")
-            if not following:
+        words, parts = choice.randint(*JOINED_WORDS), list[str]()
+        while sum(len(part.split()) for part in parts) < words:
+            statement = next(statements, "")
+            if not statement:
                 return joined
-            text += random_choice.choice(_JOINTS) + begin_in_lower_case(following)
-        if not text:
-            return joined
-        joined.append(text + ".")
+            parts.append(statement)
+        joined.append(join_statements(parts, choice))
     return joined
+
+
+def repeating_sentences(short: Sequence[str], count: int) -> list[str]:
+    """`count` sentences, or as many as `short` yields, in which words come twice."""
+    choice = random.Random(SHUFFLE_SEED)
+    statements = [text[:-1] for text in short if text.endswith(".")]
+    written = (join_statements(parts, choice) for parts in add_repetitions(statements))
+    return list(itertools.islice(written, count))
+
+
+def join_statements(parts: Sequence[str], choice: random.Random) -> str:
+    """One sentence of statements that have no full stops."""
+    text = parts[0][0].upper() + parts[0][1:]
+    for part in parts[1:]:
+        text += choice.choice(_JOINTS) + begin_in_lower_case(part)
+    return text + "."
 
 
 def begin_in_lower_case(sentence: str) -> str:
@@ -99,7 +115,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--longest", type=int, default=24, help="words of the long ones (default 24)"
     )
     parser.add_argument(
-        "--joined", type=int, default=3000, help="very long ones to write (default 3000)"
+        "--joined", type=int, default=5500, help="very long ones to write (default 5500)"
+    )
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=1200,
+        help="in which words come twice, to write (default 1200)",
     )
     parser.add_argument(
         "--spoken-forms",
@@ -117,8 +139,9 @@ def write_sentences(argv: Sequence[str] | None) -> None:
     short = select_sentences(examples, arguments.min_words, arguments.max_words)
     long = select_sentences(examples, arguments.max_words + 1, arguments.longest)
     joined = join_sentences(short, arguments.joined)
+    repeating = repeating_sentences(short, arguments.repetitions)
     spoken_forms = write_spoken_forms(arguments.spoken_forms)
-    sentences = [*short, *long, *joined, *spoken_forms][: arguments.limit]
+    sentences = [*short, *long, *joined, *repeating, *spoken_forms][: arguments.limit]
     partial = arguments.output.with_name(arguments.output.name + ".partial")
     partial.write_text("".join(f"{text}\n" for text in sentences), encoding="utf-8")
     partial.replace(arguments.output)

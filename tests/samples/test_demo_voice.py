@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from samples.demo_voice.repetitions import WORDS as REPETITION_WORDS
+from samples.demo_voice.repetitions import repeat_words
 from samples.demo_voice.sentences import (
     JOINED_WORDS,
     PARTS_OF_SPEECH,
     join_sentences,
     main,
     read_examples,
+    repeating_sentences,
     select_sentences,
 )
 from samples.demo_voice.spoken_forms import write_spoken_forms
@@ -77,6 +81,34 @@ def test_statements_are_joined_into_long_sentences() -> None:
         assert "the cat" in text[1:]
     assert any(", and I'm glad" in text for text in join_sentences(short, 9))
     assert join_sentences(short[:4], 3) == []  # too few words for one
+
+
+def test_repeating_sentences_say_the_same_words_twice() -> None:
+    short = [f"The {thing} of number {index} sleeps." for index, thing in enumerate(["cat"] * 900)]
+    sentences = repeating_sentences(short, 60)
+    assert len(sentences) == 60
+    assert sentences == repeating_sentences(short, 70)[:60]
+    for text in sentences:
+        assert re.fullmatch(r"[A-Z][A-Za-z0-9 ,]*[A-Za-z0-9]\.", text), text
+        assert len(text.split()) >= REPETITION_WORDS[0]
+        assert len(set(text.split())) < len(text.split())
+    text = " ".join(sentences)
+    assert re.search(r"\b(\w+ \w+)(,| and|, and)? \1\b", text)
+    assert "again" in text
+    assert re.search(r"(\w+) \w+, \1 \w+, and \1 \w+", text)
+    assert repeating_sentences(short[:1], 3) == []  # too few words for one
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_repeated_words_follow_one_another(seed: int) -> None:
+    words = ["one", "two", "three", "four", "five"]
+    said = re.findall(r"\w+", repeat_words(" ".join(words), random.Random(seed)))
+    said = [word for word in said if word != "and"]
+    twice = [word for word in words if said.count(word) == 2]
+    assert 1 <= len(twice) <= 3
+    first = words.index(twice[0])
+    assert first > 0
+    assert said == [*words[: first + len(twice)], *words[first:]]
 
 
 def test_spoken_forms_come_last(wordnet: Path, tmp_path: Path) -> None:
