@@ -1,9 +1,9 @@
-"""Sentences in which words come twice, which WordNet's examples rarely have.
+"""Statements in which words come twice, which WordNet's examples rarely have.
 
-In: statements without their full stops. Out: long sentences of several of them, the same for the
-same input. A model that finds its place in the text by what it has just said loses it where the
-same has been said before: some statements repeat a few words, some end with an idiom that does
-("over and over again"), some are lists of things that begin alike.
+In: statements without full stops. Out: statements, the same for the same input, of which some
+repeat a few words, some end with an idiom that does ("over and over again") and some are lists of
+things that begin alike. A model that finds its place in the text by what it has just said can lose
+it where the same has been said before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import random
 from collections.abc import Iterator, Sequence
 
 SEED = 5
-WORDS = (14, 32)  # a sentence ends with the statement that reaches a length drawn from these
 MOST_REPEATED = 3  # words
 
 _SEPARATORS = (" ", " and ", ", ", ", and ")
@@ -38,32 +37,24 @@ _THINGS = (
 )
 
 
-def add_repetitions(statements: Sequence[str]) -> Iterator[list[str]]:
-    """Statements in a random order, a few to a sentence, about two in three of them with a
-    repetition. Ends when they run out."""
+def add_repetitions(statements: Sequence[str]) -> Iterator[str]:
+    """The statements in a random order, about two in three of them with a repetition."""
     choice = random.Random(SEED)
-    shuffled = iter(choice.sample(list(statements), len(statements)))
-    while True:
-        words, parts = choice.randint(*WORDS), list[str]()
-        while sum(len(part.split()) for part in parts) < words:
-            statement = next(shuffled, "")
-            if not statement:
-                return
-            parts.append(_with_repetition(statement, choice))
-        yield parts
-
-
-def _with_repetition(statement: str, choice: random.Random) -> str:
-    chance = choice.random()
-    if chance < 0.35:
-        return repeat_words(statement, choice)
-    if chance < 0.55:
-        return f"{statement} {choice.choice(_parts(_IDIOMS))}"
-    return _list_things(choice) if chance < 0.65 else statement
+    for statement in choice.sample(list(statements), len(statements)):
+        chance = choice.random()
+        if chance < 0.35 and " " in statement:
+            yield repeat_words(statement, choice)
+        elif 0.35 <= chance < 0.55:
+            yield f"{statement} {choice.choice(_parts(_IDIOMS))}"
+        elif 0.55 <= chance < 0.65:
+            yield _list_things(choice)
+        else:
+            yield statement
 
 
 def repeat_words(statement: str, choice: random.Random) -> str:
-    """Say one to three words of it twice in a row; the first, with its capital letter, once."""
+    """Say one to three words twice in a row, but not the first of the two or more that there are,
+    which has a capital letter."""
     words = statement.split()
     count = choice.randint(1, min(MOST_REPEATED, len(words) - 1))
     first = choice.randint(1, len(words) - count)

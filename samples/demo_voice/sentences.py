@@ -10,7 +10,6 @@ that its first N lines are a fair sample. Knows nothing of audio or phonemes.
 from __future__ import annotations
 
 import argparse
-import itertools
 import random
 import re
 import sys
@@ -24,6 +23,7 @@ from samples.demo_voice.spoken_forms import write_spoken_forms
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 SHUFFLE_SEED = 0
 JOINED_WORDS = (20, 36)  # a joined sentence is cut off where it reaches a length drawn from these
+REPEATING_WORDS = (14, 32)  # the same for those with repetitions
 _JOINTS = (", and ", ", but ", ", and then ", ", ", " and ", " because ", " when ", ", while ")
 HOW_TO_GET_WORDNET = (
     "get it on Debian or Ubuntu with `apt-get download wordnet-base` and "
@@ -62,28 +62,26 @@ def write_as_sentence(example: str) -> str:
     return example[0].upper() + example[1:] + end
 
 
-def join_sentences(short: Sequence[str], count: int) -> list[str]:
-    """`count` sentences, or as many as `short` yields, each of several statements in a row."""
-    choice = random.Random(SHUFFLE_SEED)
-    statements = (text[:-1] for text in short if text.endswith("."))
+def statements_of(sentences: Iterable[str]) -> list[str]:
+    """Those that end with a full stop, without it."""
+    return [text[:-1] for text in sentences if text.endswith(".")]
+
+
+def join_sentences(
+    statements: Iterable[str], count: int, length: tuple[int, int] = JOINED_WORDS
+) -> list[str]:
+    """`count` sentences of several statements in a row, or as many as the statements yield."""
+    choice, remaining = random.Random(SHUFFLE_SEED), iter(statements)
     joined: list[str] = []
     while len(joined) < count:
-        words, parts = choice.randint(*JOINED_WORDS), list[str]()
+        words, parts = choice.randint(*length), list[str]()
         while sum(len(part.split()) for part in parts) < words:
-            statement = next(statements, "")
+            statement = next(remaining, "")
             if not statement:
                 return joined
             parts.append(statement)
         joined.append(join_statements(parts, choice))
     return joined
-
-
-def repeating_sentences(short: Sequence[str], count: int) -> list[str]:
-    """`count` sentences, or as many as `short` yields, in which words come twice."""
-    choice = random.Random(SHUFFLE_SEED)
-    statements = [text[:-1] for text in short if text.endswith(".")]
-    written = (join_statements(parts, choice) for parts in add_repetitions(statements))
-    return list(itertools.islice(written, count))
 
 
 def join_statements(parts: Sequence[str], choice: random.Random) -> str:
@@ -138,8 +136,9 @@ def write_sentences(argv: Sequence[str] | None) -> None:
     examples = list(read_examples(arguments.dict_folder))
     short = select_sentences(examples, arguments.min_words, arguments.max_words)
     long = select_sentences(examples, arguments.max_words + 1, arguments.longest)
-    joined = join_sentences(short, arguments.joined)
-    repeating = repeating_sentences(short, arguments.repetitions)
+    statements = statements_of(short)
+    joined = join_sentences(statements, arguments.joined)
+    repeating = join_sentences(add_repetitions(statements), arguments.repetitions, REPEATING_WORDS)
     spoken_forms = write_spoken_forms(arguments.spoken_forms)
     sentences = [*short, *long, *joined, *repeating, *spoken_forms][: arguments.limit]
     partial = arguments.output.with_name(arguments.output.name + ".partial")

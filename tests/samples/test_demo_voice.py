@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samples.demo_voice.repetitions import WORDS as REPETITION_WORDS
-from samples.demo_voice.repetitions import repeat_words
+from samples.demo_voice.repetitions import add_repetitions, repeat_words
 from samples.demo_voice.sentences import (
     JOINED_WORDS,
     PARTS_OF_SPEECH,
+    REPEATING_WORDS,
     join_sentences,
     main,
     read_examples,
-    repeating_sentences,
     select_sentences,
+    statements_of,
 )
 from samples.demo_voice.spoken_forms import write_spoken_forms
 from samples.demo_voice.synthesize import SENTENCES_PER_SHARD, plan_shards
@@ -69,7 +69,7 @@ def test_the_command_writes_the_first_ones(wordnet: Path, tmp_path: Path) -> Non
 
 
 def test_statements_are_joined_into_long_sentences() -> None:
-    short = ["I'm glad the dog sleeps.", "Is it late?", "The cat is awake now."] * 40
+    short = statements_of(["I'm glad the dog sleeps.", "Is it late?", "The cat is awake now."] * 40)
     joined = join_sentences(short, 3)
     least, most = JOINED_WORDS
     assert len(joined) == 3
@@ -84,19 +84,20 @@ def test_statements_are_joined_into_long_sentences() -> None:
 
 
 def test_repeating_sentences_say_the_same_words_twice() -> None:
-    short = [f"The {thing} of number {index} sleeps." for index, thing in enumerate(["cat"] * 900)]
-    sentences = repeating_sentences(short, 60)
+    statements = [f"The cat of number {index} sleeps" for index in range(900)]
+    sentences = join_sentences(add_repetitions(statements), 60, REPEATING_WORDS)
     assert len(sentences) == 60
-    assert sentences == repeating_sentences(short, 70)[:60]
+    assert sentences == join_sentences(add_repetitions(statements), 70, REPEATING_WORDS)[:60]
     for text in sentences:
         assert re.fullmatch(r"[A-Z][A-Za-z0-9 ,]*[A-Za-z0-9]\.", text), text
-        assert len(text.split()) >= REPETITION_WORDS[0]
+        assert len(text.split()) >= REPEATING_WORDS[0]
         assert len(set(text.split())) < len(text.split())
     text = " ".join(sentences)
     assert re.search(r"\b(\w+ \w+)(,| and|, and)? \1\b", text)
     assert "again" in text
     assert re.search(r"(\w+) \w+, \1 \w+, and \1 \w+", text)
-    assert repeating_sentences(short[:1], 3) == []  # too few words for one
+    assert join_sentences(add_repetitions(statements[:1]), 3) == []  # too few words for one
+    assert all(list(add_repetitions(["Yes"] * 50)))  # nothing there to say twice
 
 
 @pytest.mark.parametrize("seed", range(40))
