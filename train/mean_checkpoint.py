@@ -2,7 +2,7 @@
 
 In: checkpoints of one architecture and tokenizer, each trained on from the same beginning: models
 that were not have no mean that works. Out: a checkpoint whose weights are the mean of theirs. It
-often keeps what the longer trained one forgot (arXiv 2203.05482).
+often keeps what the longer trained one forgot (arXiv 2109.01903).
 """
 
 from __future__ import annotations
