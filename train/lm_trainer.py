@@ -264,11 +264,21 @@ class LmTrainer(Trainer):
 
 
 class _StepCallback(TrainerCallback):
-    """Updates the weight average after each step; stops and saves when time is up."""
+    """Updates the weight average after each step; stops and saves when time is up. A resumed run
+    logs, evaluates and saves as often as its settings say, not as its checkpoint does."""
 
     def __init__(self, clock: RunClock, average: WeightAverage | None) -> None:
         self._clock = clock
         self._average = average
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        state.compute_steps(args, state.max_steps)
 
     def on_step_end(
         self,

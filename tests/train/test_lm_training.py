@@ -127,6 +127,16 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, kind: str) -> None:
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
+def test_a_resumed_run_saves_as_often_as_its_settings_say(tmp_path: Path) -> None:
+    run(write_settings(tmp_path, 3), tmp_path / "out")
+    changed = {"save_every": 2, "evaluate_every": 3, "max_steps": 12, "checkpoints_kept": 9}
+    run(write_settings(tmp_path, 3, **changed), tmp_path / "out", "--resume")
+    steps = {path.name for path in (tmp_path / "out" / "run").glob("checkpoint-*")}
+    assert steps == {f"checkpoint-{step}" for step in (4, 8, 10, 12)}
+    evaluated = [log["step"] for log in history(tmp_path / "out", 12) if "eval_loss" in log]
+    assert evaluated == [4, 8, 9, 12]
+
+
 @pytest.mark.parametrize("kind", ["linear", "transformer"])
 def test_bfloat16_learns(tmp_path: Path, kind: str) -> None:
     phonemes = {"tts": "{text}<sosp>", "tts_speaker": "{text}<|placeholder|><sosp>", "tail": ""}
