@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,23 +264,45 @@ def read_dialogues(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def read_examples(
-    path: Path, task: str, builder: ExampleBuilder, config: LanguageModelConfig, speakers: Path
+    path: Path,
+    task: str,
+    builder: ExampleBuilder,
+    config: LanguageModelConfig,
+    speakers: Path,
+    seconds: tuple[float, float] = (0.0, math.inf),
 ) -> list[Example]:
-    """All examples of a file that fit into `model_max_length`."""
+    """All examples of a file that fit into `model_max_length`.
+
+    Their speech has at least the first and less than the second of `seconds`.
+    """
     if task == "text":
         examples = [builder.text(*dialogue) for dialogue in read_dialogues(path)]
-    elif task == "asr":
-        examples = [builder.asr(utterance) for utterance in read_utterances(path, config.heads)]
     else:
-        build = builder.chat if task == "chat" else builder.tts
-        examples = [
-            build(utterance, utterance_speaker(utterance, config, speakers))
-            for utterance in read_utterances(path, config.heads)
-        ]
+        utterances = _utterances_within(path, config.heads, seconds)
+        if task == "asr":
+            examples = [builder.asr(utterance) for utterance in utterances]
+        else:
+            build = builder.chat if task == "chat" else builder.tts
+            examples = [
+                build(utterance, utterance_speaker(utterance, config, speakers))
+                for utterance in utterances
+            ]
     fitting = [example for example in examples if len(example) <= config.model_max_length]
     if not fitting:
-        raise UserError(f"{path}: holds no example of at most {config.model_max_length} tokens")
+        wanted = f"at most {config.model_max_length} tokens"
+        if seconds != (0.0, math.inf):
+            wanted += f" and {seconds[0]:g} to {seconds[1]:g} seconds"
+        raise UserError(f"{path}: holds no example of {wanted}")
     return fitting
+
+
+def _utterances_within(
+    path: Path, heads: int, seconds: tuple[float, float]
+) -> Iterator[TokenizedUtterance]:
+    shortest, longest = seconds
+    for utterance in read_utterances(path, heads):
+        if shortest <= utterance.seconds < longest:
+            yield utterance
 
 
 def utterance_speaker(

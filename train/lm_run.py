@@ -177,7 +177,8 @@ def load_data(settings: LmSettings, model: LanguageModel, tokenizer: Tokenizer) 
     def load(source: SourceSettings) -> list[Example]:
         file = Path(source.file)
         speakers = Path(settings.data.speaker_folder or file.parent)
-        return read_examples(file, source.task, builder, model.geometry, speakers)
+        seconds = (source.min_seconds, source.max_seconds)
+        return read_examples(file, source.task, builder, model.geometry, speakers, seconds)
 
     loaded = [load(source) for source in settings.data.train]
     validation = [example for source in settings.data.validation for example in load(source)]

@@ -7,6 +7,7 @@ but `--output`, `--resume` and `--max-minutes`. Needs no torch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -59,12 +60,20 @@ class SourceSettings:
     `chat` needs the key `question` in every line and learns to answer it with the line's text,
     first written and then spoken.
 
-    Every epoch takes a new random `share` of it.
+    Only utterances of at least `min_seconds` and less than `max_seconds` of speech are taken, and
+    every epoch a new random `share` of these.
     """
 
     file: str
     task: Literal["tts", "asr", "text", "chat"] = "tts"
     share: float = 1.0
+    min_seconds: float = 0.0
+    max_seconds: float = math.inf
+
+    @property
+    def any_length(self) -> bool:
+        """Whether no utterance is too short or too long."""
+        return self.min_seconds == 0 and self.max_seconds == math.inf
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,7 @@ def read_settings(path: Path) -> LmSettings:
 
 def _faults(settings: LmSettings) -> list[str]:
     heads, optimizer = settings.model.heads, settings.optimizer
+    sources = (*settings.data.train, *settings.data.validation)
     checks = (
         (
             heads == 1 or (heads % TOKENS_PER_FRAME == 0 and 0 < heads <= MAX_HEADS),
@@ -155,8 +165,16 @@ def _faults(settings: LmSettings) -> list[str]:
         ),
         (bool(settings.data.train), "data: 'train' names no file"),
         (
-            all(0 < source.share <= 1 for source in settings.data.train),
+            all(0 < source.share <= 1 for source in sources),
             "data: 'share' must be above 0 and at most 1",
+        ),
+        (
+            all(0 <= source.min_seconds < source.max_seconds for source in sources),
+            "data: 'min_seconds' must be at least 0 and below 'max_seconds'",
+        ),
+        (
+            all(source.task != "text" or source.any_length for source in sources),
+            "data: 'min_seconds' and 'max_seconds' are of speech, which the task 'text' has not",
         ),
         (settings.max_steps > 0, "'max_steps' must be at least 1"),
         (settings.positions_per_batch > 0, "'positions_per_batch' must be at least 1"),

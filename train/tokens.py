@@ -31,6 +31,7 @@ from runtime.errors import UserError
 
 CODEBOOKS = "abc"
 CODES = 1024
+FRAMES_PER_SECOND = 80
 SPEECH_PAD = "<|speech_pad|>"
 
 _TOKEN = re.compile(r"<(?:([abc])(0|[1-9]\d{0,3})|\|speech_pad\|)>", re.ASCII)
@@ -48,6 +49,11 @@ class TokenizedUtterance:
     symbol_frames: tuple[int, ...] | None = None
     sentence: str | None = None
     question: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the speech lasts."""
+        return len(self.frames) / FRAMES_PER_SECOND
 
 
 def format_ntp(frames: np.ndarray) -> str:

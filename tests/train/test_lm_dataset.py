@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,24 @@ def test_too_long_examples_are_left_out(tmp_path: Path) -> None:
     write_utterances(path, [TokenizedUtterance("v", "Hi", long)], 3)
     with pytest.raises(UserError, match="no example of at most 60"):
         read_examples(path, "tts", builder, short, tmp_path)
+
+
+def test_utterances_are_chosen_by_their_length(tmp_path: Path) -> None:
+    builder, _ = builder_for(3)
+    path = tmp_path / "h3.jsonl"
+    frames = [np.zeros((count, 3), int) for count in (79, 80, 159, 160)]
+    write_utterances(path, [TokenizedUtterance("u", "Hi", each) for each in frames], 3)
+
+    def steps(shortest: float, longest: float) -> list[int]:
+        seconds = (shortest, longest)
+        found = read_examples(path, "tts", builder, tiny_config(3), tmp_path, seconds)
+        return [int(example.speech_mask.sum()) - 1 for example in found]  # without the end
+
+    assert steps(0.0, math.inf) == [79, 80, 159, 160]
+    assert steps(1.0, 2.0) == [80, 159]
+    assert steps(2.0, math.inf) == [160]
+    with pytest.raises(UserError, match=r"no example of .* and 3 to 4 seconds"):
+        steps(3.0, 4.0)
 
 
 @given(

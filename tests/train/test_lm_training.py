@@ -17,7 +17,7 @@ from tests.tiny_models import make_lm_checkpoint
 from train.checkpoint import load_checkpoint
 from train.generate import DecodingOptions, answer_question, generate_frames
 from train.lm import main
-from train.lm_run import build_model, make_tokenizer
+from train.lm_run import build_model, load_data, make_tokenizer
 from train.lm_settings import read_settings
 from train.mtp import MtpModel
 from train.tokens import TokenizedUtterance, write_utterances
@@ -135,6 +135,22 @@ def test_a_resumed_run_saves_as_often_as_its_settings_say(tmp_path: Path) -> Non
     assert steps == {f"checkpoint-{step}" for step in (4, 8, 10, 12)}
     evaluated = [log["step"] for log in history(tmp_path / "out", 12) if "eval_loss" in log]
     assert evaluated == [4, 8, 9, 12]
+
+
+def test_long_and_short_utterances_are_sources_of_their_own(tmp_path: Path) -> None:
+    file = str(write_data(tmp_path / "h3.jsonl", 3))
+    long, short = {"file": file, "min_seconds": 0.15}, {"file": file, "max_seconds": 0.15}
+    data = {"train": [long, short | {"share": 0.5}], "validation_examples": 2}
+    settings = read_settings(write_settings(tmp_path, 3, data=data))
+    tokenizer = make_tokenizer(settings)
+    loaded = load_data(settings, build_model(settings, tokenizer), tokenizer)
+    assert len(loaded.examples) + len(loaded.validation) == 24
+    first, second = loaded.sources
+    assert min(first.end, second.end - second.begin) > 2
+    assert (first.share, second.share) == (1.0, 0.5)
+    lengths = [int(example.speech_mask.sum()) - 1 for example in loaded.examples]
+    assert min(lengths[: first.end]) >= 12  # frames: 0.15 seconds
+    assert max(lengths[first.end :]) < 12
 
 
 @pytest.mark.parametrize("kind", ["linear", "transformer"])
@@ -329,6 +345,18 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ({"guided_attention": {"layers": []}}, "'layers' must list some from 0 to 1, not []"),
         ({"data": {"train": []}}, "names no file"),
         ({"data": {"train": [{"file": "gone.jsonl"}]}}, "gone.jsonl"),
+        (
+            {"data": {"train": [{"file": "h3.jsonl", "min_seconds": 4, "max_seconds": 4}]}},
+            "'min_seconds' must be at least 0 and below 'max_seconds'",
+        ),
+        (
+            {"data": {"train": [{"file": "h3.jsonl", "task": "text", "max_seconds": 4}]}},
+            "the task 'text' has not",
+        ),
+        (
+            {"data": {"train": [{"file": "h3.jsonl", "min_seconds": 4}]}},
+            "h3.jsonl: holds no example of at most 512 tokens and 4 to inf seconds",
+        ),
         ({"model": {"heads": 3, "base_model": "nowhere"}}, "nowhere"),
         ({"model": {"heads": 3, "init_from_codec": "nowhere"}}, "nowhere/codec.safetensors"),
     ],
