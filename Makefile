@@ -185,8 +185,19 @@ $(VOICE)/lm-12/tuned: $(VOICE)/lm-12/model.safetensors
 	.venv/bin/python -m train.lm --config $(CONFIGS)/lm-12-tuned.yaml --output $(@D) --resume
 	touch $@
 
-$(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: $(VOICE)/lm-12/tuned
+$(VOICE)/lm-6-first/model.safetensors $(VOICE)/lm-3-first/model.safetensors: $(VOICE)/lm-12/tuned
 	$(TRAIN_LM)
+
+# They go on twice, mostly with long sentences, and speak with the mean of both.
+$(VOICE)/lm-6-a/model.safetensors $(VOICE)/lm-6-b/model.safetensors: $(VOICE)/lm-6-first/model.safetensors
+	$(TRAIN_LM)
+
+$(VOICE)/lm-3-a/model.safetensors $(VOICE)/lm-3-b/model.safetensors: $(VOICE)/lm-3-first/model.safetensors
+	$(TRAIN_LM)
+
+$(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: %/model.safetensors: \
+		%-a/model.safetensors %-b/model.safetensors
+	.venv/bin/python -m train.mean_checkpoint $(^D) --dtype float16 --output $(@D)
 
 # The decoder goes on with what the models predict: it is their tokens that it will speak.
 $(VOICE)/predicted/h%.jsonl: $(VOICE)/lm-%/model.safetensors
@@ -201,7 +212,7 @@ REHEARSAL := runs/rehearsal
 rehearsal: venv
 	.venv/bin/python -m samples.demo_voice.rehearsal $(REHEARSAL)
 	$(MAKE) voice VOICE=$(REHEARSAL) CONFIGS=$(REHEARSAL)/configs EACH=4 \
-		SENTENCE_OPTIONS="--limit 24"
+		SENTENCE_OPTIONS="--limit 6"
 
 # What was trained in the place of what the repository speaks with.
 SAMPLE := samples/demo_voice

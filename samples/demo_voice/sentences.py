@@ -127,7 +127,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=3000,
         help="with numbers and abbreviations, to write (default 3000)",
     )
-    parser.add_argument("--limit", type=int, help="write only the first LIMIT sentences")
+    parser.add_argument("--limit", type=int, help="write only the first LIMIT of each kind")
     return parser.parse_args(argv)
 
 
@@ -140,7 +140,8 @@ def write_sentences(argv: Sequence[str] | None) -> None:
     joined = join_sentences(statements, arguments.joined)
     repeating = join_sentences(add_repetitions(statements), arguments.repetitions, REPEATING_WORDS)
     spoken_forms = write_spoken_forms(arguments.spoken_forms)
-    sentences = [*short, *long, *joined, *repeating, *spoken_forms][: arguments.limit]
+    kinds = (short, long, joined, repeating, spoken_forms)
+    sentences = [text for kind in kinds for text in kind[: arguments.limit]]
     partial = arguments.output.with_name(arguments.output.name + ".partial")
     partial.write_text("".join(f"{text}\n" for text in sentences), encoding="utf-8")
     partial.replace(arguments.output)

@@ -62,10 +62,11 @@ def test_examples_become_distinct_sentences(wordnet: Path) -> None:
     assert chosen == select_sentences(read_examples(wordnet), 4, 10)
 
 
-def test_the_command_writes_the_first_ones(wordnet: Path, tmp_path: Path) -> None:
+def test_the_command_writes_the_first_ones_of_each_kind(wordnet: Path, tmp_path: Path) -> None:
     output = tmp_path / "sentences.txt"
     assert main([str(wordnet), str(output), "--limit", "2"]) == 0
-    assert output.read_text().splitlines() == select_sentences(read_examples(wordnet), 4, 10)[:2]
+    short = select_sentences(read_examples(wordnet), 4, 10)
+    assert output.read_text().splitlines() == [*short[:2], *write_spoken_forms(2)]
 
 
 def test_statements_are_joined_into_long_sentences() -> None:

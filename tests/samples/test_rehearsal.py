@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,18 @@ def test_tuning_goes_on_where_training_ended(configs: Path) -> None:
     assert first.save_every <= first.max_steps < second.max_steps
     before, after = (read_training_config(configs / f"codec{kind}.yaml") for kind in ("", "-tuned"))
     assert before.decoder.steps < after.decoder.steps
+
+
+@pytest.mark.parametrize("heads", [3, 6])
+def test_models_whose_mean_speaks_have_one_beginning(heads: int) -> None:
+    first, second = (read_settings(RECIPE / f"lm-{heads}-{name}.yaml") for name in "ab")
+    assert first.model.base_model == f"runs/demo/lm-{heads}-first"
+    assert first.seed != second.seed
+    assert first.history_corruption != second.history_corruption
+    corruption = first.history_corruption
+    assert dataclasses.replace(second, seed=first.seed, history_corruption=corruption) == first
+    beginning = read_settings(RECIPE / f"lm-{heads}-first.yaml").model
+    assert dataclasses.replace(first.model, base_model=beginning.base_model) == beginning
 
 
 @pytest.mark.parametrize("name", CODEC_FILES)
