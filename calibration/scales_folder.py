@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from export.calibration_folder import (
     CODES,
@@ -73,7 +73,7 @@ def write_calibration(
 ) -> CalibrationRecord:
     """Write both files; returns the record with the hash of the tensors."""
     tensors = {name: array for key in weights for name, array in _tensors(key, weights[key])}
-    save_file(tensors, folder / TENSORS_FILE)
+    (folder / TENSORS_FILE).write_bytes(save(tensors))
     digest = sha256_file(folder / TENSORS_FILE)
     record = msgspec.structs.replace(record, tensors_sha256=digest)
     (folder / RECORD_FILE).write_bytes(encode_record(record))

@@ -212,5 +212,8 @@ def write_tensors(tensors: Tensors, path: Path, dtype: torch.dtype) -> None:
         for name, tensor in tensors.items()
     }
     temporary = path.with_name(path.name + ".partial")
+    temporary.touch()
+    mode = temporary.stat().st_mode
     save_file(converted, temporary, metadata={"format": "pt"})
+    temporary.chmod(mode)  # safetensors lets nobody but the owner read what it writes
     os.replace(temporary, path)

@@ -65,6 +65,7 @@ def test_every_product_is_quantized_or_excluded_with_a_reason(int4: Path) -> Non
     assert record["method"]["utterances"] == 6
     tensors = load_file(int4 / TENSORS_FILE)
     assert tensors["model.layers.0.self_attn.qkv.weight.codes"].nbytes == 128 * 64 // 2
+    assert (int4 / TENSORS_FILE).stat().st_mode == (int4 / RECORD_FILE).stat().st_mode
 
 
 def test_calibration_is_deterministic(

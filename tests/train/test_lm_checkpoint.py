@@ -43,6 +43,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path, kind: str, speaker_aware: bool)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert "lm_model.lm_head.weight" not in one
     assert {"speech_heads.5.bias", "speech_heads.5.orig_to_small"} <= one.keys()
+    modes = {path.stat().st_mode for path in (tmp_path / "b").iterdir()}
+    assert modes == {(folder / "config.json").stat().st_mode}
 
 
 def test_shards_with_an_index(tmp_path: Path) -> None:
