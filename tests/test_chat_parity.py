@@ -132,7 +132,7 @@ def test_tokens_and_frames_equal_pytorch(
     written: list[int] = []
     write = TextDecoder.write
 
-    def listen(*arguments):  # type: ignore[no-untyped-def]
+    def listen(*arguments):
         writing = write(*arguments)
         while True:
             try:

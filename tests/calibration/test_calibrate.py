@@ -129,7 +129,7 @@ def build(
             codec=sources.codec,
             voices=voices,
             output=output,
-            precision=precision,  # type: ignore[arg-type]
+            precision=precision,
             dialect=dialect,
             calibration=calibration,
         )

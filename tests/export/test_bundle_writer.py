@@ -118,9 +118,14 @@ def test_a_failure_while_building_changes_nothing(
     if with_old_bundle:
         write_bundle(tmp_path / "engine", "old")
     before = files_in(tmp_path)
-    with pytest.raises(reported(failure)), bundle_folder(tmp_path / "engine") as folder:  # noqa: PT012
-        fill(folder)
-        raise failure
+
+    def build_and_fail() -> None:
+        with bundle_folder(tmp_path / "engine") as folder:
+            fill(folder)
+            raise failure
+
+    with pytest.raises(reported(failure)):
+        build_and_fail()
     assert files_in(tmp_path) == before
     assert len(list(tmp_path.iterdir())) == int(with_old_bundle)
 
@@ -191,10 +196,15 @@ def test_a_file_is_not_replaced(tmp_path: Path) -> None:
 
 def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     output = tmp_path / "engine"
-    with pytest.raises(UserError, match="is no bundle"), bundle_folder(output) as folder:  # noqa: PT012
-        fill(folder)
-        output.mkdir()
-        publish_bundle(folder, a_manifest(), output)
+
+    def build_too_late() -> None:
+        with bundle_folder(output) as folder:
+            fill(folder)
+            output.mkdir()
+            publish_bundle(folder, a_manifest(), output)
+
+    with pytest.raises(UserError, match="is no bundle"):
+        build_too_late()
     assert list(output.iterdir()) == []
 
 

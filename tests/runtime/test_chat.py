@@ -39,7 +39,7 @@ def chat(folder: Path) -> Chat:
 
 
 def load(folder: Path, **changes: object) -> Chat:
-    scenario = dataclasses.replace(ANSWERS, **changes)  # type: ignore[arg-type]
+    scenario = dataclasses.replace(ANSWERS, **changes)
     return Chat.load(write_bundle(folder / "engine", scenario), threads=1)
 
 

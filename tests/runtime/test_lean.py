@@ -50,4 +50,4 @@ def test_public_names() -> None:
         name: name for name in runtime.__all__
     }
     with pytest.raises(AttributeError, match="no attribute 'TTSS'"):
-        _ = runtime.TTSS  # type: ignore[attr-defined]
+        _ = runtime.TTSS

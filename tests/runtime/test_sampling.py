@@ -32,11 +32,11 @@ def test_greedy_is_top_1_and_keeps_the_penalty() -> None:
 @pytest.mark.parametrize("setting", ["temperature", "top_k", "top_p", "seed"])
 def test_greedy_refuses_settings_for_drawing(setting: str) -> None:
     with pytest.raises(UserError, match=f"{setting} has no effect: greedy"):
-        Sampling(do_sample=False, **{setting: 1})  # type: ignore[arg-type]
+        Sampling(do_sample=False, **{setting: 1})
     greedy_bundle = SamplingDefaults(do_sample=False)
     with pytest.raises(UserError, match=f"{setting} has no effect: this bundle"):
-        Sampling(**{setting: 1}).resolve(greedy_bundle)  # type: ignore[arg-type]
-    assert Sampling(do_sample=True, **{setting: 1}).resolve(greedy_bundle).do_sample  # type: ignore[arg-type]
+        Sampling(**{setting: 1}).resolve(greedy_bundle)
+    assert Sampling(do_sample=True, **{setting: 1}).resolve(greedy_bundle).do_sample
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_seeded_defaults_are_repeatable_also_where_nothing_is_drawn() -> None:
 
 def test_settings_cannot_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        Sampling().seed = 1  # type: ignore[misc]
+        Sampling().seed = 1
 
 
 def test_noise_depends_on_seed_and_utterance_only() -> None:

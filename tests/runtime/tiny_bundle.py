@@ -409,7 +409,7 @@ def _manifest(
         schema_version=names.SCHEMA_VERSION,
         engine=names.EngineSpec(kind="onnxruntime", dialect="ort"),
         language_model=names.LanguageModelSpec(
-            kind=scenario.kind,  # type: ignore[arg-type]
+            kind=scenario.kind,
             heads=1 if scenario.kind == "ntp" else scenario.heads,
             head_kind="linear",
             hidden_size=HIDDEN_SIZE,

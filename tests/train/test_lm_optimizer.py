@@ -80,7 +80,7 @@ def test_other_parameters_take_adamw_steps() -> None:
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_optimizer_state_continues_exactly(kind: str) -> None:
     torch.manual_seed(0)
-    settings = OptimizerSettings(kind=kind)  # type: ignore[arg-type]
+    settings = OptimizerSettings(kind=kind)
     model = TwoLayers()
     optimizer = make_optimizer(model, settings)
 
