@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tokenizers import Tokenizer
 from transformers.initialization import no_init_weights
 
 from runtime.errors import UserError
+from runtime.files import write_atomically
 from train.lm_config import CONFIG_FILE, LanguageModelConfig, read_lm_config
 from train.mtp import MtpModel
 from train.ntp import NtpModel
@@ -200,20 +200,24 @@ def save_checkpoint(
     write_tensors(stored, folder / WEIGHTS_FILE, DTYPES[dtype])
     save_tokenizer(tokenizer, folder, model.geometry.model_max_length)
     text = json.dumps({**model.geometry.to_json(), "dtype": dtype}, indent=2, ensure_ascii=False)
-    temporary = folder / (CONFIG_FILE + ".partial")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, folder / CONFIG_FILE)
+    write_atomically(folder / CONFIG_FILE, f"{text}\n".encode())
 
 
 def write_tensors(tensors: Tensors, path: Path, dtype: torch.dtype) -> None:
-    """Write a safetensors file with floating-point tensors converted to `dtype`."""
+    """Write a safetensors file with floating-point tensors converted to `dtype`.
+
+    Streamed to the disk: as bytes for `write_atomically`, it would need twice its size in memory.
+    """
     converted = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in tensors.items()
     }
     temporary = path.with_name(path.name + ".partial")
-    temporary.touch()
-    mode = temporary.stat().st_mode
-    save_file(converted, temporary, metadata={"format": "pt"})
-    temporary.chmod(mode)  # safetensors lets nobody but the owner read what it writes
-    os.replace(temporary, path)
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file(converted, temporary, metadata={"format": "pt"})
+        temporary.chmod(mode)  # safetensors lets nobody but the owner read what it writes
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ new checkpoint. It knows nothing about models and needs no torch.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from tokenizers import (
 )
 
 from runtime.errors import UserError
+from runtime.files import write_atomically
 from train.prompts import (
     ASSISTANT,
     HUMAN,
@@ -199,11 +199,6 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, model_max_length: int) ->
         "model_max_length": model_max_length,
         "clean_up_tokenization_spaces": False,
     }
-    _write(Path(folder) / TOKENIZER_FILE, tokenizer.to_str())
-    _write(Path(folder) / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(Path(folder) / TOKENIZER_FILE, tokenizer.to_str().encode())
+    text = json.dumps(settings, indent=2) + "\n"
+    write_atomically(Path(folder) / "tokenizer_config.json", text.encode())

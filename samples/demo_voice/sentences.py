@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from runtime.errors import UserError, run_cli
+from runtime.files import write_atomically
 from samples.demo_voice.repetitions import add_repetitions
 from samples.demo_voice.spoken_forms import write_spoken_forms
 
@@ -142,9 +143,7 @@ def write_sentences(argv: Sequence[str] | None) -> None:
     spoken_forms = write_spoken_forms(arguments.spoken_forms)
     kinds = (short, long, joined, repeating, spoken_forms)
     sentences = [text for kind in kinds for text in kind[: arguments.limit]]
-    partial = arguments.output.with_name(arguments.output.name + ".partial")
-    partial.write_text("".join(f"{text}\n" for text in sentences), encoding="utf-8")
-    partial.replace(arguments.output)
+    write_atomically(arguments.output, "".join(f"{text}\n" for text in sentences).encode())
     print(f"{len(sentences)} sentences in {arguments.output}")
 
 
