@@ -1,8 +1,8 @@
 """The YAML file of `python -m train.lm`: every choice of a training run, checked once.
 
-In: a YAML file. Out: a frozen `LmSettings`. Paths in the file are relative to the working
-directory. Unknown keys are refused with the nearest right one; nothing is set from elsewhere
-but `--output`, `--resume` and `--max-minutes`. Needs no torch.
+In: a YAML file, which may extend another one. Out: a frozen `LmSettings`. Paths in the file are
+relative to the working directory. Unknown keys are refused with the nearest right one; nothing is
+set from elsewhere but `--output`, `--resume` and `--max-minutes`. Needs no torch.
 """
 
 from __future__ import annotations

@@ -23,16 +23,39 @@ T = TypeVar("T")
 JSON_SIZE_LIMIT = 16 * 2**20  # bytes; configurations are much smaller
 
 
-def read_yaml(path: Path) -> Any:
-    """What a YAML file of settings holds. Raises `UserError` naming the file."""
+def read_yaml(path: Path, extended_by: tuple[Path, ...] = ()) -> Any:
+    """What a YAML file of settings holds, together with the file that it extends.
+
+    `extends: FILE`, relative to the file's own folder, takes everything from FILE but what stands
+    beside it; of keys within keys, too. Lists are replaced. Raises `UserError` naming the file.
+    """
     import yaml
 
-    if not Path(path).is_file():
+    path = Path(path)
+    if path.resolve() in extended_by:
+        raise UserError(f"{path}: 'extends' leads back to this file")
+    if not path.is_file():
         raise UserError(f"{path}: no such configuration file")
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML ({error})") from None
+    if not isinstance(values, dict) or "extends" not in values:
+        return values
+    base = values.pop("extends")
+    if not isinstance(base, str):
+        raise UserError(f"{path}: 'extends' must name a file, not {base!r}")
+    extended = read_yaml(path.parent / base, (*extended_by, path.resolve()))
+    if not isinstance(extended, dict):
+        raise UserError(f"{path.parent / base}: must be an object of keys, not {extended!r}")
+    return _merge(extended, values)
+
+
+def _merge(base: Any, values: Any) -> Any:
+    """`values` and, where both are objects, what only `base` has."""
+    if not (isinstance(base, dict) and isinstance(values, dict)):
+        return values
+    return base | {key: _merge(base.get(key), value) for key, value in values.items()}
 
 
 def read_json(path: Path, owner: str) -> dict[str, Any]:

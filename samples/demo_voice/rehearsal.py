@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from runtime.errors import run_cli
+from train.strict_fields import read_yaml
 
 RECIPE = Path(__file__).parent
 RECIPE_RUNS = "runs/demo"  # where the recipe's files keep everything
@@ -59,7 +60,7 @@ def write_configs(runs: Path) -> None:
     folder = runs / "configs"
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(RECIPE.glob("*.yaml")):
-        config = shorten(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")))
+        config = shorten(path.stem, read_yaml(path))
         written = yaml.safe_dump(move(config, runs), sort_keys=False)
         (folder / path.name).write_text(written, encoding="utf-8")
 
