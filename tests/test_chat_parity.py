@@ -7,9 +7,10 @@ output weight too, is turned towards one of the hidden states that a text goes t
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_tokens_and_frames_equal_pytorch(
     written: list[int] = []
     write = TextDecoder.write
 
-    def listen(*arguments):
+    def listen(*arguments: Any) -> Generator[int, None, Any]:
         writing = write(*arguments)
         while True:
             try:

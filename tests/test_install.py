@@ -53,6 +53,6 @@ def test_device_has_no_training_or_export_libraries(device: Path, tmp_path: Path
 
 
 def test_device_speaks(device: Path, tiny_engine: Path, tmp_path: Path) -> None:
-    command = ["-m", "runtime.tts", "--engine", tiny_engine, "They know it.", "--max-steps", "3"]
-    run(device, *command, "-o", "out.wav", cwd=tmp_path)
+    command = ["-m", "runtime.tts", "They know it.", "--max-steps", "3", "-o", "out.wav"]
+    run(device, *command, "--engine", tiny_engine, cwd=tmp_path)
     assert (tmp_path / "out.wav").stat().st_size > 44  # more than a WAV header

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +138,11 @@ def test_audio_equals_pytorch(load: Load) -> None:
 @pytest.mark.parametrize("chunk_frames", [1, 7, 30])
 def test_streamed_equals_whole(load: Load, chunk_frames: int) -> None:
     tts = load(MODELS[3], "ort").tts
-    arguments = {"voice": random_speaker(), "sampling": Sampling(seed=1), "max_steps": MAX_STEPS}
+    arguments: dict[str, Any] = {
+        "voice": random_speaker(),
+        "sampling": Sampling(seed=1),
+        "max_steps": MAX_STEPS,
+    }
     whole = tts.synthesize(TEXT, **arguments)
     schedule = ChunkSchedule(chunk_frames, 1.0, chunk_frames)
     chunks = list(tts.stream(TEXT, schedule=schedule, **arguments))

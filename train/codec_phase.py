@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from train.facodec import FACodec
 class Computing:
     """How a phase computes: number format of its products (train/device.py), fused kernels."""
 
-    precision: str = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     compile: bool = False
 
     def mixed(self, device: torch.device) -> torch.autocast:

@@ -17,6 +17,7 @@ from calibration.run import main
 from calibration.sensitivity import Budget
 from export.build import BuildOptions, build_bundle
 from export.calibration_folder import RECORD_FILE, TENSORS_FILE, open_calibration
+from export.formats import Precision
 from export.sources import SourceFolders, open_sources
 from runtime import TTS
 from runtime.bundle import BACKBONE, NTP_HEAD, load_bundle, sha256_file
@@ -119,7 +120,7 @@ def build(
     sources: SourceFolders,
     calibration: Path | None,
     output: Path,
-    precision: str,
+    precision: Precision,
     dialect: str = "ort",
 ) -> None:
     voices = tuple(f"{name}={file}" for name, file in sources.voices.items())
@@ -191,11 +192,12 @@ def test_next_token_models_are_calibrated_and_exported(
 def test_precision_and_calibration_go_together(
     int4: Path, sources: SourceFolders, tmp_path: Path
 ) -> None:
-    for calibration, precision, message in (
+    faults: list[tuple[Path | None, Precision, str]] = [
         (None, "int4", "needs --calibration"),
         (int4, "fp32", "no use"),
         (int4, "int8", "is for int4, not int8"),
-    ):
+    ]
+    for calibration, precision, message in faults:
         with pytest.raises(UserError, match=message):
             build(sources, calibration, tmp_path / "engine", precision)
 

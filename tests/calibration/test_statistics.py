@@ -16,6 +16,7 @@ def test_statistics_are_those_of_all_rows() -> None:
     for part in np.split(inputs, [1, 300, 301]):
         statistics.add(part)
     np.testing.assert_array_equal(statistics.largest, np.abs(inputs).max(axis=0))
+    assert statistics.gram is not None
     np.testing.assert_allclose(statistics.gram, inputs.T @ inputs, rtol=1e-4, atol=1e-3)
     assert statistics.sample.shape == (SAMPLE_ROWS, 6)
     rows = {row.tobytes() for row in inputs}

@@ -136,7 +136,8 @@ def test_a_failure_while_publishing_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, flushes: int
 ) -> None:
     write_bundle(tmp_path / "engine", "old")
-    before, calls = files_in(tmp_path), []
+    before = files_in(tmp_path)
+    calls: list[Path] = []
 
     def flush(path: Path) -> None:
         if len(calls) == flushes:

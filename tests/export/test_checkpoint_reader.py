@@ -82,7 +82,7 @@ def test_pickled_weights_equal_safetensors(folder: Path) -> None:
 
 
 class _Malicious:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
         return Path.touch, (Path("touched"),)
 
 

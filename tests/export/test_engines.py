@@ -62,8 +62,10 @@ def portable(inputs: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(check, "parity_is_possible", lambda: False)
         output = inputs / "portable"
-        words = ["--model", inputs / "model", "--codec", inputs / "codec", "--output", output]
-        assert run(*words, "--dialect", "portable", "--precision", "fp16") == 0
+        sources = ("--model", inputs / "model", "--codec", inputs / "codec")
+        assert (
+            run(*sources, "--output", output, "--dialect", "portable", "--precision", "fp16") == 0
+        )
     return output
 
 
@@ -147,9 +149,12 @@ def test_tensorrt_itself_builds_for_its_device(
     seen: list[bytes] = []
     config = rtx.IBuilderConfig
     create = config.create_timing_cache
-    monkeypatch.setattr(
-        config, "create_timing_cache", lambda self, old: seen.append(old) or create(self, old)
-    )
+
+    def remember(self: Any, old: bytes) -> Any:
+        seen.append(old)
+        return create(self, old)
+
+    monkeypatch.setattr(config, "create_timing_cache", remember)
     for _ in range(2):
         assert run("--target", TENSORRT, "--bundle", portable, "--output", output) == 0
     bundle = load_bundle(output)

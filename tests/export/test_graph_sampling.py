@@ -125,4 +125,6 @@ def test_penalty_moves_seen_scores_away_from_plus_infinity(dialect: str, tmp_pat
         REPETITION_PENALTY: np.array([1.25], np.float32),
     }
     lowered = GraphRunner(tmp_path, graph.save(tmp_path)).run(inputs)["lowered"]
-    np.testing.assert_array_equal(lowered, np.float32([[1.6, -2.5, 0.0], [3.0, -3.0, 4.0]]))
+    np.testing.assert_array_equal(
+        lowered, np.array([[1.6, -2.5, 0.0], [3.0, -3.0, 4.0]], np.float32)
+    )

@@ -32,6 +32,7 @@ from runtime.bundle import (
 from runtime.errors import UserError
 from tests.export.lm_exports import Export, Recipe, random_speaker, tiny_export
 from tests.tolerances import limit
+from train.mtp import MtpModel
 
 HALVES: tuple[Precision, ...] = ("fp16", "bf16")
 ELEMENTS = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
@@ -89,7 +90,7 @@ def test_heads_draw_the_codes_of_float32(recipe: Recipe, precision: Precision) -
         for runner in runners:
             runner.reset()
         drawn = [runner.run(greedy_inputs(runner.spec, hidden, 0))[CODES] for runner in runners]
-        np.testing.assert_array_equal(*drawn)
+        np.testing.assert_array_equal(drawn[0], drawn[1])
 
 
 @pytest.mark.parametrize("precision", HALVES)
@@ -155,6 +156,7 @@ def test_massive_activations_in_transformer_heads(precision: Precision) -> None:
     """Codes after each of 64 positions of the heads, which have such layers of their own."""
     export = tiny_export(MASSIVE, "portable", precision)
     hidden = embeddings(export)
+    assert isinstance(export.model, MtpModel)
     with torch.inference_mode():
         scores = export.model.head_scores(torch.from_numpy(hidden))
     expected = np.stack([of_head[0].argmax(-1).numpy() for of_head in scores], axis=1)

@@ -35,7 +35,7 @@ def refuse(path: Path, part: str) -> None:
 
 
 def test_reads_what_the_library_wrote(tmp_path: Path) -> None:
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "a": np.arange(6, dtype=np.float32).reshape(2, 3),
         "b": np.array([1.5, -2.0], np.float16),
         "c": np.array(7, np.int64),

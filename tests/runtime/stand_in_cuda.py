@@ -384,4 +384,4 @@ def as_bytes(array: np.ndarray) -> np.ndarray:
 
 def host_view(address: int, size: int) -> np.ndarray:
     """Bytes of host memory, as they are now."""
-    return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))

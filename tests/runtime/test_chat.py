@@ -6,6 +6,7 @@ import dataclasses
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,13 @@ from runtime.answering import answer_in
 from runtime.bundle import ChatSpec
 from runtime.chat import main
 from runtime.codec import ChunkSchedule
-from tests.runtime.tiny_bundle import SCRIPT_START, Scenario, make_tokenizer, write_bundle
+from tests.runtime.tiny_bundle import (
+    SCRIPT_START,
+    Scenario,
+    make_tokenizer,
+    token_id,
+    write_bundle,
+)
 
 QUESTION = "Who?"
 WRITTEN = " It is. aloud "
@@ -38,7 +45,7 @@ def chat(folder: Path) -> Chat:
     return Chat.load(folder, threads=1)
 
 
-def load(folder: Path, **changes: object) -> Chat:
+def load(folder: Path, **changes: Any) -> Chat:
     scenario = dataclasses.replace(ANSWERS, **changes)
     return Chat.load(write_bundle(folder / "engine", scenario), threads=1)
 
@@ -47,7 +54,7 @@ def expected_frames(question: str, scenario: Scenario = ANSWERS) -> list[list[in
     """Column c tells the cache's length: speech goes on where the text ended."""
     tokenizer = make_tokenizer()
     prompt = 1 + len(tokenizer.encode(f"ask {question}", add_special_tokens=False).ids)
-    fed, frames = tokenizer.token_to_id("<sosp>"), []
+    fed, frames = token_id(tokenizer, "<sosp>"), []
     for step in range(TEXT_TOKENS, len(scenario.codes_a)):
         frames.append([scenario.codes_a[step], fed, prompt + step])
         fed = scenario.codes_a[step]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -21,7 +22,7 @@ AS_ON_A_GPU = Provider("CPUExecutionProvider", "the CPU, as if it were a GPU", m
 
 
 @pytest.mark.parametrize("kind", ["mtp", "ntp"])
-def test_states_in_the_providers_memory(tmp_path: Path, kind: str) -> None:
+def test_states_in_the_providers_memory(tmp_path: Path, kind: Literal["mtp", "ntp"]) -> None:
     bundle = load_bundle(write_bundle(tmp_path / "engine", Scenario(kind=kind)))
     there = TTS(bundle, lambda name: OnnxRuntimeGraph(bundle, name, 1, AS_ON_A_GPU), "test")
     here = TTS(bundle, lambda name: OnnxRuntimeGraph(bundle, name, 1), "test")

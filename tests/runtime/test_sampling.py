@@ -31,12 +31,13 @@ def test_greedy_is_top_1_and_keeps_the_penalty() -> None:
 
 @pytest.mark.parametrize("setting", ["temperature", "top_k", "top_p", "seed"])
 def test_greedy_refuses_settings_for_drawing(setting: str) -> None:
+    given: dict[str, Any] = {setting: 1}
     with pytest.raises(UserError, match=f"{setting} has no effect: greedy"):
-        Sampling(do_sample=False, **{setting: 1})
+        Sampling(do_sample=False, **given)
     greedy_bundle = SamplingDefaults(do_sample=False)
     with pytest.raises(UserError, match=f"{setting} has no effect: this bundle"):
-        Sampling(**{setting: 1}).resolve(greedy_bundle)
-    assert Sampling(do_sample=True, **{setting: 1}).resolve(greedy_bundle).do_sample
+        Sampling(**given).resolve(greedy_bundle)
+    assert Sampling(do_sample=True, **given).resolve(greedy_bundle).do_sample
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_seeded_defaults_are_repeatable_also_where_nothing_is_drawn() -> None:
 
 def test_settings_cannot_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        Sampling().seed = 1
+        Sampling().seed = 1  # type: ignore[misc]
 
 
 def test_noise_depends_on_seed_and_utterance_only() -> None:

@@ -14,8 +14,8 @@ from runtime import TTS, Chunk, Sampling, Utterance
 from runtime.bundle import describe_file, load_bundle, read_manifest
 from runtime.codec import ChunkSchedule, CodecDecoder, DecoderStream
 from runtime.errors import UserError
-from runtime.sessions.graph import Array, Call, Graph, States
-from runtime.sessions.onnxruntime import OnnxRuntimeGraph
+from runtime.sessions.graph import Array, BindableGraph, Call, Graph, States
+from runtime.sessions.onnxruntime import BoundCall, OnnxRuntimeGraph
 from runtime.synthesis import SENTENCE_PAUSE_SECONDS, open_engine
 from tests.runtime.tiny_bundle import (
     HIDDEN_SIZE,
@@ -120,7 +120,7 @@ def test_settings_reach_the_head(tmp_path: Path) -> None:
     class Recorder(OnnxRuntimeGraph):
         def bind(
             self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], states: States
-        ) -> Call:
+        ) -> BoundCall:
             recorded.update({name: array.ravel()[:1].tolist() for name, array in inputs.items()})
             return super().bind(inputs, outputs, states)
 
@@ -220,6 +220,7 @@ class CountingGraph:
     """A graph that counts its calls."""
 
     def __init__(self, graph: Graph, calls: list[str], name: str) -> None:
+        assert isinstance(graph, BindableGraph)
         self.spec, self._graph, self._calls, self._name = graph.spec, graph, calls, name
 
     def bind(

@@ -79,7 +79,7 @@ def test_text_from_a_file_and_from_standard_input(
 
 
 def test_raw_pcm_is_streamed(plain_folder: Path, tts: TTS) -> None:
-    command = [sys.executable, "-m", "runtime.tts", "--engine", plain_folder, "--threads", "1"]
+    command = [sys.executable, "-m", "runtime.tts", "--engine", str(plain_folder), "--threads", "1"]
     done = subprocess.run([*command, TEXT, "--raw", "--seed", "3"], capture_output=True, check=True)
     speech = tts.synthesize(TEXT, sampling=Sampling(seed=3))
     samples = np.frombuffer(done.stdout, "<i2").astype(int)
@@ -205,7 +205,8 @@ def test_no_player_is_one_line(
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     scenario = Scenario(codes_a=range(900), frames_per_token=100.0)
     folder = write_bundle(tmp_path / "engine", scenario)
-    command = [sys.executable, "-m", "runtime.tts", "--engine", folder, "-o", tmp_path / "out.wav"]
+    output = str(tmp_path / "out.wav")
+    command = [sys.executable, "-m", "runtime.tts", "--engine", str(folder), "-o", output]
     text = "Abcdefgh ij. " * 7_000
     process = subprocess.Popen(
         [*command, text],

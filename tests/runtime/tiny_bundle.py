@@ -13,9 +13,10 @@ codec's receptive field is exactly `LEFT` and `RIGHT` frames. All dimensions dif
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast
 
 import msgspec
 import numpy as np
@@ -25,7 +26,7 @@ from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from runtime import bundle as names
-from runtime.bundle import GraphSpec, Manifest, StateSpec, TensorSpec
+from runtime.bundle import DType, GraphSpec, Manifest, StateSpec, TensorSpec
 
 HIDDEN_SIZE = 6
 KV_HEADS, HEAD_DIM = 2, 5
@@ -52,7 +53,7 @@ class Scenario:
     """
 
     heads: int = 3
-    kind: str = "mtp"
+    kind: Literal["mtp", "ntp"] = "mtp"
     codes_a: Sequence[int] = tuple(range(SCRIPT_START, SCRIPT_START + 12))
     kept: dict[int, int] = field(default_factory=dict)
     speaker_aware: bool = False
@@ -98,11 +99,16 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a token that the tokenizer has."""
+    return tokenizer.get_vocab()[token]
+
+
 def prompt_ids(text: str, template: str = Scenario.template) -> list[int]:
     """Token ids of a prompt, bos included."""
     tokenizer = make_tokenizer()
     ids = tokenizer.encode(template.replace("{text}", text), add_special_tokens=False).ids
-    return [tokenizer.token_to_id("<bos>"), *ids]
+    return [token_id(tokenizer, "<bos>"), *ids]
 
 
 def expected_frames(text: str, scenario: Scenario, max_steps: int = 10_000) -> list[list[int]]:
@@ -370,13 +376,13 @@ def _chat(scenario: Scenario, tokenizer: Tokenizer) -> names.ChatSpec | None:
         template="ask {question}" + (" <|placeholder|>" if scenario.speaker_aware else ""),
         before_answer=" ",
         after_answer=" aloud ",
-        speech_start_id=tokenizer.token_to_id("<sosp>"),
-        text_end_id=tokenizer.token_to_id("<eos>"),
+        speech_start_id=token_id(tokenizer, "<sosp>"),
+        text_end_id=token_id(tokenizer, "<eos>"),
         max_tokens=scenario.max_tokens,
     )
 
 
-def _numbers(values: Sequence[float]) -> str:
+def _numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
@@ -396,7 +402,7 @@ def _write_graph(folder: Path, name: str, text: str, states: tuple[StateSpec, ..
 
 def _describe(value: onnx.ValueInfoProto) -> TensorSpec:
     tensor = value.type.tensor_type
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    dtype = cast(DType, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)
     shape = tuple(size.dim_param or size.dim_value for size in tensor.shape.dim)
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
 
@@ -421,8 +427,8 @@ def _manifest(
         ),
         prompt=names.PromptSpec(
             template=scenario.template,
-            bos_id=tokenizer.token_to_id("<bos>"),
-            placeholder_id=tokenizer.token_to_id("<|placeholder|>"),
+            bos_id=token_id(tokenizer, "<bos>"),
+            placeholder_id=token_id(tokenizer, "<|placeholder|>"),
             text_frontend=scenario.frontend,
         ),
         sampling=names.SamplingDefaults(),

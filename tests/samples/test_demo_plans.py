@@ -14,7 +14,7 @@ from calibration.calibrate import CalibrationOptions, calibrate
 from calibration.methods import Recipe
 from export import check
 from export.build import PRECISIONS, main
-from export.formats import QUANTIZED
+from export.number_formats import FORMATS
 from export.sources import find_sources, open_sources
 from runtime.bundle import BACKBONE, TENSORRT_RTX, load_bundle
 from runtime.engine_check import plans_of, read_plan
@@ -34,11 +34,11 @@ def scales(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A calibration for each precision that needs one, by the quickest method."""
     folder = tmp_path_factory.mktemp("scales")
     sources = open_sources(find_sources(None, None, (), HEADS))
-    for precision in QUANTIZED:
+    for precision in FORMATS:
         recipe = Recipe(precision, "nearest", "max", "max")
         options = CalibrationOptions(recipe, folder / precision, WORDS, dialect="portable")
         calibrate(sources, options)
-    return {precision: folder / precision for precision in QUANTIZED}
+    return {precision: folder / precision for precision in FORMATS}
 
 
 def test_there_are_gpus_for_every_precision() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -51,14 +52,16 @@ def test_muon_step_size_and_weight_decay() -> None:
     model = TwoLayers()
     settings = OptimizerSettings(kind="muon", muon_learning_rate=0.01, muon_weight_decay=0.1)
     optimizer = make_optimizer(model, settings)
-    before = model.layers[0].weight.detach().clone()
+    first = model.layers[0]
+    assert isinstance(first, nn.Linear)
+    before = first.weight.detach().clone()
     model(torch.arange(7)).square().sum().backward()
-    gradient = model.layers[0].weight.grad
+    gradient = first.weight.grad
     assert gradient is not None
     expected = orthogonalize(gradient[None] * (0.05 * 0.95 + 0.05))[0]
     optimizer.step()
     moved = before * (1 - 0.01 * 0.1) - 0.01 * 0.2 * math.sqrt(20) * expected
-    torch.testing.assert_close(model.layers[0].weight.detach(), moved, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(first.weight.detach(), moved, rtol=1e-4, atol=1e-6)
 
 
 def test_other_parameters_take_adamw_steps() -> None:
@@ -78,7 +81,7 @@ def test_other_parameters_take_adamw_steps() -> None:
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
-def test_optimizer_state_continues_exactly(kind: str) -> None:
+def test_optimizer_state_continues_exactly(kind: Literal["adamw", "muon"]) -> None:
     torch.manual_seed(0)
     settings = OptimizerSettings(kind=kind)
     model = TwoLayers()

@@ -129,7 +129,12 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, kind: str) -> None:
 
 def test_a_resumed_run_saves_as_often_as_its_settings_say(tmp_path: Path) -> None:
     run(write_settings(tmp_path, 3), tmp_path / "out")
-    changed = {"save_every": 2, "evaluate_every": 3, "max_steps": 12, "checkpoints_kept": 9}
+    changed: dict[str, Any] = {
+        "save_every": 2,
+        "evaluate_every": 3,
+        "max_steps": 12,
+        "checkpoints_kept": 9,
+    }
     run(write_settings(tmp_path, 3, **changed), tmp_path / "out", "--resume")
     steps = {path.name for path in (tmp_path / "out" / "run").glob("checkpoint-*")}
     assert steps == {f"checkpoint-{step}" for step in (4, 8, 10, 12)}
