@@ -34,8 +34,10 @@ CODES = 1024
 FRAMES_PER_SECOND = 80
 SPEECH_PAD = "<|speech_pad|>"
 
-_TOKEN = re.compile(r"<(?:([abc])(0|[1-9]\d{0,3})|\|speech_pad\|)>", re.ASCII)
-_PAD_CODE = -1
+_PAD_LETTER, _PAD_CODE = "p", -1
+_STREAM = re.compile(r"(?:<(?:[abc](?:0|[1-9]\d{0,3})|\|speech_pad\|)>)*+", re.ASCII)
+_NO_CODES = str.maketrans("", "", "<>-0123456789")
+_NO_LETTERS = str.maketrans(f"<>{CODEBOOKS}{_PAD_LETTER}", " " * (3 + len(CODEBOOKS)))
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,13 @@ def format_ntp(frames: np.ndarray) -> str:
 
 def parse_ntp(stream: str) -> np.ndarray:
     """The frames int64 [T, 3] of an interleaved stream. Raises `UserError`."""
-    tokens = _scan(stream)
-    if len(tokens) % len(CODEBOOKS):
-        raise UserError(f"{len(tokens)} tokens do not make whole frames of three")
-    for index, (book, _) in enumerate(tokens):
+    letters, codes = _scan(stream)
+    if len(codes) % len(CODEBOOKS):
+        raise UserError(f"{len(codes)} tokens do not make whole frames of three")
+    for index, letter in enumerate(letters):
         expected = CODEBOOKS[index % len(CODEBOOKS)]
-        if book != expected:
+        if letter != expected:
             raise UserError(f"token {index + 1} must be of codebook {expected!r}")
-    codes = np.array([code for _, code in tokens], np.int64)
     return codes.reshape(-1, len(CODEBOOKS))
 
 
@@ -121,29 +122,30 @@ def _parse_stream(stream: Any, name: str) -> np.ndarray:
     if not isinstance(stream, str):
         raise UserError(f"{name} must be a string")
     try:
-        tokens = _scan(stream)
+        letters, codes = _scan(stream)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    for index, (found, _) in enumerate(tokens):
-        if found not in (book, ""):
-            raise UserError(f"{name}: token {index + 1} is of codebook {found!r}")
-    return np.array([code for _, code in tokens], np.int64)
+    others = letters.replace(book, "").replace(_PAD_LETTER, "")
+    if others:
+        index = letters.index(others[0])
+        raise UserError(f"{name}: token {index + 1} is of codebook {others[0]!r}")
+    return codes
 
 
-def _scan(stream: str) -> list[tuple[str, int]]:
-    """All tokens as (codebook, code); a pad is ("", -1)."""
-    tokens, end = [], 0
-    for match in _TOKEN.finditer(stream):
-        if match.start() != end:
-            break
-        end = match.end()
-        book, code = (match[1], int(match[2])) if match[1] else ("", _PAD_CODE)
-        if code >= CODES:
-            raise UserError(f"{match[0]} is beyond the {CODES} codes of a codebook")
-        tokens.append((book, code))
+def _scan(stream: str) -> tuple[str, np.ndarray]:
+    """Each token's codebook, "p" for a pad, and its code, int64, -1 for a pad."""
+    match = _STREAM.match(stream)
+    end = match.end() if match else 0
     if end != len(stream):
         raise UserError(f"no speech token at character {end + 1}: {stream[end : end + 20]!r}")
-    return tokens
+    tokens = stream.replace(SPEECH_PAD, f"<{_PAD_LETTER}{_PAD_CODE}>")
+    letters = tokens.translate(_NO_CODES)
+    codes = np.fromstring(tokens.translate(_NO_LETTERS), np.int64, sep=" ")
+    beyond = np.flatnonzero(codes >= CODES)
+    if len(beyond):
+        token = f"<{letters[beyond[0]]}{codes[beyond[0]]}>"
+        raise UserError(f"{token} is beyond the {CODES} codes of a codebook")
+    return letters, codes
 
 
 def _drop_padding(codes: np.ndarray, group: int) -> np.ndarray:
