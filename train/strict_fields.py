@@ -14,41 +14,58 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from runtime.errors import UserError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 JSON_SIZE_LIMIT = 16 * 2**20  # bytes; configurations are much smaller
 
 
-def read_yaml(path: Path, extended_by: tuple[Path, ...] = ()) -> Any:
+def read_yaml(path: Path) -> Any:
     """What a YAML file of settings holds, together with the file that it extends.
 
     `extends: FILE`, relative to the file's own folder, takes everything from FILE but what stands
     beside it; of keys within keys, too. Lists are replaced. Raises `UserError` naming the file.
     """
+    values, seen = _load_yaml(path), {path.resolve()}
+    while isinstance(values, dict) and "extends" in values:
+        base = values.pop("extends")
+        if not isinstance(base, str):
+            raise UserError(f"{path}: 'extends' must name a file, not {base!r}")
+        path = path.parent / base
+        if path.resolve() in seen:
+            raise UserError(f"{path}: 'extends' leads back to this file")
+        seen.add(path.resolve())
+        extended = _load_yaml(path)
+        if not isinstance(extended, dict):
+            raise UserError(f"{path}: must be an object of keys, not {extended!r}")
+        values = _merge(extended, values)
+    return values
+
+
+def _load_yaml(path: Path) -> Any:
     import yaml
 
-    path = Path(path)
-    if path.resolve() in extended_by:
-        raise UserError(f"{path}: 'extends' leads back to this file")
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(values, dict) or "extends" not in values:
-        return values
-    base = values.pop("extends")
-    if not isinstance(base, str):
-        raise UserError(f"{path}: 'extends' must name a file, not {base!r}")
-    extended = read_yaml(path.parent / base, (*extended_by, path.resolve()))
-    if not isinstance(extended, dict):
-        raise UserError(f"{path.parent / base}: must be an object of keys, not {extended!r}")
-    return _merge(extended, values)
 
 
 def _merge(base: Any, values: Any) -> Any:
@@ -77,7 +94,7 @@ def build_dataclass(kind: type[T], values: Any, where: str) -> T:
     """Make `kind` of `values`. Raises `UserError` that begins with `where`."""
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: must be an object of keys, not {values!r}")
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    known = {field.name: field for field in fields(kind)}
     for key in values:
         if key not in known:
             raise UserError(f"{where}: unknown key {key!r}; {_suggest(str(key), list(known))}")
@@ -110,8 +127,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise UserError(f"{where} must be a list, not {value!r}")
         return tuple(_convert(get_args(hint)[0], item, where) for item in value)
-    if is_dataclass(hint):
-        return build_dataclass(hint, value, where)  # type: ignore[arg-type]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return build_dataclass(hint, value, where)
     return _convert_plain(hint, value, where)
 
 
