@@ -109,7 +109,7 @@ class LmTrainer(Trainer):
 
     def _loader(self, examples: Sequence[Example], sampler: Any) -> DataLoader:
         return DataLoader(
-            examples,  # type: ignore[arg-type]
+            examples,  # type: ignore[arg-type]  # any sequence does for a map-style dataset
             batch_sampler=sampler,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,

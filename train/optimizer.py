@@ -68,6 +68,7 @@ class MuonAdamW(Optimizer):
         self._muon_dtype = muon_dtype
         super().__init__([group for group in groups if group["params"]], {"eps": 1e-8})
 
+    # torch declares `step` in two overloads
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update all parameters that have a gradient."""

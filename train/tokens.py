@@ -177,13 +177,13 @@ def parse_utterance(line: str, heads: int) -> TokenizedUtterance:
         raise UserError(f"must be a JSON object, not {type(values).__name__}")
     frames = _parse_tokens(values.get("tokens"), heads)
     return TokenizedUtterance(
-        uttid=_text(values, "uttid", required=True),  # type: ignore[arg-type]
-        text=_text(values, "text", required=True),  # type: ignore[arg-type]
+        uttid=_text(values, "uttid"),
+        text=_text(values, "text"),
         frames=frames,
-        spk_emb_path=_text(values, "spk_emb_path"),
+        spk_emb_path=_optional_text(values, "spk_emb_path"),
         symbol_frames=_symbol_frames(values.get("symbol_frames"), len(frames)),
-        sentence=_text(values, "sentence"),
-        question=_text(values, "question"),
+        sentence=_optional_text(values, "sentence"),
+        question=_optional_text(values, "question"),
     )
 
 
@@ -198,10 +198,12 @@ def _parse_tokens(tokens: Any, heads: int) -> np.ndarray:
         raise UserError(f"key 'tokens': {error}") from None
 
 
-def _text(values: dict[str, Any], key: str, required: bool = False) -> str | None:
+def _optional_text(values: dict[str, Any], key: str) -> str | None:
+    return None if values.get(key) is None else _text(values, key)
+
+
+def _text(values: dict[str, Any], key: str) -> str:
     value = values.get(key)
-    if value is None and not required:
-        return None
     if not isinstance(value, str):
         raise UserError(f"key {key!r}: must be a string")
     return value

@@ -63,9 +63,8 @@ def portable(inputs: Path) -> Path:
         patch.setattr(check, "parity_is_possible", lambda: False)
         output = inputs / "portable"
         sources = ("--model", inputs / "model", "--codec", inputs / "codec")
-        assert (
-            run(*sources, "--output", output, "--dialect", "portable", "--precision", "fp16") == 0
-        )
+        options = ("--dialect", "portable", "--precision", "fp16")
+        assert run(*sources, *options, "--output", output) == 0
     return output
 
 

@@ -69,7 +69,7 @@ def test_seeded_defaults_are_repeatable_also_where_nothing_is_drawn() -> None:
 
 def test_settings_cannot_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        Sampling().seed = 1  # type: ignore[misc]
+        Sampling().seed = 1  # type: ignore[misc]  # mypy refuses it, too
 
 
 def test_noise_depends_on_seed_and_utterance_only() -> None:
