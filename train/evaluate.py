@@ -68,6 +68,9 @@ def _add_systems(group: argparse._ArgumentGroup) -> None:
     add("--voice", "NAME|FILE|all", "speak in it; all: each voice of the bundle")
     add("--wavs", "[NAME=]DIR", "recordings of the sentences, with texts or sorted by name")
     add("--codec", "[NAME=]DIR", "a bundle whose codec encodes and decodes the --wavs")
+    group.add_argument(
+        "--trim-silence", action="store_true", help="around the --wavs, as train.prepare does"
+    )
 
 
 def run(argv: Sequence[str] | None) -> None:
@@ -102,6 +105,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("nothing to evaluate; give --engine DIR or --wavs DIR")
     if arguments.codec and not arguments.wavs:
         raise UserError("--codec needs recordings to encode; give --wavs DIR")
+    if arguments.trim_silence and not arguments.wavs:
+        raise UserError("--trim-silence is of recordings; give --wavs DIR")
     if arguments.voice and not arguments.engine:
         raise UserError("--voice is of a bundle; give --engine DIR")
     if arguments.references is not None and not arguments.references.is_dir():
@@ -118,11 +123,12 @@ def open_systems(arguments: argparse.Namespace, sentences: Sequence[str]) -> lis
     from train.systems import open_bundle, open_codec, open_recordings
 
     wavs = [parse_named(given) for given in arguments.wavs]
-    systems = [open_recordings(name, folder, sentences) for name, folder in wavs]
+    trim = arguments.trim_silence
+    systems = [open_recordings(name, folder, sentences, trim) for name, folder in wavs]
     for name, engine in map(parse_named, arguments.codec):
         for wavs_name, folder in wavs:
             title = f"{wavs_name} through {name}"
-            systems.append(open_codec(title, engine, folder, sentences, arguments.threads))
+            systems.append(open_codec(title, engine, folder, sentences, arguments.threads, trim))
     for name, engine in map(parse_named, arguments.engine):
         systems += open_bundle(
             name, engine, sentences, arguments.voice, arguments.threads, arguments.first_seed
@@ -202,6 +208,7 @@ def write_reports(
     content = {
         "sentences": str(arguments.sentences),
         "first_seed": arguments.first_seed,
+        "trim_silence": arguments.trim_silence,
         "judges": jury.versions,
         "systems": [asdict(report) for report in reports],
         "speaker_matrices": [asdict(matrix) for matrix in matrices],

@@ -19,7 +19,7 @@ from runtime.errors import UserError
 from train.audio_pool import AudioPool, Crops
 from train.codec_training_config import PredictedTokens
 from train.facodec import FACodec
-from train.tokenization import find_speech
+from train.silence import find_speech
 from train.tokens import read_utterances
 
 

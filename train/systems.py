@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import UserError
 from train.recordings import find_recordings
+from train.silence import trim_silence
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 CODES_PER_FRAME = 3
+_FRAME_SAMPLES = 200  # 12.5 ms
 HOW_TO_RECORD = "python -m samples.demo_voice.synthesize FILE DIR lets the teacher read a list"
 
 
@@ -122,19 +124,26 @@ def _voice_name(voice: str | None) -> str:
     return Path(voice).stem if Path(voice).is_file() else voice
 
 
-def open_recordings(name: str, folder: Path, sentences: Sequence[str]) -> System:
+def open_recordings(
+    name: str, folder: Path, sentences: Sequence[str], trim: bool = False
+) -> System:
     """Recordings of the sentences: found by their text where that is known, else in the order of
-    their names."""
-    return System(name, _read(match_recordings(folder, sentences), sentences))
+    their names; `trim` cuts the silence around them."""
+    return System(name, _read(match_recordings(folder, sentences), sentences, trim))
 
 
 def open_codec(
-    name: str, engine: Path, recordings: Path, sentences: Sequence[str], threads: int | None
+    name: str,
+    engine: Path,
+    recordings: Path,
+    sentences: Sequence[str],
+    threads: int | None,
+    trim: bool = False,
 ) -> System:
     """What a bundle's codec makes of recordings. No language model on this codec can be expected
     to sound better."""
     files = match_recordings(recordings, sentences)
-    return System(name, copy_recordings(engine, _read(files, sentences), threads))
+    return System(name, copy_recordings(engine, _read(files, sentences, trim), threads))
 
 
 def copy_recordings(
@@ -166,8 +175,9 @@ def match_recordings(folder: Path, sentences: Sequence[str]) -> list[Path]:
     return [by_text[text] for text in sentences]
 
 
-def _read(files: Sequence[Path], sentences: Sequence[str]) -> Iterator[Utterance]:
+def _read(files: Sequence[Path], sentences: Sequence[str], trim: bool) -> Iterator[Utterance]:
     from runtime.audio import read_recording
 
     for text, file in zip(sentences, files, strict=True):
-        yield Utterance(text, read_recording(file))
+        audio = read_recording(file)
+        yield Utterance(text, trim_silence(audio, _FRAME_SAMPLES) if trim else audio)

@@ -19,9 +19,8 @@ from runtime.audio import SAMPLE_RATE_HZ, read_recording
 from runtime.errors import UserError
 from train.facodec import FACodec
 from train.recordings import Recording
+from train.silence import find_speech
 
-_SILENCE_BELOW_PEAK_DB = 45.0  # a frame's RMS against the recording's peak
-_KEPT_BEFORE, _KEPT_AFTER = 4, 6  # frames of silence that stay: 50 and 75 ms
 _LARGEST_BATCH_SECONDS = 120
 
 
@@ -101,18 +100,6 @@ def _tokenize_batch(
             speakers[row],
             None if counts is None else trim_counts(counts, first, last),
         )
-
-
-def find_speech(audio: np.ndarray, hop: int) -> tuple[int, int]:
-    """First frame of speech and the one after the last, with a little silence around them.
-
-    Audio float32 [T * hop] that is not silent throughout.
-    """
-    loudness = np.sqrt(np.square(audio.reshape(-1, hop)).mean(axis=1))
-    floor = np.abs(audio).max() * 10 ** (-_SILENCE_BELOW_PEAK_DB / 20)
-    heard = np.flatnonzero(loudness > floor)
-    first = max(0, int(heard[0]) - _KEPT_BEFORE)
-    return first, min(len(loudness), int(heard[-1]) + 1 + _KEPT_AFTER)
 
 
 def trim_counts(counts: Sequence[int], first: int, last: int) -> tuple[int, ...]:

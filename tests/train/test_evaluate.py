@@ -163,6 +163,7 @@ def test_without_a_recogniser(
         (["--engine", "{engine}", "--sentences", "nowhere.txt"], "no such file of sentences"),
         (["--engine", "{engine}", "--voice", "carl"], "no voice carl; it has anna"),
         (["--engine", "{engine}", "--codec", "{engine}"], "--wavs DIR"),
+        (["--engine", "{engine}", "--trim-silence"], "--wavs DIR"),
         (["--wavs", "{recordings}", "--voice", "anna"], "--engine DIR"),
         (["--wavs", "{recordings}", "--references", "nowhere"], "--references DIR"),
         (["--wavs", "{recordings}"], "no recording of 50 of the sentences"),

@@ -19,7 +19,7 @@ from train.codec_training_config import PredictedTokens
 from train.facodec import FACodec
 from train.pool_tokens import PoolTokens
 from train.recordings import find_recordings
-from train.tokenization import find_speech
+from train.silence import find_speech
 from train.tokens import TokenizedUtterance, write_utterances
 
 HOP = 200

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from runtime.errors import UserError
-from train.systems import choose_voices, match_recordings, read_sentences
+from train.systems import choose_voices, match_recordings, open_recordings, read_sentences
 
 LISTS = Path(__file__).parents[2] / "samples" / "evaluation"
 TEXTS = ["They know it.", "We read twenty letters."]
@@ -50,6 +50,20 @@ def test_recordings_without_texts_are_in_the_order_of_their_names(tmp_path: Path
     assert [path.stem for path in match_recordings(tmp_path, TEXTS)] == ["1", "2"]
     with pytest.raises(UserError, match="3 recordings for 4 sentences"):
         match_recordings(tmp_path, [*TEXTS, *TEXTS])
+
+
+def test_silence_around_recordings_is_cut_on_request(tmp_path: Path) -> None:
+    speech = 0.1 * np.ones(16_000, np.float32)
+    silence = np.zeros(8_000, np.float32)
+    soundfile.write(tmp_path / "1.wav", np.concatenate([silence, speech, silence]), 16_000)
+    soundfile.write(tmp_path / "2.wav", speech[:3_333], 16_000)
+
+    def lengths(trim: bool) -> list[int]:
+        system = open_recordings("teacher", tmp_path, TEXTS, trim)
+        return [len(utterance.audio) for utterance in system.utterances]
+
+    assert lengths(trim=False) == [32_000, 3_333]
+    assert lengths(trim=True) == [16_000 + 4 * 200 + 6 * 200, 3_200]  # a little of it stays
 
 
 def test_voices_are_names_files_or_all(tmp_path: Path) -> None:
