@@ -159,7 +159,13 @@ def resume_phase(phase: Phase, name: str, schedule: PhaseConfig, output: Path) -
     step = 0
     if path.is_file():
         state = load_training_state(path)
-        phase.load_state(state["phase"])
+        try:
+            phase.load_state(state["phase"])
+        except (RuntimeError, ValueError, KeyError):
+            raise UserError(
+                f"{path}: is of other sizes or of an earlier version; delete it to begin this "
+                "phase again"
+            ) from None
         step = int(state["step"])
     if name == "tokenizer" and step < schedule.steps and (output / "decoder.pt").exists():
         raise UserError(

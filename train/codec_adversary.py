@@ -1,12 +1,16 @@
 """An adversary for the waveform decoder: it learns to tell decoded audio from recordings.
 
-Spectral losses leave phase to chance, which sounds metallic; an adversary that sees complex
-spectrograms does not (after EnCodec's multi-scale STFT discriminator, arXiv 2210.13438, at a
-size for one CPU core). In: audio [B, n]. Out: a loss for the decoder. Used in training only.
+Spectral losses leave phase to chance, which sounds metallic and noisy. Discriminators of complex
+spectrograms see it (after EnCodec's, arXiv 2210.13438), and those of the waveform folded by a
+period see whether one period of a voice is like the next (after HiFi-GAN's, arXiv 2010.05646);
+both at a size for one CPU core. In: audio [B, n]. Out: a loss for the decoder. Used in training
+only.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,44 +18,64 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-RESOLUTIONS = ((1024, 256), (256, 64))  # n_fft, hop
-_CHANNELS = 16
-_LAYERS = 3
-_KERNEL = (9, 3)  # frequency, time
+RESOLUTIONS = ((1024, 256), (512, 128), (256, 64))  # n_fft, hop
+PERIODS = (2, 3, 5, 7, 11)  # samples; primes overlap least
+_SPECTROGRAM_CHANNELS = (2, 16, 16, 16)
+_PERIOD_CHANNELS = (1, 16, 32, 64, 64)
+_PERIOD_STRIDES = (3, 3, 3, 1)
+_COMPRESSION = 0.3  # exponent of magnitudes: what is quiet is heard, too
+_QUIETEST = 1e-4
+_WAVEFORM_GAIN = 10.0  # speech at a deviation of about 1
 _SLOPE = 0.2
-_LEARNING_RATE = 3e-4
-_SCORE_WEIGHT = 0.05  # next to a spectral loss of about 1
-_FEATURE_WEIGHT = 0.1
+_LEARNING_RATE = 5e-4
+_SCORE_WEIGHT = 0.12  # next to a spectral loss of about 1
+_FEATURE_WEIGHT = 0.25
+_FEATURE_FLOOR = 1e-3
 
 Judgement = tuple[torch.Tensor, list[torch.Tensor]]
 
 
-class SpectrogramDiscriminator(nn.Module):
-    """Scores patches of one complex spectrogram: towards 1 for recordings, 0 for decoded audio."""
+class Discriminator(nn.Module):
+    """Convolutions over audio laid out on a plane. Their scores are drawn towards 1 for recordings,
+    0 for decoded audio."""
+
+    def __init__(self, layers: Sequence[nn.Conv2d], score: nn.Conv2d) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(weight_norm(layer) for layer in layers)
+        self.score = weight_norm(score)
+
+    def lay_out(self, audio: torch.Tensor) -> torch.Tensor:
+        """Audio [B, n] -> plane [B, C, H, W]."""
+        raise NotImplementedError
+
+    def forward(self, audio: torch.Tensor) -> Judgement:
+        """Audio [B, n] -> scores [B, 1, H', W'] and the features of every layer."""
+        x = self.lay_out(audio)
+        features = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), _SLOPE)
+            features.append(x)
+        return self.score(x), features
+
+
+class SpectrogramDiscriminator(Discriminator):
+    """Sees real and imaginary part of a spectrogram: [B, 2, frequency, time]."""
 
     window: torch.Tensor
 
     def __init__(self, n_fft: int, hop_samples: int) -> None:
-        super().__init__()
+        sizes = _SPECTROGRAM_CHANNELS
+        super().__init__(
+            [
+                nn.Conv2d(read, written, (9, 3), stride=(2, 1), padding=(4, 1))
+                for read, written in itertools.pairwise(sizes)
+            ],
+            nn.Conv2d(sizes[-1], 1, 3, padding=1),
+        )
         self.n_fft, self.hop_samples = n_fft, hop_samples
         self.register_buffer("window", torch.hann_window(n_fft))
-        padding = (_KERNEL[0] // 2, _KERNEL[1] // 2)
-        self.layers = nn.ModuleList(
-            weight_norm(
-                nn.Conv2d(
-                    _CHANNELS if index else 2,
-                    _CHANNELS,
-                    _KERNEL,
-                    stride=(2, 1),
-                    padding=padding,
-                )
-            )
-            for index in range(_LAYERS)
-        )
-        self.score = weight_norm(nn.Conv2d(_CHANNELS, 1, 3, padding=1))
 
-    def forward(self, audio: torch.Tensor) -> Judgement:
-        """Audio [B, n] -> scores [B, 1, F, T] and the features of every layer."""
+    def lay_out(self, audio: torch.Tensor) -> torch.Tensor:
         spectrum = torch.stft(
             audio,
             self.n_fft,
@@ -60,20 +84,38 @@ class SpectrogramDiscriminator(nn.Module):
             normalized=True,
             return_complex=True,
         )
-        x = torch.view_as_real(spectrum).permute(0, 3, 1, 2)  # (B, 2, F, T)
-        features = []
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), _SLOPE)
-            features.append(x)
-        return self.score(x), features
+        louder = spectrum.abs().clamp(min=_QUIETEST) ** (_COMPRESSION - 1)
+        return torch.view_as_real(spectrum * louder).permute(0, 3, 1, 2)
+
+
+class PeriodDiscriminator(Discriminator):
+    """Sees every `period`-th sample as one column: [B, 1, n / period, period]."""
+
+    def __init__(self, period: int) -> None:
+        sizes = _PERIOD_CHANNELS
+        super().__init__(
+            [
+                nn.Conv2d(read, written, (5, 1), stride=(stride, 1), padding=(2, 0))
+                for (read, written), stride in zip(
+                    itertools.pairwise(sizes), _PERIOD_STRIDES, strict=True
+                )
+            ],
+            nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)),
+        )
+        self.period = period
+
+    def lay_out(self, audio: torch.Tensor) -> torch.Tensor:
+        padded = F.pad(_WAVEFORM_GAIN * audio, (0, -audio.shape[-1] % self.period))
+        return padded.unflatten(-1, (-1, self.period))[:, None]
 
 
 class Adversary:
-    """Discriminators at several resolutions and their optimizer (least-squares GAN)."""
+    """Discriminators of both kinds and their optimizer (least-squares GAN)."""
 
     def __init__(self, device: torch.device) -> None:
         self.discriminators = nn.ModuleList(
-            SpectrogramDiscriminator(n_fft, hop) for n_fft, hop in RESOLUTIONS
+            [SpectrogramDiscriminator(n_fft, hop) for n_fft, hop in RESOLUTIONS]
+            + [PeriodDiscriminator(period) for period in PERIODS]
         ).to(device)
         self.optimizer = torch.optim.AdamW(
             self.discriminators.parameters(), lr=_LEARNING_RATE, betas=(0.8, 0.99)
@@ -82,19 +124,14 @@ class Adversary:
     def oppose(self, decoded: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
         """Learn from one batch, then return the loss for the decoder: scores and features."""
         self.optimizer.zero_grad(set_to_none=True)
-        real = [judge(recorded) for judge in self.discriminators]
-        fake = [judge(decoded.detach()) for judge in self.discriminators]
-        torch.stack(
-            [
-                (1 - right).square().mean() + wrong.square().mean()
-                for (right, _), (wrong, _) in zip(real, fake, strict=True)
-            ]
-        ).sum().backward()
+        both = torch.cat([recorded, decoded.detach()])
+        judged = [judge(both) for judge in self.discriminators]
+        torch.stack([_own_loss(scores) for scores, _ in judged]).sum().backward()
         self.optimizer.step()
         self.discriminators.requires_grad_(False)
         losses = [
-            _decoder_loss(judge(decoded), judgement)
-            for judge, judgement in zip(self.discriminators, real, strict=True)
+            _decoder_loss(judge(decoded), features)
+            for judge, (_, features) in zip(self.discriminators, judged, strict=True)
         ]
         self.discriminators.requires_grad_(True)
         return torch.stack(losses).mean()
@@ -110,13 +147,20 @@ class Adversary:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def _decoder_loss(decoded: Judgement, recorded: Judgement) -> torch.Tensor:
-    """Decoded audio should score 1, and look like the recording in every layer."""
-    score = (1 - decoded[0]).square().mean()
-    features = torch.stack(
-        [
-            F.l1_loss(ours, theirs.detach())
-            for ours, theirs in zip(decoded[1], recorded[1], strict=True)
-        ]
-    )
-    return _SCORE_WEIGHT * score + _FEATURE_WEIGHT * features.sum()
+def _own_loss(scores: torch.Tensor) -> torch.Tensor:
+    """Scores [2 B, …], the recordings' first: those should be 1, the others 0."""
+    right, wrong = scores.chunk(2)
+    return (1 - right).square().mean() + wrong.square().mean()
+
+
+def _decoder_loss(decoded: Judgement, both: list[torch.Tensor]) -> torch.Tensor:
+    """Decoded audio should score 1, and look like the recording in every layer: its distance is
+    relative to the features' size (EnCodec, eq. 3). `both` has the recordings' features first."""
+    scores, features = decoded
+    distances = []
+    for ours, theirs in zip(features, both, strict=True):
+        recorded = theirs.detach().chunk(2)[0]
+        size = recorded.abs().mean().clamp(min=_FEATURE_FLOOR)
+        distances.append(F.l1_loss(ours, recorded) / size)
+    likeness = torch.stack(distances).mean()
+    return _SCORE_WEIGHT * (1 - scores).square().mean() + _FEATURE_WEIGHT * likeness

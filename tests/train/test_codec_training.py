@@ -148,6 +148,16 @@ def test_a_finished_tokenizer_is_not_trained_on_under_a_decoder(
         )
 
 
+def test_a_decoder_of_other_sizes_is_not_gone_on_with(config: CodecTrainingConfig) -> None:
+    train_codec(config, ("tokenizer", "decoder"), Budget(None))
+    state = Path(config.output) / "decoder.pt"
+    larger = replace(config, codec=replace(SIZES, decoder_channels=32))
+    train_codec(replace(larger, output=config.output + "-larger"), ("tokenizer",), Budget(None))
+    (Path(config.output + "-larger") / "decoder.pt").write_bytes(state.read_bytes())
+    with pytest.raises(UserError, match=r"decoder\.pt: is of other sizes or of an earlier version"):
+        train_codec(replace(larger, output=config.output + "-larger"), ("decoder",), Budget(None))
+
+
 @pytest.mark.parametrize(
     ("computing", "tolerance"),
     [(Computing("bfloat16"), 3e-2), (Computing("float32", compile=True), 1e-5)],
