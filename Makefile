@@ -203,7 +203,7 @@ $(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: %/model.safeten
 $(VOICE)/predicted/h%.jsonl: $(VOICE)/lm-%/model.safetensors
 	.venv/bin/python -m train.predict --model $(<D) --tokens $(VOICE)/tokens/heart/h$*.jsonl --output $@
 
-$(VOICE)/codec/tuned: $(VOICE)/lm-12/tuned $(foreach heads,12 6,$(VOICE)/predicted/h$(heads).jsonl)
+$(VOICE)/codec/tuned: $(VOICE)/lm-12/tuned $(foreach heads,12 6 3,$(VOICE)/predicted/h$(heads).jsonl)
 	.venv/bin/python -m train.codec --config $(CONFIGS)/codec-tuned.yaml --phase decoder
 	touch $@
 
