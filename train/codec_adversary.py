@@ -25,7 +25,7 @@ _PERIOD_CHANNELS = (1, 16, 32, 64, 64)
 _PERIOD_STRIDES = (3, 3, 3, 1)
 _COMPRESSION = 0.3  # exponent of magnitudes: what is quiet is heard, too
 _QUIETEST = 1e-4
-_WAVEFORM_GAIN = 10.0  # speech at a deviation of about 1
+WAVEFORM_GAIN = 10.0  # speech at a deviation of about 1
 _SLOPE = 0.2
 _LEARNING_RATE = 5e-4
 _SCORE_WEIGHT = 0.12  # next to a spectral loss of about 1
@@ -105,7 +105,7 @@ class PeriodDiscriminator(Discriminator):
         self.period = period
 
     def lay_out(self, audio: torch.Tensor) -> torch.Tensor:
-        padded = F.pad(_WAVEFORM_GAIN * audio, (0, -audio.shape[-1] % self.period))
+        padded = F.pad(WAVEFORM_GAIN * audio, (0, -audio.shape[-1] % self.period))
         return padded.unflatten(-1, (-1, self.period))[:, None]
 
 

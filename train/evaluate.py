@@ -127,8 +127,9 @@ def open_systems(arguments: argparse.Namespace, sentences: Sequence[str]) -> lis
     systems = [open_recordings(name, folder, sentences, trim) for name, folder in wavs]
     for name, engine in map(parse_named, arguments.codec):
         for wavs_name, folder in wavs:
+            recordings = open_recordings(wavs_name, folder, sentences, trim)
             title = f"{wavs_name} through {name}"
-            systems.append(open_codec(title, engine, folder, sentences, arguments.threads, trim))
+            systems.append(open_codec(title, engine, recordings, arguments.threads))
     for name, engine in map(parse_named, arguments.engine):
         systems += open_bundle(
             name, engine, sentences, arguments.voice, arguments.threads, arguments.first_seed

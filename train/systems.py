@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.audio import SAMPLE_RATE_HZ
 from runtime.errors import UserError
 from train.recordings import find_recordings
 from train.silence import trim_silence
+from train.tokens import FRAMES_PER_SECOND
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 CODES_PER_FRAME = 3
-_FRAME_SAMPLES = 200  # 12.5 ms
+_FRAME_SAMPLES = SAMPLE_RATE_HZ // FRAMES_PER_SECOND
 HOW_TO_RECORD = "python -m samples.demo_voice.synthesize FILE DIR lets the teacher read a list"
 
 
@@ -124,26 +126,16 @@ def _voice_name(voice: str | None) -> str:
     return Path(voice).stem if Path(voice).is_file() else voice
 
 
-def open_recordings(
-    name: str, folder: Path, sentences: Sequence[str], trim: bool = False
-) -> System:
+def open_recordings(name: str, folder: Path, sentences: Sequence[str], trim: bool) -> System:
     """Recordings of the sentences: found by their text where that is known, else in the order of
     their names; `trim` cuts the silence around them."""
     return System(name, _read(match_recordings(folder, sentences), sentences, trim))
 
 
-def open_codec(
-    name: str,
-    engine: Path,
-    recordings: Path,
-    sentences: Sequence[str],
-    threads: int | None,
-    trim: bool = False,
-) -> System:
+def open_codec(name: str, engine: Path, recordings: System, threads: int | None) -> System:
     """What a bundle's codec makes of recordings. No language model on this codec can be expected
     to sound better."""
-    files = match_recordings(recordings, sentences)
-    return System(name, copy_recordings(engine, _read(files, sentences, trim), threads))
+    return System(name, copy_recordings(engine, recordings.utterances, threads))
 
 
 def copy_recordings(

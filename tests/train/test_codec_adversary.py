@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from train.codec_adversary import (
-    _WAVEFORM_GAIN,
     PERIODS,
     RESOLUTIONS,
+    WAVEFORM_GAIN,
     Adversary,
     PeriodDiscriminator,
     SpectrogramDiscriminator,
@@ -87,7 +87,7 @@ def test_silence_is_no_division_by_nothing() -> None:
 @pytest.mark.parametrize("period", PERIODS)
 def test_columns_are_every_nth_sample(period: int) -> None:
     audio = torch.arange(23.0)[None]
-    plane = PeriodDiscriminator(period).lay_out(audio) / _WAVEFORM_GAIN
+    plane = PeriodDiscriminator(period).lay_out(audio) / WAVEFORM_GAIN
     rows = -(-23 // period)
     assert plane.shape == (1, 1, rows, period)
     column = plane[0, 0, :, 1]
