@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from train.jury import Jury
     from train.report import Report
     from train.speaker_matrix import SpeakerMatrix
-    from train.systems import System, Utterance
+    from train.systems import Sentence, System, Utterance
 
 DEFAULT_SENTENCES = Path("samples/evaluation/everyday.txt")
 RECOGNISERS = ("whisper", "pocketsphinx")
+OTHER_RECOGNISERS = ("whisper-base",)
 CACHE_FILE = "judged.jsonl"
 
 EXAMPLES = """\
@@ -52,7 +53,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--limit", type=int, metavar="N", help="only the first N sentences")
     add("--first-seed", type=int, default=0, metavar="N", help="of the first sentence (default: 0)")
     add("--references", type=Path, metavar="DIR", help="DIR/NAME/: recordings of the speaker NAME")
-    add("--recogniser", action="append", choices=[*RECOGNISERS, "none"], help="default: both")
+    add(
+        "--recogniser",
+        action="append",
+        choices=[*RECOGNISERS, *OTHER_RECOGNISERS, "none"],
+        help="can be repeated (default: whisper and pocketsphinx)",
+    )
     add("--threads", type=int, metavar="N", help="of the bundle and of Whisper")
     add("--output", type=Path, default=Path("evaluation"), metavar="DIR")
     add("--worst", type=int, default=5, metavar="N", help="utterances to keep (default: 5)")
@@ -118,7 +124,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--first-seed takes 0 or more")
 
 
-def open_systems(arguments: argparse.Namespace, sentences: Sequence[str]) -> list[System]:
+def open_systems(arguments: argparse.Namespace, sentences: Sequence[Sentence]) -> list[System]:
     """Recordings first, then what codecs make of them, then bundles."""
     from train.systems import open_bundle, open_codec, open_recordings
 

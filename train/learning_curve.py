@@ -26,6 +26,7 @@ from train.evaluate import CACHE_FILE, DEFAULT_SENTENCES, judge_system, parse_na
 if TYPE_CHECKING:
     from train.jury import Jury
     from train.report import Interval
+    from train.systems import Sentence
 
 RUN_FOLDER = "run"  # of train.lm_run
 STATE_FILE = "trainer_state.json"
@@ -126,7 +127,7 @@ def minutes_at(clock: Clock, step: int) -> float:
 
 
 def judge_checkpoint(
-    model: TrainedModel, sentences: Sequence[str], jury: Jury, threads: int | None
+    model: TrainedModel, sentences: Sequence[Sentence], jury: Jury, threads: int | None
 ) -> Point:
     """Export a checkpoint, let it speak, and ask what was understood."""
     from train.systems import System, speak

@@ -29,8 +29,16 @@ HOW_TO_RECORD = "python -m samples.demo_voice.synthesize FILE DIR lets the teach
 
 
 @dataclass(frozen=True)
+class Sentence:
+    """`text` as it is typed, which bundles get; `reading`: its words as they are to be heard."""
+
+    text: str
+    reading: str
+
+
+@dataclass(frozen=True)
 class Utterance:
-    """One sentence as one system said it."""
+    """One sentence as one system said it; `text` is its reading."""
 
     text: str
     audio: NDArray[np.float32]  # (samples,) at 16 kHz
@@ -50,21 +58,30 @@ class System:
     voice: str | None = None
 
 
-def read_sentences(path: Path, limit: int | None = None) -> list[str]:
-    """Non-empty lines that do not start with `#`."""
+def read_sentences(path: Path, limit: int | None = None) -> list[Sentence]:
+    """Non-empty lines that do not start with `#`.
+
+    In the text, `\\n` is a line break. After a tab stands how the text is to be read, unless it
+    is read as it is written.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file of sentences, one per line")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    sentences = [line for line in lines if line and not line.startswith("#")]
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))
+    sentences = [_parse_sentence(line) for line in lines if line and not line.startswith("#")]
     if not sentences:
         raise UserError(f"{path}: holds no sentences")
     return sentences[:limit]
 
 
+def _parse_sentence(line: str) -> Sentence:
+    text, _, reading = line.partition("\t")
+    return Sentence(text.replace("\\n", "\n"), reading or text)
+
+
 def open_bundle(
     name: str,
     engine: Path,
-    sentences: Sequence[str],
+    sentences: Sequence[Sentence],
     voices: Sequence[str],
     threads: int | None,
     first_seed: int = 0,
@@ -100,7 +117,7 @@ def choose_voices(engine: Path, own: Sequence[str], wanted: Sequence[str]) -> li
 
 def speak(
     engine: Path,
-    sentences: Sequence[str],
+    sentences: Sequence[Sentence],
     voice: str | None = None,
     threads: int | None = None,
     first_seed: int = 0,
@@ -112,12 +129,14 @@ def speak(
     tts = TTS.load(engine, threads=threads)
     manifest = tts.bundle.manifest
     heads = manifest.language_model.heads
-    for seed, text in enumerate(sentences, first_seed):
+    for seed, sentence in enumerate(sentences, first_seed):
         start = time.perf_counter()
-        spoken = tts.synthesize(text, voice=voice, sampling=seeded(manifest.sampling, seed))
+        spoken = tts.synthesize(
+            sentence.text, voice=voice, sampling=seeded(manifest.sampling, seed)
+        )
         seconds = time.perf_counter() - start
         steps = -(-CODES_PER_FRAME * len(spoken.frames) // heads)
-        yield Utterance(text, spoken.audio, spoken.finished, steps, seconds)
+        yield Utterance(sentence.reading, spoken.audio, spoken.finished, steps, seconds)
 
 
 def _voice_name(voice: str | None) -> str:
@@ -126,10 +145,11 @@ def _voice_name(voice: str | None) -> str:
     return Path(voice).stem if Path(voice).is_file() else voice
 
 
-def open_recordings(name: str, folder: Path, sentences: Sequence[str], trim: bool) -> System:
-    """Recordings of the sentences: found by their text where that is known, else in the order of
-    their names; `trim` cuts the silence around them."""
-    return System(name, _read(match_recordings(folder, sentences), sentences, trim))
+def open_recordings(name: str, folder: Path, sentences: Sequence[Sentence], trim: bool) -> System:
+    """Recordings of the sentences: found by their reading where their text is known, else in the
+    order of their names; `trim` cuts the silence around them."""
+    readings = [sentence.reading for sentence in sentences]
+    return System(name, _read(match_recordings(folder, readings), readings, trim))
 
 
 def open_codec(name: str, engine: Path, recordings: System, threads: int | None) -> System:
@@ -150,26 +170,26 @@ def copy_recordings(
         yield Utterance(original.text, tts.decode(frames, speaker))
 
 
-def match_recordings(folder: Path, sentences: Sequence[str]) -> list[Path]:
+def match_recordings(folder: Path, readings: Sequence[str]) -> list[Path]:
     """A file for each sentence. Raises `UserError` naming a sentence that nobody has read."""
     found = find_recordings(folder)
     by_text = {recording.text.strip(): recording.path for recording in found if recording.text}
     if not by_text:
-        if len(found) < len(sentences):
-            raise UserError(f"{folder}: {len(found)} recordings for {len(sentences)} sentences")
-        return [recording.path for recording in found[: len(sentences)]]
-    missing = [text for text in sentences if text not in by_text]
+        if len(found) < len(readings):
+            raise UserError(f"{folder}: {len(found)} recordings for {len(readings)} sentences")
+        return [recording.path for recording in found[: len(readings)]]
+    missing = [text for text in readings if text not in by_text]
     if missing:
         raise UserError(
             f"{folder}: no recording of {len(missing)} of the sentences, such as {missing[0]!r}; "
             f"{HOW_TO_RECORD}"
         )
-    return [by_text[text] for text in sentences]
+    return [by_text[text] for text in readings]
 
 
-def _read(files: Sequence[Path], sentences: Sequence[str], trim: bool) -> Iterator[Utterance]:
+def _read(files: Sequence[Path], readings: Sequence[str], trim: bool) -> Iterator[Utterance]:
     from runtime.audio import read_recording
 
-    for text, file in zip(sentences, files, strict=True):
+    for text, file in zip(readings, files, strict=True):
         audio = read_recording(file)
         yield Utterance(text, trim_silence(audio, _FRAME_SAMPLES) if trim else audio)

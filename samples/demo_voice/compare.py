@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from samples.demo_voice.paired_speed import Speed
     from train.jury import Jury
     from train.report import Report
+    from train.systems import Sentence
 
 JUDGE = "whisper"  # whose errors are compared between models
 TIMED_SENTENCES = 10  # are enough: every round says them again
@@ -80,13 +81,13 @@ def compare(argv: Sequence[str] | None) -> None:
         judge_bundle(name, folder, sentences, jury, arguments.threads)
         for name, folder in engines.items()
     ]
-    timed = sentences[:TIMED_SENTENCES]
+    timed = [sentence.text for sentence in sentences[:TIMED_SENTENCES]]
     speeds = measure_speeds(engines, timed, arguments.rounds, arguments.threads)
     write_comparison(arguments, reports, speeds, jury.versions)
 
 
 def judge_bundle(
-    name: str, folder: Path, sentences: Sequence[str], jury: Jury, threads: int | None
+    name: str, folder: Path, sentences: Sequence[Sentence], jury: Jury, threads: int | None
 ) -> Report:
     """The report on a bundle's default voice."""
     from train.systems import open_bundle

@@ -1,6 +1,7 @@
 """Let a teacher voice read sentences: the audio corpus that the demo voice is trained on.
 
-In: a text file, one sentence a line; empty lines and those that start with # do not count.
+In: a text file, one sentence a line; empty lines and those that start with # do not count, and of
+a line with a tab only what stands after it, how the sentence is to be read.
 Out: a folder of shards. A shard holds one FLAC file a sentence (16 kHz, mono, 16 bits) and
 `metadata.jsonl`, one line a recording:
 
@@ -113,7 +114,8 @@ def synthesize_corpus(argv: Sequence[str] | None) -> None:
     from tqdm import tqdm
 
     make_teacher(arguments.speaker)  # what is missing is told here, not by a worker
-    sentences = read_sentences(arguments.sentences)[arguments.skip :][: arguments.limit]
+    listed = read_sentences(arguments.sentences)[arguments.skip :][: arguments.limit]
+    sentences = [sentence.reading for sentence in listed]
     jobs = plan_shards(sentences, arguments.corpus, arguments.skip)
     arguments.corpus.mkdir(parents=True, exist_ok=True)
     written = 0

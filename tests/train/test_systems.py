@@ -9,7 +9,13 @@ import pytest
 import soundfile
 
 from runtime.errors import UserError
-from train.systems import choose_voices, match_recordings, open_recordings, read_sentences
+from train.systems import (
+    Sentence,
+    choose_voices,
+    match_recordings,
+    open_recordings,
+    read_sentences,
+)
 
 LISTS = Path(__file__).parents[2] / "samples" / "evaluation"
 TEXTS = ["They know it.", "We read twenty letters."]
@@ -25,12 +31,24 @@ def record(folder: Path, names: list[str], texts: list[str] | None = None) -> No
 def test_sentences_skip_comments(tmp_path: Path) -> None:
     file = tmp_path / "sentences.txt"
     file.write_text("# a comment\n\nOne.\nTwo.\nThree.\n", encoding="utf-8")
-    assert read_sentences(file, limit=2) == ["One.", "Two."]
+    assert read_sentences(file, limit=2) == [Sentence("One.", "One."), Sentence("Two.", "Two.")]
 
 
-@pytest.mark.parametrize(("name", "count"), [("everyday", 50), ("harvard", 30), ("hard", 25)])
+def test_a_list_says_how_its_texts_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "sentences.txt"
+    file.write_text("It is $5.\tIt is five dollars.\nA:\\n- B\tA. B.\nYes.\n", encoding="utf-8")
+    assert read_sentences(file) == [
+        Sentence("It is $5.", "It is five dollars."),
+        Sentence("A:\n- B", "A. B."),
+        Sentence("Yes.", "Yes."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("everyday", 50), ("harvard", 30), ("hard", 25), ("first", 120)]
+)
 def test_the_lists_are_what_their_page_says(name: str, count: int) -> None:
-    sentences = read_sentences(LISTS / f"{name}.txt")
+    sentences = [sentence.text for sentence in read_sentences(LISTS / f"{name}.txt")]
     assert len(sentences) == len(set(sentences)) == count
     if name == "hard":
         assert sum(len(text.split()) >= 30 for text in sentences) == 4
@@ -59,7 +77,9 @@ def test_silence_around_recordings_is_cut_on_request(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "2.wav", speech[:3_333], 16_000)
 
     def lengths(trim: bool) -> list[int]:
-        system = open_recordings("teacher", tmp_path, TEXTS, trim)
+        system = open_recordings(
+            "teacher", tmp_path, [Sentence(text, text) for text in TEXTS], trim
+        )
         return [len(utterance.audio) for utterance in system.utterances]
 
     assert lengths(trim=False) == [32_000, 3_333]
