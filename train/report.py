@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.jury import Verdict
+from train.plausibility import has_plausible_length, repeats_itself
 from train.recognisers import Mistakes
 from train.systems import System, Utterance
 
@@ -37,6 +38,8 @@ class Report:
     dnsmos: dict[str, float]
     similarity: dict[str, float]
     stopped: float
+    odd_lengths: int  # utterances too short or too long for their text (train/plausibility.py)
+    repetitions: int  # utterances in which a judge hears words twice
     words_per_second: float
     steps_per_second_of_audio: float | None
     real_time_factor: float | None
@@ -64,6 +67,11 @@ def summarise(
         dnsmos=mean_of([verdict.dnsmos for verdict in verdicts]),
         similarity=mean_of([verdict.similarity for verdict in verdicts]),
         stopped=statistics.fmean(verdict.stopped for verdict in verdicts),
+        odd_lengths=sum(not has_plausible_length(each.text, each.seconds) for each in verdicts),
+        repetitions=sum(
+            any(repeats_itself(each.text, heard) for heard in each.heard.values())
+            for each in verdicts
+        ),
         words_per_second=sum(len(verdict.text.split()) for verdict in verdicts) / seconds,
         steps_per_second_of_audio=sum(steps) / seconds if steps else None,
         real_time_factor=sum(busy) / seconds if busy else None,
@@ -111,7 +119,7 @@ def format_table(reports: Sequence[Report]) -> str:
         "system",
         *(f"WER {judge}" for judge in judges),
         *(f"CER {judge}" for judge in judges),
-        *("OVRL", "P808", "stopped", "words/s", "steps/s", "RTF"),
+        *("OVRL", "P808", "stopped", "odd lengths", "repetitions", "words/s", "steps/s", "RTF"),
     ]
     return markdown_table(titles, [_cells(report, judges) for report in reports])
 
@@ -127,6 +135,8 @@ def _cells(report: Report, judges: Sequence[str]) -> list[str]:
         *(percent(report.character_error_rate[judge]) for judge in judges),
         *(f"{report.dnsmos[scale]:.2f}" for scale in ("ovrl", "p808")),
         percent(report.stopped),
+        str(report.odd_lengths),
+        str(report.repetitions),
         f"{report.words_per_second:.2f}",
         optional(report.steps_per_second_of_audio, 1),
         optional(report.real_time_factor, 2),
