@@ -148,7 +148,7 @@ TRAIN_LM = .venv/bin/python -m train.lm --config $(CONFIGS)/$(notdir $(@D)).yaml
 voice chat chat-speakerless: export MALLOC_MMAP_MAX_ = 0
 voice chat chat-speakerless: export MALLOC_TRIM_THRESHOLD_ = 100000000000
 voice chat chat-speakerless: export MALLOC_TOP_PAD_ = 67108864
-voice: venv $(foreach heads,12 6 3,$(VOICE)/lm-$(heads)/model.safetensors) $(VOICE)/codec/tuned
+voice: venv $(foreach heads,12 6 3,$(VOICE)/lm-$(heads)-short/model.safetensors) $(VOICE)/codec/tuned
 
 $(VOICE)/sentences.txt: .venv/installed
 	mkdir -p $(VOICE)
@@ -199,6 +199,37 @@ $(VOICE)/lm-6/model.safetensors $(VOICE)/lm-3/model.safetensors: %/model.safeten
 		%-a/model.safetensors %-b/model.safetensors
 	.venv/bin/python -m train.mean_checkpoint $(^D) --dtype float16 --output $(@D)
 
+# Last, all of them learn to say a word or two: heart reads all of these texts, the others some.
+SHORT_EACH := 500
+SHORT_RECORDINGS := $(VOICE)/short-recordings
+$(VOICE)/short-texts.txt: .venv/installed
+	mkdir -p $(VOICE)
+	.venv/bin/python -m samples.demo_voice.short_texts $(WORDNET) $@ $(SHORT_OPTIONS)
+
+$(SHORT_RECORDINGS)/%/complete: $(VOICE)/short-texts.txt $(VOICE)/teachers
+	.venv/bin/python -m samples.demo_voice.synthesize $< $(@D) --speaker $* \
+		$(if $(FIRST_$*),--limit $(SHORT_EACH))
+	touch $@
+
+# A speaker is the same in short texts and in long ones.
+$(VOICE)/tokens/short/h12.jsonl: $(VOICE)/tokens/heart/h12.jsonl $(SHORT_RECORDINGS)/heart/complete
+	$(PREPARE) $(SHORT_RECORDINGS)/heart --output $(@D)
+	cp $(<D)/speakers/*.safetensors $(@D)/speakers
+
+$(VOICE)/short-aligned: $(foreach speaker,$(UNTIMED),$(SHORT_RECORDINGS)/$(speaker)/complete)
+	.venv/bin/python -m train.align $(^D) --frontend hibari --output $@
+
+$(VOICE)/tokens/short-others/h12.jsonl: $(VOICE)/tokens/others/h12.jsonl $(VOICE)/short-aligned \
+		$(foreach speaker,oak reed,$(SHORT_RECORDINGS)/$(speaker)/complete)
+	$(PREPARE) $(SHORT_RECORDINGS)/oak $(SHORT_RECORDINGS)/reed \
+		$(foreach speaker,$(UNTIMED),$(VOICE)/short-aligned/$(speaker)) --output $(@D)
+	cp $(<D)/speakers/*.safetensors $(@D)/speakers
+
+$(VOICE)/lm-12-short/model.safetensors: $(VOICE)/lm-12/tuned
+$(foreach heads,12 6 3,$(VOICE)/lm-$(heads)-short/model.safetensors): %-short/model.safetensors: \
+		%/model.safetensors $(VOICE)/tokens/short/h12.jsonl $(VOICE)/tokens/short-others/h12.jsonl
+	$(TRAIN_LM)
+
 # The decoder goes on with what the models predict: it is their tokens that it will speak.
 $(VOICE)/predicted/h%.jsonl: $(VOICE)/lm-%/model.safetensors
 	.venv/bin/python -m train.predict --model $(<D) --tokens $(VOICE)/tokens/heart/h$*.jsonl --output $@
@@ -212,17 +243,17 @@ REHEARSAL := runs/rehearsal
 rehearsal: venv
 	.venv/bin/python -m samples.demo_voice.rehearsal $(REHEARSAL)
 	$(MAKE) voice VOICE=$(REHEARSAL) CONFIGS=$(REHEARSAL)/configs EACH=4 \
-		SENTENCE_OPTIONS="--limit 6"
+		SENTENCE_OPTIONS="--limit 6" SHORT_OPTIONS="--count 12" SHORT_EACH=4
 
 # What was trained in the place of what the repository speaks with.
 SAMPLE := samples/demo_voice
 adopt: voice
 	for heads in 12 6 3; do \
-		cp $(foreach file,config.json model.safetensors tokenizer.json tokenizer_config.json,$(VOICE)/lm-$$heads/$(file)) \
+		cp $(foreach file,config.json model.safetensors tokenizer.json tokenizer_config.json,$(VOICE)/lm-$$heads-short/$(file)) \
 			$(SAMPLE)/$$heads-heads || exit 1; \
 	done
 	.venv/bin/python -m train.halve_codec $(VOICE)/codec $(SAMPLE)/codec
-	cp $(VOICE)/tokens/*/voices/*.safetensors $(SAMPLE)/voices
+	cp $(VOICE)/tokens/heart/voices/*.safetensors $(VOICE)/tokens/others/voices/*.safetensors $(SAMPLE)/voices
 
 # How the trained voice sounds, in runs/demo/judged: the figures of docs/voice.md.
 JUDGED_LISTS := everyday harvard hard long
@@ -231,10 +262,15 @@ JUDGED := $(VOICE)/judged
 
 judge: $(foreach list,$(JUDGED_LISTS) speakers,$(JUDGED)/$(list)/report.json)
 
-$(VOICE)/engine-%/manifest.json: $(VOICE)/lm-%/model.safetensors $(VOICE)/codec/tuned
-	.venv/bin/python -m export.build --model $(VOICE)/lm-$* --codec $(VOICE)/codec --output $(@D) \
-		$$(for file in $(VOICE)/tokens/*/voices/*.safetensors; do \
-			echo --voice $$(basename $$file .safetensors)=$$file; done)
+EXPORT_VOICE = .venv/bin/python -m export.build --model $(<D) --codec $(VOICE)/codec --output $(@D) \
+	$$(for file in $(VOICE)/tokens/heart/voices/*.safetensors $(VOICE)/tokens/others/voices/*.safetensors; do \
+		echo --voice $$(basename $$file .safetensors)=$$file; done)
+
+$(VOICE)/engine-ntp/manifest.json: $(VOICE)/lm-ntp/model.safetensors $(VOICE)/codec/tuned
+	$(EXPORT_VOICE)
+
+$(VOICE)/engine-%/manifest.json: $(VOICE)/lm-%-short/model.safetensors $(VOICE)/codec/tuned
+	$(EXPORT_VOICE)
 
 $(VOICE)/teacher/%/complete: samples/evaluation/%.txt
 	.venv/bin/python -m samples.demo_voice.synthesize $< $(@D)

@@ -22,6 +22,8 @@ from samples.demo_voice.sentences import (
     select_sentences,
     statements_of,
 )
+from samples.demo_voice.short_texts import main as write_short_text_file
+from samples.demo_voice.short_texts import write_short_texts
 from samples.demo_voice.spoken_forms import write_spoken_forms
 from samples.demo_voice.synthesize import SENTENCES_PER_SHARD, plan_shards
 from samples.demo_voice.synthesize import main as synthesize
@@ -142,8 +144,51 @@ def test_spoken_forms_say_what_examples_lack() -> None:
     assert ordinals == {str(day): endings.get(day, "th") for day in range(1, 32)}
 
 
+def make_examples(count: int = 400) -> list[str]:
+    """Clauses of four to eight words from a hundred, and phrases of two or three of them."""
+    choice = random.Random(3)
+    words = ["".join(choice.choices("abdeilmnorst", k=5)) for _ in range(100)]
+    return [" ".join(choice.choices(words, k=2 + index % 7)) for index in range(count)]
+
+
+def test_short_texts_are_of_all_kinds() -> None:
+    texts = write_short_texts(make_examples(), 1500)
+    assert len(set(texts)) == len(texts) == 1500
+    assert texts == write_short_texts(make_examples(), 1500)
+    assert all(text[-1] in ".!?" and not text[0].islower() for text in texts)
+    words = [len(text.split()) for text in texts]
+    assert sum(count == 1 for count in words) > 0.1 * len(texts)
+    assert sum(count <= 3 for count in words) > 0.4 * len(texts)
+    text = "\n".join(texts)
+    for kind in (
+        "Hello",
+        "how are you",
+        "No",
+        "three, four, five",
+        " dot ",
+        "point",
+        ", and ",
+        "!",
+    ):
+        assert kind in text, kind
+
+
+def test_no_short_text_is_one_that_is_judged(wordnet: Path, tmp_path: Path) -> None:
+    for part in PARTS_OF_SPEECH:
+        quoted = " ".join(f'"{example}"' for example in make_examples())
+        (wordnet / f"data.{part}").write_text(f"00001740 29 v | {quoted}\n", encoding="utf-8")
+    output = tmp_path / "texts.txt"
+    assert write_short_text_file([str(wordnet), str(output), "--count", "2000"]) == 0
+    texts = output.read_text(encoding="utf-8").splitlines()
+    judged = {sentence.text for sentence in read_sentences(EVALUATION_LISTS / "first.txt")}
+    assert len(texts) == 2000
+    assert not judged & set(texts)
+    assert {"Hi.", "Hello.", "No!"} <= judged  # which are among what it draws from
+
+
 def test_no_evaluation_sentence_is_learned() -> None:
-    judged = {text for path in EVALUATION_LISTS.glob("*.txt") for text in read_sentences(path)}
+    lists = [path for path in EVALUATION_LISTS.glob("*.txt") if path.stem != "first"]
+    judged = {sentence.text for path in lists for sentence in read_sentences(path)}
     assert len(judged) > 100
     learned = "\n".join(write_spoken_forms(5000)).lower()
     assert not [text for text in judged if text.lower().rstrip(".?") in learned]
