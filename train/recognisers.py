@@ -9,7 +9,6 @@ Their weights come inside Python packages: nothing is downloaded.
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,22 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import UserError
+from train.notation import join_spelt, write_alike
 
 SAMPLE_RATE_HZ = 16_000
 _WHISPER_BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 Audio = NDArray[np.float32]
-
-# Notation that Whisper's normaliser leaves apart although it sounds the same: (pattern, spelling).
-_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
-_SAME_SOUND = (
-    (r"(\d)[:.](\d\d)\s*([ap])\.?\s*m\b\.?", r"\1 \2 \3m"),  # 7:30 a.m., 7.30am
-    (r"(\d)\s*([ap])\.?\s*m\b\.?", r"\1 \2m"),  # 9 p.m., 9pm
-    (rf"\b({_MONTHS}) (\d+)(?:st|nd|rd|th)\b", r"\1 \2"),  # May 3rd, May 3
-    (r"(\d)\s*kg\b", r"\1 kilograms"),
-    (r"(\d)\s*km\b", r"\1 kilometers"),
-    (r"(\d)\s*cm\b", r"\1 centimeters"),
-    (r"(\d)\s*mm\b", r"\1 millimeters"),
-)
 
 
 class Recogniser(Protocol):
@@ -163,16 +151,13 @@ RECOGNISERS: dict[str, type[WhisperTiny] | type[PocketSphinx]] = {
 
 
 def normalise(text: str) -> str:
-    """What is compared: Whisper's English normaliser (arXiv 2212.04356, appendix C), after times
-    of day, dates and units are written in one way.
+    """What is compared: Whisper's English normaliser (arXiv 2212.04356, appendix C), between the
+    rules of train/notation.py.
 
     It makes everything lower case without punctuation, one spelling, and digits of numbers in
     words, so that "$42.50" is "forty-two dollars and fifty cents".
     """
-    text = text.lower()
-    for pattern, spelling in _SAME_SOUND:
-        text = re.sub(pattern, spelling, text)
-    return _normaliser()(text)
+    return join_spelt(_normaliser()(write_alike(text.lower())))
 
 
 @dataclass(frozen=True)

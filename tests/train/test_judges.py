@@ -99,6 +99,21 @@ def test_parts_cover_the_speech(frames: int, parts: int) -> None:
         ("On May 3rd it closed.", "On May 3 it closed"),
         ("Dr. Smith isn't here.", "Doctor Smith is not here"),
         ("There are 1,665 steps.", "there are 1665 steps"),
+        ("She has a P H D.", "She has a Ph.D."),
+        ("We met at nine a m.", "We met at 9am."),
+        ("He moved back to the U S.", "He moved back to the US."),
+        ("My new T V has a U S B port.", "my new TV has a USB port"),
+        ("The F B I called.", "the FBI called."),
+        ("One, two, three, four, five.", "1-2-3-4-5."),
+        ("One, two, three, four, five.", "1, 2, 3, 4, 5"),
+        ("Call five five five, one two three, four five six seven.", "Call 555-123-4567."),
+        ("Our shop is open twenty four seven.", "Our shop is open 24-7."),
+        ("On December twenty fourth it rained.", "on December 24th, it rained"),
+        ("It begins on February third.", "It begins on February 3."),
+        ("Visit W W W dot example dot com.", "Visit www.example.com."),
+        ("Write to info at example dot org.", "Write to info@example.org"),
+        ("He writes in dot net.", "He writes in .NET."),
+        ("They sell nuts, et cetera.", "They sell nuts, etc."),
     ],
 )
 def test_notation_is_no_mistake(written: str, heard: str) -> None:
@@ -112,6 +127,9 @@ def test_notation_is_no_mistake(written: str, heard: str) -> None:
         ("It costs $42.50.", "it costs $42.60", 1),
         ("Call me at 7:30 a.m.", "call me at 7:30 p.m.", 1),
         ("It weighs 3.5 kg.", "It weighs 3.5 km", 1),
+        ("My T V has a U S B port.", "My TV has USB port.", 1),
+        ("One, two, three.", "One, three.", 1),
+        ("Visit example dot com.", "Visit example dot org.", 1),
     ],
 )
 def test_mistakes_are_counted(written: str, heard: str, edits: int) -> None:

@@ -1,0 +1,52 @@
+"""One way to write what sounds the same, where Whisper's normaliser leaves two.
+
+In: texts, of a list or heard by a recogniser, before and after that normaliser. Out: the same with
+times of day, dates, units, addresses, initials and spelt digits written alike, so that "9am" is no
+mistake for "nine a.m.", nor "www.example.org" for "W W W dot example dot org".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+Rule = tuple[str, str]  # pattern, spelling
+
+_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
+_DATE: Rule = (rf"\b({_MONTHS}) (\d+)(?:st|nd|rd|th)\b", r"\1 \2")  # May 3rd, May 3
+_BEFORE: Sequence[Rule] = (
+    (r"(\d)[:.](\d\d)\s*([ap])\.?\s*m\b\.?", r"\1 \2 \3m"),  # 7:30 a.m., 7.30am
+    (r"(\d)\s*([ap])\.?\s*m\b\.?", r"\1 \2m"),  # 9 p.m., 9pm
+    _DATE,
+    (r"(\d)\s*kg\b", r"\1 kilograms"),
+    (r"(\d)\s*km\b", r"\1 kilometers"),
+    (r"(\d)\s*cm\b", r"\1 centimeters"),
+    (r"(\d)\s*mm\b", r"\1 millimeters"),
+    (r"(?<=\w)@(?=\w)", " at "),
+    (r"(?<=[a-z]{2})\.(?=[a-z]{2})", " dot "),  # example.org, not U.S. or a.m.
+    (r"(?<![\w.])\.(?=[a-z]{2})", "dot "),  # .NET
+    (r"\bph\.? ?d\b", "p h d"),
+    (r"\betc\b\.?", "et cetera"),
+    (r"(?<=\d)[-/](?=\d)", " "),  # 555-1234, 24/7
+)
+_AFTER: Sequence[Rule] = (
+    _DATE,
+    (r"(\d) ([ap]) m\b", r"\1 \2m"),  # of "nine a m"
+    (r"\bone (?=\d)|(?<=\d )one\b", "1 "),  # which the normaliser leaves
+    (r"(?<=\d) +(?=\d)", ""),  # of "five five five"
+)
+_SPELT = re.compile(r"\b(?!a )[a-z](?: [a-z])+\b")  # "U S B"; an article is no letter of it
+
+
+def write_alike(text: str) -> str:
+    """What comes before the normaliser, on a text in lower case."""
+    for pattern, spelling in _BEFORE:
+        text = re.sub(pattern, spelling, text)
+    return text
+
+
+def join_spelt(text: str) -> str:
+    """What comes after it: letters and digits that were spelt stand together, as "usb"."""
+    for pattern, spelling in _AFTER:
+        text = re.sub(pattern, spelling, text)
+    return _SPELT.sub(lambda run: run[0].replace(" ", ""), text)
