@@ -89,8 +89,8 @@ class TTS:
         """Load an engine directory.
 
         backend: "auto" takes what the bundle was built for; `runtime.backends` lists the others.
-        threads: for each operator on the CPU; None leaves the choice to the engine (one for each
-        physical core).
+        threads: for each operator on the CPU, bounded by the processors that the process may use;
+        None takes the physical cores, and one thread for graphs too small to share.
 
         Raises:
             UserError: no bundle, a damaged one, one for another backend, or no GPU for it.
