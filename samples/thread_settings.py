@@ -87,7 +87,7 @@ def measure(speakers: Mapping[str, Speaker], text: str, rounds: int, neighbours:
     for speaker in speakers.values():
         speaker.time(text, seed=0)  # the first call is slower
     for number in range(rounds):
-        order = list(speakers) if number % 2 == 0 else list(reversed(speakers))
+        order = list(speakers)[:: 1 if number % 2 == 0 else -1]
         for count, timings in ((0, alone), (neighbours, beside)):
             with busy(count):
                 for setting in order:
