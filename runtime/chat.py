@@ -77,8 +77,11 @@ def read_questions() -> Iterator[str]:
             print(PROMPT, end="", file=sys.stderr, flush=True)
         try:
             line = sys.stdin.readline()
-        except UnicodeDecodeError as error:
-            raise UserError(f"standard input: is not {error.encoding} text; convert it") from None
+            line.encode()  # some locales let other bytes pass, as surrogates
+        except UnicodeError:
+            raise UserError(
+                f"standard input: is not {sys.stdin.encoding} text; convert it"
+            ) from None
         if not line:
             if is_terminal:  # the shell's own prompt begins a line
                 print(file=sys.stderr)

@@ -235,10 +235,12 @@ def test_a_reader_that_leaves(
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
 def test_questions_that_are_no_text(
-    engine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    engine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], errors: str
 ) -> None:
-    questions = io.TextIOWrapper(io.BytesIO("Où ?\n".encode("latin-1")), encoding="utf-8")
+    latin = io.BytesIO("Où ?\n".encode("latin-1"))
+    questions = io.TextIOWrapper(latin, encoding="utf-8", errors=errors)
     monkeypatch.setattr(sys, "stdin", questions)
     assert ask(engine) == 2
     assert "error: standard input: is not utf-8 text; convert it" in capsys.readouterr().err
