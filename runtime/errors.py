@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 from runtime.standard_streams import ReaderLeft, ready_streams
@@ -40,7 +40,8 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
     stderr and status 2; Ctrl-C becomes status 130, SIGTERM 143, a reader of stdout that left
     before its time 141. Anything else is a defect of this project and keeps its traceback.
     """
-    with ready_streams(), signals_raised():
+    is_program = argv is None  # else somebody's function call, whose process is theirs to end
+    with ready_streams(), signals_raised() if is_program else nullcontext():
         try:
             command(argv)
             sys.stdout.flush()
