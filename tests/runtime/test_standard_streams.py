@@ -214,8 +214,11 @@ def test_a_forked_worker_just_ends(capfd: pytest.CaptureFixture[str]) -> None:
     code = (
         "import os, time\nfrom runtime.errors import run_cli\n"
         "def command(_):\n"
+        "    reading, writing = os.pipe()\n"
         "    worker = os.fork()\n"
+        "    worker or os.write(writing, b'.')\n"
         "    while not worker:\n        time.sleep(0.1)\n"
+        "    os.read(reading, 1)\n"  # Python forgets signals that come while it forks
         "    os.kill(worker, 15)\n"
         "    print(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]))\n"
         "run_cli(command, None)"
