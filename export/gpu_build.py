@@ -22,7 +22,6 @@ from export.tensorrt.engine import (
     Progress,
     build_engine,
     open_portable,
-    peak_memory_gb,
     precision_of,
 )
 from export.tensorrt.library import Library, open_library
@@ -30,6 +29,7 @@ from export.tensorrt.trtexec import trtexec_lines
 from runtime.bundle import BACKBONE, TENSORRT, TENSORRT_RTX, Bundle, Manifest, read_manifest
 from runtime.errors import UserError
 from runtime.gpu_targets import GpuTarget, check_targets, find_target, rtx_targets
+from runtime.peak_memory import peak_memory_mb
 
 if TYPE_CHECKING:
     from export.build import BuildOptions
@@ -189,8 +189,10 @@ def _print_summary(manifest: Manifest, library: Library, output: Path, seconds: 
     plans = manifest.engine.plans
     assert plans is not None
     size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
+    peak_mb = peak_memory_mb()
+    memory = "unknown" if peak_mb is None else f"{peak_mb / 1024:.1f} GiB"
     print(
-        f"{output}: {size_mb:.1f} MB, {seconds:.1f} s, peak memory {peak_memory_gb():.1f} GB; "
+        f"{output}: {size_mb:.1f} MB, {seconds:.1f} s, peak memory {memory}; "
         f"{library.title}, compute capability {', '.join(plans.compute_capabilities)}"
     )
     print(f'on such a GPU: python -m runtime.tts --engine {output} "They know it." -o out.wav')

@@ -39,6 +39,7 @@ class GraphRunner:
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = ERRORS_ONLY
         options.add_session_config_entry(*EXACT_INPUTS)
         self.spec, self._capacity, self._watched = spec, capacity, tuple(watched)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target
+from runtime.standard_streams import ReaderLeft, reader_has_left
 
 if TYPE_CHECKING:
     from runtime.answering import Chat
@@ -65,13 +66,25 @@ def chat(argv: Sequence[str] | None) -> None:
 
 
 def read_questions() -> Iterator[str]:
-    """Lines of standard input that are not blank, until its end; asked for on a terminal."""
+    """Lines of standard input that are not blank, until its end; asked for on a terminal.
+
+    Raises:
+        UserError: a line that is no text.
+    """
     is_terminal = sys.stdin.isatty()
     while True:
         if is_terminal:
             print(PROMPT, end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
+        try:
+            line = sys.stdin.readline()
+            line.encode()  # some locales let other bytes pass, as surrogates
+        except UnicodeError:
+            raise UserError(
+                f"standard input: is not {sys.stdin.encoding} text; convert it"
+            ) from None
         if not line:
+            if is_terminal:  # the shell's own prompt begins a line
+                print(file=sys.stderr)
             return
         if line.strip():
             yield line.strip()
@@ -93,19 +106,25 @@ def answer(loaded: Chat, question: str, sampling: Sampling, arguments: argparse.
     spoken: list[Chunk] = []
     with ExitStack() as stack:
         player = stack.enter_context(open_player(loaded.sample_rate)) if arguments.play else None
-        for piece in tell(pieces):
+        for piece in tell(pieces, is_awaited=bool(arguments.output or arguments.play)):
             spoken.append(piece)
             if player:
                 player.write(to_pcm16(piece.audio))
     finish(loaded, spoken, arguments.output)
 
 
-def tell(pieces: Iterator[str | Chunk]) -> Iterator[Chunk]:
-    """Print the text, one line, and pass the speech on."""
+def tell(pieces: Iterator[str | Chunk], *, is_awaited: bool) -> Iterator[Chunk]:
+    """Print the text, one line, and pass the speech on.
+
+    Raises:
+        ReaderLeft: nobody reads the text any more, nor is the speech awaited.
+    """
     is_writing = True
     for piece in pieces:
         if isinstance(piece, str):
             print(piece, end="", flush=True)
+            if reader_has_left() and not is_awaited:
+                raise ReaderLeft
             continue
         if is_writing:
             print(flush=True)

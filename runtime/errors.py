@@ -2,39 +2,92 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from types import FrameType
+
+from runtime.standard_streams import ReaderLeft, ready_streams
 
 EXIT_OK = 0
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
+SIGNALLED = 128  # + the signal: what shells report of a process that one has ended
+EXIT_INTERRUPTED = SIGNALLED + signal.SIGINT  # Ctrl-C
+EXIT_READER_LEFT = SIGNALLED + 13  # SIGPIPE, which Windows has no name for
+
+_ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # not every system has all of them
 
 
 class UserError(Exception):
     """Something the user can mend. The message says what, where and how, on one line."""
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end, and cleans up as after Ctrl-C. signal_number: how."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
 def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
     """Run `command(argv)` and return the process exit status.
 
     `UserError` and operating-system errors (missing file, full disk) become one line on
-    stderr and status 2; Ctrl-C becomes status 130. Anything else is a defect of this
-    project and keeps its traceback.
+    stderr and status 2; Ctrl-C becomes status 130, SIGTERM 143, a reader of stdout that left
+    before its time 141. Anything else is a defect of this project and keeps its traceback.
     """
-    try:
-        command(argv)
-    except UserError as error:
-        return _report(str(error))
-    except BrokenPipeError:  # the reader of our stdout went away, as `| head` does
-        sys.stderr.close()
-        return EXIT_OK
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        return _report(f"{error.strerror or error}{where}")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    is_program = argv is None  # else somebody's function call, whose process is theirs to end
+    with ready_streams(), signals_raised() if is_program else nullcontext():
+        try:
+            command(argv)
+            sys.stdout.flush()
+        except UserError as error:
+            return _report(str(error))
+        except ReaderLeft:  # as `| head` does: no fault of anybody's
+            return EXIT_READER_LEFT
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            return _report(f"{error.strerror or error}{where}")
+        except Terminated as error:
+            print("terminated", file=sys.stderr)
+            return SIGNALLED + error.signal_number
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return EXIT_INTERRUPTED
     return EXIT_OK
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Raise `Terminated` where a signal would end the process on the spot.
+
+    So what is half done is undone: files that were begun, programs that were started. Signals that
+    somebody ignores (`nohup`) or handles stay as they are.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python allows it there only
+        yield
+        return
+    process = os.getpid()
+
+    def end(number: int, _: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise Terminated(number)
+        signal.signal(number, signal.SIG_DFL)  # a forked worker: its parent cleans up
+        os.kill(os.getpid(), number)
+
+    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+    raised = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in raised:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in raised:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _report(message: str) -> int:

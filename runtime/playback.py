@@ -12,12 +12,15 @@ import subprocess
 import tempfile
 import wave
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from runtime.errors import UserError
+from runtime.standard_streams import is_broken_pipe
 
 _PIPED = {
     "pw-cat": "-p --format s16 --rate {rate} --channels 1 -",
@@ -26,6 +29,8 @@ _PIPED = {
     "ffplay": "-loglevel error -nodisp -autoexit -f s16le -ar {rate} -",
 }
 _FILE_PLAYER = "afplay"  # macOS: plays files only
+MAX_COMPLAINT_BYTES = 500
+SECONDS_TO_COMPLAIN = 1.0
 _TAIL_SECONDS = 0.2  # silence at the end, because some players cut the last buffer
 
 
@@ -62,7 +67,7 @@ def open_player(rate_hz: int) -> Player:
     """The best player of this machine for 16-bit mono PCM at `rate_hz`.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it has no device to play on.
     """
     for program, options in _PIPED.items():
         if path := shutil.which(program):
@@ -84,27 +89,34 @@ class PipedPlayer(Player):
     def __init__(self, command: list[str], rate_hz: int) -> None:
         self._name = Path(command[0]).name
         self._tail = bytes(2 * round(_TAIL_SECONDS * rate_hz))
+        # A pipe that nobody reads would fill up, and hold the program up.
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the player is done)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._messages
         )
 
     def write(self, pcm: bytes) -> None:
         try:
             self._stdin.write(pcm)
             self._stdin.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if not is_broken_pipe(error):
+                raise
+            with suppress(subprocess.TimeoutExpired):  # it stops reading before it says why
+                self._process.wait(SECONDS_TO_COMPLAIN)
             raise UserError(f"{self._name} stopped: {self._complaint()}") from None
 
     def finish(self) -> None:
         self.write(self._tail)
         self._stdin.close()
-        complaint = self._complaint()
-        if self._process.wait() != 0:
-            raise UserError(f"{self._name} failed: {complaint}")
+        with self._messages:
+            if self._process.wait() != 0:
+                raise UserError(f"{self._name} failed: {self._complaint()}")
 
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._messages.close()
 
     @property
     def _stdin(self) -> IO[bytes]:
@@ -112,8 +124,9 @@ class PipedPlayer(Player):
         return self._process.stdin
 
     def _complaint(self) -> str:
-        assert self._process.stderr is not None
-        return self._process.stderr.read().decode(errors="replace").strip() or "it says no reason"
+        self._messages.seek(0)
+        said = self._messages.read(MAX_COMPLAINT_BYTES).decode(errors="replace").strip()
+        return said or "it says no reason"
 
 
 class FilePlayer(Player):
@@ -146,17 +159,34 @@ class DevicePlayer(Player):
     """The package sounddevice."""
 
     def __init__(self, rate_hz: int) -> None:
-        sounddevice = import_module("sounddevice")  # optional, so it is looked up by name
-        self._stream = sounddevice.RawOutputStream(rate_hz, channels=1, dtype="int16")
-        self._stream.start()
+        self._sounddevice = import_module("sounddevice")  # optional, so it is looked up by name
+        with self._told():
+            self._stream = self._sounddevice.RawOutputStream(rate_hz, channels=1, dtype="int16")
+            self._stream.start()
 
     def write(self, pcm: bytes) -> None:
-        self._stream.write(pcm)
+        with self._told():
+            self._stream.write(pcm)
 
     def finish(self) -> None:
-        self._stream.stop()
-        self._stream.close()
+        with self._told():
+            self._stream.stop()
+            self._stream.close()
 
     def stop(self) -> None:
-        self._stream.abort()
-        self._stream.close()
+        """Whatever PortAudio says of it: the error that led here is the one to tell."""
+        with suppress(self._sounddevice.PortAudioError):
+            self._stream.abort()
+            self._stream.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """No device, one that is taken by another program, one that was unplugged."""
+        try:
+            yield
+        except self._sounddevice.PortAudioError as error:
+            said = " ".join(str(error).split())
+            raise UserError(
+                f"cannot play: {said}; choose another device in the system's settings, "
+                "or write a file with -o"
+            ) from None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target, write_atomically
+from runtime.peak_memory import peak_memory_mb
 
 if TYPE_CHECKING:
     from runtime.backends import OpenGraph
@@ -189,9 +190,9 @@ def profile(argv: Sequence[str] | None) -> None:
     if arguments.json:
         check_target(arguments.json)
     report = measure_engine(arguments)
-    print(format_report(report))
     if arguments.json:
         write_atomically(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
+    print(format_report(report))
 
 
 def measure_engine(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -293,16 +294,6 @@ def percentiles(values: list[float], scale: float = 1.0) -> dict[str, float]:
     found = np.percentile(scaled, PERCENTILES)
     named = {f"p{level}": float(value) for level, value in zip(PERCENTILES, found, strict=True)}
     return {"count": len(values), "mean": float(scaled.mean()), **named}
-
-
-def peak_memory_mb() -> float | None:
-    """Largest resident set of this process in MiB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 def format_report(report: Mapping[str, Any]) -> str:

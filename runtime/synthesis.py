@@ -8,7 +8,7 @@ how graphs are run (`runtime.sessions`) or files are written.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,12 +54,15 @@ class Utterance:
 @dataclass(frozen=True)
 class Chunk:
     """A piece of speech, ready to be played. Fields as in `Utterance`; `finished` is False only
-    for a chunk that ends an utterance which a bound cut."""
+    for a chunk that ends an utterance which a bound cut. sentence: which one it belongs to, from 1;
+    a pause belongs to the sentence after it. sentences: how many the text has."""
 
     audio: NDArray[np.float32]
     sample_rate: int
     frames: NDArray[np.int64]
     finished: bool = True
+    sentence: int = 1
+    sentences: int = 1
 
 
 class TTS:
@@ -89,8 +92,8 @@ class TTS:
         """Load an engine directory.
 
         backend: "auto" takes what the bundle was built for; `runtime.backends` lists the others.
-        threads: for each operator on the CPU; None leaves the choice to the engine (one for each
-        physical core).
+        threads: for each operator on the CPU, bounded by the processors that the process may use;
+        None takes the physical cores, and one thread for graphs too small to share.
 
         Raises:
             UserError: no bundle, a damaged one, one for another backend, or no GPU for it.
@@ -217,11 +220,14 @@ class TTS:
         )
 
     def _stream(self, request: _Request, schedule: ChunkSchedule) -> Generator[Chunk, None, None]:
-        for index in range(len(request.sentences)):
+        count = len(request.sentences)
+        for index in range(count):
             if index:
-                yield Chunk(self._pause(), self.sample_rate, np.zeros((0, 3), np.int64))
+                pause = Chunk(self._pause(), self.sample_rate, np.zeros((0, 3), np.int64))
+                yield replace(pause, sentence=index + 1, sentences=count)
             stream = DecoderStream(self._codec, request.speaker, schedule)
-            yield from self._chunks(self._steps(request, index), stream)
+            for chunk in self._chunks(self._steps(request, index), stream):
+                yield replace(chunk, sentence=index + 1, sentences=count)
 
     def _chunks(self, steps: Iterator[Step], stream: DecoderStream) -> Iterator[Chunk]:
         """One utterance, in chunks as soon as their frames are there."""

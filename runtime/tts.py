@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,11 +19,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target
+from runtime.standard_streams import ReaderLeft, output_is_closed, reader_has_left, write_bytes
 
 if TYPE_CHECKING:
     from runtime.sampling import Sampling
     from runtime.synthesis import TTS, Chunk
 
+SECONDS_BETWEEN_LINES = 60.0  # where no line can be rewritten
+END_OF_INPUT = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
 MAX_INPUT_BYTES = 100_000  # as runtime.text.MAX_TEXT_BYTES: looked at before a file is read
 
 
@@ -62,6 +66,8 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
 def speak(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
     _check_outputs(arguments)
+    if arguments.text == "-" and sys.stdin.isatty():
+        print(f"type the text, then {END_OF_INPUT}", file=sys.stderr)
     text = read_text(arguments.text)
     from runtime.codec import WHOLE_UTTERANCE, ChunkSchedule
     from runtime.synthesis import TTS
@@ -78,8 +84,10 @@ def speak(argv: Sequence[str] | None) -> None:
         max_steps=arguments.max_steps,
         schedule=ChunkSchedule() if is_heard else WHOLE_UTTERANCE,
     )
-    spoken = _emit(tts, progress.watch(chunks), arguments)
-    progress.finish()
+    with progress:
+        spoken = _emit(tts, progress.watch(chunks), arguments)
+    if arguments.raw and reader_has_left():
+        print("the reader of --raw left before the end; the files are whole", file=sys.stderr)
     _write_files(spoken, tts.sample_rate, arguments)
     if not all(chunk.finished for chunk in spoken):
         print("warning: the model did not stop by itself; a bound cut it", file=sys.stderr)
@@ -120,6 +128,8 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         raise UserError("nothing to do with the speech: give -o FILE.wav, --play or --raw")
     if arguments.raw and arguments.play:
         raise UserError("--raw and --play cannot be used together; take one")
+    if arguments.raw and output_is_closed():
+        raise UserError("--raw writes to standard output, which is closed; redirect it: > FILE")
     if arguments.raw and sys.stdout.isatty():
         raise UserError("--raw writes binary data to a terminal; redirect it: --raw > FILE")
     for path in (arguments.output, arguments.frames_out):
@@ -143,7 +153,11 @@ def _sampling(arguments: argparse.Namespace) -> Sampling:
 
 
 def _emit(tts: TTS, chunks: Iterator[Chunk], arguments: argparse.Namespace) -> list[Chunk]:
-    """Hand every chunk on as soon as it is there; returns them all."""
+    """Hand every chunk on as soon as it is there; returns them all.
+
+    Raises:
+        ReaderLeft: nobody reads --raw any more, and there is no file to go on for.
+    """
     from runtime.audio import to_pcm16
     from runtime.playback import open_player
 
@@ -153,8 +167,9 @@ def _emit(tts: TTS, chunks: Iterator[Chunk], arguments: argparse.Namespace) -> l
         for chunk in chunks:
             spoken.append(chunk)
             if arguments.raw:
-                sys.stdout.buffer.write(to_pcm16(chunk.audio))
-                sys.stdout.buffer.flush()
+                write_bytes(to_pcm16(chunk.audio))
+                if reader_has_left() and not (arguments.output or arguments.frames_out):
+                    raise ReaderLeft
             if player:
                 player.write(to_pcm16(chunk.audio))
     return spoken
@@ -176,7 +191,8 @@ def _write_files(spoken: list[Chunk], rate_hz: int, arguments: argparse.Namespac
 
 
 class Progress:
-    """How fast it speaks: a line that rewrites itself on a terminal, one last line elsewhere.
+    """How fast it speaks: a line that rewrites itself on a terminal, one a minute elsewhere, and
+    one at the end. Use it as a context.
 
     The time to first audio is told if somebody listens (`is_heard`).
     """
@@ -184,26 +200,47 @@ class Progress:
     def __init__(self, rate_hz: int, is_heard: bool) -> None:
         self._rate_hz = rate_hz
         self._is_heard = is_heard
-        self._start = time.perf_counter()
+        self._start = self._told = time.perf_counter()
         self._first: float | None = None
         self._samples = 0
-        self._live = sys.stderr.isatty()
+        self._sentences = ""
+        self._is_live = sys.stderr.isatty()
+        self._width = 0  # of the line that is being rewritten
 
     def watch(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         """Pass chunks on and count them."""
         for chunk in chunks:
             self._samples += len(chunk.audio)
+            if chunk.sentences > 1:
+                self._sentences = f"sentence {chunk.sentence} of {chunk.sentences}, "
+            now = time.perf_counter()
             if self._first is None:
-                self._first = time.perf_counter() - self._start
-            if self._live:
-                print(f"\r{self._line()}", end="", file=sys.stderr, flush=True)
+                self._first = now - self._start
+            if self._is_live:
+                self._rewrite(self._sentences + self._speed())
+            elif now - self._told >= SECONDS_BETWEEN_LINES:
+                self._told = now
+                print(self._sentences + self._speed(), file=sys.stderr)
             yield chunk
 
-    def finish(self) -> None:
-        """End with the totals."""
-        print(f"{chr(13) if self._live else ''}{self._line()}", file=sys.stderr)
+    def __enter__(self) -> None: ...
 
-    def _line(self) -> str:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End with the totals; if it was broken off, only with the line that is being written."""
+        if kind is None and self._is_live:
+            self._rewrite(self._speed())
+        elif kind is None:
+            print(self._speed(), file=sys.stderr)
+        if self._is_live and self._width:
+            print(file=sys.stderr)
+
+    def _rewrite(self, line: str) -> None:
+        """In one row: a terminal would break a longer line, and only its end would be rewritten."""
+        line = line[: max(1, shutil.get_terminal_size().columns - 1)]
+        print(f"\r{line.ljust(self._width)}", end="", file=sys.stderr, flush=True)
+        self._width = len(line)
+
+    def _speed(self) -> str:
         elapsed, seconds = time.perf_counter() - self._start, self._samples / self._rate_hz
         factor = f"{elapsed / seconds:.2f}" if seconds else "-"
         speed = f"{seconds:.2f} s of audio in {elapsed:.2f} s (RTF {factor})"

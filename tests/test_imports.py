@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("runtime", "export", "train", "calibration")
 SHARED = (
     *("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
-    *("runtime.gpu_targets", "runtime.engine_check"),
+    *("runtime.gpu_targets", "runtime.engine_check", "runtime.peak_memory"),
 )
 
 # Importing package -> modules of the other packages that it may use.

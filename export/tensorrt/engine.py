@@ -7,7 +7,6 @@ any plan is built.
 
 from __future__ import annotations
 
-import resource
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -98,11 +97,6 @@ def build_engine(bundle: Bundle, options: EngineOptions, progress: Progress) -> 
         manifest = _describe(bundle, options, plans, has_cache=cache is not None)
         with progress("hash and write to disk"):
             return publish_bundle(folder, manifest, options.output)
-
-
-def peak_memory_gb() -> float:
-    """The most memory that this process has had so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def _build_graph(

@@ -22,6 +22,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from runtime.bundle import Bundle, TensorSpec
 from runtime.errors import UserError
 from runtime.sessions.graph import Array, States
+from runtime.sessions.threads import choose_threads
 
 LOG_ERRORS_ONLY = 3
 BFLOAT16 = 16  # ONNX's number for the type
@@ -150,8 +151,8 @@ class OnnxRuntimeGraph:
 
 def describe(threads: int | None, provider: Provider = CPU) -> str:
     """Engine, version, where it runs and threads, for people."""
-    count = "a thread for each core" if threads is None else f"{threads} threads"
-    return f"ONNX Runtime {onnxruntime.__version__} on {provider.title}, {count}"
+    running_on = f"ONNX Runtime {onnxruntime.__version__} on {provider.title}"
+    return f"{running_on}, {choose_threads(threads)}"
 
 
 def check_provider(provider: Provider) -> None:
@@ -183,14 +184,23 @@ def _missing(provider: Provider, why: str) -> UserError:
     return UserError(f"{provider.name} is not available ({why}); {provider.install}")
 
 
+def _session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Threads sleep while they wait: a bundle's sessions take turns, and those that spin take the
+    processors from the one whose turn it is, and from everything else on the machine."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = LOG_ERRORS_ONLY
+    return options
+
+
 def _open_session(
     bundle: Bundle, name: str, threads: int | None, provider: Provider
 ) -> onnxruntime.InferenceSession:
     path = bundle.path(bundle.graph(name).file)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0  # 0: one for each physical core
-    options.inter_op_num_threads = 1
-    options.log_severity_level = LOG_ERRORS_ONLY
+    options = _session_options(choose_threads(threads).of(bundle, name))
     providers: list[str] | None = [provider.name]
     if provider.name not in onnxruntime.get_available_providers():  # of a plugin
         devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == provider.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from runtime import Chat, Chunk, Sampling, UserError
 from runtime.answering import answer_in
 from runtime.bundle import ChatSpec
-from runtime.chat import main
+from runtime.chat import PROMPT, main
 from runtime.codec import ChunkSchedule
 from tests.runtime.tiny_bundle import (
     SCRIPT_START,
@@ -218,3 +219,38 @@ def test_cuts_and_silence_are_told(
     assert ask(silent, "--question", QUESTION, "-o", "answer.wav") == 0
     assert "in text alone" in capsys.readouterr().err
     assert not Path("answer.wav").exists()
+
+
+def test_a_reader_that_leaves(
+    engine: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The answer goes on only if its speech is awaited."""
+    for options, status in (((), 141), (("-o", "answer.wav"), 0)):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with open(writing, "w") as stdout, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stdout)
+            assert ask(engine, "--question", QUESTION, *options) == status
+    assert soundfile.info("answer.wav").frames > 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_questions_that_are_no_text(
+    engine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], errors: str
+) -> None:
+    latin = io.BytesIO("Où ?\n".encode("latin-1"))
+    questions = io.TextIOWrapper(latin, encoding="utf-8", errors=errors)
+    monkeypatch.setattr(sys, "stdin", questions)
+    assert ask(engine) == 2
+    assert "error: standard input: is not utf-8 text; convert it" in capsys.readouterr().err
+
+
+def test_the_end_of_questions_leaves_a_whole_line(
+    engine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = io.StringIO(QUESTION + "\n")
+    typed.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdin", typed)
+    assert ask(engine) == 0
+    assert capsys.readouterr().err.endswith(f"{PROMPT}\n")

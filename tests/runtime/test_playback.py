@@ -8,6 +8,7 @@ import sys
 import wave
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a shell and nothing that plays."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    for tool in ("sh", "cat", "cp", "sleep"):
+    for tool in ("sh", "cat", "cp", "head", "sleep"):
         (tools / tool).symlink_to(str(shutil.which(tool)))
     monkeypatch.setenv("PATH", str(tools))
     monkeypatch.chdir(tmp_path)
@@ -46,6 +47,36 @@ class Device:
 
     def __getattr__(self, name: str) -> object:
         return lambda: self.did.append(name)
+
+
+class PortAudioError(Exception):
+    """As sounddevice has it: no OSError."""
+
+
+class Unplugged(Device):
+    """A device that is gone once it has been opened; `never` there, if it says so."""
+
+    never = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        if self.never:
+            raise PortAudioError("Error querying device -1")
+        super().__init__(*arguments, **options)
+
+    def write(self, pcm: bytes) -> None:
+        raise PortAudioError("Device unavailable\n[PaErrorCode -9985]")
+
+    def abort(self) -> None:
+        raise PortAudioError("Stream is not active")
+
+
+class Absent(Unplugged):
+    never = True
+
+
+def install_package(monkeypatch: pytest.MonkeyPatch, stream: type[Device]) -> None:
+    package = SimpleNamespace(RawOutputStream=stream, PortAudioError=PortAudioError)
+    monkeypatch.setitem(sys.modules, "sounddevice", package)
 
 
 def interrupt(player: Player) -> None:
@@ -98,7 +129,7 @@ def test_a_program_for_files_that_fails_is_told() -> None:
 
 
 def test_the_package_plays_where_no_program_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(RawOutputStream=Device))
+    install_package(monkeypatch, Device)
     with open_player(16_000) as player:
         assert isinstance(player, DevicePlayer)
         player.write(PCM)
@@ -107,3 +138,40 @@ def test_the_package_plays_where_no_program_does(monkeypatch: pytest.MonkeyPatch
     assert isinstance(player, DevicePlayer)
     interrupt(player)
     assert player._stream.did[-2:] == ["abort", "close"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "complaint"),
+    [(Absent, "Error querying device -1"), (Unplugged, "Device unavailable")],
+)
+def test_a_device_that_is_missing_taken_or_unplugged(
+    monkeypatch: pytest.MonkeyPatch, stream: type[Device], complaint: str
+) -> None:
+    install_package(monkeypatch, stream)
+
+    def play() -> None:
+        with open_player(16_000) as player:
+            player.write(PCM)
+
+    with pytest.raises(UserError, match=f"cannot play: {complaint}.*write a file with -o"):
+        play()
+
+
+def test_a_program_that_ends_early_says_why() -> None:
+    install("aplay", "echo no such device >&2; exit 1")
+    player = open_player(16_000)
+
+    def write_until_it_notices() -> None:
+        for _ in range(100):
+            player.write(PCM * 1000)
+
+    with pytest.raises(UserError, match="aplay stopped: no such device"), player:
+        write_until_it_notices()
+
+
+def test_a_program_that_says_a_lot_is_not_held_up() -> None:
+    """More than a pipe holds: it would wait for somebody to read, and we for it."""
+    install("aplay", "head -c 200000 /dev/zero >&2; cat > heard")
+    with open_player(16_000) as player:
+        player.write(PCM)
+    assert Path("heard").read_bytes()[:240] == PCM
