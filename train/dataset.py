@@ -31,6 +31,7 @@ from train.prompts import (
     split_question,
     text_dialogue,
 )
+from train.text_files import read_lines
 from train.tokenizer import SpeechTokens
 from train.tokens import TokenizedUtterance, read_utterances
 
@@ -249,18 +250,17 @@ def _pad(arrays: Sequence[np.ndarray], value: Any) -> torch.Tensor:
 
 def read_dialogues(path: Path) -> Iterator[tuple[str, str]]:
     """Instruction and response of every line of a JSONL file. `UserError` names the line."""
-    with Path(path).open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                values = json.loads(line)
-                instruction, response = values["instruction"], values["response"]
-            except (ValueError, KeyError, TypeError):
-                instruction = response = None
-            if not (isinstance(instruction, str) and isinstance(response, str)):
-                raise UserError(
-                    f"{path}, line {number}: needs the strings 'instruction' and 'response'"
-                )
-            yield instruction, response
+    for number, line in read_lines(Path(path)):
+        try:
+            values = json.loads(line)
+            instruction, response = values["instruction"], values["response"]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            instruction = response = None
+        if not (isinstance(instruction, str) and isinstance(response, str)):
+            raise UserError(
+                f"{path}, line {number}: needs the strings 'instruction' and 'response'"
+            )
+        yield instruction, response
 
 
 def read_examples(

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.errors import UserError, run_cli
 from runtime.files import write_atomically
+from train.text_files import read_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,7 @@ def read_questions(path: Path, limit: int | None = None) -> list[Question]:
     if not path.is_file():
         raise UserError(f"{path}: no such file of questions, one JSON object a line")
     questions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in read_lines(path):
         try:
             questions.append(_parse_question(json.loads(line)))
         except (ValueError, UserError) as error:

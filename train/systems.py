@@ -17,6 +17,7 @@ from runtime.audio import SAMPLE_RATE_HZ
 from runtime.errors import UserError
 from train.recordings import find_recordings
 from train.silence import trim_silence
+from train.text_files import read_lines
 from train.tokens import FRAMES_PER_SECOND
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ def read_sentences(path: Path, limit: int | None = None) -> list[str]:
     """Non-empty lines that do not start with `#`."""
     if not path.is_file():
         raise UserError(f"{path}: no such file of sentences, one per line")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    sentences = [line for line in lines if line and not line.startswith("#")]
+    sentences = [line for _, line in read_lines(path) if not line.startswith("#")]
     if not sentences:
         raise UserError(f"{path}: holds no sentences")
     return sentences[:limit]
