@@ -313,11 +313,12 @@ def utterance_speaker(
         return None
     if utterance.spk_emb_path is None:
         raise UserError(f"{utterance.uttid}: a speaker-aware model needs 'spk_emb_path'")
-    return _read_speaker(folder / utterance.spk_emb_path, config.spk_emb_dim)
+    return read_speaker(folder / utterance.spk_emb_path, config.spk_emb_dim)
 
 
 @functools.lru_cache(maxsize=1024)  # utterances of one speaker often share a file
-def _read_speaker(path: Path, channels: int) -> np.ndarray:
+def read_speaker(path: Path, channels: int) -> np.ndarray:
+    """A stored embedding float32 [channels]. Raises `UserError`."""
     try:
         (stored,) = load_file(path).values()
     except (SafetensorError, ValueError, FileNotFoundError) as error:

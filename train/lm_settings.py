@@ -121,6 +121,18 @@ class GuidedAttentionSettings:
 
 
 @dataclass(frozen=True)
+class SpeechPreview:
+    """What evaluations let the model say, for TensorBoard: the first validation texts, through
+    `codec`, for at most `seconds`. `voice` is a stored speaker embedding; a speaker-aware model
+    can do with the examples' own."""
+
+    codec: str
+    voice: str | None = None
+    utterances: int = 1
+    seconds: float = 8.0
+
+
+@dataclass(frozen=True)
 class LmSettings:
     """Everything about a run."""
 
@@ -136,6 +148,7 @@ class LmSettings:
     history_noise: Literal["random", "predicted"] = "random"  # by which codes
     average_decay: float = 0.0  # of the weights' moving average, per step; 0: none
     guided_attention: GuidedAttentionSettings | None = None
+    speech_preview: SpeechPreview | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     fsdp: bool = False
@@ -201,8 +214,26 @@ def _faults(settings: LmSettings) -> list[str]:
             not (settings.fsdp and (settings.average_decay or optimizer.kind == "muon")),
             "'fsdp' splits matrices over processes: use 'adamw' and no 'average_decay' with it",
         ),
+        *_preview_checks(settings),
     )
     return [message for right, message in checks if not right]
+
+
+def _preview_checks(settings: LmSettings) -> tuple[tuple[bool, str], ...]:
+    preview = settings.speech_preview
+    if preview is None:
+        return ()
+    return (
+        (not settings.fsdp, "'speech_preview' needs the whole model in one process: no 'fsdp'"),
+        (
+            preview.voice is not None or settings.model.speaker_aware,
+            "speech_preview: 'voice' is missing, and the model has no speakers of its own",
+        ),
+        (
+            preview.utterances > 0 and preview.seconds > 0,
+            "speech_preview: 'utterances' and 'seconds' must be above 0",
+        ),
+    )
 
 
 def scratch_config(settings: ModelSettings, vocab_size: int, where: str) -> LanguageModelConfig:

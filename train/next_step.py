@@ -12,6 +12,14 @@ def print_next(*commands: str) -> None:
         print(f"next: {command}")
 
 
+def export_command(model: Path) -> str:
+    """What makes a bundle of a trained model."""
+    return (
+        f"python -m export.build --model {quote(model)} --codec CODEC --voice NAME=FILE "
+        "--output engine"
+    )
+
+
 def quote(path: Path | str) -> str:
     """A path as a shell takes it."""
     return shlex.quote(str(path))
