@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import UserError, run_cli
-from train.codec_training_config import CodecTrainingConfig, PhaseConfig, read_training_config
+from train.codec_training_config import CodecTrainingConfig, PhaseConfig, read_located_config
 from train.interruption import Interruption, format_command
 from train.next_step import print_next, quote
 
@@ -247,7 +247,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def train_from_arguments(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
-    config = read_training_config(arguments.config)
+    config = read_located_config(arguments.config)
     phases = [arguments.phase] if arguments.phase else list(PHASES)
     command = format_command("train.codec", argv)
     interruption = Interruption()

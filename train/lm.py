@@ -36,9 +36,9 @@ def _command(argv: Sequence[str] | None) -> None:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    from train.lm_settings import read_settings
+    from train.lm_settings import read_located_settings
 
-    settings = read_settings(args.config)
+    settings = read_located_settings(args.config)
 
     from train.lm_run import train
 

@@ -1,7 +1,7 @@
 """The YAML file of `python -m train.lm`: every choice of a training run, checked once.
 
-In: a YAML file, which may extend another one. Out: a frozen `LmSettings`. Paths in the file are
-relative to the working directory. Unknown keys are refused with the nearest right one; nothing is
+In: a YAML file, which may extend another one. Out: a frozen `LmSettings`. Where its paths lead is
+for train/config_paths.py to say. Unknown keys are refused with the nearest right one; nothing is
 set from elsewhere but `--output`, `--resume` and `--max-minutes`. Needs no torch.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.errors import UserError
+from train.config_paths import BaseModel, InputFile, InputFolder, locate_paths
 from train.lm_config import (
     MAX_HEADS,
     TOKENS_PER_FRAME,
@@ -34,8 +35,8 @@ class ModelSettings:
     """
 
     heads: int
-    base_model: str | None = None
-    tokenizer: str = "phonemes"
+    base_model: BaseModel | None = None
+    tokenizer: BaseModel = "phonemes"
     head_kind: Literal["linear", "mlp", "transformer"] = "linear"
     head_layers: int = 2
     speaker_aware: bool = False
@@ -50,7 +51,7 @@ class ModelSettings:
     text_frontend: TextFrontend = field(default_factory=TextFrontend)
     prompts: PromptTemplates = field(default_factory=PromptTemplates)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    init_from_codec: str | None = None
+    init_from_codec: InputFolder | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class SourceSettings:
     every epoch a new random `share` of these.
     """
 
-    file: str
+    file: InputFile
     task: Literal["tts", "asr", "text", "chat"] = "tts"
     share: float = 1.0
     min_seconds: float = 0.0
@@ -86,7 +87,7 @@ class DataSettings:
     train: tuple[SourceSettings, ...]
     validation: tuple[SourceSettings, ...] = ()
     validation_examples: int = 0
-    speaker_folder: str | None = None
+    speaker_folder: InputFolder | None = None
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ class SpeechPreview:
     `codec`, for at most `seconds`. `voice` is a stored speaker embedding; a speaker-aware model
     can do with the examples' own."""
 
-    codec: str
-    voice: str | None = None
+    codec: InputFolder
+    voice: InputFile | None = None
     utterances: int = 1
     seconds: float = 8.0
 
@@ -166,6 +167,11 @@ def read_settings(path: Path) -> LmSettings:
     for message in _faults(settings):
         raise UserError(f"{path}: {message}")
     return settings
+
+
+def read_located_settings(path: Path) -> LmSettings:
+    """The same with paths that lead to what is there. Raises `UserError`."""
+    return locate_paths(read_settings(path), path)
 
 
 def _faults(settings: LmSettings) -> list[str]:
