@@ -38,6 +38,9 @@ _SAME_SOUND = (
 )
 
 
+_BRACKETS = re.compile(r"[()\[\]<>{}]")
+
+
 class Recogniser(Protocol):
     """Hears words in audio. `version` changes whenever it might hear something else."""
 
@@ -124,14 +127,17 @@ RECOGNISERS: dict[str, type[WhisperTiny] | type[PocketSphinx]] = {
 }
 
 
-def normalise(text: str) -> str:
+def normalise(text: str, bracketed: bool = False) -> str:
     """What is compared: Whisper's English normaliser (arXiv 2212.04356, appendix C), after times
     of day, dates and units are written in one way.
 
     It makes everything lower case without punctuation, one spelling, and digits of numbers in
-    words, so that "$42.50" is "forty-two dollars and fifty cents".
+    words, so that "$42.50" is "forty-two dollars and fifty cents". What stands in brackets counts
+    if it is `bracketed` words; else it is taken for a transcriber's note, as "[laughter]" is.
     """
     text = text.lower()
+    if bracketed:
+        text = _BRACKETS.sub(" ", text)
     for pattern, spelling in _SAME_SOUND:
         text = re.sub(pattern, spelling, text)
     return _normaliser()(text)
@@ -165,13 +171,15 @@ class Mistakes:
 
 
 def count_mistakes(reference: str, heard: str) -> Mistakes:
-    """Substitutions, deletions and insertions in one utterance, after `normalise`.
+    """Substitutions, deletions and insertions in one utterance, after `normalise`. Brackets hold
+    words where something in brackets was to be said, and notes where nothing was.
 
     Raises:
         UserError: a reference without a word.
     """
     jiwer = _jiwer()
-    expected, got = normalise(reference), normalise(heard)
+    bracketed = _BRACKETS.search(reference) is not None
+    expected, got = normalise(reference, bracketed), normalise(heard, bracketed)
     if not any(map(str.isalnum, expected)):
         raise UserError(f"the sentence {reference!r} holds no words; remove it from the list")
     words, characters = jiwer.process_words(expected, got), jiwer.process_characters(expected, got)

@@ -99,6 +99,10 @@ def test_parts_cover_the_speech(frames: int, parts: int) -> None:
         ("On May 3rd it closed.", "On May 3 it closed"),
         ("Dr. Smith isn't here.", "Doctor Smith is not here"),
         ("There are 1,665 steps.", "there are 1665 steps"),
+        ("My brother (the older one) lives here.", "My brother, the older one, lives here."),
+        ("My brother (the older one) lives here.", "My brother (the older one) lives here."),
+        ("Read [chapter 2] <now> {please}.", "read chapter two now please"),
+        ("Hello there.", "[BLANK_AUDIO] Hello there. (laughing)"),
     ],
 )
 def test_notation_is_no_mistake(written: str, heard: str) -> None:
@@ -112,6 +116,9 @@ def test_notation_is_no_mistake(written: str, heard: str) -> None:
         ("It costs $42.50.", "it costs $42.60", 1),
         ("Call me at 7:30 a.m.", "call me at 7:30 p.m.", 1),
         ("It weighs 3.5 kg.", "It weighs 3.5 km", 1),
+        ("My brother (the older one) lives here.", "My brother lives here.", 3),
+        ("See [the docs](/api) first.", "See first.", 3),
+        ("(Laughing.)", "", 1),
     ],
 )
 def test_mistakes_are_counted(written: str, heard: str, edits: int) -> None:
