@@ -54,7 +54,7 @@ class System:
 def read_sentences(path: Path, limit: int | None = None) -> list[str]:
     """Non-empty lines that do not start with `#`."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file of sentences, one per line")
+        raise UserError(f"{path}: no such file of sentences, one per line; give --sentences FILE")
     sentences = [line for _, line in read_lines(path) if not line.startswith("#")]
     if not sentences:
         raise UserError(f"{path}: holds no sentences")
