@@ -24,6 +24,11 @@ class RecordingFolder:
     path: Path
     name: str | None = None
 
+    @property
+    def group(self) -> str:
+        """What it is called among others."""
+        return self.name or self.path.resolve().name
+
     def find(self) -> list[Recording]:
         """Its recordings. Raises `UserError`."""
         found = find_recordings(self.path)
