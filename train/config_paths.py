@@ -57,7 +57,7 @@ class _Locator:
     def locate(self, settings: T) -> T:
         """The dataclass with its inputs located, also in dataclasses and tuples within."""
         hints = get_type_hints(type(settings), include_extras=True)
-        changes = {}
+        changes: dict[str, Any] = {}
         for field in fields(settings):
             value = getattr(settings, field.name)
             kind = path_kind(hints[field.name])
@@ -66,11 +66,14 @@ class _Locator:
             if kind is not None:
                 changes[field.name] = self._find(value, kind, field.name)
             elif isinstance(value, tuple):
-                located = (self.locate(v) if is_dataclass(v) else v for v in value)
-                changes[field.name] = tuple(located)
-            elif is_dataclass(value):
-                changes[field.name] = self.locate(value)
+                changes[field.name] = tuple(map(self._locate_within, value))
+            else:
+                changes[field.name] = self._locate_within(value)
         return replace(settings, **changes)
+
+    def _locate_within(self, value: Any) -> Any:
+        """A dataclass with its inputs located; anything else as it is."""
+        return self.locate(value) if is_dataclass(value) and not isinstance(value, type) else value
 
     def place_outputs(self, settings: T) -> T:
         """Outputs that are there are gone on with; others lie where the first input was found."""

@@ -238,7 +238,7 @@ class LmTrainer(Trainer):
         self.model_wrapped.eval()
         if guided is not None and example is not None:
             probe = AttentionProbe(guided.layers, guided.heads)
-            batch = self._prepare_inputs(self.data_collator([example]))
+            batch = self._prepare_inputs(collate([example], self._bare_model.tokens.eos))
             batch.pop("guide", None)
             with self.compute_loss_context_manager():
                 self.model_wrapped(**batch, weights=self._weights, probe=probe)

@@ -60,7 +60,7 @@ class Part:
     @property
     def names(self) -> set[str]:
         """The recordings that are dealt with."""
-        return {found.uttid for found in (*self.utterances, *self.left_out)}
+        return {u.uttid for u in self.utterances} | {found.uttid for found in self.left_out}
 
     def in_order(self, names: Sequence[str]) -> Part:
         """The same in the order of `names`."""

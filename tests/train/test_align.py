@@ -151,7 +151,8 @@ def test_an_interrupted_run_goes_on(
         "learning": (AlignerTraining, "_take_step"),
         "aligning": (Aligner, "align"),
     }[stage]
-    work, calls = getattr(owner, name), []
+    work = getattr(owner, name)
+    calls: list[None] = []
 
     def interrupted(*arguments: Any) -> Any:
         calls.append(None)
