@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 from tests.train.test_lm_training import history, run, write_settings
 from train.averaging import WeightAverage
 from train.lm import main
+from train.lm_steps import agree
 from train.lm_trainer import LmTrainer
 
 
@@ -43,6 +46,28 @@ def test_an_interrupted_run_is_saved_and_goes_on(
     assert f"next: python -m export.build --model '{output}' --codec" in said
     assert (output / "model.safetensors").is_file()
     assert [entry["step"] for entry in history(output, 3) if "loss" in entry] == [1, 2, 3]
+
+
+VOTE = """
+import sys, torch
+from train.lm_steps import agree
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
+print([agree(wanted, torch.device("cpu")) for wanted in (False, rank == 1, True)])
+"""
+
+
+def test_processes_stop_together(tmp_path: Path) -> None:
+    """One that goes on alone would wait for the others without end."""
+    command = [sys.executable, "-c", VOTE]
+    voters = [
+        subprocess.Popen([*command, rank, str(tmp_path / "store")], stdout=subprocess.PIPE)
+        for rank in ("0", "1")
+    ]
+    said = [voter.communicate()[0].decode().strip() for voter in voters]
+    assert said == ["[False, True, True]"] * 2
+    assert agree(True, torch.device("cpu"))
+    assert not agree(False, torch.device("cpu"))
 
 
 def test_a_run_shorter_than_its_intervals_keeps_its_end(tmp_path: Path) -> None:
