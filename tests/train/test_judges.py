@@ -154,3 +154,9 @@ def test_answers_are_kept_by_judge_and_audio(tmp_path: Path) -> None:
     assert asked == [1.0, 2.0, 1.0, 1.0]
     assert JudgeCache(path).answer("a 2", one, ask) == 1.0
     assert len(asked) == 4
+
+
+def test_answers_with_other_line_ends_are_kept(tmp_path: Path) -> None:
+    path, audio = tmp_path / "judged.jsonl", np.ones(5, np.float32)
+    assert JudgeCache(path).answer("a 1", audio, lambda _: "One.\u2028Two.\x85") is not None
+    assert JudgeCache(path).answer("a 1", audio, lambda _: "asked again") == "One.\u2028Two.\x85"
