@@ -1,9 +1,10 @@
 """Durations of symbols for recordings without them: `python -m train.align AUDIO --output DIR`.
 
-In: folders of recordings (train/recordings.py has their two forms) and their texts. Out: a folder
+In: folders of recordings (train/recordings.py has their forms) and their texts. Out: a folder
 of recordings that every other command reads, with `symbol_frames` (train/aligned_folder.py).
 Durations that are known already are kept. Recordings that cannot be aligned are told and counted,
-and stay in the folder without durations.
+and stay in the folder without durations. What is found is kept beside the output until all is, so
+the same command goes on where it was cut off.
 
 With `--compare` nothing is written: durations are found for the recordings whose durations are
 known, without looking at them, and a table says how far off they are.
@@ -12,101 +13,35 @@ known, without looking at them, and a table says how far off they are.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.errors import UserError, run_cli
+from train.align_progress import AlignProgress
+from train.interruption import format_command
+from train.next_step import print_next, quote
+from train.recording_folders import ARGUMENT_HELP, parse_folder
 
 if TYPE_CHECKING:
-    from train.aligner import AlignableUtterance, Aligner
-    from train.recordings import Recording
+    from train.duration_search import Script, ScriptReader, SearchOptions
 
 METHODS = ("learned", "diagonal")
 FRAME_MS = 12.5
-MAX_SECONDS = 30.0
-SILENCE, FIRST_CHARACTER = 1, 2  # symbol ids; 0 is padding
-RECORDINGS_PER_CHUNK = 512
-
-
-@dataclass(frozen=True)
-class Script:
-    """A recording and what is said in it, a character a symbol."""
-
-    recording: Recording
-    characters: str
-
-    @property
-    def known_frames(self) -> tuple[int, ...] | None:
-        """Durations of just these characters, if the metadata has them."""
-        counted = self.recording.phonemes or self.recording.text
-        return self.recording.symbol_frames if counted == self.characters else None
-
-
-class ScriptReader:
-    """Writes recordings' texts as symbols: phonemes, or spelling without regard to case."""
-
-    def __init__(self, frontend: str, language: str) -> None:
-        from runtime.text import make_frontend
-
-        self._phonemize = make_frontend({"kind": frontend, "language": language})
-        self._uses_phonemes = frontend != "none"
-        self._ids: dict[str, int] = {}
-
-    def read(self, recordings: Sequence[Recording]) -> list[Script]:
-        """Recordings without a usable text are told and left out."""
-        scripts = []
-        for recording in recordings:
-            try:
-                scripts.append(Script(recording, self._characters(recording)))
-            except UserError as error:
-                tell(f"{recording.path}: {error}")
-        for script in scripts:
-            for character in script.characters:
-                self._ids.setdefault(self._fold(character), FIRST_CHARACTER + len(self._ids))
-        return scripts
-
-    @property
-    def alphabet_size(self) -> int:
-        return FIRST_CHARACTER + len(self._ids)
-
-    def encode(self, characters: str) -> np.ndarray:
-        """Ids int64 [N] of silence, each character, silence."""
-        ids = [self._ids[self._fold(character)] for character in characters]
-        return np.array([SILENCE, *ids, SILENCE], np.int64)
-
-    def _fold(self, character: str) -> str:
-        return character if self._uses_phonemes else character.lower()
-
-    def _characters(self, recording: Recording) -> str:
-        from train.prompts import normalize_text
-
-        if not (recording.text or "").strip():
-            raise UserError("has no text")
-        text = str(recording.text).strip()
-        if self._uses_phonemes:
-            characters = recording.phonemes or self._phonemize(text)
-        else:
-            characters = text
-            if len(normalize_text(text)) != len(text):
-                raise UserError("has letters whose capitals are of another length")
-        if not characters:
-            raise UserError("has no symbols to align")
-        return characters
 
 
 def align(arguments: argparse.Namespace) -> None:
     """Find the durations and write the folder or print the comparison. Raises `UserError`."""
     from train.aligned_folder import AlignedRecording, check_output, write_aligned_folder
-    from train.recordings import find_recordings
+    from train.duration_search import DurationSearch, ScriptReader
 
     if not arguments.compare:
         check_output(arguments.output, arguments.audio)
-    found = {folder: find_recordings(folder) for folder in arguments.audio}
+    found = {folder: folder.find() for folder in arguments.audio}
     recordings = [recording for group in found.values() for recording in group]
     if len({recording.path for recording in recordings}) < len(recordings):
         raise UserError("a recording is described twice; keep one line of metadata for each file")
@@ -116,8 +51,10 @@ def align(arguments: argparse.Namespace) -> None:
         print_comparison(scripts, reader, arguments)
         return
     unknown = [script for script in scripts if arguments.replace or script.known_frames is None]
+    progress = AlignProgress(arguments.output, describe_plan(unknown, arguments))
+    search = DurationSearch(reader, search_options(arguments), progress, arguments.command)
     durations = {s.recording.path: s.known_frames for s in scripts}
-    durations |= find_all_durations(unknown, reader, arguments.method, arguments)
+    durations |= search.find(unknown, arguments.method)
     characters = {s.recording.path: s.characters for s in scripts}
     write_aligned_folder(
         arguments.output,
@@ -129,80 +66,39 @@ def align(arguments: argparse.Namespace) -> None:
         },
         phonemes=arguments.frontend != "none",
     )
+    progress.remove()
     count = sum(counts is not None for counts in durations.values())
     print(f"{count} of {len(recordings)} recordings with durations in {arguments.output}")
+    groups = " ".join(quote(arguments.output / folder.group) for folder in arguments.audio)
+    frontend = "" if arguments.frontend == "none" else f" --frontend {arguments.frontend}"
+    print_next(
+        f"python -m train.prepare {groups} --codec CODEC --heads 6{frontend} --output tokens"
+    )
 
 
-def find_all_durations(
-    scripts: Sequence[Script], reader: ScriptReader, method: str, arguments: argparse.Namespace
-) -> dict[Path, tuple[int, ...]]:
-    """Durations by the recording's path, of those that can be aligned."""
-    from tqdm import tqdm
-
-    from train.alignment import spread_evenly
-
-    if not scripts:
-        return {}
-    model = learn(scripts, reader, arguments) if method == "learned" else None
-    durations: dict[Path, tuple[int, ...]] = {}
-    with tqdm(total=len(scripts), unit="recording", desc="aligning") as bar:
-        for first in range(0, len(scripts), RECORDINGS_PER_CHUNK):
-            chunk = scripts[first : first + RECORDINGS_PER_CHUNK]
-            paths, utterances = read_utterances(chunk, reader)
-            if model is None:
-                found = [
-                    spread_evenly(len(u.log_mel), len(u.symbols), u.speech) for u in utterances
-                ]
-            else:
-                found = model.align(utterances)
-            for path, counts in zip(paths, found, strict=True):
-                durations[path] = tuple(counts.tolist())
-            bar.update(len(chunk))
-    return durations
+def describe_plan(scripts: Sequence[Script], arguments: argparse.Namespace) -> dict[str, object]:
+    """What a run must have in common with the one that it goes on with."""
+    texts = "\n".join(f"{script.recording.path}\t{script.characters}" for script in scripts)
+    return {
+        "scripts": hashlib.sha256(texts.encode(errors="surrogateescape")).hexdigest(),
+        "method": arguments.method,
+        "learning": [arguments.steps, arguments.learn_from, arguments.seed],
+    }
 
 
-def learn(
-    scripts: Sequence[Script], reader: ScriptReader, arguments: argparse.Namespace
-) -> Aligner:
-    """Train on a random choice of recordings, which are held in memory."""
-    import torch
+def search_options(arguments: argparse.Namespace) -> SearchOptions:
+    from train.duration_search import SearchOptions
 
-    from train.aligner import train_aligner
-
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    rng = np.random.default_rng(arguments.seed)
-    chosen = rng.permutation(len(scripts))[: arguments.learn_from]
-    _, utterances = read_utterances([scripts[index] for index in chosen], reader, quiet=True)
-    if not utterances:
-        raise UserError("no recording can be aligned")
-    return train_aligner(utterances, reader.alphabet_size, arguments.steps, arguments.seed)
-
-
-def read_utterances(
-    scripts: Sequence[Script], reader: ScriptReader, quiet: bool = False
-) -> tuple[list[Path], list[AlignableUtterance]]:
-    """Paths and features of those that can be aligned; the others are told, unless `quiet`."""
-    from runtime.audio import read_recording
-    from train.aligner import AlignmentFeatures
-
-    features = AlignmentFeatures()
-    paths, utterances = [], []
-    for script in scripts:
-        path, symbols = script.recording.path, reader.encode(script.characters)
-        try:
-            utterances.append(features(read_recording(path, MAX_SECONDS), symbols, str(path)))
-            paths.append(path)
-        except UserError as error:
-            if not quiet:
-                tell(str(error))
-    return paths, utterances
+    names = ("steps", "learn_from", "seed", "threads")
+    return SearchOptions(**{name: getattr(arguments, name) for name in names})
 
 
 def print_comparison(
     scripts: Sequence[Script], reader: ScriptReader, arguments: argparse.Namespace
 ) -> None:
+    """A table of how far off the methods are, where durations are known."""
     from train.alignment import compare_durations, format_errors
+    from train.duration_search import DurationSearch
 
     known = {s.recording.path: s.known_frames for s in scripts if s.known_frames is not None}
     if not known:
@@ -210,16 +106,10 @@ def print_comparison(
     chosen = [script for script in scripts if script.recording.path in known]
     found = {}
     for method in METHODS:
-        durations = find_all_durations(chosen, reader, method, arguments)
+        durations = DurationSearch(reader, search_options(arguments)).find(chosen, method)
         counts = [np.array(counts) for counts in durations.values()]
         found[method] = compare_durations(counts, [known[path] for path in durations], FRAME_MS)
     print(format_errors(found))
-
-
-def tell(what: str) -> None:
-    from tqdm import tqdm
-
-    tqdm.write(f"not aligned: {what}", file=sys.stderr)
 
 
 def positive(number: str) -> int:
@@ -233,7 +123,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m train.align", description=(__doc__ or "").splitlines()[0].split(":")[0]
     )
-    parser.add_argument("audio", type=Path, nargs="+", help="folders of recordings")
+    parser.add_argument("audio", type=parse_folder, nargs="+", help=ARGUMENT_HELP)
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument("--output", type=Path, help="folder to write; it must not exist")
     goal.add_argument(
@@ -256,7 +146,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=positive, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(argv)
+    parsed = parser.parse_args(argv)
+    parsed.command = format_command("train.align", argv)
+    return parsed
 
 
 def align_from_arguments(argv: Sequence[str] | None) -> None:

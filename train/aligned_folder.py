@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import UserError
+from train.recording_folders import RecordingFolder
 from train.recordings import METADATA_FILE, Recording
 
 
@@ -29,20 +30,22 @@ class AlignedRecording:
     symbol_frames: tuple[int, ...] | None
 
 
-def check_output(output: Path, folders: Sequence[Path]) -> None:
+def check_output(output: Path, folders: Sequence[RecordingFolder]) -> None:
     """Refuse an output that holds something, or lies within the recordings. `UserError`."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: exists; name another output, or remove it")
     for folder in folders:
-        if output.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{output}: lies within the recordings in {folder}; name another")
-    names = [folder.resolve().name for folder in folders]
+        if output.resolve().is_relative_to(folder.path.resolve()):
+            raise UserError(f"{output}: lies within the recordings in {folder.path}; name another")
+    names = [folder.group for folder in folders]
     if len(set(names)) != len(names):
-        raise UserError("two folders of recordings have the same name; align them one by one")
+        raise UserError(
+            "two folders of recordings have the same name; name them, as in one=FOLDER two=FOLDER"
+        )
 
 
 def write_aligned_folder(
-    output: Path, recordings: Mapping[Path, Sequence[AlignedRecording]], phonemes: bool
+    output: Path, recordings: Mapping[RecordingFolder, Sequence[AlignedRecording]], phonemes: bool
 ) -> None:
     """Put `output` in place. `phonemes`: the characters are phonemes, not the text's own."""
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +53,7 @@ def write_aligned_folder(
     if partial.exists():  # of a run that was cut off
         shutil.rmtree(partial)
     for folder, group in recordings.items():
-        _write_group(partial / folder.resolve().name, folder, group, phonemes)
+        _write_group(partial / folder.group, folder.path, group, phonemes)
     if output.is_dir():
         output.rmdir()  # empty, as check_output has seen
     partial.rename(output)

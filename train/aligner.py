@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,33 +162,75 @@ def forward_sum_loss(
     return (losses / frame_counts).mean()
 
 
+class AlignerTraining:
+    """`steps` batches of 16 utterances of like length; it can stop and go on from its state."""
+
+    def __init__(self, alphabet_size: int, steps: int, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        self.model = Aligner(alphabet_size)
+        self.step = 0
+        self._steps, self._seed = steps, seed
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-4
+        )
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: min((step + 1) / 50, 1.0, 0.05 + 1.9 * (1 - step / steps))
+        )
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self._steps
+
+    def run(
+        self, utterances: Sequence[AlignableUtterance], stop: Callable[[], bool] = lambda: False
+    ) -> Aligner:
+        """Train until the last step, or until `stop` says so."""
+        batches = _length_sorted(utterances)
+        rng = np.random.default_rng(self._seed)
+        rounds = -(-self._steps // len(batches))
+        order = np.concatenate([rng.permutation(len(batches)) for _ in range(rounds)])
+        bar = tqdm(total=self._steps, initial=self.step, unit="step", desc="learning to align")
+        with bar:
+            while not self.finished and not stop():
+                loss = self._take_step([utterances[i] for i in batches[order[self.step]]])
+                if self.step % 20 == 0:
+                    bar.set_postfix(loss=f"{loss.item():.3f}")
+                self.step += 1
+                bar.update()
+        return self.model.eval()
+
+    def _take_step(self, utterances: Sequence[AlignableUtterance]) -> torch.Tensor:
+        prior_weight = max(0.0, 1.0 - self.step / (_PRIOR_UNTIL * self._steps))
+        loss = _loss(utterances, self.model.train(), prior_weight)
+        self._optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self._optimizer.step()
+        self._schedule.step()
+        return loss
+
+    def state(self) -> dict[str, Any]:
+        """What `load_state` takes up."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on where a training of the same steps and seed was."""
+        self.step = int(state["step"])
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+
+
 def train_aligner(
     utterances: Sequence[AlignableUtterance], alphabet_size: int, steps: int, seed: int = 0
 ) -> Aligner:
-    """`steps` batches of 16 utterances of like length."""
-    torch.manual_seed(seed)
-    model = Aligner(alphabet_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 50, 1.0, 0.05 + 1.9 * (1 - step / steps))
-    )
-    batches = _length_sorted(utterances)
-    rng = np.random.default_rng(seed)
-    order = np.concatenate(
-        [rng.permutation(len(batches)) for _ in range(-(-steps // len(batches)))]
-    )
-    with tqdm(order[:steps], unit="step", desc="learning to align") as bar:
-        for step, index in enumerate(bar):
-            prior_weight = max(0.0, 1.0 - step / (_PRIOR_UNTIL * steps))
-            loss = _loss([utterances[i] for i in batches[index]], model, prior_weight)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            if step % 20 == 0:
-                bar.set_postfix(loss=f"{loss.item():.3f}")
-    return model.eval()
+    """An aligner, trained from nothing in one go."""
+    return AlignerTraining(alphabet_size, steps, seed).run(utterances)
 
 
 def _length_sorted(utterances: Sequence[AlignableUtterance]) -> list[np.ndarray]:

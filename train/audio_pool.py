@@ -7,6 +7,7 @@ only on the seed and on the step, so a resumed run sees what an uninterrupted on
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from runtime.audio import SAMPLE_RATE_HZ, read_recording
 from runtime.errors import UserError
-from train.recordings import Recording
+from train.recordings import Recording, explain_missing
 
 MAX_SECONDS = 60.0  # longer recordings are left out
 _INT16_SCALE = 32768.0  # 16-bit recordings stay exactly what they were
@@ -97,12 +98,13 @@ def load_pool(
     audio: list[np.ndarray] = []
     speakers: list[str] = []
     names: list[str] = []
-    read = 0
+    read = left_out = 0
     with tqdm(total=wanted // SAMPLE_RATE_HZ, unit="s", desc="reading audio") as bar:
         for index in np.random.default_rng(seed).permutation(len(recordings)):
             recording = recordings[index]
             samples = _read_or_tell(recording.path)
             if samples is None:
+                left_out += 1
                 continue
             audio.append(_to_int16(samples))
             speakers.append(recording.speaker or f"recording {index}")
@@ -111,6 +113,8 @@ def load_pool(
             bar.update(len(samples) // SAMPLE_RATE_HZ)
             if read >= wanted:
                 break
+    if left_out:
+        print(f"{left_out} of {left_out + len(audio)} recordings left out", file=sys.stderr)
     pool = AudioPool(audio, speakers, hop_samples, names)
     if not len(pool.lengths) or pool.lengths.max() < crop_frames:
         raise UserError(f"no readable recording is as long as a crop of {crop_frames} frames")
@@ -124,7 +128,9 @@ def _to_int16(samples: np.ndarray) -> np.ndarray:
 
 def _read_or_tell(path: Path) -> np.ndarray | None:
     try:
+        if missing := explain_missing(path):
+            raise UserError(missing)
         return read_recording(path, MAX_SECONDS)
-    except UserError as error:
-        tqdm.write(f"left out: {error}")
+    except (UserError, OSError) as error:
+        tqdm.write(f"left out: {error}", file=sys.stderr)
         return None

@@ -62,6 +62,12 @@ class WeightAverage:
             {name: t.contiguous() for name, t in self._average.items()}, folder / AVERAGE_FILE
         )
 
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Begin again with the weights as they are now."""
+        for name, parameter in self._parameters.items():
+            self._average[name].copy_(parameter)
+
     def load(self, folder: Path) -> None:
         """Continue from a training checkpoint."""
         stored = load_file(folder / AVERAGE_FILE)

@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import UserError, run_cli
-from train.codec_training_config import CodecTrainingConfig, PhaseConfig, read_training_config
+from train.codec_training_config import CodecTrainingConfig, PhaseConfig, read_located_config
+from train.interruption import Interruption, format_command
+from train.next_step import print_next, quote
 
 if TYPE_CHECKING:
     import torch
 
     from train.audio_pool import AudioPool
     from train.codec_phase import Phase
+    from train.facodec import FACodec
 
 REPORT_STEPS = 20
 PHASES = ("tokenizer", "decoder")
@@ -41,8 +44,17 @@ class Budget:
         return time.monotonic() >= self.end
 
 
-def train_codec(config: CodecTrainingConfig, phases: Sequence[str], budget: Budget) -> None:
-    """Run the phases, each from where it stopped. Raises `UserError` for unusable input."""
+def train_codec(
+    config: CodecTrainingConfig,
+    phases: Sequence[str],
+    budget: Budget,
+    interruption: Interruption | None = None,
+) -> bool:
+    """Run the phases, each from where it stopped; returns whether all reached their last step.
+
+    Raises:
+        UserError: unusable input; nothing is written then.
+    """
     import torch
 
     from train.audio_pool import load_pool
@@ -56,7 +68,8 @@ def train_codec(config: CodecTrainingConfig, phases: Sequence[str], budget: Budg
         torch.set_num_threads(config.threads)
     recordings = find_recordings(Path(config.recordings))
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
+    if "tokenizer" not in phases:
+        load_tokenizer(output, config)  # what is missing is missed before hours of audio are read
     pool = load_pool(
         recordings,
         config.hours,
@@ -64,10 +77,12 @@ def train_codec(config: CodecTrainingConfig, phases: Sequence[str], budget: Budg
         max(phase_config(config, name).crop_frames for name in phases),
         config.seed,
     )
+    output.mkdir(parents=True, exist_ok=True)
     for name in phases:
         phase = make_phase(name, config, pool, output)
-        if not run_phase(phase, name, phase_config(config, name), output, config, budget):
-            break
+        if not run_phase(phase, name, output, config, budget, interruption or Interruption()):
+            return False
+    return True
 
 
 def phase_config(config: CodecTrainingConfig, name: str) -> PhaseConfig:
@@ -99,7 +114,6 @@ def make_phase(name: str, config: CodecTrainingConfig, pool: AudioPool, output: 
     """The tokenizer phase begins with random weights, the decoder phase with the tokenizer."""
     import torch
 
-    from train.codec_checkpoint import load_codec
     from train.codec_decoder_phase import DecoderPhase
     from train.codec_phase import Computing
     from train.codec_tokenizer_phase import TokenizerPhase
@@ -110,33 +124,43 @@ def make_phase(name: str, config: CodecTrainingConfig, pool: AudioPool, output: 
     if name == "tokenizer":
         codec = FACodec(config.codec).to(config.device)
         return TokenizerPhase(codec, pool, config.tokenizer, config.seed, computing)
+    codec = load_tokenizer(output, config).to(config.device)
+    return DecoderPhase(codec, pool, config.decoder, config.seed, computing)
+
+
+def load_tokenizer(output: Path, config: CodecTrainingConfig) -> FACodec:
+    """The codec that the decoder phase begins with. Raises `UserError`."""
+    from train.codec_checkpoint import load_codec
+
     codec = load_codec(output)
     if codec.config != config.codec:
         raise UserError(f"{output}: holds a codec of other sizes than 'codec' asks for")
-    return DecoderPhase(codec.to(config.device), pool, config.decoder, config.seed, computing)
+    return codec
 
 
 def run_phase(
     phase: Phase,
     name: str,
-    schedule: PhaseConfig,
     output: Path,
     config: CodecTrainingConfig,
     budget: Budget,
+    interruption: Interruption,
 ) -> bool:
-    """Train from the saved step to the last one or until the budget is spent.
+    """Train from the saved step to the last one, or until the budget is spent or an interruption.
 
     Saves every `save_minutes` and at the end; returns whether the last step was reached.
     """
     from tqdm import tqdm
 
+    schedule = phase_config(config, name)
     step = resume_phase(phase, name, schedule, output)
     if step >= schedule.steps:
         return True
     report = open_scalars(output / "logs" / name)
     saved_at = time.monotonic()
-    with tqdm(total=schedule.steps, initial=step, desc=name, unit="step", smoothing=0.01) as bar:
-        while step < schedule.steps and not budget.spent:
+    bar = tqdm(total=schedule.steps, initial=step, desc=name, unit="step", smoothing=0.01)
+    with interruption, bar:
+        while step < schedule.steps and not (budget.spent or interruption.requested):
             set_learning_rate(phase.optimizer, schedule, step)
             losses = phase.train_step(step)
             step += 1
@@ -147,7 +171,8 @@ def run_phase(
             if time.monotonic() - saved_at > 60 * config.save_minutes:
                 save_phase(phase, name, step, schedule, output)
                 saved_at = time.monotonic()
-    save_phase(phase, name, step, schedule, output)
+        save_phase(phase, name, step, schedule, output)
+    print(f"{name}: {step} of {schedule.steps} steps, saved in {output}")
     return step == schedule.steps
 
 
@@ -222,9 +247,25 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def train_from_arguments(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
-    config = read_training_config(arguments.config)
+    config = read_located_config(arguments.config)
     phases = [arguments.phase] if arguments.phase else list(PHASES)
-    train_codec(config, phases, Budget(arguments.minutes))
+    command = format_command("train.codec", argv)
+    interruption = Interruption()
+    finished = train_codec(config, phases, Budget(arguments.minutes), interruption)
+    if interruption.requested:
+        interruption.leave(f"go on with: {command}")
+    if not finished:
+        print_next(command)
+    elif has_decoder(Path(config.output)):
+        folder = quote(config.output)
+        print_next(f"python -m train.prepare RECORDINGS --codec {folder} --heads 6 --output tokens")
+    else:
+        print_next(f"python -m train.codec --config {quote(arguments.config)} --phase decoder")
+
+
+def has_decoder(output: Path) -> bool:
+    """Whether the codec there can speak: its second phase has begun, or it came with a decoder."""
+    return (output / "decoder.pt").is_file()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

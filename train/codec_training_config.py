@@ -11,6 +11,7 @@ from typing import Literal
 
 from runtime.errors import UserError
 from train.codec_config import CodecConfig
+from train.config_paths import InputFile, InputFolder, OutputPath, locate_paths
 from train.strict_fields import build_dataclass, read_yaml
 
 
@@ -38,7 +39,7 @@ class PhaseConfig:
 class PredictedTokens:
     """A file of train.predict and the number of heads that it was predicted with."""
 
-    file: str
+    file: InputFile
     heads: int
 
 
@@ -64,8 +65,8 @@ class CodecTrainingConfig:
     torch device. `compile` lets PyTorch write fused kernels, which takes a C++ compiler and a
     minute or two at the start, and halves the decoder's steps on a CPU."""
 
-    recordings: str
-    output: str
+    recordings: InputFolder
+    output: OutputPath
     tokenizer: PhaseConfig
     decoder: DecoderPhaseConfig
     codec: CodecConfig = field(default_factory=CodecConfig)
@@ -85,3 +86,8 @@ class CodecTrainingConfig:
 def read_training_config(path: Path) -> CodecTrainingConfig:
     """Read the YAML file. Raises `UserError` naming the file and the key."""
     return build_dataclass(CodecTrainingConfig, read_yaml(path), str(path))
+
+
+def read_located_config(path: Path) -> CodecTrainingConfig:
+    """The same with paths that lead to what is there. Raises `UserError`."""
+    return locate_paths(read_training_config(path), path)

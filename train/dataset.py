@@ -31,6 +31,7 @@ from train.prompts import (
     split_question,
     text_dialogue,
 )
+from train.text_files import read_lines
 from train.tokenizer import SpeechTokens
 from train.tokens import TokenizedUtterance, read_utterances
 
@@ -249,18 +250,17 @@ def _pad(arrays: Sequence[np.ndarray], value: Any) -> torch.Tensor:
 
 def read_dialogues(path: Path) -> Iterator[tuple[str, str]]:
     """Instruction and response of every line of a JSONL file. `UserError` names the line."""
-    with Path(path).open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                values = json.loads(line)
-                instruction, response = values["instruction"], values["response"]
-            except (ValueError, KeyError, TypeError):
-                instruction = response = None
-            if not (isinstance(instruction, str) and isinstance(response, str)):
-                raise UserError(
-                    f"{path}, line {number}: needs the strings 'instruction' and 'response'"
-                )
-            yield instruction, response
+    for number, line in read_lines(Path(path)):
+        try:
+            values = json.loads(line)
+            instruction, response = values["instruction"], values["response"]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            instruction = response = None
+        if not (isinstance(instruction, str) and isinstance(response, str)):
+            raise UserError(
+                f"{path}, line {number}: needs the strings 'instruction' and 'response'"
+            )
+        yield instruction, response
 
 
 def read_examples(
@@ -313,11 +313,12 @@ def utterance_speaker(
         return None
     if utterance.spk_emb_path is None:
         raise UserError(f"{utterance.uttid}: a speaker-aware model needs 'spk_emb_path'")
-    return _read_speaker(folder / utterance.spk_emb_path, config.spk_emb_dim)
+    return read_speaker(folder / utterance.spk_emb_path, config.spk_emb_dim)
 
 
 @functools.lru_cache(maxsize=1024)  # utterances of one speaker often share a file
-def _read_speaker(path: Path, channels: int) -> np.ndarray:
+def read_speaker(path: Path, channels: int) -> np.ndarray:
+    """A stored embedding float32 [channels]. Raises `UserError`."""
     try:
         (stored,) = load_file(path).values()
     except (SafetensorError, ValueError, FileNotFoundError) as error:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from train.speaker_matrix import SpeakerMatrix
     from train.systems import Sentence, System, Utterance
 
-DEFAULT_SENTENCES = Path("samples/evaluation/everyday.txt")
+SAMPLES = Path(__file__).parents[1] / "samples"  # of a clone, wherever one works
+DEFAULT_SENTENCES = SAMPLES / "evaluation" / "everyday.txt"
 RECOGNISERS = ("whisper", "pocketsphinx")
 OTHER_RECOGNISERS = ("whisper-base",)
 CACHE_FILE = "judged.jsonl"
@@ -49,7 +50,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_systems(parser.add_argument_group("who speaks (each can be repeated)"))
     add = parser.add_argument
-    add("--sentences", type=Path, default=DEFAULT_SENTENCES, metavar="FILE")
+    add(
+        "--sentences",
+        type=Path,
+        default=DEFAULT_SENTENCES,
+        metavar="FILE",
+        help="one a line (default: samples/evaluation/everyday.txt of this clone)",
+    )
     add("--limit", type=int, metavar="N", help="only the first N sentences")
     add("--first-seed", type=int, default=0, metavar="N", help="of the first sentence (default: 0)")
     add("--references", type=Path, metavar="DIR", help="DIR/NAME/: recordings of the speaker NAME")
@@ -185,6 +192,13 @@ def _watch(system: System, total: int) -> Iterator[Utterance]:
     print(file=sys.stderr)
 
 
+def describe_file(path: Path) -> str:
+    """A file as reports name it: one of this clone from its root on, whose machine does not
+    matter."""
+    root = SAMPLES.parent
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
 def make_matrices(reports: Sequence[Report], speakers: Sequence[str]) -> list[SpeakerMatrix]:
     """One matrix for each bundle that was asked for voices, and one for the recordings that are
     named after speakers: what the judge can tell apart at best."""
@@ -213,7 +227,7 @@ def write_reports(
     from train.speaker_matrix import format_matrix
 
     content = {
-        "sentences": str(arguments.sentences),
+        "sentences": describe_file(arguments.sentences),
         "first_seed": arguments.first_seed,
         "trim_silence": arguments.trim_silence,
         "judges": jury.versions,

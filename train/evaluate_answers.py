@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.errors import UserError, run_cli
 from runtime.files import write_atomically
+from train.text_files import read_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     Hear = Callable[[NDArray[np.float32]], str]
 
-DEFAULT_QUESTIONS = Path("samples/demo_chat/test.jsonl")
+DEFAULT_QUESTIONS = Path(__file__).parents[1] / "samples/demo_chat/test.jsonl"  # of a clone
 ALL = "all"
 
 
@@ -77,9 +78,9 @@ class Figures:
 def read_questions(path: Path, limit: int | None = None) -> list[Question]:
     """The questions of a JSONL file. `UserError` names the line."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file of questions, one JSON object a line")
+        raise UserError(f"{path}: no such file; give --questions FILE, one JSON object a line")
     questions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in read_lines(path):
         try:
             questions.append(_parse_question(json.loads(line)))
         except (ValueError, UserError) as error:

@@ -67,7 +67,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def halve_from_arguments(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
     change = halve_codec(arguments.source, arguments.output, arguments.limit)
-    print(f"{arguments.output}: audio of random frames changes by {change:.1e} of its peak")
+    print(f"wrote {arguments.output}: audio of random frames changes by {change:.1e} of its peak")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -45,7 +45,7 @@ class JudgeCache:
         return self._answers[judge, digest]
 
     def _read(self, path: Path) -> None:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8").split("\n"):  # texts hold other line ends
             try:
                 entry = json.loads(line)
                 self._answers[entry["judge"], entry["audio"]] = entry["answer"]

@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import UserError, run_cli
-from train.evaluate import CACHE_FILE, DEFAULT_SENTENCES, judge_system, parse_named
+from train.evaluate import (
+    CACHE_FILE,
+    DEFAULT_SENTENCES,
+    describe_file,
+    judge_system,
+    parse_named,
+)
 
 if TYPE_CHECKING:
     from train.jury import Jury
@@ -188,7 +194,7 @@ def write_curve(folder: Path, sentences: Path, judges: dict[str, str], points: l
     from train.plots import plot_curves
 
     content = {
-        "sentences": str(sentences),
+        "sentences": describe_file(sentences),
         "judges": judges,
         "points": [asdict(point) for point in points],
     }

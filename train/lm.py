@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import run_cli
+from train.interruption import Interruption, format_command
+from train.next_step import export_command, print_next
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,13 +36,19 @@ def _command(argv: Sequence[str] | None) -> None:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    from train.lm_settings import read_settings
+    from train.lm_settings import read_located_settings
 
-    settings = read_settings(args.config)
+    settings = read_located_settings(args.config)
 
     from train.lm_run import train
 
-    train(settings, args.output, args.resume, args.max_minutes)
+    interruption = Interruption()
+    train(settings, args.output, args.resume, args.max_minutes, interruption)
+    if interruption.requested:
+        again = argv if args.resume else [*(sys.argv[1:] if argv is None else argv), "--resume"]
+        interruption.leave(f"go on with: {format_command('train.lm', again)}")
+    print(f"wrote {args.output}: config.json, tokenizer, model.safetensors")
+    print_next(export_command(args.output))
 
 
 if __name__ == "__main__":

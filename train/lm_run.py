@@ -28,6 +28,7 @@ from train.initialization import (
     initialize_from_scratch,
     set_biases_to_frequencies,
 )
+from train.interruption import Interruption
 from train.lm_settings import LmSettings, SourceSettings, scratch_config
 from train.lm_trainer import LmTrainer
 from train.mtp import MtpModel
@@ -63,9 +64,15 @@ class TrainingData:
 
 
 def train(
-    settings: LmSettings, output: Path, resume: bool = False, max_minutes: float | None = None
+    settings: LmSettings,
+    output: Path,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    interruption: Interruption | None = None,
 ) -> None:
-    """Run the training that `settings` describe and write the checkpoint to `output`."""
+    """Run the training that `settings` describe and write the checkpoint to `output`; not after an
+    interruption, which leaves a training checkpoint to resume from."""
+    interruption = interruption or Interruption()
     run = output / RUN_FOLDER
     checkpoint = _checkpoint_to_resume(run, resume)
     tokenizer = make_tokenizer(settings)
@@ -80,9 +87,16 @@ def train(
         len(data.validation),
     )
     parts = (data.examples, data.sources)
-    trainer = LmTrainer(model, tokenizer, settings, run, parts, data.validation, max_minutes)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trainer.save_result(output, settings.save_dtype)
+    trainer = LmTrainer(
+        model, tokenizer, settings, run, parts, data.validation, max_minutes, interruption
+    )
+    with interruption:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if not interruption.requested:
+            trainer.save_result(output, settings.save_dtype)
+    if interruption.requested:
+        step, last = trainer.state.global_step, get_last_checkpoint(str(run))
+        logger.info("step %d of %d is saved: %s", step, settings.max_steps, last)
 
 
 def _checkpoint_to_resume(run: Path, resume: bool) -> Path | None:

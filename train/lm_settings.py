@@ -1,7 +1,7 @@
 """The YAML file of `python -m train.lm`: every choice of a training run, checked once.
 
-In: a YAML file, which may extend another one. Out: a frozen `LmSettings`. Paths in the file are
-relative to the working directory. Unknown keys are refused with the nearest right one; nothing is
+In: a YAML file, which may extend another one. Out: a frozen `LmSettings`. Where its paths lead is
+for train/config_paths.py to say. Unknown keys are refused with the nearest right one; nothing is
 set from elsewhere but `--output`, `--resume` and `--max-minutes`. Needs no torch.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.errors import UserError
+from train.config_paths import BaseModel, InputFile, InputFolder, locate_paths
 from train.lm_config import (
     MAX_HEADS,
     TOKENS_PER_FRAME,
@@ -34,8 +35,8 @@ class ModelSettings:
     """
 
     heads: int
-    base_model: str | None = None
-    tokenizer: str = "phonemes"
+    base_model: BaseModel | None = None
+    tokenizer: BaseModel = "phonemes"
     head_kind: Literal["linear", "mlp", "transformer"] = "linear"
     head_layers: int = 2
     speaker_aware: bool = False
@@ -50,7 +51,7 @@ class ModelSettings:
     text_frontend: TextFrontend = field(default_factory=TextFrontend)
     prompts: PromptTemplates = field(default_factory=PromptTemplates)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    init_from_codec: str | None = None
+    init_from_codec: InputFolder | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class SourceSettings:
     every epoch a new random `share` of these.
     """
 
-    file: str
+    file: InputFile
     task: Literal["tts", "asr", "text", "chat"] = "tts"
     share: float = 1.0
     min_seconds: float = 0.0
@@ -86,7 +87,7 @@ class DataSettings:
     train: tuple[SourceSettings, ...]
     validation: tuple[SourceSettings, ...] = ()
     validation_examples: int = 0
-    speaker_folder: str | None = None
+    speaker_folder: InputFolder | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,18 @@ class GuidedAttentionSettings:
 
 
 @dataclass(frozen=True)
+class SpeechPreview:
+    """What evaluations let the model say, for TensorBoard: the first validation texts, through
+    `codec`, for at most `seconds`. `voice` is a stored speaker embedding; a speaker-aware model
+    can do with the examples' own."""
+
+    codec: InputFolder
+    voice: InputFile | None = None
+    utterances: int = 1
+    seconds: float = 8.0
+
+
+@dataclass(frozen=True)
 class LmSettings:
     """Everything about a run."""
 
@@ -136,6 +149,7 @@ class LmSettings:
     history_noise: Literal["random", "predicted"] = "random"  # by which codes
     average_decay: float = 0.0  # of the weights' moving average, per step; 0: none
     guided_attention: GuidedAttentionSettings | None = None
+    speech_preview: SpeechPreview | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     fsdp: bool = False
@@ -153,6 +167,11 @@ def read_settings(path: Path) -> LmSettings:
     for message in _faults(settings):
         raise UserError(f"{path}: {message}")
     return settings
+
+
+def read_located_settings(path: Path) -> LmSettings:
+    """The same with paths that lead to what is there. Raises `UserError`."""
+    return locate_paths(read_settings(path), path)
 
 
 def _faults(settings: LmSettings) -> list[str]:
@@ -201,8 +220,26 @@ def _faults(settings: LmSettings) -> list[str]:
             not (settings.fsdp and (settings.average_decay or optimizer.kind == "muon")),
             "'fsdp' splits matrices over processes: use 'adamw' and no 'average_decay' with it",
         ),
+        *_preview_checks(settings),
     )
     return [message for right, message in checks if not right]
+
+
+def _preview_checks(settings: LmSettings) -> tuple[tuple[bool, str], ...]:
+    preview = settings.speech_preview
+    if preview is None:
+        return ()
+    return (
+        (not settings.fsdp, "'speech_preview' needs the whole model in one process: no 'fsdp'"),
+        (
+            preview.voice is not None or settings.model.speaker_aware,
+            "speech_preview: 'voice' is missing, and the model has no speakers of its own",
+        ),
+        (
+            preview.utterances > 0 and preview.seconds > 0,
+            "speech_preview: 'utterances' and 'seconds' must be above 0",
+        ),
+    )
 
 
 def scratch_config(settings: ModelSettings, vocab_size: int, where: str) -> LanguageModelConfig:

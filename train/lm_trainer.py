@@ -8,7 +8,7 @@ a step comes from the seed and the number of the step, so that a resumed run con
 
 from __future__ import annotations
 
-import time
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer
 
 from train.averaging import AVERAGE_FILE, WeightAverage
 from train.backbone import set_attention
@@ -30,6 +30,7 @@ from train.checkpoint import WEIGHTS_FILE, LanguageModel, load_tensors, save_che
 from train.corruption import corrupt_history
 from train.dataset import Example, collate
 from train.guided_attention import AttentionProbe, guided_attention_loss
+from train.interruption import Interruption
 from train.lm_arguments import (
     check_guided_attention,
     choose_attention,
@@ -37,25 +38,13 @@ from train.lm_arguments import (
     uses_bfloat16,
 )
 from train.lm_settings import LmSettings
+from train.lm_steps import RunClock, StepCallback
 from train.metrics import EvaluationSums
 from train.mtp import LossReport, LossWeights, MtpModel
 from train.optimizer import make_optimizer, rate_factor
+from train.previews import SpokenPreview, attention_pictures, find_guided
 
-
-class RunClock:
-    """How much of the run is over: by steps and, with a limit, by minutes."""
-
-    def __init__(self, max_steps: int, max_minutes: float | None) -> None:
-        self._max_steps = max_steps
-        self._seconds = None if max_minutes is None else 60.0 * max_minutes
-        self._begin = time.monotonic()
-
-    def progress(self, step: int) -> float:
-        """From 0 to 1, whichever limit is nearer."""
-        by_time = (
-            (time.monotonic() - self._begin) / self._seconds if self._seconds is not None else 0.0
-        )
-        return min(1.0, max(step / self._max_steps, by_time))
+logger = logging.getLogger(__name__)
 
 
 class LmTrainer(Trainer):
@@ -70,6 +59,7 @@ class LmTrainer(Trainer):
         train: tuple[Sequence[Example], Sequence[SourceRange]],
         validation: Sequence[Example],
         max_minutes: float | None = None,
+        interruption: Interruption | None = None,
     ) -> None:
         check_guided_attention(settings, model)
         self._settings = settings
@@ -84,6 +74,9 @@ class LmTrainer(Trainer):
         self.average = (
             WeightAverage(model, settings.average_decay) if settings.average_decay else None
         )
+        preview = settings.speech_preview
+        sampling = vars(settings.model.sampling)
+        self._preview = SpokenPreview(preview, sampling) if preview is not None else None
         set_attention(model, choose_attention(settings))
         super().__init__(
             model=model,
@@ -91,7 +84,7 @@ class LmTrainer(Trainer):
             train_dataset=self._train,
             eval_dataset=validation,
             data_collator=partial(collate, padding_id=model.tokens.eos),
-            callbacks=[_StepCallback(self._clock, self.average)],
+            callbacks=[StepCallback(self._clock, self.average, interruption or Interruption())],
         )
         self.loss_is_scaled_for_ga = False
         self.can_return_loss = True
@@ -210,6 +203,7 @@ class LmTrainer(Trainer):
             return {}
         with self.average.applied() if self.average else nullcontext():
             sums = self._evaluation_sums(examples)
+            self._write_previews(examples)
         metrics = sums.metrics(metric_key_prefix)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -236,6 +230,29 @@ class LmTrainer(Trainer):
         model.train()
         return sums
 
+    @torch.no_grad()
+    def _write_previews(self, examples: Sequence[Example]) -> None:
+        """Attention and speech for TensorBoard; every process computes what all are needed for."""
+        guided, example = self._settings.guided_attention, find_guided(examples)
+        writer, step = self._tensorboard(), self.state.global_step
+        self.model_wrapped.eval()
+        if guided is not None and example is not None:
+            probe = AttentionProbe(guided.layers, guided.heads)
+            batch = self._prepare_inputs(collate([example], self._bare_model.tokens.eos))
+            batch.pop("guide", None)
+            with self.compute_loss_context_manager():
+                self.model_wrapped(**batch, weights=self._weights, probe=probe)
+            for name, picture in attention_pictures(probe, example) if writer else ():
+                writer.add_image(f"attention/{name}", picture, step, dataformats="HW")
+        if self._preview is not None and writer:
+            self._preview.write(self._bare_model, examples, writer, step)
+        self.model_wrapped.train()
+
+    def _tensorboard(self) -> Any:
+        """The first process's writer while it trains, else None."""
+        writers = (getattr(c, "tb_writer", None) for c in self.callback_handler.callbacks)
+        return next((writer for writer in writers if writer is not None), None)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """The published layout in float32; the Trainer puts the optimizer's state beside it."""
         folder = Path(output_dir or str(self.args.output_dir))
@@ -259,38 +276,12 @@ class LmTrainer(Trainer):
             return
         folder = Path(resume_from_checkpoint)
         load_tensors(self._bare_model, load_file(folder / WEIGHTS_FILE), str(folder))
-        if self.average is not None and (folder / AVERAGE_FILE).is_file():
+        stored = (folder / AVERAGE_FILE).is_file()
+        if self.average is None:
+            if stored:
+                logger.info("%s: its average is left, as 'average_decay' is 0 now", folder)
+        elif stored:
             self.average.load(folder)
-
-
-class _StepCallback(TrainerCallback):
-    """Updates the weight average after each step; stops and saves when time is up. A resumed run
-    logs, evaluates and saves as often as its settings say, not as its checkpoint does."""
-
-    def __init__(self, clock: RunClock, average: WeightAverage | None) -> None:
-        self._clock = clock
-        self._average = average
-
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
-        state.compute_steps(args, state.max_steps)
-
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> TrainerControl:
-        if self._average is not None:
-            self._average.update(state.global_step)
-        if self._clock.progress(state.global_step) >= 1.0:
-            control.should_training_stop = True
-            control.should_evaluate = True
-            control.should_save = True
-        return control
+        else:
+            self.average.restart()
+            logger.info("%s: has no average; it begins with the weights there", folder)

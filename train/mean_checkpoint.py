@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import UserError, run_cli
+from train.next_step import export_command, print_next
 
 
 def write_mean(folders: Sequence[Path], output: Path, dtype: str) -> None:
@@ -55,7 +56,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def mean_from_arguments(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
     write_mean(arguments.checkpoints, arguments.output, arguments.dtype)
-    print(f"{arguments.output}: the mean of {len(arguments.checkpoints)} checkpoints")
+    print(f"wrote {arguments.output}: the mean of {len(arguments.checkpoints)} checkpoints")
+    print_next(export_command(arguments.output))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

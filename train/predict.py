@@ -6,19 +6,29 @@ recordings frame by frame, and differ from the true codes as the model's own spe
 decoder that also learns from them (`predicted` in train/codec_training_config.py) is ready for
 it; vocoders are fine-tuned like this on "ground-truth-aligned" spectrograms (Tacotron 2, arXiv
 1712.05884).
+
+What is predicted is kept beside the output until all is, so the same command goes on where it was
+cut off.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import UserError, run_cli
+from runtime.files import check_target
+from train.interruption import Interruption, format_command
 from train.lm_config import TOKENS_PER_FRAME
+from train.next_step import print_next
+from train.token_parts import check_plan
 
 if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
     from train.tokens import TokenizedUtterance
 
 POSITIONS_PER_BATCH = 4000
+PREDICTED_FILE = "predicted.jsonl"
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -36,7 +47,7 @@ def predict(arguments: argparse.Namespace) -> None:
     from train.checkpoint import load_checkpoint
     from train.device import check_device
     from train.mtp import MtpModel
-    from train.tokens import read_utterances, write_utterances
+    from train.tokens import read_utterances
 
     check_device(arguments.device, "--device")
     checkpoint = load_checkpoint(arguments.model)
@@ -48,10 +59,54 @@ def predict(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.tokens}: no utterance to predict")
     speakers = arguments.speaker_folder or arguments.tokens.parent
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    predicted = predict_utterances(checkpoint, model, utterances, speakers)
-    bar = tqdm(predicted, total=len(utterances), unit="utterance")
-    count = write_utterances(arguments.output, bar, heads)
-    print(f"{count} utterances in {arguments.output}")
+    check_target(arguments.output)
+    unfinished = arguments.output.with_name(f"{arguments.output.name}.unfinished")
+    check_plan(unfinished, describe_plan(arguments, speakers))
+    done = count_whole_lines(unfinished / PREDICTED_FILE)
+    predicted = predict_utterances(checkpoint, model, utterances, speakers, done)
+    bar = tqdm(predicted, total=len(utterances), initial=done, unit="utterance")
+    write_predicted(unfinished / PREDICTED_FILE, bar, heads, arguments.command)
+    (unfinished / PREDICTED_FILE).replace(arguments.output)
+    shutil.rmtree(unfinished)
+    print(f"{len(utterances)} utterances in {arguments.output}")
+    print_next(
+        "python -m train.codec --config codec-tuned.yaml --phase decoder, with "
+        f"{{file: {arguments.output}, heads: {heads}}} under decoder.predicted (docs/training.md)"
+    )
+
+
+def describe_plan(arguments: argparse.Namespace, speakers: Path) -> dict[str, object]:
+    """What a run must have in common with the one that it goes on with."""
+    digests = []
+    for path in (*sorted(arguments.model.glob("*.safetensors")), arguments.tokens):
+        with path.open("rb") as content:
+            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
+    return {"files": digests, "limit": arguments.limit, "speakers": str(speakers)}
+
+
+def count_whole_lines(path: Path) -> int:
+    """How many lines a file has, after a last one that was cut off is taken from it."""
+    if not path.is_file():
+        return 0
+    with path.open("rb+") as content:
+        lines = content.read()
+        content.truncate(lines.rfind(b"\n") + 1)
+    return lines.count(b"\n")
+
+
+def write_predicted(
+    path: Path, utterances: Iterable[TokenizedUtterance], heads: int, command: str
+) -> None:
+    """Add the utterances to a file. An interruption keeps those that are there, and says so."""
+    from train.tokens import format_utterance
+
+    with Interruption() as interruption, path.open("a", encoding="utf-8", newline="\n") as lines:
+        for utterance in utterances:
+            lines.write(format_utterance(utterance, heads) + "\n")
+            if interruption.requested:
+                break
+    if interruption.requested:
+        interruption.leave(f"{path.parent} keeps what is predicted; go on with: {command}")
 
 
 def predict_utterances(
@@ -59,8 +114,10 @@ def predict_utterances(
     model: MtpModel,
     utterances: Sequence[TokenizedUtterance],
     speaker_folder: Path,
+    done: int = 0,
 ) -> Iterator[TokenizedUtterance]:
-    """The utterances, short ones first, with predicted frames; as many as they had."""
+    """The utterances, short ones first, with predicted frames; as many as they had. The first
+    `done` are left out, and batches are what they would be with them."""
     from train.dataset import ExampleBuilder, utterance_speaker
 
     config = checkpoint.config
@@ -71,10 +128,17 @@ def predict_utterances(
         example = builder.tts(utterance, utterance_speaker(utterance, config, speaker_folder))
         longest = max(len(example), *(len(other) for _, other in batch), 0)
         if batch and longest * (len(batch) + 1) > POSITIONS_PER_BATCH:
-            yield from _predict_batch(model, batch)
-            batch = []
+            yield from _predict_rest(model, batch, done)
+            done, batch = max(0, done - len(batch)), []
         batch.append((utterance, example))
-    yield from _predict_batch(model, batch)
+    yield from _predict_rest(model, batch, done)
+
+
+def _predict_rest(
+    model: MtpModel, batch: Sequence[tuple[TokenizedUtterance, Example]], done: int
+) -> Iterator[TokenizedUtterance]:
+    if done < len(batch):
+        yield from islice(_predict_batch(model, batch), done, None)
 
 
 def _predict_batch(
@@ -110,7 +174,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--limit", type=int, help="use only the first LIMIT utterances")
     parser.add_argument("--device", default="cpu", help="torch device")
-    return parser.parse_args(argv)
+    parsed = parser.parse_args(argv)
+    parsed.command = format_command("train.predict", argv)
+    return parsed
 
 
 def predict_from_arguments(argv: Sequence[str] | None) -> None:

@@ -1,10 +1,11 @@
 """Recordings to speech tokens: `python -m train.prepare AUDIO --codec DIR --heads 3 --output DIR`.
 
-In: folders of recordings (train/recordings.py has their two forms) and a codec. Out, in the
+In: folders of recordings (train/recordings.py has their forms) and a codec. Out, in the
 output folder: `ntp.jsonl` for `--heads 1` and `hN.jsonl` for N heads (train/tokens.py), in the
 order of the recordings, `speakers/` with the speaker embeddings that the lines name, relative to
 the output folder, and `voices/` with the mean embedding of each known speaker: voices for the
-runtime. Recordings that cannot be used are told and counted.
+runtime. Recordings that cannot be used are left out and listed at the end; with `--strict`, no
+tokens are written then.
 
 Work is saved in parts, so the same command goes on where it was cut off.
 """
@@ -15,60 +16,60 @@ import argparse
 import hashlib
 import shutil
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from runtime.errors import UserError, run_cli
-from train.token_parts import PreparedUtterance, check_plan, part_path, read_parts, write_part
-from train.tokens import TokenizedUtterance, frames_per_step, write_utterances
+from train.interruption import Interruption, format_command
+from train.next_step import print_next, quote
+from train.recording_folders import ARGUMENT_HELP, check_names, parse_folder
+from train.token_files import EMBEDDING_SCOPES, token_file, write_token_files
+from train.token_parts import (
+    LeftOut,
+    Part,
+    check_plan,
+    drop_incomplete_parts,
+    part_path,
+    read_left_out,
+    read_part,
+    read_parts,
+    write_part,
+)
+from train.tokens import frames_per_step
+from train.utterance_preparation import Means, explain, find_fault, tokenize_part
 
 if TYPE_CHECKING:
-    from runtime.text import Frontend
-    from train.facodec import FACodec
     from train.recordings import Recording
-    from train.tokenization import Limits, TokenizedRecording
+    from train.tokenization import Limits
 
 RECORDINGS_PER_PART = 500
-EMBEDDING_SCOPES = ("utterance", "speaker", "none")
-SPEAKER_TENSOR = "speaker"
 
 
 def prepare(arguments: argparse.Namespace) -> None:
     """Tokenize what no part holds yet, then write the token files. Raises `UserError`."""
-    from train.recordings import find_recordings
-
     for heads in arguments.heads:
         if heads != 1:
             frames_per_step(heads)
-    recordings = [found for folder in arguments.audio for found in find_recordings(folder)]
+    recordings = [found for folder in arguments.audio for found in folder.find()]
     recordings = recordings[: arguments.limit]
     check_names(recordings)
+    if arguments.strict:
+        check_descriptions(recordings)
+    means = load_means(arguments)  # before anything is written: a mistake leaves nothing behind
     parts = arguments.output / "parts"
     check_plan(parts, describe_plan(arguments, recordings))
-    tokenize_missing_parts(parts, recordings, arguments)
-    count = write_token_files(parts, arguments)
+    tokenize_missing_parts(parts, recordings, means, arguments.command)
+    left_out = read_left_out(parts)
+    tell_left_out(left_out, len(recordings))
+    check_parts(parts, left_out, arguments.strict)
+    write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings)
     shutil.rmtree(parts)
-    if count < len(recordings):
-        print(
-            f"{len(recordings) - count} of {len(recordings)} recordings left out", file=sys.stderr
-        )
-
-
-def check_names(recordings: Sequence[Recording]) -> None:
-    """Names become file names and must differ. Raises `UserError` naming one that does not do."""
-    seen: set[str] = set()
-    for recording in recordings:
-        for name in (recording.uttid, recording.speaker or "unknown"):
-            if name.startswith(".") or set(name) & set("/\\\0"):
-                raise UserError(f"{recording.path}: {name!r} cannot be a file name")
-        if recording.uttid in seen:
-            raise UserError(f"{recording.path}: another recording is named {recording.uttid!r} too")
-        seen.add(recording.uttid)
+    print_next(
+        "python -m train.lm --config lm.yaml --output my-model, with "
+        f"{quote(token_file(arguments.output, arguments.heads[-1]))} in lm.yaml (docs/training.md)"
+    )
 
 
 def describe_plan(
@@ -76,13 +77,15 @@ def describe_plan(
 ) -> dict[str, object]:
     """What all parts must have in common."""
     paths = "\n".join(str(recording.path) for recording in recordings)
-    return {
+    plan = {
         "codec": digest_codec(arguments.codec),
-        "recordings": hashlib.sha256(paths.encode()).hexdigest(),
+        "recordings": hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest(),
         "frontend": [arguments.frontend, arguments.language],
         "limits": [arguments.min_seconds, arguments.max_seconds, arguments.min_dnsmos],
         "trim": arguments.trim,
     }
+    names = [folder.name for folder in arguments.audio]
+    return plan | ({"names": names} if any(names) else {})
 
 
 def digest_codec(folder: Path) -> str:
@@ -94,11 +97,8 @@ def digest_codec(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def tokenize_missing_parts(
-    folder: Path, recordings: Sequence[Recording], arguments: argparse.Namespace
-) -> None:
-    from tqdm import tqdm
-
+def load_means(arguments: argparse.Namespace) -> Means:
+    """Codec, frontend and judge. Raises `UserError` for what is not there."""
     from runtime.audio import SAMPLE_RATE_HZ
     from runtime.text import make_frontend
     from train.codec_checkpoint import load_codec
@@ -109,15 +109,7 @@ def tokenize_missing_parts(
     if codec.config.sample_rate_hz != SAMPLE_RATE_HZ:
         raise UserError(f"{arguments.codec}: works at another rate than {SAMPLE_RATE_HZ} Hz")
     frontend = make_frontend({"kind": arguments.frontend, "language": arguments.language})
-    limits = make_limits(arguments)
-    with tqdm(total=len(recordings), unit="recording") as bar:
-        for start in range(0, len(recordings), RECORDINGS_PER_PART):
-            chosen = recordings[start : start + RECORDINGS_PER_PART]
-            path = part_path(folder, start // RECORDINGS_PER_PART)
-            if not path.is_file():
-                use_phonemes = arguments.frontend != "none"
-                write_part(path, tokenize_part(codec, chosen, limits, frontend, use_phonemes))
-            bar.update(len(chosen))
+    return Means(codec, make_limits(arguments), frontend, arguments.frontend != "none")
 
 
 def make_limits(arguments: argparse.Namespace) -> Limits:
@@ -130,126 +122,80 @@ def make_limits(arguments: argparse.Namespace) -> Limits:
     return replace(limits, refuse=make_dnsmos_filter(arguments.min_dnsmos))
 
 
-def tokenize_part(
-    codec: FACodec,
-    recordings: Sequence[Recording],
-    limits: Limits,
-    frontend: Frontend,
-    use_phonemes: bool,
-) -> list[PreparedUtterance]:
-    """The usable ones of `recordings`, in their order; the others are told."""
+def tokenize_missing_parts(
+    folder: Path, recordings: Sequence[Recording], means: Means, command: str
+) -> None:
+    """Make the parts that are not there. An interruption keeps what is done, and says so."""
     from tqdm import tqdm
 
-    from train.tokenization import tokenize_recordings
-
-    def tell(recording: Recording, why: str) -> None:
-        where = str(recording.path)
-        tqdm.write(f"left out: {why if where in why else f'{where}: {why}'}", file=sys.stderr)
-
-    spoken = [recording for recording in recordings if recording.text]
-    for recording in recordings:
-        if not recording.text:
-            tell(recording, "has no text")
-    utterances = {}
-    for found in tokenize_recordings(codec, spoken, limits, tell):
-        try:
-            utterances[found.recording.uttid] = describe_utterance(found, frontend, use_phonemes)
-        except UserError as error:
-            tell(found.recording, str(error))
-    return [utterances[r.uttid] for r in spoken if r.uttid in utterances]
+    left_out = 0
+    bar = tqdm(total=len(recordings), unit="recording")
+    with Interruption() as interruption, bar:
+        for start in range(0, len(recordings), RECORDINGS_PER_PART):
+            chosen = recordings[start : start + RECORDINGS_PER_PART]
+            path = part_path(folder, start // RECORDINGS_PER_PART)
+            if not path.is_file():
+                part = finish_part(path, chosen, means, lambda: interruption.requested)
+                left_out += len(part.left_out)
+            if interruption.requested:
+                break
+            bar.update(len(chosen))
+            bar.set_postfix_str(f"{left_out} left out" if left_out else "")
+    if interruption.requested:
+        interruption.leave(f"{folder} keeps what is done; go on with: {command}")
 
 
-def describe_utterance(
-    found: TokenizedRecording, frontend: Frontend, use_phonemes: bool
-) -> PreparedUtterance:
-    """Phonemes come from the metadata if it has them, else from the frontend; without a
-    frontend the text is the spelling. Durations belong to the phonemes, or else to the spelling."""
-    recording = found.recording
-    assert recording.text is not None, "recordings without text are left out before"
-    phonemes = recording.phonemes
-    aligned = use_phonemes == bool(phonemes)
-    return PreparedUtterance(
-        uttid=recording.uttid,
-        text=phonemes if use_phonemes and phonemes else frontend(recording.text),
-        sentence=recording.text if use_phonemes else None,
-        speaker=recording.speaker,
-        symbol_frames=found.symbol_frames if aligned else None,
-        frames=found.frames,
-        embedding=found.speaker,
-    )
+def finish_part(
+    path: Path, recordings: Sequence[Recording], means: Means, stop: Callable[[], bool]
+) -> Part:
+    """Tokenize what an unfinished part does not hold yet, and write the part, or as much of it as
+    there is when `stop` says so."""
+    unfinished = path.with_suffix(".unfinished")
+    part = read_part(unfinished) if unfinished.is_file() else Part()
+    rest = [recording for recording in recordings if recording.uttid not in part.names]
+    part += tokenize_part(means.codec, rest, means, stop)
+    whole = len(part.names) == len(recordings)
+    write_part(path if whole else unfinished, part.in_order([r.uttid for r in recordings]))
+    if whole:
+        unfinished.unlink(missing_ok=True)
+    return part
 
 
-def write_token_files(parts: Path, arguments: argparse.Namespace) -> int:
-    """One file per number of heads, and the embeddings; returns the number of utterances."""
-    paths = name_embeddings(parts, arguments.output, arguments.embeddings)
-    write_voices(parts, arguments.output / "voices")
-    count = 0
-    for heads in arguments.heads:
-        path = arguments.output / ("ntp.jsonl" if heads == 1 else f"h{heads}.jsonl")
-        lines = (make_line(utterance, paths(utterance)) for utterance in read_parts(parts))
-        count = write_utterances(path, lines, heads)
-        print(f"{count} utterances in {path}")
-    if not count:
+def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
+    """List what cannot be used, after hours of work as before."""
+    for found in left_out:
+        print(f"left out: {found.reason}", file=sys.stderr)
+    if left_out:
+        print(f"{len(left_out)} of {total} recordings left out", file=sys.stderr)
+
+
+def check_descriptions(recordings: Sequence[Recording]) -> None:
+    """Refuse what can be seen before the first recording is read. Raises `UserError`."""
+    left_out = [explain(found, fault) for found in recordings if (fault := find_fault(found))]
+    tell_left_out(left_out, len(recordings))
+    if left_out:
+        raise UserError(f"--strict: {len(left_out)} recordings cannot be used; mend or remove them")
+
+
+def check_parts(parts: Path, left_out: Sequence[LeftOut], strict: bool) -> None:
+    """Raises `UserError` if there is nothing to write, or something is missing that must not."""
+    empty = next(read_parts(parts), None) is None
+    if empty or (strict and left_out):
+        drop_incomplete_parts(parts)
+    if empty:
         raise UserError("no recording could be used, so there are no tokens")
-    return count
-
-
-def make_line(utterance: PreparedUtterance, embedding_path: str | None) -> TokenizedUtterance:
-    return TokenizedUtterance(
-        uttid=utterance.uttid,
-        text=utterance.text,
-        frames=utterance.frames,
-        spk_emb_path=embedding_path,
-        symbol_frames=utterance.symbol_frames,
-        sentence=utterance.sentence,
-    )
-
-
-def name_embeddings(
-    parts: Path, output: Path, scope: str
-) -> Callable[[PreparedUtterance], str | None]:
-    """Store the embeddings, one a recording or the mean of a speaker's recordings; returns
-    what gives an utterance's path. Without a known speaker a recording stands for itself."""
-    if scope == "none":
-        return lambda utterance: None
-
-    def owner(utterance: PreparedUtterance) -> str:
-        known = scope == "speaker" and utterance.speaker is not None
-        return str(utterance.speaker) if known else utterance.uttid
-
-    write_means(((owner(u), u.embedding) for u in read_parts(parts)), output / "speakers")
-    return lambda utterance: f"speakers/{owner(utterance)}.safetensors"
-
-
-def write_voices(parts: Path, folder: Path) -> None:
-    """The mean embedding of each speaker that has a name."""
-    write_means(((u.speaker, u.embedding) for u in read_parts(parts) if u.speaker), folder)
-
-
-def write_means(embeddings: Iterable[tuple[str, np.ndarray]], folder: Path) -> None:
-    """One file for each name, with the mean of its embeddings float32 [C]."""
-    rows = defaultdict(list)
-    for name, embedding in embeddings:
-        rows[name].append(embedding)
-    for name, collected in rows.items():
-        write_speaker(folder / f"{name}.safetensors", np.mean(collected, axis=0))
-
-
-def write_speaker(path: Path, embedding: np.ndarray) -> None:
-    """A safetensors file with the tensor "speaker", float32 [C]: a voice for the runtime too."""
-    from safetensors.numpy import save
-
-    from runtime.files import write_atomically
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save({SPEAKER_TENSOR: embedding.astype(np.float32)}))
+    if strict and left_out:
+        raise UserError(
+            f"--strict: {len(left_out)} recordings cannot be used, such as {left_out[0].reason}; "
+            "mend or remove them and give the command again, which does only their parts anew"
+        )
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m train.prepare", description=(__doc__ or "").splitlines()[0].split(":")[0]
     )
-    parser.add_argument("audio", type=Path, nargs="+", help="folders of recordings")
+    parser.add_argument("audio", type=parse_folder, nargs="+", help=ARGUMENT_HELP)
     parser.add_argument("--codec", type=Path, required=True, help="folder of the codec")
     parser.add_argument(
         "--heads", type=int, nargs="+", required=True, help="1 (next-token) or multiples of 3"
@@ -272,8 +218,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--no-trim", dest="trim", action="store_false", help="keep silence at both ends"
     )
     parser.add_argument("--limit", type=int, help="use only the first LIMIT recordings")
+    parser.add_argument(
+        "--strict", action="store_true", help="write no tokens if a recording cannot be used"
+    )
     parser.add_argument("--device", default="cpu", help="torch device for the codec")
-    return parser.parse_args(argv)
+    parsed = parser.parse_args(argv)
+    parsed.command = format_command("train.prepare", argv)
+    return parsed
 
 
 def prepare_from_arguments(argv: Sequence[str] | None) -> None:

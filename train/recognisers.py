@@ -9,6 +9,7 @@ Their weights come inside Python packages: nothing is downloaded.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ from train.notation import join_spelt, write_alike
 SAMPLE_RATE_HZ = 16_000
 _WHISPER_BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 Audio = NDArray[np.float32]
+
+
+_BRACKETS = re.compile(r"[()\[\]<>{}]")
 
 
 class Recogniser(Protocol):
@@ -150,14 +154,18 @@ RECOGNISERS: dict[str, type[WhisperTiny] | type[PocketSphinx]] = {
 }
 
 
-def normalise(text: str) -> str:
+def normalise(text: str, bracketed: bool = False) -> str:
     """What is compared: Whisper's English normaliser (arXiv 2212.04356, appendix C), between the
     rules of train/notation.py.
 
     It makes everything lower case without punctuation, one spelling, and digits of numbers in
-    words, so that "$42.50" is "forty-two dollars and fifty cents".
+    words, so that "$42.50" is "forty-two dollars and fifty cents". What stands in brackets counts
+    if it is `bracketed` words; else it is taken for a transcriber's note, as "[laughter]" is.
     """
-    return join_spelt(_normaliser()(write_alike(text.lower())))
+    text = text.lower()
+    if bracketed:
+        text = _BRACKETS.sub(" ", text)
+    return join_spelt(_normaliser()(write_alike(text)))
 
 
 @dataclass(frozen=True)
@@ -188,13 +196,15 @@ class Mistakes:
 
 
 def count_mistakes(reference: str, heard: str) -> Mistakes:
-    """Substitutions, deletions and insertions in one utterance, after `normalise`.
+    """Substitutions, deletions and insertions in one utterance, after `normalise`. Brackets hold
+    words where something in brackets was to be said, and notes where nothing was.
 
     Raises:
         UserError: a reference without a word.
     """
     jiwer = _jiwer()
-    expected, got = normalise(reference), normalise(heard)
+    bracketed = _BRACKETS.search(reference) is not None
+    expected, got = normalise(reference, bracketed), normalise(heard, bracketed)
     if not any(map(str.isalnum, expected)):
         raise UserError(f"the sentence {reference!r} holds no words; remove it from the list")
     words, characters = jiwer.process_words(expected, got), jiwer.process_characters(expected, got)

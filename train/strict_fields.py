@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -26,12 +27,14 @@ from typing import (
 )
 
 from runtime.errors import UserError
+from train.text_files import read_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
 
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 JSON_SIZE_LIMIT = 16 * 2**20  # bytes; configurations are much smaller
 
 
@@ -41,8 +44,22 @@ def read_yaml(path: Path) -> Any:
     `extends: FILE`, relative to the file's own folder, takes everything from FILE but what stands
     beside it; of keys within keys, too. Lists are replaced. Raises `UserError` naming the file.
     """
-    values, seen = _load_yaml(path), {path.resolve()}
-    while isinstance(values, dict) and "extends" in values:
+    (_, values), *extended = _load_chain(path)
+    for base, more in extended:
+        if not isinstance(more, dict):
+            raise UserError(f"{base}: must be an object of keys, not {more!r}")
+        values = _merge(more, values)
+    return values
+
+
+def extended_files(path: Path) -> list[Path]:
+    """The file and those that it extends, directly or not, in this order. Raises `UserError`."""
+    return [file for file, _ in _load_chain(path)]
+
+
+def _load_chain(path: Path) -> list[tuple[Path, Any]]:
+    chain, seen = [(path, _load_yaml(path))], {path.resolve()}
+    while isinstance(values := chain[-1][1], dict) and "extends" in values:
         base = values.pop("extends")
         if not isinstance(base, str):
             raise UserError(f"{path}: 'extends' must name a file, not {base!r}")
@@ -50,11 +67,8 @@ def read_yaml(path: Path) -> Any:
         if path.resolve() in seen:
             raise UserError(f"{path}: 'extends' leads back to this file")
         seen.add(path.resolve())
-        extended = _load_yaml(path)
-        if not isinstance(extended, dict):
-            raise UserError(f"{path}: must be an object of keys, not {extended!r}")
-        values = _merge(extended, values)
-    return values
+        chain.append((path, _load_yaml(path)))
+    return chain
 
 
 def _load_yaml(path: Path) -> Any:
@@ -63,8 +77,8 @@ def _load_yaml(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({error})") from None
 
 
@@ -82,7 +96,7 @@ def read_json(path: Path, owner: str) -> dict[str, Any]:
     if path.stat().st_size > JSON_SIZE_LIMIT:
         raise UserError(f"{path}: larger than {JSON_SIZE_LIMIT} bytes, so it is no {path.name}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(values, dict):
@@ -133,7 +147,17 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def _convert_plain(hint: type, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value)  # 1e-3, which YAML 1.1 takes for a string
     accepted: Any = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{where} must be of type {hint.__name__}, not {value!r}")
+        raise UserError(f"{where} must be of type {hint.__name__}, not {value!r}{_plainly(value)}")
     return float(value) if hint is float else value
+
+
+def _plainly(value: Any) -> str:
+    """How to write a whole number that is written as 1e5 or 5.0; nothing for other values."""
+    if isinstance(value, float) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
+        number = float(value)
+        return f"; write {int(number)}" if number.is_integer() else ""
+    return ""

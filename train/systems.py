@@ -17,6 +17,7 @@ from runtime.audio import SAMPLE_RATE_HZ
 from runtime.errors import UserError
 from train.recordings import find_recordings
 from train.silence import trim_silence
+from train.text_files import read_lines
 from train.tokens import FRAMES_PER_SECOND
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ def read_sentences(path: Path, limit: int | None = None) -> list[Sentence]:
     is read as it is written.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file of sentences, one per line")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))
-    sentences = [_parse_sentence(line) for line in lines if line and not line.startswith("#")]
+        raise UserError(f"{path}: no such file of sentences, one per line; give --sentences FILE")
+    lines = (line for _, line in read_lines(path))
+    sentences = [_parse_sentence(line) for line in lines if not line.startswith("#")]
     if not sentences:
         raise UserError(f"{path}: holds no sentences")
     return sentences[:limit]

@@ -50,20 +50,25 @@ def tokenize_recordings(
     recordings: Sequence[Recording],
     limits: Limits,
     left_out: Callable[[Recording, str], None],
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[TokenizedRecording]:
-    """Yield the recordings that could be used, in no particular order."""
+    """Yield the recordings that could be used, in no particular order, until `stop` says so."""
     hop = codec.config.hop_samples
     groups: dict[int, list[tuple[Recording, np.ndarray]]] = defaultdict(list)
     for recording in recordings:
+        if stop():
+            return
         try:
             audio = _read_whole_frames(recording, hop, limits)
-        except UserError as error:
+        except (UserError, OSError) as error:
             left_out(recording, str(error))
             continue
         groups[len(audio)].append((recording, audio))
     for samples, group in sorted(groups.items()):
         batch = max(1, _LARGEST_BATCH_SECONDS * SAMPLE_RATE_HZ // samples)
         for first in range(0, len(group), batch):
+            if stop():
+                return
             yield from _tokenize_batch(codec, group[first : first + batch], limits)
 
 
@@ -71,6 +76,8 @@ def _read_whole_frames(recording: Recording, hop: int, limits: Limits) -> np.nda
     """Audio float32 [T * hop]. Raises `UserError` if the recording is not to be used."""
     audio = read_recording(recording.path, limits.max_seconds, limits.min_seconds)
     audio = audio[: len(audio) // hop * hop]
+    if not audio.any():
+        raise UserError("is silent but for its last samples")
     counted = sum(recording.symbol_frames or ())
     if recording.symbol_frames is not None and counted != len(audio) // hop:
         raise UserError(

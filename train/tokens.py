@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import UserError
+from train.text_files import read_lines
 
 CODEBOOKS = "abc"
 CODES = 1024
@@ -220,14 +221,11 @@ def _symbol_frames(counts: Any, frames: int) -> tuple[int, ...] | None:
 
 def read_utterances(path: Path, heads: int) -> Iterator[TokenizedUtterance]:
     """Yield the utterances of a file, one at a time. `UserError` names the line and the key."""
-    with Path(path).open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                yield parse_utterance(line, heads)
-            except UserError as error:
-                raise UserError(f"{path}, line {number}: {error}") from None
+    for number, line in read_lines(Path(path)):
+        try:
+            yield parse_utterance(line, heads)
+        except UserError as error:
+            raise UserError(f"{path}, line {number}: {error}") from None
 
 
 def write_utterances(path: Path, utterances: Iterable[TokenizedUtterance], heads: int) -> int:

@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import UserError, run_cli
-from train.evaluate import CACHE_FILE, DEFAULT_SENTENCES, RECOGNISERS, judge_system, parse_named
+from train.evaluate import (
+    CACHE_FILE,
+    DEFAULT_SENTENCES,
+    RECOGNISERS,
+    describe_file,
+    judge_system,
+    parse_named,
+)
 
 if TYPE_CHECKING:
     from samples.demo_voice.paired_speed import Speed
@@ -112,7 +119,7 @@ def write_comparison(
     )
     text = format_comparison(reports, speeds) + "\n" + limits
     content = {
-        "sentences": str(arguments.sentences),
+        "sentences": describe_file(arguments.sentences),
         "judges": judges,
         "machine": describe_machine(arguments.threads),
         "models": [asdict(report) | {"speed": asdict(speeds[report.name])} for report in reports],

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from runtime.audio import SAMPLE_RATE_HZ
+from train import duration_search
 from train.align import main
+from train.aligner import Aligner, AlignerTraining
 from train.recordings import Recording, find_recordings
 
 HOP = 200
@@ -128,6 +133,74 @@ def test_a_run_that_was_cut_off_starts_again(corpus: Path, tmp_path: Path) -> No
     assert main([str(corpus), "--output", str(output), "--method", "diagonal"]) == 0
     assert [path.name for path in output.iterdir()] == ["corpus"]
     assert not (tmp_path / ".aligned.partial").exists()
+
+
+@pytest.mark.parametrize("stage", ["learning", "aligning"])
+def test_an_interrupted_run_goes_on(
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stage: str,
+) -> None:
+    """From the step or the recordings where it was; the durations are the same."""
+    monkeypatch.setattr(duration_search, "RECORDINGS_PER_CHUNK", 1)
+    options = ["--frontend", "hibari", "--steps", "6", "--threads", "1", "--replace"]
+    assert main([str(corpus), "--output", str(tmp_path / "whole"), *options]) == 0
+    owner, name = {
+        "learning": (AlignerTraining, "_take_step"),
+        "aligning": (Aligner, "align"),
+    }[stage]
+    work = getattr(owner, name)
+    calls: list[None] = []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return work(*arguments)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    output = tmp_path / "aligned"
+    assert main([str(corpus), "--output", str(output), *options]) == 130
+    assert "keeps what is done; go on with: python -m train.align" in capsys.readouterr().err
+    assert not output.exists()
+    assert main([str(corpus), "--output", str(output), *options[:-1]]) == 2  # other options
+    assert "was begun with another" in capsys.readouterr().err
+    assert main([str(corpus), "--output", str(output), *options]) == 0
+    assert len(calls) == (6 if stage == "learning" else 5)  # of one is no audio, one has no text
+    assert by_name(output).keys() == by_name(tmp_path / "whole").keys()
+    for uttid, recording in by_name(output).items():
+        assert recording.symbol_frames == by_name(tmp_path / "whole")[uttid].symbol_frames
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_folders_of_one_name_are_named(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other" / "corpus"
+    other.parent.mkdir()
+    other.symlink_to(corpus)
+    output = tmp_path / "aligned"
+    both = [f"one={corpus}", f"two={other}", "--output", str(output), "--method", "diagonal"]
+    assert main(both) == 0
+    assert {path.name for path in output.iterdir()} == {"one", "two"}
+    assert "one-u2" in by_name(output / "one")
+    assert "two-u2" in by_name(output / "two")
+    said = capsys.readouterr().out
+    assert f"next: python -m train.prepare {output / 'one'} {output / 'two'} --codec CODEC" in said
+
+
+def test_texts_of_which_nothing_is_left_are_told(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = {"file": "0.flac", "uttid": "u0", "text": "你好。"}
+    (corpus / "shard" / "metadata.jsonl").write_text(json.dumps(line))
+    options = ["--output", str(tmp_path / "aligned"), "--frontend", "hibari"]
+    assert main([str(corpus), *options]) == 0
+    said = capsys.readouterr()
+    assert "0.flac: nothing to say is left of its text, '你好。'" in said.err
+    assert "0 of 1 recordings with durations" in said.out
 
 
 def test_outputs_that_are_refused(

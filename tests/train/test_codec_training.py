@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from runtime.errors import UserError
 from train.audio_pool import AudioPool
@@ -16,8 +20,10 @@ from train.codebook_learning import CodebookLearner, quantize_straight_through
 from train.codec import Budget, main, make_phase, set_learning_rate, train_codec
 from train.codec_checkpoint import load_codec
 from train.codec_config import CodecConfig, MelConfig
+from train.codec_decoder_phase import DecoderPhase
 from train.codec_losses import SpectralLoss
 from train.codec_phase import Computing, swap_partners
+from train.codec_tokenizer_phase import TokenizerPhase
 from train.codec_training_config import (
     CodecTrainingConfig,
     DecoderPhaseConfig,
@@ -247,6 +253,73 @@ def test_spectral_loss_is_zero_for_equal_audio_only() -> None:
     assert loss(audio, 0.5 * audio) > 0.1
 
 
+def write_config(config: CodecTrainingConfig, path: Path, **changes: object) -> Path:
+    values = {
+        "recordings": config.recordings,
+        "output": config.output,
+        "hours": 0.01,
+        "codec": json.loads(SIZES.to_json()),
+        "tokenizer": vars(PHASE),
+        "decoder": vars(PHASE),
+    }
+    path.write_text(yaml.safe_dump(values | changes))
+    return path
+
+
+@pytest.mark.parametrize("phase", [TokenizerPhase, DecoderPhase])
+def test_an_interrupted_run_is_saved_and_goes_on(
+    config: CodecTrainingConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    phase: type[TokenizerPhase] | type[DecoderPhase],
+) -> None:
+    train_step, steps = phase.train_step, []
+
+    def interrupted(self: Any, step: int) -> dict[str, float]:
+        steps.append(step)
+        if len(steps) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return train_step(self, step)
+
+    monkeypatch.setattr(phase, "train_step", interrupted)
+    command = ["--config", str(write_config(config, tmp_path / "codec.yaml"))]
+    assert main(command) == 130
+    said = capsys.readouterr()
+    assert "2 of 4 steps, saved in" in said.out
+    assert f"go on with: python -m train.codec --config {tmp_path / 'codec.yaml'}" in said.err
+    assert main(command) == 0
+    assert steps == [0, 1, 2, 3]
+    assert f"next: python -m train.prepare RECORDINGS --codec {config.output}" in (
+        capsys.readouterr().out
+    )
+    plain = replace(
+        config, output=str(tmp_path / "plain"), decoder=DecoderPhaseConfig(**vars(PHASE))
+    )
+    train_codec(plain, ("tokenizer", "decoder"), Budget(None))
+    expected, found = weights(plain.output), weights(config.output)
+    assert all(torch.equal(tensor, found[key]) for key, tensor in expected.items())
+
+
+def test_what_is_missing_is_missed_before_the_work(
+    config: CodecTrainingConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("train.audio_pool.load_pool", None)  # is not come to
+    predicted = [{"file": "gone.jsonl", "heads": 3}]
+    path = write_config(
+        config, tmp_path / "codec.yaml", decoder=vars(PHASE) | {"predicted": predicted}
+    )
+    assert main(["--config", str(path)]) == 2
+    assert "gone.jsonl: no such file" in capsys.readouterr().err
+    path = write_config(config, tmp_path / "codec.yaml")
+    assert main(["--config", str(path), "--phase", "decoder"]) == 2
+    assert "holds no codec" in capsys.readouterr().err
+    assert not Path(config.output).exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -267,19 +340,10 @@ def test_mistakes_are_one_line(
     changes: str,
     message: str,
 ) -> None:
-    import yaml
-
-    values = {
-        "recordings": config.recordings,
-        "output": config.output,
-        "hours": 0.01,
-        "codec": json.loads(SIZES.to_json()),
-        "tokenizer": vars(PHASE),
-        "decoder": vars(PHASE),
-    }
+    path = write_config(config, tmp_path / "codec.yaml")
+    values = yaml.safe_load(path.read_text())
     for key, change in yaml.safe_load(changes).items():
         values[key] = {**values[key], **change} if isinstance(change, dict) else change
-    path = tmp_path / "codec.yaml"
     path.write_text(yaml.safe_dump(values))
     assert main(["--config", str(path)]) == 2
     assert message in capsys.readouterr().err

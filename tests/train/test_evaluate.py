@@ -14,6 +14,9 @@ from runtime.errors import EXIT_USER_ERROR
 from tests.conftest import SENTENCES
 from tests.tiny_judges import Parrot, use_tiny_judges
 from train import evaluate
+from train.evaluate import DEFAULT_SENTENCES, describe_file
+from train.evaluate_answers import DEFAULT_QUESTIONS
+from train.systems import read_sentences
 
 
 @pytest.fixture
@@ -199,3 +202,14 @@ def test_a_voice_needs_its_speaker(
     assert evaluate.main([*map(str, arguments)]) == EXIT_USER_ERROR
     assert "there are folders for ben, carl" in capsys.readouterr().err
     assert judges.asked == 0
+
+
+def test_the_sentences_of_a_clone_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports name them from the clone's root on."""
+    monkeypatch.chdir(tmp_path)
+    assert len(read_sentences(DEFAULT_SENTENCES)) == 50
+    assert describe_file(DEFAULT_SENTENCES) == "samples/evaluation/everyday.txt"
+    assert describe_file(Path("list.txt")) == "list.txt"
+    assert DEFAULT_QUESTIONS.is_file()

@@ -114,6 +114,10 @@ def test_parts_cover_the_speech(frames: int, parts: int) -> None:
         ("Write to info at example dot org.", "Write to info@example.org"),
         ("He writes in dot net.", "He writes in .NET."),
         ("They sell nuts, et cetera.", "They sell nuts, etc."),
+        ("My brother (the older one) lives here.", "My brother, the older one, lives here."),
+        ("My brother (the older one) lives here.", "My brother (the older one) lives here."),
+        ("Read [chapter 2] <now> {please}.", "read chapter two now please"),
+        ("Hello there.", "[BLANK_AUDIO] Hello there. (laughing)"),
     ],
 )
 def test_notation_is_no_mistake(written: str, heard: str) -> None:
@@ -130,6 +134,9 @@ def test_notation_is_no_mistake(written: str, heard: str) -> None:
         ("My T V has a U S B port.", "My TV has USB port.", 1),
         ("One, two, three.", "One, three.", 1),
         ("Visit example dot com.", "Visit example dot org.", 1),
+        ("My brother (the older one) lives here.", "My brother lives here.", 3),
+        ("See [the docs](/api) first.", "See first.", 3),
+        ("(Laughing.)", "", 1),
     ],
 )
 def test_mistakes_are_counted(written: str, heard: str, edits: int) -> None:
@@ -165,3 +172,9 @@ def test_answers_are_kept_by_judge_and_audio(tmp_path: Path) -> None:
     assert asked == [1.0, 2.0, 1.0, 1.0]
     assert JudgeCache(path).answer("a 2", one, ask) == 1.0
     assert len(asked) == 4
+
+
+def test_answers_with_other_line_ends_are_kept(tmp_path: Path) -> None:
+    path, audio = tmp_path / "judged.jsonl", np.ones(5, np.float32)
+    assert JudgeCache(path).answer("a 1", audio, lambda _: "One.\u2028Two.\x85") is not None
+    assert JudgeCache(path).answer("a 1", audio, lambda _: "asked again") == "One.\u2028Two.\x85"

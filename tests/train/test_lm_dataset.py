@@ -269,3 +269,9 @@ def test_shares_and_processes() -> None:
 def test_example_length_is_its_positions() -> None:
     empty = np.zeros(5, bool)
     assert len(Example(np.zeros((5, 3), np.int32), empty, empty)) == 5
+
+
+def test_blank_lines_of_dialogues_say_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "text.jsonl"
+    path.write_text('\ufeff\n{"instruction": "a?", "response": "b\u2028c."}\n\n', encoding="utf-8")
+    assert list(read_dialogues(path)) == [("a?", "b\u2028c.")]

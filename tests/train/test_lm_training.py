@@ -363,7 +363,7 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
             "h3.jsonl: holds no example of at most 512 tokens and 4 to inf seconds",
         ),
         ({"model": {"heads": 3, "base_model": "nowhere"}}, "nowhere"),
-        ({"model": {"heads": 3, "init_from_codec": "nowhere"}}, "nowhere/codec.safetensors"),
+        ({"model": {"heads": 3, "init_from_codec": "nowhere"}}, "nowhere: no such folder"),
     ],
 )
 def test_settings_faults_are_one_line(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,42 @@ def test_the_first_utterances_of_a_file(
     assert [u.uttid for u in read_utterances(output, 3)] == ["u1", "u0", "u2"]  # short ones first
     assert run(model, tokens, output, "--limit", "0") == 2
     assert "tokens.jsonl: no utterance to predict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3])
+def test_an_interrupted_run_goes_on(
+    tmp_path: Path,
+    utterances: list[TokenizedUtterance],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stopped_after: int,
+) -> None:
+    tokens, output = tmp_path / "tokens.jsonl", tmp_path / "predicted.jsonl"
+    write_utterances(tokens, utterances, heads=3)
+    model = make_lm_checkpoint(tmp_path / "model")
+    monkeypatch.setattr(predict, "POSITIONS_PER_BATCH", 100)  # two utterances or so
+    assert run(model, tokens, tmp_path / "whole.jsonl") == 0
+    predict_utterances, predicted = predict.predict_utterances, []
+
+    def interrupted(*arguments: Any) -> Iterator[TokenizedUtterance]:
+        for utterance in predict_utterances(*arguments):
+            predicted.append(utterance.uttid)
+            if len(predicted) == stopped_after:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield utterance
+
+    monkeypatch.setattr(predict, "predict_utterances", interrupted)
+    assert run(model, tokens, output) == 130
+    assert "predicted.jsonl.unfinished keeps what is predicted" in capsys.readouterr().err
+    assert not output.exists()
+    with (tmp_path / "predicted.jsonl.unfinished" / "predicted.jsonl").open("a") as lines:
+        lines.write('{"uttid": "cut')  # as a second signal leaves it
+    assert run(model, tokens, output, "--limit", "2") == 2
+    assert "was begun with another" in capsys.readouterr().err
+    assert run(model, tokens, output) == 0
+    assert sorted(predicted) == [f"u{index}" for index in range(5)]
+    assert output.read_text() == (tmp_path / "whole.jsonl").read_text()
+    assert not (tmp_path / "predicted.jsonl.unfinished").exists()
 
 
 def test_next_token_prediction_is_refused(

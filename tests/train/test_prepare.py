@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from safetensors.numpy import load_file
 
 from runtime.audio import SAMPLE_RATE_HZ, read_recording
 from tests.tiny_codec import make_codec_checkpoint
-from train import prepare, quality
+from train import prepare, quality, utterance_preparation
 from train.codec_checkpoint import load_codec
 from train.codec_config import MelConfig
 from train.tokenization import find_speech, trim_counts
@@ -175,6 +177,140 @@ def test_an_interrupted_run_goes_on(
     assert run(codec, corpus, output, "--heads", "3") == 0
     run(codec, corpus, tmp_path / "whole", "--heads", "3")
     assert (output / "h3.jsonl").read_text() == (tmp_path / "whole" / "h3.jsonl").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_keeps_what_is_done(
+    codec: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+) -> None:
+    """Of a part, too: what was tokenized before the signal is not done again."""
+    tokenized: list[str] = []
+    describe = utterance_preparation.describe_utterance
+
+    def interrupted(found: Any, *rest: Any) -> Any:
+        tokenized.append(found.recording.uttid)
+        if len(tokenized) == 1:
+            os.kill(os.getpid(), number)
+        return describe(found, *rest)
+
+    monkeypatch.setattr(utterance_preparation, "describe_utterance", interrupted)
+    monkeypatch.setattr("train.tokenization._LARGEST_BATCH_SECONDS", 0)  # one at a time
+    output = tmp_path / "tokens"
+    if number == signal.SIGINT:
+        assert run(codec, corpus, output, "--heads", "3") == 130
+    else:
+        with pytest.raises(SystemExit, match="143"):
+            run(codec, corpus, output, "--heads", "3")
+    said = capsys.readouterr().err
+    assert "parts keeps what is done; go on with: python -m train.prepare" in said
+    assert "--heads 3" in said
+    assert sorted(path.name for path in output.rglob("*.*")) == ["000000.unfinished", "plan.json"]
+    assert run(codec, corpus, output, "--heads", "3") == 0
+    assert sorted(tokenized) == ["u0", "u1", "u2"]
+    assert "1 of 4 recordings left out" in capsys.readouterr().err
+    run(codec, corpus, tmp_path / "whole", "--heads", "3")
+    assert (output / "h3.jsonl").read_text() == (tmp_path / "whole" / "h3.jsonl").read_text()
+    assert signal.getsignal(number) is not signal.SIG_DFL or number == signal.SIGTERM
+
+
+def test_texts_of_which_nothing_is_left_are_dropped(
+    codec: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the frontend, or from the beginning; a model would learn to speak from nothing."""
+    lines = [
+        {"file": "0.flac", "uttid": "u0", "text": "你好。"},
+        {"file": "1.flac", "uttid": "u1", "text": "Hi."},
+        {"file": "2.flac", "uttid": "u2", "text": " … "},
+    ]
+    (corpus / "shard" / "metadata.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    for frontend, kept in (("hibari", ["u1"]), ("none", ["u0", "u1"])):
+        output = tmp_path / frontend
+        assert run(codec, corpus, output, "--heads", "3", "--frontend", frontend) == 0
+        assert [u.uttid for u in read_utterances(output / "h3.jsonl", 3)] == kept
+        said = capsys.readouterr().err
+        assert f"{3 - len(kept)} of 3 recordings left out" in said
+        assert "2.flac: nothing to say is left of its text" in said
+        assert ("'你好。'" in said) == (frontend == "hibari")
+
+
+def test_faulty_recordings_stop_nothing_and_are_listed_at_the_end(
+    codec: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = corpus / "shard"
+    almost_silent = np.zeros(8001, np.float32)
+    almost_silent[-1] = 0.5  # beyond the last whole frame
+    soundfile.write(shard / "silent.wav", almost_silent, SAMPLE_RATE_HZ)
+    (shard / "link.wav").symlink_to("nowhere.wav")
+    (shard / "folder.wav").mkdir()
+    (shard / "._0.wav").write_bytes(b"\0\5\x16\7")
+    for name in ("silent.wav", "link.wav", "gone.wav", "folder.wav"):
+        with (shard / "metadata.jsonl").open("a") as lines:
+            lines.write("\n" + json.dumps({"file": name, "text": "Hi."}))
+    output = tmp_path / "tokens"
+    assert run(codec, corpus, output, "--heads", "3") == 0
+    said = capsys.readouterr()
+    assert [u.uttid for u in read_utterances(output / "h3.jsonl", 3)] == ["u0", "u1", "u2"]
+    *reasons, count = said.err[said.err.index("left out:") :].strip().splitlines()
+    assert count == "5 of 8 recordings left out"
+    named = ("broken.flac", "silent.wav", "link.wav", "gone.wav", "folder.wav")
+    assert all(any(name in reason for reason in reasons) for name in named)
+    assert any("link to nowhere.wav" in reason for reason in reasons)
+    assert "next: python -m train.lm" in said.out
+
+
+def test_strict_writes_no_tokens_and_goes_on_when_mended(
+    codec: Path,
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prepare, "RECORDINGS_PER_PART", 1)
+    output = tmp_path / "tokens"
+    assert run(codec, corpus, output, "--heads", "3", "--strict") == 2
+    said = capsys.readouterr().err
+    assert "left out: " in said
+    assert "--strict: 1 recordings cannot be used, such as " in said
+    assert not list(output.glob("*.jsonl"))
+    assert len(list((output / "parts").glob("*.npz"))) == 3  # all but the broken one's
+    shard = corpus / "shard"
+    (shard / "broken.flac").write_bytes((shard / "0.flac").read_bytes())
+    assert run(codec, corpus, output, "--heads", "3", "--strict") == 0
+    assert len(list(read_utterances(output / "h3.jsonl", 3))) == 4
+
+
+def test_strict_sees_before_the_work_what_needs_no_audio(
+    codec: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (corpus / "shard" / "metadata.jsonl").open("a") as lines:
+        lines.write("\n" + json.dumps({"file": "gone.wav", "text": "Hi."}))
+    output = tmp_path / "tokens"
+    assert run(codec, corpus, output, "--heads", "3", "--strict") == 2
+    assert "gone.wav: is described, but not there" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_a_mistyped_codec_leaves_nothing_behind(
+    codec: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "tokens"
+    assert run(tmp_path / "codek", corpus, output, "--heads", "3") == 2
+    assert "holds no codec" in capsys.readouterr().err
+    assert not output.exists()
+    assert run(codec, corpus, output, "--heads", "3") == 0
+
+
+def test_recordings_that_are_named_alike(codec: Path, corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "tokens"
+    both = [f"one={corpus}", f"two={corpus}", "--codec", str(codec), "--output", str(output)]
+    assert prepare.main([*both, "--heads", "3"]) == 0
+    names = [u.uttid for u in read_utterances(output / "h3.jsonl", 3)]
+    assert names == [f"{folder}-u{n}" for folder in ("one", "two") for n in range(3)]
 
 
 @pytest.mark.parametrize(

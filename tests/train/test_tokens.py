@@ -149,3 +149,15 @@ def test_files_round_trip_and_appear_whole(tmp_path: Path) -> None:
     assert write_utterances(path, [TokenizedUtterance("u", "Hi.", FRAMES)] * 2, 3) == 2
     assert [u.uttid for u in read_utterances(path, 3)] == ["u", "u"]
     assert [file.name for file in tmp_path.iterdir()] == ["h3.jsonl"]
+
+
+def test_files_as_people_change_them(tmp_path: Path) -> None:
+    """With a byte-order mark and blank lines, and what some editors take for the end of a line."""
+    path = tmp_path / "h3.jsonl"
+    text = "One.\u2028Two.\x85"
+    write_utterances(path, [TokenizedUtterance("u", text, FRAMES)] * 2, 3)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n\r\n").join([b"\xef\xbb\xbf", b""]))
+    assert [u.text for u in read_utterances(path, 3)] == [text, text]
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("utf-16"))
+    with pytest.raises(UserError, match=r"h3.jsonl, line 1: is not UTF-8 but probably UTF-16"):
+        list(read_utterances(path, 3))
