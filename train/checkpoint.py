@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from transformers.initialization import no_init_weights
 
 from runtime.errors import UserError
-from runtime.files import write_atomically
+from runtime.files import replacing, write_atomically
 from train.lm_config import CONFIG_FILE, LanguageModelConfig, read_lm_config
 from train.mtp import MtpModel
 from train.ntp import NtpModel
@@ -206,18 +206,11 @@ def save_checkpoint(
 def write_tensors(tensors: Tensors, path: Path, dtype: torch.dtype) -> None:
     """Write a safetensors file with floating-point tensors converted to `dtype`.
 
-    Streamed to the disk: as bytes for `write_atomically`, it would need twice its size in memory.
+    Streamed to the disk: as bytes, it would need twice its size in memory.
     """
     converted = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in tensors.items()
     }
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        save_file(converted, temporary, metadata={"format": "pt"})
-        temporary.chmod(mode)  # safetensors lets nobody but the owner read what it writes
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        save_file(converted, partial, metadata={"format": "pt"})

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from runtime.errors import UserError
-from runtime.files import write_atomically
+from runtime.files import replacing, write_atomically
 from train.codec_config import CODEC_CONFIG_FILE, CodecConfig, read_codec_config
 from train.facodec import FACodec
 
@@ -160,10 +160,9 @@ def is_kept_exact(name: str) -> bool:
 
 
 def save_training_state(state: dict[str, Any], path: Path) -> None:
-    """Write what a resumed training needs, under a temporary name first."""
-    partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    """Write what a resumed training needs; it appears complete or not at all."""
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
