@@ -7,7 +7,6 @@ plans. Every contradiction, and every GPU that cannot do what is asked, is refus
 from __future__ import annotations
 
 import shlex
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.bundle_writer import bundle_folder
 from export.tensorrt.device import find_gpu
 from export.tensorrt.engine import (
     PORTABLE,
@@ -136,13 +136,8 @@ def _portable_bundle(options: BuildOptions, gpu: GpuOptions, export: Export) -> 
     if gpu.bundle is not None:
         yield _open_bundle(gpu.bundle, gpu)
         return
-    parent = options.output.resolve().parent
-    if not parent.is_dir():
-        raise UserError(f"{options.output}: no folder {parent}; make it first")
-    with tempfile.TemporaryDirectory(
-        prefix=f".{options.output.name}-graphs-", dir=parent
-    ) as folder:
-        exported = replace(options, dialect=PORTABLE, output=Path(folder) / PORTABLE)
+    with bundle_folder(options.output) as folder:
+        exported = replace(options, dialect=PORTABLE, output=folder / PORTABLE)
         export(exported)
         yield open_portable(exported.output)
 
@@ -189,8 +184,10 @@ def _print_summary(manifest: Manifest, library: Library, output: Path, seconds: 
     plans = manifest.engine.plans
     assert plans is not None
     size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
+    peak = peak_memory_gb()
+    memory = "" if peak is None else f", peak memory {peak:.1f} GB"
     print(
-        f"{output}: {size_mb:.1f} MB, {seconds:.1f} s, peak memory {peak_memory_gb():.1f} GB; "
+        f"{output}: {size_mb:.1f} MB, {seconds:.1f} s{memory}; "
         f"{library.title}, compute capability {', '.join(plans.compute_capabilities)}"
     )
     print(f'on such a GPU: python -m runtime.tts --engine {output} "They know it." -o out.wav')
