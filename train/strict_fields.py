@@ -63,7 +63,7 @@ def _load_yaml(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML ({error})") from None
 
@@ -82,7 +82,7 @@ def read_json(path: Path, owner: str) -> dict[str, Any]:
     if path.stat().st_size > JSON_SIZE_LIMIT:
         raise UserError(f"{path}: larger than {JSON_SIZE_LIMIT} bytes, so it is no {path.name}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(values, dict):
