@@ -184,10 +184,8 @@ def _print_summary(manifest: Manifest, library: Library, output: Path, seconds: 
     plans = manifest.engine.plans
     assert plans is not None
     size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
-    peak = peak_memory_gb()
-    memory = "" if peak is None else f", peak memory {peak:.1f} GB"
     print(
-        f"{output}: {size_mb:.1f} MB, {seconds:.1f} s{memory}; "
+        f"{output}: {size_mb:.1f} MB, {seconds:.1f} s, peak memory {peak_memory_gb():.1f} GB; "
         f"{library.title}, compute capability {', '.join(plans.compute_capabilities)}"
     )
     print(f'on such a GPU: python -m runtime.tts --engine {output} "They know it." -o out.wav')

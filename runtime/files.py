@@ -1,34 +1,24 @@
 """Files that appear whole or not at all.
 
 In: a path and its complete content, or a function's own way of writing it. Out: the file, on the
-disk and then put in place by one rename. It does not know what the bytes mean. Two processes that
-write the same path at the same time are not kept apart. Folders: `runtime.folders`.
+disk and then put in place by one rename. It does not know what the bytes mean. Folders:
+`runtime.folders`.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.errors import UserError
+from runtime.work_folders import clear_abandoned, real_path, work_folder
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Put a file that holds `content` at `path`; a failure or Ctrl-C leaves `path` as it was.
-
-    Raises:
-        UserError: the folder is missing, or `path` is a folder.
-        OSError: a full disk, no permission.
-    """
-    with replacing(path) as partial:
-        partial.write_bytes(content)
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` at the end, unless something fails.
 
     A link stays a link: the file that it leads to is replaced. What is no file, such as a pipe or
     /dev/null, is written to directly.
@@ -38,22 +28,51 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: a full disk, no permission.
     """
     check_target(path)
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        yield target
+    if _is_no_file(path):
+        Path(path).write_bytes(content)
         return
-    target = Path(os.path.realpath(target))
-    partial = target.with_name(f".{target.name}.partial")
+    target = real_path(path)
+    # Short, because a name may be as long as the system allows; its own, because somebody else may
+    # be writing the same file.
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
     try:
-        partial.unlink(missing_ok=True)  # of a process that was killed
+        partial.write_bytes(content)
+        flush(partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` at the end, as by `write_atomically`.
+
+    For what is large, or is written by a function of another library. What a killed process left
+    of it is removed by the next run.
+
+    Raises:
+        UserError: the folder is missing, or `path` is a folder.
+        OSError: a full disk, no permission.
+    """
+    check_target(path)
+    if _is_no_file(path):
+        yield Path(path)
+        return
+    target = real_path(path)
+    clear_abandoned(target)
+    with work_folder(target) as work:
+        partial = work / "new"
         partial.touch()
         mode = partial.stat().st_mode
         yield partial
         partial.chmod(mode)  # safetensors lets nobody but the owner read what it writes
         flush(partial)
         partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def _is_no_file(path: str | Path) -> bool:
+    path = Path(path)
+    return path.exists() and not path.is_file()
 
 
 def check_target(path: str | Path) -> None:

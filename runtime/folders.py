@@ -5,8 +5,7 @@ what was there before stays until then. Linux and macOS exchange the two in one 
 and on file systems that cannot, it takes two renames: if the process ends between them, the next
 run for the same path puts the old folder back first. It does not know what folders hold.
 
-Work is done in a hidden folder beside the path, locked for as long as its process lives. Folders
-that a killed process left are not locked, and the next run for the same path removes them.
+The work is done in a hidden folder beside the path (`runtime.work_folders`).
 """
 
 from __future__ import annotations
@@ -14,26 +13,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from runtime.errors import UserError
 from runtime.files import flush
+from runtime.work_folders import OLD, clear_abandoned, put_back, real_path, work_folder
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
-_NEW, _OLD, _LOCK = "new", "old", "lock"  # what a work folder holds
-_ATTEMPTS = 3  # to lock a work folder before another process takes it for abandoned
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, None)  # None: numpy, when it could not write it all
 _AT_WORKING_FOLDER, _EXCHANGE = -100, 2  # renameat2(2), and RENAME_SWAP of renamex_np(2)
 
@@ -57,14 +46,15 @@ def unpublished_folder(output: str | Path, kind: FolderKind) -> Iterator[Path]:
         UserError: `output` is something that must not be replaced, its folder is missing, or
             the disk is full.
     """
-    output = _real(output)
+    output = real_path(output)
     if output.parent.is_dir():
-        _clear_abandoned(output)
+        clear_abandoned(output)
     _check_output(output, kind)
-    with _work_folder(output) as work:
-        (work / _NEW).mkdir()
+    with work_folder(output) as work:
+        folder = work / "new"
+        folder.mkdir()
         try:
-            yield work / _NEW
+            yield folder
         except OSError as error:
             if error.errno in _DISK_FULL:
                 raise UserError(
@@ -80,18 +70,13 @@ def publish_folder(folder: Path, output: str | Path, kind: FolderKind) -> None:
         UserError: `output` has become something that must not be replaced.
         OSError: a full disk, no permission. In both cases `output` is as it was.
     """
-    output = _real(output)
+    output = real_path(output)
     for path in folder.rglob("*"):
         _flush(path)
     _flush(folder)
     _check_output(output, kind)
     _put_in_place(folder, output)
     _flush(output.parent)
-
-
-def _real(output: str | Path) -> Path:
-    """Where a link leads: the link stays, the folder behind it is replaced."""
-    return Path(os.path.realpath(output))
 
 
 def _check_output(output: Path, kind: FolderKind) -> None:
@@ -108,7 +93,7 @@ def _put_in_place(folder: Path, output: Path) -> None:
     if not output.exists():
         folder.rename(output)
     elif not _exchange(folder, output):
-        _replace_in_two_steps(folder, output, folder.parent / _OLD)
+        _replace_in_two_steps(folder, output, folder.parent / OLD)
 
 
 def _replace_in_two_steps(folder: Path, output: Path, old: Path) -> None:
@@ -116,13 +101,8 @@ def _replace_in_two_steps(folder: Path, output: Path, old: Path) -> None:
         output.rename(old)
         folder.rename(output)
     except BaseException:
-        _put_back(old, output)
+        put_back(old, output)
         raise
-
-
-def _put_back(old: Path, output: Path) -> None:
-    if old.is_dir() and not output.exists():
-        old.rename(output)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -145,63 +125,3 @@ def _flush(path: Path) -> None:
         return
     if path.is_file() or sys.platform != "win32":  # which writes folders' entries by itself
         flush(path)
-
-
-# Work folders.
-
-
-@contextmanager
-def _work_folder(output: Path) -> Iterator[Path]:
-    work, lock = _make_locked(output)
-    try:
-        yield work
-    finally:
-        if lock is not None:
-            lock.close()
-        if output.exists() or not (work / _OLD).exists():  # else the next run puts it back
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _make_locked(output: Path) -> tuple[Path, BinaryIO | None]:
-    """A new work folder and its lock; no lock where the file system has none."""
-    for _ in range(_ATTEMPTS):
-        work = Path(tempfile.mkdtemp(prefix=_prefix(output), dir=output.parent))
-        lock = _try_lock(work / _LOCK)
-        if lock is not None and (work / _LOCK).exists():
-            return work, lock
-    work.mkdir(exist_ok=True)
-    return work, None
-
-
-def _clear_abandoned(output: Path) -> None:
-    """Remove the work folders for `output` of processes that are no more."""
-    name = re.compile(re.escape(_prefix(output)) + "[a-z0-9_]{8}")  # as mkdtemp makes them
-    for work in [path for path in output.parent.iterdir() if name.fullmatch(path.name)]:
-        lock = _try_lock(work / _LOCK)
-        if lock is None:
-            continue
-        with lock:  # until all is gone: its owner may have made it just now
-            _put_back(work / _OLD, output)
-            shutil.rmtree(work, ignore_errors=True)
-        shutil.rmtree(work, ignore_errors=True)  # on Windows, where an open lock stays
-
-
-def _prefix(output: Path) -> str:
-    return f".{output.name}.unfinished-"
-
-
-def _try_lock(path: Path) -> BinaryIO | None:
-    """Lock a file until it is closed or the process ends; None if another holds it."""
-    try:
-        file = path.open("ab")
-    except OSError:  # no longer there, or somebody else's
-        return None
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file

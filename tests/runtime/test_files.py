@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,12 +45,38 @@ def test_a_failure_changes_nothing(
     assert old is None or path.read_bytes() == old
 
 
-def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / ".a.txt.partial").write_bytes(b"much longer than the new content")
-    (tmp_path / ".a.txt.partial").chmod(0o400)
-    write_atomically(tmp_path / "a.txt", b"new")
-    assert (tmp_path / "a.txt").read_bytes() == b"new"
+def test_what_a_killed_process_left_goes_with_the_next_run(tmp_path: Path) -> None:
+    code = """
+import os
+from runtime.files import replacing
+with replacing("a.txt") as partial:
+    partial.write_bytes(b"half of it")
+    os._exit(9)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
+    assert len(names_in(tmp_path)) == 1
+    with replacing(tmp_path / "a.txt") as partial:
+        partial.write_bytes(b"all of it")
+    assert (tmp_path / "a.txt").read_bytes() == b"all of it"
     assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_two_may_write_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with replacing(path) as one, replacing(path) as other:
+        one.write_bytes(b"one")
+        other.write_bytes(b"other")
+        write_atomically(path, b"third")
+    assert path.read_bytes() == b"one"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "a b'\"$.wav", "ü" * 127, "-o"])
+def test_names_that_the_system_allows(tmp_path: Path, name: str) -> None:
+    write_atomically(tmp_path / name, b"sound")
+    assert (tmp_path / name).read_bytes() == b"sound"
+    assert names_in(tmp_path) == [name]
 
 
 def test_a_private_partial_becomes_an_ordinary_file(tmp_path: Path) -> None:
