@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from runtime.bundle import MANIFEST_FILE, Manifest, describe_file, encode_manifest
+from runtime.files import require_unicode_path
 from runtime.folders import FolderKind, publish_folder, unpublished_folder
 
 BUNDLE = FolderKind("bundle", MANIFEST_FILE)
@@ -22,9 +23,10 @@ def bundle_folder(output: str | Path) -> AbstractContextManager[Path]:
     """A temporary folder beside `output` to build in, gone at the end unless it was published.
 
     Raises:
-        UserError: `output` is something that must not be replaced, its folder is missing, or
-            the disk is full.
+        UserError: `output` is something that must not be replaced, or has a name that engines
+            cannot open, its folder is missing, or the disk is full.
     """
+    require_unicode_path(Path(output).resolve())
     return unpublished_folder(output, BUNDLE)
 
 

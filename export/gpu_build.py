@@ -6,6 +6,7 @@ plans. Every contradiction, and every GPU that cannot do what is asked, is refus
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -168,7 +169,8 @@ def _source_options(options: BuildOptions, gpu: GpuOptions) -> str:
         value = getattr(options, field.name)
         if field.name not in _OWN_OPTIONS and value != field.default:
             words += _write_option(field.name, value)
-    return shlex.join(words)
+    # The manifest is UTF-8; paths need not be.
+    return os.fsencode(shlex.join(words)).decode("utf-8", "backslashreplace")
 
 
 def _write_option(name: str, value: object) -> list[str]:

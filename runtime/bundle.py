@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from runtime.errors import UserError
+from runtime.files import require_unicode_path
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -311,6 +312,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         UserError: not a bundle, a newer schema, a file missing, changed or outside the folder.
     """
     folder = Path(folder)
+    require_unicode_path(folder.resolve())
     manifest = read_manifest(folder)
     _check_references(folder, manifest)
     with ThreadPoolExecutor() as pool:  # hashing large files takes seconds; it runs in parallel

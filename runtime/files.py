@@ -88,6 +88,26 @@ def check_target(path: str | Path) -> None:
         raise UserError(f"{path}: is a folder; name a file")
 
 
+def require_unicode_path(path: str | Path) -> None:
+    """Refuse a path with names that are not UTF-8: inference engines and libsndfile open none.
+
+    Raises:
+        UserError: it has such a name.
+    """
+    if not is_unicode_path(path):
+        shown = os.fsencode(os.path.abspath(path)).decode("utf-8", "backslashreplace")
+        raise UserError(f"{shown}: has a name that is not UTF-8; rename it")
+
+
+def is_unicode_path(path: str | Path) -> bool:
+    """Whether all names of the path, from the root on, are UTF-8, as they need not be on Linux."""
+    try:
+        os.path.abspath(path).encode()
+    except UnicodeEncodeError:  # Python has put surrogates in place of other bytes
+        return False
+    return True
+
+
 def flush(path: Path) -> None:
     """Have the system write what a file or (not on Windows) a folder holds to the disk."""
     # Windows flushes only what is open for writing; elsewhere that may not be allowed.

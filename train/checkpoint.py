@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from tokenizers import Tokenizer
 from transformers.initialization import no_init_weights
 
 from runtime.errors import UserError
-from runtime.files import replacing, write_atomically
+from runtime.files import is_unicode_path, replacing, write_atomically
 from train.lm_config import CONFIG_FILE, LanguageModelConfig, read_lm_config
 from train.mtp import MtpModel
 from train.ntp import NtpModel
@@ -105,7 +105,8 @@ def _read_file(path: Path) -> Tensors:
     if not path.is_file():
         raise UserError(f"{path}: not found, although the index names it")
     try:
-        return load_file(path)
+        # load_file reads less at a time, but takes no path with a name that is not UTF-8.
+        return load_file(path) if is_unicode_path(path) else load(path.read_bytes())
     except SafetensorError as error:
         raise UserError(f"{path}: damaged or no safetensors file ({error})") from None
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 
 from runtime.errors import UserError
-from runtime.files import replacing, write_atomically
+from runtime.files import is_unicode_path, replacing, write_atomically
 from train.codec_config import CODEC_CONFIG_FILE, CodecConfig, read_codec_config
 from train.facodec import FACodec
 from train.state_dicts import plain_names, read_state_dict
@@ -64,7 +64,7 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: not found; it belongs beside {CODEC_CONFIG_FILE}")
     try:
-        return load_file(path)
+        return load_file(path) if is_unicode_path(path) else load(path.read_bytes())
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file ({error})") from None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runtime.errors import UserError
+from runtime.files import is_unicode_path
 
 if TYPE_CHECKING:
     import torch
@@ -109,9 +110,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             "checkpoint to safetensors"
         ) from None
     try:
-        with path.open("rb") as file:
-            is_zip = file.read(len(_ZIP)) == _ZIP  # others cannot be mapped
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
     except Exception as error:  # unpickling raises whatever the file provokes
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "unreadable"
         raise UserError(f"{path}: not a state dict that can be read safely ({reason})") from None
@@ -120,6 +119,12 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     for name, tensor in state.items():
         _check_entry(path, state, name, tensor)
     return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def _can_be_mapped(path: Path) -> bool:
+    """torch maps no pickles of its old format, and none under a name that is not UTF-8."""
+    with path.open("rb") as file:
+        return file.read(len(_ZIP)) == _ZIP and is_unicode_path(path)
 
 
 def _check_entry(path: Path, state: dict[Any, Any], name: Any, tensor: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -214,6 +215,16 @@ def test_a_missing_parent_folder_is_named(tmp_path: Path) -> None:
     output = tmp_path / "engines" / "one"
     with pytest.raises(UserError, match=r"no folder .*engines; make it"), bundle_folder(output):
         pytest.fail("the export must not begin")
+
+
+def test_a_name_that_no_engine_can_open_is_refused_before_the_work(tmp_path: Path) -> None:
+    output = tmp_path / os.fsdecode(b"caf\xe9")
+    with (
+        pytest.raises(UserError, match=r"caf\\xe9: has a name that is not UTF-8; rename it"),
+        bundle_folder(output),
+    ):
+        pytest.fail("the export must not begin")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_to_a_bundle_stays_a_link(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -266,6 +267,32 @@ def test_damaged_tokenizer(folder: Path) -> None:
 def test_no_weights_at_all(folder: Path) -> None:
     (folder / SAFETENSORS_FILE).unlink()
     refuse(folder, SAFETENSORS_FILE, SAFETENSORS_INDEX)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_folder_with_a_name_that_is_not_utf8(folder: Path, pickled: bool) -> None:
+    if pickled:
+        pickle_weights(folder)
+    expected = load_checkpoint(folder).model.state_dict()
+    other = folder.rename(folder.with_name(os.fsdecode(b"caf\xe9")))
+    values = open_checkpoint(other).weight(EMBEDDINGS).read()
+    np.testing.assert_array_equal(values, expected["lm_model." + EMBEDDINGS].numpy())
+    loaded = load_checkpoint(other).model.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_checkpoint_of_links(folder: Path, tmp_path: Path) -> None:
+    """A snapshot in a hub's cache: links to files that are called after their hashes."""
+    (tmp_path / "snapshot").mkdir()
+    for index, file in enumerate(sorted(folder.iterdir())):
+        blob = folder / f"{index:040x}"
+        file.rename(blob)
+        (tmp_path / "snapshot" / file.name).symlink_to(blob)
+    checkpoint = open_checkpoint(tmp_path / "snapshot")
+    state = load_checkpoint(tmp_path / "snapshot").model.state_dict()
+    np.testing.assert_array_equal(
+        checkpoint.weight(EMBEDDINGS).read(), state["lm_model." + EMBEDDINGS].numpy()
+    )
 
 
 def test_bfloat16_is_a_known_type() -> None:

@@ -180,6 +180,14 @@ def test_pickles_without_torch(
         open_codec(published[0])
 
 
+def test_a_folder_with_a_name_that_is_not_utf8(folder: Path) -> None:
+    name = "decoder.timbre_linear.bias"
+    expected = open_codec(folder).vector(name).copy()
+    other = folder.rename(folder.with_name(os.fsdecode(b"caf\xe9")))
+    np.testing.assert_array_equal(open_codec(other).vector(name), expected)
+    np.testing.assert_array_equal(load_codec(other).state_dict()[name].numpy(), expected)
+
+
 # What is wrong is named.
 
 

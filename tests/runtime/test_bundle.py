@@ -110,6 +110,13 @@ def test_a_linked_snapshot_is_refused_with_the_command_that_copies_it(
     assert load_bundle(tmp_path / "copy").manifest == read_manifest(snapshot)
 
 
+def test_a_folder_with_a_name_that_is_not_utf8_is_refused(folder: Path) -> None:
+    """Inference engines cannot open what is in it."""
+    other = folder.rename(folder.with_name(os.fsdecode(b"caf\xe9")))
+    with pytest.raises(UserError, match=r"caf\\xe9: has a name that is not UTF-8; rename it"):
+        load_bundle(other)
+
+
 @pytest.mark.parametrize(
     "name", ["../secret", "/etc/passwd", "a/../../b", "", ".", "a//b", "C:\\x", "a\nb", ".hidden"]
 )

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.audio import read_recording
 from runtime.errors import UserError
-from runtime.files import replacing, write_atomically
+from runtime.files import replacing, require_unicode_path, write_atomically
 
 
 def names_in(folder: Path) -> list[str]:
@@ -120,3 +121,25 @@ def test_a_missing_folder_is_named_before_the_work(tmp_path: Path) -> None:
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder; name a file"):
         write_atomically(tmp_path, b"content")
+
+
+def test_a_name_that_is_not_utf8_is_shown_as_its_bytes(tmp_path: Path) -> None:
+    require_unicode_path(tmp_path / "café")
+    with pytest.raises(UserError, match=r"/caf\\xe9/a: has a name that is not UTF-8; rename it"):
+        require_unicode_path(tmp_path / os.fsdecode(b"caf\xe9") / "a")
+
+
+def test_a_recording_with_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    """libsndfile cannot open it."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    path.write_bytes(b"RIFF")
+    with pytest.raises(UserError, match=r"caf\\xe9\.wav: has a name that is not UTF-8; rename it"):
+        read_recording(path)
+
+
+def test_a_file_with_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    write_atomically(path, b"one")
+    with replacing(path) as partial:
+        partial.write_bytes(b"two")
+    assert path.read_bytes() == b"two"
