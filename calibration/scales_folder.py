@@ -1,13 +1,11 @@
 """Writes the directory that `export.calibration_folder` reads.
 
 In: quantized weights and what is known about them. Out: `calibration.json` and
-`calibration.safetensors`, both or none of them, in one rename.
+`calibration.safetensors`, both or none of them; an older calibration stays until then.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +28,9 @@ from export.calibration_folder import (
 from export.number_formats import INT4, pack_nibbles
 from export.weights import Array
 from runtime.bundle import sha256_file
-from runtime.errors import UserError
+from runtime.folders import FolderKind, publish_folder, unpublished_folder
+
+CALIBRATION = FolderKind("calibration", RECORD_FILE)
 
 
 @contextmanager
@@ -38,22 +38,12 @@ def new_folder(output: Path) -> Iterator[Path]:
     """A folder to write into that becomes `output` at the end, unless something fails.
 
     Raises:
-        UserError: `output` is something else than an older calibration, or its folder is missing.
+        UserError: `output` is something else than an older calibration, its folder is missing,
+            or the disk is full.
     """
-    output = output.resolve()
-    if not output.parent.is_dir():
-        raise UserError(f"{output}: no folder {output.parent}; make it first")
-    if output.exists() and not (output / RECORD_FILE).is_file():
-        raise UserError(f"{output}: exists and is no calibration; choose another --output")
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-    try:
+    with unpublished_folder(output, CALIBRATION) as folder:
         yield folder
-        folder.chmod(0o755)  # mkdtemp's is private
-        if output.exists():
-            shutil.rmtree(output)
-        folder.rename(output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        publish_folder(folder, output, CALIBRATION)
 
 
 def describe_weight(weight: QuantizedWeight, alpha: float | None) -> LinearRecord:

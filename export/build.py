@@ -165,7 +165,7 @@ def build_bundle(options: BuildOptions) -> Manifest:
         graphs = _write_graphs(sources, options, folder)
         with _progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
-            write_tables(sources.checkpoint, folder)
+            write_tables(sources.checkpoint, folder, options.precision)
         checks = _run_checks(sources, graphs, folder)
         manifest = describe_bundle(
             sources.checkpoint, sources.codec.config, options.dialect, graphs, voices, checks
@@ -262,13 +262,13 @@ def _open_calibration(sources: Sources, options: BuildOptions) -> Calibration | 
     return open_calibration(folder, sources.checkpoint.folder, precision)
 
 
-def write_tables(checkpoint: Checkpoint, folder: Path) -> None:
+def write_tables(checkpoint: Checkpoint, folder: Path, precision: Precision = "fp32") -> None:
     """Write the tokenizer and the embedding table into a bundle's folder."""
     from export.embedding_table import write_embeddings
     from export.manifest import TOKENIZER_FILE
 
     (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
-    write_embeddings(checkpoint, folder)
+    write_embeddings(checkpoint, folder, precision)
 
 
 def _run_checks(sources: Sources, graphs: dict[str, GraphSpec], folder: Path) -> tuple[Check, ...]:

@@ -3,7 +3,8 @@
 In: a directory with `config.json`, tokenizer files and weights (safetensors, whole or
 sharded; pickled `.bin` files through torch). Out: `Checkpoint`, whose weights are checked by
 name and shape at once and read when needed. Names are those of the published training code
-(arXiv 2506.12537) or of a plain `Qwen2ForCausalLM`. It knows nothing about ONNX.
+(arXiv 2506.12537) or of a plain `Qwen2ForCausalLM`, with or without those of wrappers
+(`train.state_dicts`). It knows nothing about ONNX.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from export.safetensors_reader import StoredTensor, read_safetensors, read_shard
 from export.weights import Array, Weight
 from runtime.errors import UserError
 from train.lm_config import LanguageModelConfig, read_lm_config
+from train.state_dicts import PICKLE, find_pickles, plain_names
 from train.tokenizer import SpeechTokens, load_tokenizer, read_speech_tokens
 
 SAFETENSORS_FILE = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
-PICKLES = "pytorch_model*.bin"
 SPEECH_PREFIX = "lm_model."  # the published training code wraps a Qwen2ForCausalLM
 EMBEDDINGS = "model.embed_tokens.weight"
 TEXT_HEAD_WEIGHT = "lm_head.weight"
@@ -81,7 +82,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     tokenizer = load_tokenizer(folder)
     tokens = read_speech_tokens(tokenizer, str(folder))
     _check_tokens(folder, config, tokens)
-    tensors = _without_prefix(_open_weights(folder))
+    tensors = _without_prefix(plain_names(_open_weights(folder), str(folder)))
     checkpoint = Checkpoint(folder, config, tokenizer, tokens, tensors)
     _check_tensors(checkpoint)
     _check_head_maps(checkpoint)
@@ -93,10 +94,10 @@ def _open_weights(folder: Path) -> dict[str, StoredTensor]:
         return read_safetensors(folder / SAFETENSORS_FILE)
     if (folder / SAFETENSORS_INDEX).is_file():
         return read_sharded_safetensors(folder / SAFETENSORS_INDEX)
-    pickles = sorted(folder.glob(PICKLES))
+    pickles = find_pickles(folder)
     if pickles:
         return {name: tensor for path in pickles for name, tensor in read_pickle(path).items()}
-    raise UserError(f"{folder}: no {SAFETENSORS_FILE}, {SAFETENSORS_INDEX} or {PICKLES}")
+    raise UserError(f"{folder}: no {SAFETENSORS_FILE}, {SAFETENSORS_INDEX} or {PICKLE}")
 
 
 def _without_prefix(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:

@@ -4,7 +4,7 @@ In: a directory with `codec.json` and `codec.safetensors`, or the published pair
 `ns3_facodec_encoder_v2.bin` and `ns3_facodec_decoder_v2.bin` (pickles, read through torch).
 Out: `CodecCheckpoint`, whose weights are checked by name and shape at once, with weight norm
 folded. Names are the published ones (FACodec, arXiv 2403.03100) behind "encoder." and
-"decoder.". It knows nothing about ONNX.
+"decoder.", with or without those of wrappers (`train.state_dicts`). It knows nothing about ONNX.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from export.safetensors_reader import StoredTensor, read_safetensors
 from export.weights import Array, Weight
 from runtime.errors import UserError
 from train.codec_config import CODEC_CONFIG_FILE, CodecConfig, read_codec_config
+from train.state_dicts import plain_names
 
 CODEC_FILE = "codec.safetensors"
 PUBLISHED_FILES = {
@@ -72,7 +73,8 @@ def make_codec(
     folder: Path, config: CodecConfig, tensors: Mapping[str, StoredTensor]
 ) -> CodecCheckpoint:
     """A codec of the tensors that inference needs, each checked; `folder` is for messages."""
-    needed = {name: tensor for name, tensor in tensors.items() if not _NOT_NEEDED.fullmatch(name)}
+    plain = plain_names(tensors, str(folder))
+    needed = {name: tensor for name, tensor in plain.items() if not _NOT_NEEDED.fullmatch(name)}
     _check_tensors(folder, config, needed)
     return CodecCheckpoint(folder, config, needed)
 

@@ -6,8 +6,8 @@ plans. Every contradiction, and every GPU that cannot do what is asked, is refus
 
 from __future__ import annotations
 
+import os
 import shlex
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.bundle_writer import bundle_folder
 from export.tensorrt.device import find_gpu
 from export.tensorrt.engine import (
     PORTABLE,
@@ -136,13 +137,8 @@ def _portable_bundle(options: BuildOptions, gpu: GpuOptions, export: Export) -> 
     if gpu.bundle is not None:
         yield _open_bundle(gpu.bundle, gpu)
         return
-    parent = options.output.resolve().parent
-    if not parent.is_dir():
-        raise UserError(f"{options.output}: no folder {parent}; make it first")
-    with tempfile.TemporaryDirectory(
-        prefix=f".{options.output.name}-graphs-", dir=parent
-    ) as folder:
-        exported = replace(options, dialect=PORTABLE, output=Path(folder) / PORTABLE)
+    with bundle_folder(options.output) as folder:
+        exported = replace(options, dialect=PORTABLE, output=folder / PORTABLE)
         export(exported)
         yield open_portable(exported.output)
 
@@ -173,7 +169,8 @@ def _source_options(options: BuildOptions, gpu: GpuOptions) -> str:
         value = getattr(options, field.name)
         if field.name not in _OWN_OPTIONS and value != field.default:
             words += _write_option(field.name, value)
-    return shlex.join(words)
+    # The manifest is UTF-8; paths need not be.
+    return os.fsencode(shlex.join(words)).decode("utf-8", "backslashreplace")
 
 
 def _write_option(name: str, value: object) -> list[str]:

@@ -1,20 +1,28 @@
-"""Pickled state dicts (`.bin`), read through torch's restricted unpickler.
+"""Pickled state dicts (`.bin`) as `StoredTensor`s, as from safetensors.
 
-In: a file that `torch.save` wrote. Out: `StoredTensor`s by name, as from safetensors. torch is
-imported only here and only when such a file is met; nothing in the file can run code. It does
-not know which tensors a model needs.
+In: a file that `torch.save` wrote. Out: its tensors by name. torch is imported only here and only
+when such a file is met (`train.state_dicts`). It does not know which tensors a model needs.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import ml_dtypes
 import numpy as np
 
 from export.safetensors_reader import StoredTensor
 from export.weights import Array
-from runtime.errors import UserError
+from train.state_dicts import read_state_dict
+
+if TYPE_CHECKING:
+    import torch
+
+_KEPT = {  # types that are not read as float32 or int64
+    "torch.float16": np.dtype(np.float16),
+    "torch.bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
 
 
 def read_pickle(path: Path) -> dict[str, StoredTensor]:
@@ -23,32 +31,16 @@ def read_pickle(path: Path) -> dict[str, StoredTensor]:
     Raises:
         UserError: torch is not installed, or the file is not a plain state dict.
     """
-    try:
-        import torch
-    except ImportError:
-        raise UserError(
-            f"{path}: pickled weights need torch to be read; install it, or convert the "
-            "checkpoint to safetensors"
-        ) from None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # unpickling raises whatever the file provokes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a state dict that can be read safely ({reason})") from None
-    if not isinstance(state, dict):
-        raise UserError(f"{path}: must hold a state dict, not {type(state).__name__}")
+    state = read_state_dict(path)
     return {name: _stored_tensor(path, name, tensor) for name, tensor in state.items()}
 
 
-def _stored_tensor(path: Path, name: Any, tensor: Any) -> StoredTensor:
-    import torch
-
-    if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-        raise UserError(f"{path}: entry {name!r} is not a tensor")
-    is_float = tensor.is_floating_point()
-    dtype = np.dtype(np.float32 if is_float else np.int64)
+def _stored_tensor(path: Path, name: str, tensor: torch.Tensor) -> StoredTensor:
+    other = np.dtype(np.float32 if tensor.is_floating_point() else np.int64)
+    dtype = _KEPT.get(str(tensor.dtype), other)
 
     def read() -> Array:
-        return np.asarray((tensor.float() if is_float else tensor.long()).numpy())
+        wide = tensor.float() if tensor.is_floating_point() else tensor.long()
+        return np.asarray(wide.numpy()).astype(dtype, copy=False)
 
     return StoredTensor(name, dtype, tuple(tensor.shape), f"{path}: tensor {name}", read)

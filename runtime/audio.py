@@ -17,7 +17,7 @@ import soxr
 from numpy.typing import NDArray
 
 from runtime.errors import UserError
-from runtime.files import write_atomically
+from runtime.files import require_unicode_path, write_atomically
 
 SAMPLE_RATE_HZ = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
@@ -46,6 +46,7 @@ def read_recording(
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such recording")
+    require_unicode_path(path)
     if path.stat().st_size == 0:
         raise UserError(f"{path}: is empty (0 bytes); record it again")
     try:

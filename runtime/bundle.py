@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -19,6 +20,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from runtime.errors import UserError
+from runtime.files import require_unicode_path
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -310,6 +312,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         UserError: not a bundle, a newer schema, a file missing, changed or outside the folder.
     """
     folder = Path(folder)
+    require_unicode_path(folder.resolve())
     manifest = read_manifest(folder)
     _check_references(folder, manifest)
     with ThreadPoolExecutor() as pool:  # hashing large files takes seconds; it runs in parallel
@@ -384,7 +387,11 @@ def _check_file(folder: Path, file: str, record: FileRecord) -> None:
         raise UserError(f"{folder / MANIFEST_FILE}: unsafe file name {file!r}; export again")
     path = folder / PurePosixPath(file)
     if path.is_symlink() or any(parent.is_symlink() for parent in _parents_below(folder, path)):
-        raise UserError(f"{path}: is a link; a bundle holds plain files only")
+        copy = shlex.join(["cp", "-rL", str(folder), "DIR"])
+        raise UserError(
+            f"{path}: is a link, as in a hub's cache; a bundle holds plain files only: "
+            f"copy it with: {copy}"
+        )
     if not path.is_file():
         raise UserError(f"{path}: missing from the bundle; export again")
     size = path.stat().st_size

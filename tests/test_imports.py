@@ -12,13 +12,16 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("runtime", "export", "train", "calibration")
 SHARED = (
     *("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
-    *("runtime.gpu_targets", "runtime.engine_check", "runtime.peak_memory"),
+    *("runtime.gpu_targets", "runtime.engine_check", "runtime.peak_memory", "runtime.folders"),
 )
 
 # Importing package -> modules of the other packages that it may use.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime": (),
-    "train": ("runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
+    "train": (
+        *("runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
+        "runtime.folders",
+    ),
     "export": (*SHARED, "train"),
     "calibration": (*SHARED, "runtime", "export", "train"),
 }

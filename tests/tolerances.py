@@ -28,6 +28,9 @@ TOLERANCES = {
         1.2e-2, 3.9e-3, "as above; factors are exact"
     ),
     ("backbone, massive", "bf16", "portable"): Tolerance(1e-1, 3.8e-2, "as above"),
+    ("embedding table", "fp16", "numpy"): Tolerance(
+        6e-3, 2.6e-3, "hidden states of inputs with 11 bits; tiny random layers amplify"
+    ),
     ("codes", "fp16", "portable"): Tolerance(3e-2, 7e-3, "share that differs: near ties"),
     ("codes", "bf16", "portable"): Tolerance(2e-1, 8.4e-2, "share that differs: near ties"),
     ("speaker_projection", "fp16", "portable"): Tolerance(1e-5, 3e-7, "float32, row by row"),

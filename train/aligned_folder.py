@@ -18,7 +18,10 @@ from pathlib import Path
 
 from runtime.errors import UserError
 from train.recording_folders import RecordingFolder
+from runtime.folders import FolderKind, publish_folder, unpublished_folder
 from train.recordings import METADATA_FILE, Recording
+
+ALIGNED = FolderKind("folder of aligned recordings")
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,12 @@ def write_aligned_folder(
 ) -> None:
     """Put `output` in place. `phonemes`: the characters are phonemes, not the text's own."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    if partial.exists():  # of a run that was cut off
-        shutil.rmtree(partial)
-    for folder, group in recordings.items():
-        _write_group(partial / folder.group, folder.path, group, phonemes)
     if output.is_dir():
         output.rmdir()  # empty, as check_output has seen
-    partial.rename(output)
+    with unpublished_folder(output, ALIGNED) as partial:
+        for folder, group in recordings.items():
+            _write_group(partial / folder.group, folder.path, group, phonemes)
+        publish_folder(partial, output, ALIGNED)
 
 
 def _write_group(

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from runtime.files import replacing
 from train.checkpoint import WEIGHTS_FILE
 
 AVERAGE_FILE = "average.safetensors"
@@ -58,9 +59,9 @@ class WeightAverage:
 
     def save(self, folder: Path) -> None:
         """Write the average beside a training checkpoint."""
-        save_file(
-            {name: t.contiguous() for name, t in self._average.items()}, folder / AVERAGE_FILE
-        )
+        average = {name: tensor.contiguous() for name, tensor in self._average.items()}
+        with replacing(folder / AVERAGE_FILE) as partial:
+            save_file(average, partial)
 
     @torch.no_grad()
     def restart(self) -> None:
@@ -84,4 +85,5 @@ def write_averaged_checkpoint(checkpoint: Path, target: Path) -> None:
     target.mkdir()
     for file in checkpoint.glob("*.json"):  # configuration and tokenizer
         shutil.copy(file, target)
-    save_file(tensors, target / WEIGHTS_FILE, metadata={"format": "pt"})
+    with replacing(target / WEIGHTS_FILE) as partial:
+        save_file(tensors, partial, metadata={"format": "pt"})

@@ -1,9 +1,10 @@
 """Language-model checkpoints on disk: strict loading of every published layout, and saving.
 
 In: a directory with `config.json`, tokenizer files and `model.safetensors` or shards with an
-index; tensors named as the published training code names them, or as `Qwen2ForCausalLM` does.
-Out: a model in evaluation mode, its configuration and tokenizer. Nothing is downloaded and no
-pickle is read. Missing, misshapen and unknown tensors are named in one error.
+index, or pickles (`pytorch_model.bin`) that cannot run code; tensors named as the published
+training code names them, or as `Qwen2ForCausalLM` does, with or without the names of wrappers.
+Out: a model in evaluation mode, its configuration and tokenizer. Nothing is downloaded. Missing,
+misshapen and unknown tensors are named in one error.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from tokenizers import Tokenizer
 from transformers.initialization import no_init_weights
 
 from runtime.errors import UserError
-from runtime.files import write_atomically
+from runtime.files import is_unicode_path, replacing, write_atomically
 from train.lm_config import CONFIG_FILE, LanguageModelConfig, read_lm_config
 from train.mtp import MtpModel
 from train.ntp import NtpModel
+from train.state_dicts import PICKLE, find_pickles, plain_names, read_state_dict
 from train.tokenizer import SpeechTokens, load_tokenizer, read_speech_tokens, save_tokenizer
 
 WEIGHTS_FILE = "model.safetensors"
@@ -72,20 +74,25 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Checkpo
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """All tensors of `model.safetensors`, or of the shards that the index names."""
+    """All tensors of the weights, whole or in shards, by name without wrappers."""
+    return plain_names(_read_weights(folder), str(folder))
+
+
+def _read_weights(folder: Path) -> Tensors:
     if (folder / WEIGHTS_FILE).is_file():
         return _read_file(folder / WEIGHTS_FILE)
-    if not (folder / INDEX_FILE).is_file():
-        raise UserError(f"{folder}: holds neither {WEIGHTS_FILE} nor {INDEX_FILE}")
-    tensors: Tensors = {}
-    for shard in _shard_names(folder / INDEX_FILE):
-        tensors.update(_read_file(folder / shard))
-    return tensors
+    if (folder / INDEX_FILE).is_file():
+        files, read = [folder / name for name in _shard_names(folder / INDEX_FILE)], _read_file
+    else:
+        files, read = find_pickles(folder), read_state_dict
+    if not files:
+        raise UserError(f"{folder}: holds neither {WEIGHTS_FILE}, {INDEX_FILE} nor {PICKLE}")
+    return {name: tensor for path in files for name, tensor in read(path).items()}
 
 
 def _shard_names(index: Path) -> list[str]:
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{index}: not a safetensors index with a 'weight_map'") from None
     for name in names:
@@ -98,7 +105,8 @@ def _read_file(path: Path) -> Tensors:
     if not path.is_file():
         raise UserError(f"{path}: not found, although the index names it")
     try:
-        return load_file(path)
+        # load_file reads less at a time, but takes no path with a name that is not UTF-8.
+        return load_file(path) if is_unicode_path(path) else load(path.read_bytes())
     except SafetensorError as error:
         raise UserError(f"{path}: damaged or no safetensors file ({error})") from None
 
@@ -206,18 +214,11 @@ def save_checkpoint(
 def write_tensors(tensors: Tensors, path: Path, dtype: torch.dtype) -> None:
     """Write a safetensors file with floating-point tensors converted to `dtype`.
 
-    Streamed to the disk: as bytes for `write_atomically`, it would need twice its size in memory.
+    Streamed to the disk: as bytes, it would need twice its size in memory.
     """
     converted = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in tensors.items()
     }
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        save_file(converted, temporary, metadata={"format": "pt"})
-        temporary.chmod(mode)  # safetensors lets nobody but the owner read what it writes
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        save_file(converted, partial, metadata={"format": "pt"})

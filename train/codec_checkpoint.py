@@ -2,9 +2,9 @@
 
 In: a folder in the published layout (`ns3_facodec_encoder_v2.bin` and
 `ns3_facodec_decoder_v2.bin`, pickled state dicts) or in this project's (`codec.json` and
-`codec.safetensors`). Out: a `FACodec` in evaluation mode. Pickles are read with
-`weights_only=True`, so they cannot run code. Modules that only training needs are skipped by
-name; any other tensor must be there, in its shape, and none may be left over.
+`codec.safetensors`). Out: a `FACodec` in evaluation mode. Pickles cannot run code, and wrappers'
+names are taken off (`train.state_dicts`). Modules that only training needs are skipped by name;
+any other tensor must be there, in its shape, and none may be left over.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 
 from runtime.errors import UserError
-from runtime.files import write_atomically
+from runtime.files import is_unicode_path, replacing, write_atomically
 from train.codec_config import CODEC_CONFIG_FILE, CodecConfig, read_codec_config
 from train.facodec import FACodec
+from train.state_dicts import plain_names, read_state_dict
 
 CODEC_WEIGHTS_FILE = "codec.safetensors"
 PUBLISHED_FILES = {
@@ -63,7 +64,7 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: not found; it belongs beside {CODEC_CONFIG_FILE}")
     try:
-        return load_file(path)
+        return load_file(path) if is_unicode_path(path) else load(path.read_bytes())
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file ({error})") from None
 
@@ -78,29 +79,15 @@ def read_published(folder: Path) -> dict[str, torch.Tensor]:
                 f"{folder}: holds no codec; wanted {CODEC_CONFIG_FILE} and {CODEC_WEIGHTS_FILE}, "
                 f"or {' and '.join(PUBLISHED_FILES.values())}"
             )
-        for key, tensor in _unpickle(path).items():
+        for key, tensor in read_state_dict(path).items():
             tensors[f"{part}.{key}"] = tensor
     return tensors
-
-
-def _unpickle(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "unreadable"
-        raise UserError(f"{path}: not a plain state dict of tensors ({reason})") from None
-    plain = isinstance(state, dict) and all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
-    )
-    if not plain:
-        raise UserError(f"{path}: not a plain state dict of tensors")
-    return state
 
 
 def load_strictly(codec: FACodec, tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Fill `codec` with `tensors`. Raises `UserError` naming what is missing or misshapen."""
     wanted = codec.state_dict()
-    given = _fold_weight_norm(_drop_unused(tensors), path)
+    given = _fold_weight_norm(_drop_unused(plain_names(tensors, str(path))), path)
     problems = [f"{key} is missing" for key in wanted if key not in given]
     problems += [f"{key} is unknown" for key in given if key not in wanted]
     for key in wanted.keys() & given.keys():
@@ -160,10 +147,9 @@ def is_kept_exact(name: str) -> bool:
 
 
 def save_training_state(state: dict[str, Any], path: Path) -> None:
-    """Write what a resumed training needs, under a temporary name first."""
-    partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    """Write what a resumed training needs; it appears complete or not at all."""
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 def load_training_state(path: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from train.dataset import Example
 from train.lm_config import TOKENS_PER_FRAME, LanguageModelConfig, read_lm_config
 from train.lm_settings import ModelSettings, with_speech
 from train.mtp import MtpModel
+from train.state_dicts import plain_names
 from train.tokenizer import CODEBOOK_SIZE
 
 _MATRIX_GAIN = 0.7
@@ -156,7 +157,7 @@ def _codec_tensors(folder: Path) -> Tensors:
     path = folder / "codec.safetensors"
     if not path.is_file():
         raise UserError(f"{path}: not found; 'init_from_codec' names a codec directory")
-    stored = load_file(path)
+    stored = plain_names(load_file(path), str(path))
     return {n.removeprefix("decoder."): t for n, t in stored.items() if n.startswith("decoder.")}
 
 

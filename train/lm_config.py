@@ -9,7 +9,6 @@ knows neither tensors nor the tokenizer, and needs neither torch nor numpy.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,15 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import UserError
+from train.json_reader import JsonReader
 from train.prompts import SPEECH_START, PromptTemplates
+from train.rope import FULL_ATTENTION, read_rope_theta
+from train.state_dicts import MERGE
 from train.strict_fields import read_json
 
 CONFIG_FILE = "config.json"
+ADAPTER_FILE = "adapter_config.json"
 HEAD_KINDS = ("linear", "mlp", "transformer")
 FRONTEND_KINDS = ("none", "hibari")
 TOKENS_PER_FRAME = 3  # content codebooks a and b, prosody codebook c
 MAX_HEADS = 48
-_LARGEST_INT = 2**31 - 1
 _TEMPLATE_PLACES = {
     "tts": ("{text}",),
     "tts_speaker": ("{text}",),
@@ -120,12 +122,25 @@ class LanguageModelConfig:
 def read_lm_config(folder: Path) -> LanguageModelConfig:
     """Read `folder/config.json`. Raises `UserError` naming the file and the key."""
     path = Path(folder) / CONFIG_FILE
+    _refuse_adapter(Path(folder))
     return parse_lm_config(read_json(path, "a checkpoint"), str(path))
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """A LoRA adapter changes a model that is elsewhere; what PEFT saves can lie beside one."""
+    path = folder / ADAPTER_FILE
+    if not path.is_file():
+        return
+    base = read_json(path, "an adapter").get("base_model_name_or_path") or "its base model"
+    raise UserError(
+        f"{folder}: holds a LoRA adapter of {base} ({ADAPTER_FILE}), no whole model; {MERGE}; "
+        f"if that is done, remove {ADAPTER_FILE}"
+    )
 
 
 def parse_lm_config(values: Mapping[str, Any], where: str) -> LanguageModelConfig:
     """Check the values of a `config.json`; `where` names the file in error messages."""
-    reader = _Reader(values, where)
+    reader = JsonReader(values, where)
     _refuse_other_models(reader)
     config = LanguageModelConfig(
         **_backbone_fields(reader),
@@ -138,74 +153,19 @@ def parse_lm_config(values: Mapping[str, Any], where: str) -> LanguageModelConfi
     return config
 
 
-class _Reader:
-    """Typed access to one JSON object. A key that holds null counts as absent."""
-
-    def __init__(self, values: Mapping[str, Any], where: str) -> None:
-        self._values = values
-        self._where = where
-
-    def fail(self, key: str, what: str) -> UserError:
-        return UserError(f"{self._where}: {key!r} {what}")
-
-    def get(self, key: str, default: Any) -> Any:
-        value = self._values.get(key)
-        if value is not None:
-            return value
-        if default is None:
-            raise self.fail(key, "is missing")
-        return default
-
-    def integer(self, key: str, default: int | None = None, low: int = 1) -> int:
-        value = self.get(key, default)
-        if isinstance(value, float) and value.is_integer():  # tokenizers write 1e30 for "no limit"
-            value = min(int(value), _LARGEST_INT)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise self.fail(key, f"must be a whole number of at least {low}, not {value!r}")
-        return min(value, _LARGEST_INT)
-
-    def positive(self, key: str, default: float | None = None) -> float:
-        value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.fail(key, f"must be a number, not {value!r}")
-        if not (math.isfinite(value) and value > 0):
-            raise self.fail(key, f"must be finite and above 0, not {value!r}")
-        return float(value)
-
-    def boolean(self, key: str, default: bool) -> bool:
-        value = self.get(key, default)
-        if not isinstance(value, bool):
-            raise self.fail(key, f"must be true or false, not {value!r}")
-        return value
-
-    def text(self, key: str, default: str) -> str:
-        value = self.get(key, default)
-        if not isinstance(value, str):
-            raise self.fail(key, f"must be a string, not {value!r}")
-        return value
-
-    def choice(self, key: str, default: str, allowed: tuple[str, ...]) -> str:
-        value = self.text(key, default)
-        if value not in allowed:
-            raise self.fail(key, f"must be one of {', '.join(allowed)}, not {value!r}")
-        return value
-
-    def section(self, key: str) -> _Reader:
-        value = self.get(key, {})
-        if not isinstance(value, dict):
-            raise self.fail(key, f"must be an object, not {value!r}")
-        return _Reader(value, f"{self._where}: in {key!r}")
-
-    def has(self, key: str) -> bool:
-        return self._values.get(key) is not None
-
-
-def _refuse_other_models(reader: _Reader) -> None:
+def _refuse_other_models(reader: JsonReader) -> None:
     reader.choice("model_type", "qwen2", ("qwen2",))
     reader.choice("hidden_act", "silu", ("silu",))
     if reader.boolean("use_sliding_window", False):
         raise reader.fail(
             "use_sliding_window", "is true: sliding-window attention is not supported"
+        )
+    others = set(reader.texts("layer_types")) - {FULL_ATTENTION}
+    if others:
+        raise reader.fail("layer_types", f"names {min(others)!r}; only {FULL_ATTENTION!r} can be")
+    if reader.has("quantization_config"):
+        raise reader.fail(
+            "quantization_config", "is set: export the model's weights from before quantization"
         )
     if reader.has("head_dim"):
         derived = reader.integer("hidden_size") // reader.integer("num_attention_heads")
@@ -213,7 +173,7 @@ def _refuse_other_models(reader: _Reader) -> None:
             raise reader.fail("head_dim", f"must be hidden_size / num_attention_heads = {derived}")
 
 
-def _backbone_fields(reader: _Reader) -> dict[str, Any]:
+def _backbone_fields(reader: JsonReader) -> dict[str, Any]:
     attention_heads = reader.integer("num_attention_heads")
     return {
         "vocab_size": reader.integer("vocab_size"),
@@ -223,25 +183,13 @@ def _backbone_fields(reader: _Reader) -> dict[str, Any]:
         "num_attention_heads": attention_heads,
         "num_key_value_heads": reader.integer("num_key_value_heads", attention_heads),
         "rms_norm_eps": reader.positive("rms_norm_eps", 1e-6),
-        "rope_theta": _rope_theta(reader),
+        "rope_theta": read_rope_theta(reader),
         "max_position_embeddings": reader.integer("max_position_embeddings", 32_768),
         "tie_word_embeddings": reader.boolean("tie_word_embeddings", False),
     }
 
 
-def _rope_theta(reader: _Reader) -> float:
-    """Top-level `rope_theta`, or transformers 5's `rope_parameters`; any scaling is refused."""
-    for key in ("rope_scaling", "rope_parameters"):
-        section = reader.section(key)
-        kind = section.text("rope_type", section.text("type", "default"))
-        if kind != "default":
-            raise reader.fail(key, f"asks for {kind!r} RoPE scaling, which is not supported")
-    if reader.has("rope_theta"):
-        return reader.positive("rope_theta")
-    return reader.section("rope_parameters").positive("rope_theta", 10_000.0)
-
-
-def _speech_fields(reader: _Reader) -> dict[str, Any]:
+def _speech_fields(reader: JsonReader) -> dict[str, Any]:
     heads = reader.integer("medusa_num_heads", 1)
     if heads != 1 and (heads % TOKENS_PER_FRAME or heads > MAX_HEADS):
         raise reader.fail(
@@ -257,7 +205,7 @@ def _speech_fields(reader: _Reader) -> dict[str, Any]:
     }
 
 
-def _text_frontend(reader: _Reader) -> TextFrontend:
+def _text_frontend(reader: JsonReader) -> TextFrontend:
     section = reader.section("text_frontend")
     return TextFrontend(
         kind=section.choice("kind", "none", FRONTEND_KINDS),
@@ -265,7 +213,7 @@ def _text_frontend(reader: _Reader) -> TextFrontend:
     )
 
 
-def _prompts(reader: _Reader) -> PromptTemplates:
+def _prompts(reader: JsonReader) -> PromptTemplates:
     section = reader.section("prompts")
     default = PromptTemplates()
     prompts = PromptTemplates(
@@ -284,7 +232,7 @@ def _prompts(reader: _Reader) -> PromptTemplates:
     return prompts
 
 
-def _sampling(reader: _Reader) -> SamplingSettings:
+def _sampling(reader: JsonReader) -> SamplingSettings:
     section = reader.section("sampling")
     default = SamplingSettings()
     sampling = SamplingSettings(

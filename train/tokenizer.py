@@ -34,6 +34,9 @@ from train.prompts import (
 )
 
 TOKENIZER_FILE = "tokenizer.json"
+VOCABULARY_FILE, MERGES_FILE = "vocab.json", "merges.txt"
+ADDED_TOKENS_FILE = "added_tokens.json"
+SETTINGS_FILE = "tokenizer_config.json"
 BOS = "<|im_start|>"
 EOS = "<|endoftext|>"
 UNKNOWN = "<unk>"
@@ -92,8 +95,8 @@ def read_speech_tokens(tokenizer: Tokenizer, where: str) -> SpeechTokens:
         token_id = tokenizer.token_to_id(token)
         if token_id is None:
             raise UserError(
-                f"{where}: its tokenizer has no {token!r}, so this is no speech model; "
-                "train it with python -m train.lm first"
+                f"{where}: its tokenizer has no {token!r}, so this is no speech model (train it "
+                "with python -m train.lm first), or another model's tokenizer files lie here"
             )
         return token_id
 
@@ -112,27 +115,43 @@ def read_speech_tokens(tokenizer: Tokenizer, where: str) -> SpeechTokens:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read `tokenizer.json`, or the slow tokenizer's files that the published code writes."""
-    path = Path(folder) / TOKENIZER_FILE
-    if path.is_file():
-        try:
-            return Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise UserError(f"{path}: not a tokenizer ({error})") from None
-    if (Path(folder) / "vocab.json").is_file() and (Path(folder) / "merges.txt").is_file():
-        return _load_qwen2_files(Path(folder))
-    raise UserError(f"{folder}: holds neither {TOKENIZER_FILE} nor vocab.json with merges.txt")
+    """Read `tokenizer.json`, or the slow tokenizer's files that the published code writes.
+
+    Raises:
+        UserError: a file is missing or damaged, or two of them disagree.
+    """
+    folder = Path(folder)
+    if not (folder / TOKENIZER_FILE).is_file():
+        return _load_qwen2_files(folder)
+    tokenizer = _parse_tokenizer(folder / TOKENIZER_FILE)
+    for token, token_id in _read_added_tokens(folder / ADDED_TOKENS_FILE):
+        if tokenizer.token_to_id(token) != token_id:
+            raise UserError(
+                f"{folder}: {TOKENIZER_FILE} has {token!r} as {tokenizer.token_to_id(token)}, "
+                f"{ADDED_TOKENS_FILE} as {token_id}: one of them is another model's; remove it"
+            )
+    return tokenizer
+
+
+def _parse_tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(_read_text(path))
+    except UserError:
+        raise
+    except Exception as error:  # the library raises bare Exception
+        raise UserError(f"{path}: not a tokenizer ({error})") from None
 
 
 def _load_qwen2_files(folder: Path) -> Tokenizer:
-    """Byte-level BPE from vocab.json and merges.txt, plus the tokens of added_tokens.json."""
+    """Byte-level BPE from vocab.json and merges.txt, plus the added tokens."""
+    _require_qwen2_files(folder)
+    vocabulary, merges = _read_vocabulary(folder / VOCABULARY_FILE), folder / MERGES_FILE
     try:
-        vocabulary, merges = models.BPE.read_file(
-            str(folder / "vocab.json"), str(folder / "merges.txt")
-        )
+        tokenizer = Tokenizer(models.BPE(vocabulary, _read_merges(merges)))
+    except UserError:
+        raise
     except Exception as error:  # the library raises bare Exception
-        raise UserError(f"{folder}: vocab.json or merges.txt is unreadable ({error})") from None
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges))
+        raise UserError(f"{merges}: does not fit {VOCABULARY_FILE} ({error})") from None
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -141,23 +160,78 @@ def _load_qwen2_files(folder: Path) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    for token, token_id in _read_added_tokens(folder / "added_tokens.json"):
+    path = folder / ADDED_TOKENS_FILE
+    for token, token_id in _read_added_tokens(path) or _read_settings_tokens(folder):
         _add_tokens(tokenizer, [token])
         if tokenizer.token_to_id(token) != token_id:
-            raise UserError(f"{folder}/added_tokens.json: ids have a gap before {token!r}")
+            raise UserError(f"{folder}: ids of its added tokens have a gap before {token!r}")
     return tokenizer
 
 
+def _require_qwen2_files(folder: Path) -> None:
+    """Name what is missing: without its added tokens, a speech model looks like none."""
+    found = {name: (folder / name).is_file() for name in (VOCABULARY_FILE, MERGES_FILE)}
+    if not any(found.values()):
+        raise UserError(
+            f"{folder}: holds neither {TOKENIZER_FILE} nor {VOCABULARY_FILE} with {MERGES_FILE} "
+            f"and {ADDED_TOKENS_FILE}"
+        )
+    missing = [name for name, is_there in found.items() if not is_there]
+    if not (folder / ADDED_TOKENS_FILE).is_file() and not _read_settings_tokens(folder):
+        missing.append(ADDED_TOKENS_FILE)
+    if missing:
+        raise UserError(
+            f"{folder}: its tokenizer has no {' and no '.join(missing)}; copy all files that "
+            "training saved"
+        )
+
+
+def _read_text(path: Path) -> str:
+    """UTF-8, with or without the mark (BOM) that Windows' editors put in front."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error}); copy it again") from None
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    try:
+        return {str(token): int(i) for token, i in json.loads(_read_text(path)).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON object of token to id ({error})") from None
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    """Pairs of tokens, one a line, after a line that tells the version."""
+    pairs = []
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
+        line = line.removesuffix("\r")
+        if not line or line.startswith("#version"):
+            continue
+        parts = line.split(" ")
+        if len(parts) != 2:
+            raise UserError(f"{path}, line {number}: {line!r} is not two tokens; copy it again")
+        pairs.append((parts[0], parts[1]))
+    return pairs
+
+
 def _read_added_tokens(path: Path) -> list[tuple[str, int]]:
+    """Tokens with ids, in the ids' order; none without the file."""
+    if not path.is_file():
+        return []
+    return sorted(_read_vocabulary(path).items(), key=lambda item: item[1])
+
+
+def _read_settings_tokens(folder: Path) -> list[tuple[str, int]]:
+    """The same from `tokenizer_config.json`, where transformers keeps them, too."""
+    path = folder / SETTINGS_FILE
     if not path.is_file():
         return []
     try:
-        added = json.loads(path.read_text(encoding="utf-8"))
-        return sorted(
-            ((str(token), int(i)) for token, i in added.items()), key=lambda item: item[1]
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a JSON object of token to id ({error})") from None
+        added = json.loads(_read_text(path)).get("added_tokens_decoder", {})
+        return sorted(((str(t["content"]), int(i)) for i, t in added.items()), key=lambda x: x[1])
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise UserError(f"{path}: 'added_tokens_decoder' is unreadable ({error})") from None
 
 
 def _add_tokens(tokenizer: Tokenizer, tokens: Iterable[str]) -> None:
@@ -201,4 +275,4 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, model_max_length: int) ->
     }
     write_atomically(Path(folder) / TOKENIZER_FILE, tokenizer.to_str().encode())
     text = json.dumps(settings, indent=2) + "\n"
-    write_atomically(Path(folder) / "tokenizer_config.json", text.encode())
+    write_atomically(Path(folder) / SETTINGS_FILE, text.encode())

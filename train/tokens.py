@@ -29,6 +29,7 @@ import numpy as np
 
 from runtime.errors import UserError
 from train.text_files import read_lines
+from runtime.files import replacing
 
 CODEBOOKS = "abc"
 CODES = 1024
@@ -229,12 +230,10 @@ def read_utterances(path: Path, heads: int) -> Iterator[TokenizedUtterance]:
 
 
 def write_utterances(path: Path, utterances: Iterable[TokenizedUtterance], heads: int) -> int:
-    """Write a file under a temporary name, then rename it; returns the number of lines."""
-    partial = Path(path).with_name(Path(path).name + ".partial")
+    """Write a file, which appears complete or not at all; returns the number of lines."""
     count = 0
-    with partial.open("w", encoding="utf-8") as lines:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as lines:
         for utterance in utterances:
             lines.write(format_utterance(utterance, heads) + "\n")
             count += 1
-    partial.replace(path)
     return count

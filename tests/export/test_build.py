@@ -11,14 +11,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
 import torch
 from safetensors.numpy import load_file, save_file
 
-from export import check, emulate, sources
+from export import check, emulate, gpu_build, sources
 from export.build import BuildOptions, build_bundle, main
+from export.gpu_build import GpuOptions
 from export.graph import Graph
 from export.graph_runner import GraphRunner
 from runtime import bundle as names
@@ -531,3 +533,12 @@ def test_fixed_caches_are_no_larger_than_speech_needs(
     folders = sources.SourceFolders(inputs / model, inputs / "codec", {})
     opened = sources.open_sources(folders, fixed_capacity=fixed_capacity)
     assert opened.checkpoint.config.max_position_embeddings == positions
+
+
+def test_the_source_of_plans_is_told_whatever_its_name() -> None:
+    """The manifest is UTF-8; a checkpoint's folder need not be."""
+    options = BuildOptions(model=Path(os.fsdecode(b"caf\xe9")))
+    gpu = GpuOptions("tensorrt-rtx", "fp16", "fp32", (), None, print_trtexec=False)
+    told = gpu_build._source_options(options, gpu)
+    assert told == r"--model 'caf\xe9'"
+    assert msgspec.json.decode(msgspec.json.encode(told)) == told

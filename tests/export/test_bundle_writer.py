@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from export import bundle_writer
 from export.bundle_writer import bundle_folder, publish_bundle
 from runtime import bundle as names
+from runtime import folders
 from runtime.bundle import (
     CodecSpec,
     EngineSpec,
@@ -144,7 +145,7 @@ def test_a_failure_while_publishing_changes_nothing(
             raise failure
         calls.append(path)
 
-    monkeypatch.setattr(bundle_writer, "_flush", flush)
+    monkeypatch.setattr(folders, "_flush", flush)
     with pytest.raises(reported(failure)):
         write_bundle(tmp_path / "engine", "new")
     assert files_in(tmp_path) == before
@@ -157,6 +158,7 @@ def test_the_old_bundle_returns_when_the_swap_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, failing_rename: int
 ) -> None:
     write_bundle(tmp_path / "engine", "old")
+    monkeypatch.setattr(folders, "_exchange", lambda *_: False)  # as on Windows: two renames
     before, rename, calls = files_in(tmp_path), Path.rename, []
 
     def failing(path: Path, target: Path) -> Path:
@@ -213,6 +215,16 @@ def test_a_missing_parent_folder_is_named(tmp_path: Path) -> None:
     output = tmp_path / "engines" / "one"
     with pytest.raises(UserError, match=r"no folder .*engines; make it"), bundle_folder(output):
         pytest.fail("the export must not begin")
+
+
+def test_a_name_that_no_engine_can_open_is_refused_before_the_work(tmp_path: Path) -> None:
+    output = tmp_path / os.fsdecode(b"caf\xe9")
+    with (
+        pytest.raises(UserError, match=r"caf\\xe9: has a name that is not UTF-8; rename it"),
+        bundle_folder(output),
+    ):
+        pytest.fail("the export must not begin")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_to_a_bundle_stays_a_link(tmp_path: Path) -> None:

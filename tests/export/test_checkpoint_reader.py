@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,11 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from export.checkpoint import EMBEDDINGS, SAFETENSORS_FILE, SAFETENSORS_INDEX, open_checkpoint
+from export.language_model import language_model_graphs
+from export.lm_parity import check_language_model_parity
 from runtime.errors import UserError
 from tests.export.lm_exports import Recipe, tiny_checkpoint
+from train.checkpoint import load_checkpoint
 
 Tensors = dict[str, np.ndarray]
 Q_BIAS = "lm_model.model.layers.1.self_attn.q_proj.bias"
@@ -79,6 +83,114 @@ def test_pickled_weights_equal_safetensors(folder: Path) -> None:
     torch.save(state, folder / "pytorch_model.bin")
     (folder / SAFETENSORS_FILE).unlink()
     np.testing.assert_array_equal(open_checkpoint(folder).weight(EMBEDDINGS).read(), expected)
+
+
+WRAPPED = {
+    "torch.compile": lambda name: f"_orig_mod.{name}",
+    "DDP": lambda name: f"module.{name}",
+    "DDP of a compiled model": lambda name: f"module._orig_mod.{name}",
+    "a compiled DDP model": lambda name: f"_orig_mod.module.{name}",
+    "compiled parts": lambda name: name.replace(".self_attn.", "._orig_mod.self_attn."),
+    "FSDP": lambda name: f"_fsdp_wrapped_module.{name}".replace(
+        ".mlp.", "._fsdp_wrapped_module._checkpoint_wrapped_module.mlp."
+    ),
+    "Fabric": lambda name: f"_forward_module.{name}",
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPED)
+def test_names_of_wrappers_are_taken_off(folder: Path, wrapper: str) -> None:
+    plain, wrap = load_file(folder / SAFETENSORS_FILE), WRAPPED[wrapper]
+    expected = open_checkpoint(folder).tensors.keys()
+    save_file({wrap(name): tensor for name, tensor in plain.items()}, folder / SAFETENSORS_FILE)
+    assert open_checkpoint(folder).tensors.keys() == expected
+    state = load_checkpoint(folder).model.state_dict()
+    for name, tensor in plain.items():
+        np.testing.assert_array_equal(state[name].numpy(), tensor)
+
+
+def test_two_tensors_of_one_name(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors.update({f"module.{Q_BIAS}": tensors[Q_BIAS]}))
+    refuse(folder, "two tensors", Q_BIAS)
+
+
+@pytest.mark.parametrize("part", ["lora_A.default.weight", "base_layer.weight"])
+def test_adapters_that_are_not_merged(folder: Path, part: str) -> None:
+    name = f"base_model.model.lm_model.model.layers.0.self_attn.q_proj.{part}"
+    change_tensors(folder, lambda tensors: tensors.update({name: np.zeros((4, 4), np.float32)}))
+    refuse(folder, name, "merge_and_unload")
+
+
+def test_an_adapters_folder(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "my/base"}')
+    refuse(folder, "LoRA adapter of my/base", "merge_and_unload")
+
+
+def pickle_weights(folder: Path, **options: bool) -> None:
+    tensors = load_file(folder / SAFETENSORS_FILE)
+    state = {name: torch.from_numpy(tensor).clone() for name, tensor in tensors.items()}
+    torch.save(state, folder / "pytorch_model.bin", **options)
+    (folder / SAFETENSORS_FILE).unlink()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickled_checkpoint_works_all_through(folder: Path, tmp_path: Path, zipped: bool) -> None:
+    """Exported, and compared with PyTorch."""
+    pickle_weights(folder, _use_new_zipfile_serialization=zipped)
+    checkpoint = open_checkpoint(folder)
+    graphs = {g.name: g.save(tmp_path) for g in language_model_graphs(checkpoint, "ort")}
+    checks = check_language_model_parity(checkpoint, tmp_path, graphs)
+    assert len(checks) == 5
+    assert all(check.measured <= check.limit for check in checks)
+
+
+def test_pickled_parameters_and_half_precision(folder: Path) -> None:
+    tensors = load_file(folder / SAFETENSORS_FILE)
+    for dtype, kept in ((torch.float16, np.float16), (torch.bfloat16, ml_dtypes.bfloat16)):
+        state = {
+            name: torch.nn.Parameter(torch.from_numpy(tensor).to(dtype))
+            if tensor.dtype.kind == "f"
+            else torch.from_numpy(tensor)
+            for name, tensor in tensors.items()
+        }
+        torch.save(state, folder / "pytorch_model.bin")
+        (folder / SAFETENSORS_FILE).unlink(missing_ok=True)
+        checkpoint = open_checkpoint(folder)
+        assert checkpoint.tensors[EMBEDDINGS].dtype == kept
+        expected = tensors["lm_model." + EMBEDDINGS].astype(kept).astype(np.float32)
+        np.testing.assert_array_equal(checkpoint.weight(EMBEDDINGS).read(), expected)
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_pickled_shards(folder: Path, with_index: bool) -> None:
+    tensors = load_file(folder / SAFETENSORS_FILE)
+    names = sorted(tensors)
+    weight_map = {n: f"pytorch_model-0000{1 + i % 2}-of-00002.bin" for i, n in enumerate(names)}
+    for shard in set(weight_map.values()):
+        inside = {n: torch.from_numpy(tensors[n]).clone() for n in names if weight_map[n] == shard}
+        torch.save(inside, folder / shard)
+    (folder / SAFETENSORS_FILE).unlink()
+    index = folder / "pytorch_model.bin.index.json"
+    if with_index:
+        index.write_text(json.dumps({"weight_map": weight_map}))
+    (folder / "training_args.bin").write_bytes(b"what a trainer leaves beside it")
+    state = load_checkpoint(folder).model.state_dict()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(state[name].numpy(), tensor)
+    expected = tensors["lm_model." + EMBEDDINGS]
+    np.testing.assert_array_equal(open_checkpoint(folder).weight(EMBEDDINGS).read(), expected)
+    (folder / "pytorch_model-00001-of-00002.bin").unlink()
+    refuse(folder, "not a file beside it" if with_index else "shard 1 of 2")
+
+
+def test_a_whole_training_state_is_named(folder: Path) -> None:
+    pickle_weights(folder)
+    path = folder / "pytorch_model.bin"
+    state = {"step": 3, "model": torch.load(path), "optimizer": {"lr": 0.1}}
+    torch.save(state, path)
+    refuse(folder, "whole training state", "under 'model'")
 
 
 class _Malicious:
@@ -155,6 +267,32 @@ def test_damaged_tokenizer(folder: Path) -> None:
 def test_no_weights_at_all(folder: Path) -> None:
     (folder / SAFETENSORS_FILE).unlink()
     refuse(folder, SAFETENSORS_FILE, SAFETENSORS_INDEX)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_folder_with_a_name_that_is_not_utf8(folder: Path, pickled: bool) -> None:
+    if pickled:
+        pickle_weights(folder)
+    expected = load_checkpoint(folder).model.state_dict()
+    other = folder.rename(folder.with_name(os.fsdecode(b"caf\xe9")))
+    values = open_checkpoint(other).weight(EMBEDDINGS).read()
+    np.testing.assert_array_equal(values, expected["lm_model." + EMBEDDINGS].numpy())
+    loaded = load_checkpoint(other).model.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_checkpoint_of_links(folder: Path, tmp_path: Path) -> None:
+    """A snapshot in a hub's cache: links to files that are called after their hashes."""
+    (tmp_path / "snapshot").mkdir()
+    for index, file in enumerate(sorted(folder.iterdir())):
+        blob = folder / f"{index:040x}"
+        file.rename(blob)
+        (tmp_path / "snapshot" / file.name).symlink_to(blob)
+    checkpoint = open_checkpoint(tmp_path / "snapshot")
+    state = load_checkpoint(tmp_path / "snapshot").model.state_dict()
+    np.testing.assert_array_equal(
+        checkpoint.weight(EMBEDDINGS).read(), state["lm_model." + EMBEDDINGS].numpy()
+    )
 
 
 def test_bfloat16_is_a_known_type() -> None:

@@ -91,6 +91,29 @@ def test_weight_norm_is_folded(folder: Path) -> None:
     np.testing.assert_allclose(open_codec(folder).vector(name), weight.numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_weight_norm_as_parametrizations_and_wrappers(folder: Path, prefix: str) -> None:
+    """What torch.nn.utils.parametrizations.weight_norm saves, under DDP and torch.compile."""
+    model = load_codec(folder)
+    expected = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    normed = [model.decoder.model[0], model.decoder.model[1].block[1]]  # the second: transposed
+    for module in normed:
+        torch.nn.utils.parametrizations.weight_norm(module)
+    state = model.state_dict()
+    names = [name for name in state if "parametrizations.weight.original" in name]
+    assert len(names) == 2 * len(normed)
+    part = {"encoder": "encoder.", "decoder": "decoder."}
+    wrapped = {
+        f"{part[name.split('.')[0]]}{prefix}{name.split('.', 1)[1]}": tensor.contiguous().clone()
+        for name, tensor in state.items()
+    }
+    save_file(wrapped, folder / CODEC_FILE)
+    codec, loaded = open_codec(folder), load_codec(folder).state_dict()
+    for name, _ in expected_shapes(codec.config):
+        np.testing.assert_allclose(codec.vector(name), expected[name], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(loaded[name].numpy(), expected[name], rtol=1e-5, atol=1e-7)
+
+
 # The published pair. Its files hold no sizes, so tiny ones are opened with their config.
 
 
@@ -155,6 +178,14 @@ def test_pickles_without_torch(
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match="need torch to be read"):
         open_codec(published[0])
+
+
+def test_a_folder_with_a_name_that_is_not_utf8(folder: Path) -> None:
+    name = "decoder.timbre_linear.bias"
+    expected = open_codec(folder).vector(name).copy()
+    other = folder.rename(folder.with_name(os.fsdecode(b"caf\xe9")))
+    np.testing.assert_array_equal(open_codec(other).vector(name), expected)
+    np.testing.assert_array_equal(load_codec(other).state_dict()[name].numpy(), expected)
 
 
 # What is wrong is named.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,33 @@ def test_linked_folders_are_refused(folder: Path) -> None:
     (folder / "voices").rename(folder.parent / "voices")
     (folder / "voices").symlink_to(folder.parent / "voices")
     refuse(folder, "is a link")
+
+
+def test_a_linked_snapshot_is_refused_with_the_command_that_copies_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    """A hub's cache: snapshots of links to files that are called after their hashes."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "it's 1"
+    blobs.mkdir()
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        link = snapshot / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        blob = blobs / f"{len([*blobs.iterdir()]):040x}"
+        path.rename(blob)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    with pytest.raises(UserError, match="is a link, as in a hub's cache") as refusal:
+        load_bundle(snapshot)
+    command = shlex.split(str(refusal.value).rpartition("copy it with: ")[2])
+    assert command == ["cp", "-rL", str(snapshot), "DIR"]
+    subprocess.run([*command[:-1], str(tmp_path / "copy")], check=True)
+    assert load_bundle(tmp_path / "copy").manifest == read_manifest(snapshot)
+
+
+def test_a_folder_with_a_name_that_is_not_utf8_is_refused(folder: Path) -> None:
+    """Inference engines cannot open what is in it."""
+    other = folder.rename(folder.with_name(os.fsdecode(b"caf\xe9")))
+    with pytest.raises(UserError, match=r"caf\\xe9: has a name that is not UTF-8; rename it"):
+        load_bundle(other)
 
 
 @pytest.mark.parametrize(

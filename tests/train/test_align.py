@@ -126,13 +126,13 @@ def test_comparison(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_run_that_was_cut_off_starts_again(corpus: Path, tmp_path: Path) -> None:
-    (tmp_path / ".aligned.partial").mkdir()
-    (tmp_path / ".aligned.partial" / "rest").touch()
+    (tmp_path / ".aligned.unfinished-abcdefgh").mkdir()
+    (tmp_path / ".aligned.unfinished-abcdefgh" / "rest").touch()
     (tmp_path / "aligned").mkdir()
     output = tmp_path / "aligned"
     assert main([str(corpus), "--output", str(output), "--method", "diagonal"]) == 0
     assert [path.name for path in output.iterdir()] == ["corpus"]
-    assert not (tmp_path / ".aligned.partial").exists()
+    assert not (tmp_path / ".aligned.unfinished-abcdefgh").exists()
 
 
 @pytest.mark.parametrize("stage", ["learning", "aligning"])

@@ -75,6 +75,81 @@ def test_transformers_5_rope_parameters() -> None:
     assert parse_lm_config(values, "c").rope_theta == 5e5
 
 
+def without_rope() -> dict[str, Any]:
+    return {key: value for key, value in PUBLISHED.items() if not key.startswith("rope")}
+
+
+@pytest.mark.parametrize(
+    ("rope", "theta"),
+    [
+        ({}, 1e4),
+        ({"rope_theta": 7}, 7.0),
+        ({"rope_parameters": {}}, 1e4),
+        ({"rope_parameters": {"rope_theta": 5e5}, "rope_theta": 5e5}, 5e5),
+        ({"rope_scaling": {"type": "default", "rope_theta": 5e5}}, 5e5),
+        ({"rope_parameters": {"rope_theta": 5e5, "partial_rotary_factor": 1.0}}, 5e5),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 5e5}}}, 5e5),
+        (
+            {
+                "layer_types": ["full_attention"] * 24,
+                "rope_parameters": {
+                    "full_attention": {"rope_type": "default", "rope_theta": 5e5},
+                    "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+                },
+            },
+            5e5,
+        ),
+    ],
+)
+def test_the_base_of_rotary_positions(rope: dict[str, Any], theta: float) -> None:
+    assert parse_lm_config(without_rope() | rope, "c").rope_theta == theta
+
+
+@pytest.mark.parametrize(
+    ("rope", "named"),
+    [
+        ({"rope_theta": 1e6, "rope_parameters": {"rope_theta": 1e4}}, "'rope_theta' has two val"),
+        ({"rope_parameters": {"rope_theta": 0}}, "in 'rope_parameters': 'rope_theta' must be"),
+        ({"rope_parameters": {"sliding_attention": {"rope_theta": 5}}}, "layers of sliding_att"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "'yarn' RoPE scaling"),
+        ({"rope_parameters": {"full_attention": {}, "rope_theta": 5.0}}, "must be an object"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "'llama3' RoPE scaling"),
+        ({"rope_scaling": {"factor": 4.0}}, "has 'factor', but no 'rope_type' that uses it"),
+        ({"rope_scaling": {"mrope_section": [16, 24, 24]}}, "has 'mrope_section'"),
+        ({"rope_scaling": "linear"}, "'rope_scaling' must be an object"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "'partial_rotary_factor' must be 1"),
+        ({"partial_rotary_factor": 0.5}, "'partial_rotary_factor' must be 1"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "'sliding_attention'; only"),
+        ({"layer_types": 24}, "'layer_types' must be a list of strings"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "from before quantization"),
+    ],
+)
+def test_rotary_positions_that_are_not_plain_are_refused(rope: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError, match=named) as refusal:
+        parse_lm_config(without_rope() | rope, "config.json")
+    assert str(refusal.value).startswith("config.json")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_mark_of_windows_editors_is_no_fault(tmp_path: Path) -> None:
+    content = json.dumps(PUBLISHED).encode()
+    (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + content)
+    assert read_lm_config(tmp_path) == parse_lm_config(PUBLISHED, "c")
+
+
+@pytest.mark.parametrize("with_config", [False, True])
+def test_an_adapter_is_named_with_what_to_do(tmp_path: Path, with_config: bool) -> None:
+    if with_config:
+        (tmp_path / "config.json").write_text(json.dumps(PUBLISHED))
+    adapter = {"base_model_name_or_path": "my/base", "peft_type": "LORA"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    with pytest.raises(
+        UserError, match=r"LoRA adapter of my/base.*merge_and_unload\(\)"
+    ) as refusal:
+        read_lm_config(tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     config = parse_lm_config(PUBLISHED, "c")
     (tmp_path / "config.json").write_text(json.dumps(config.to_json()))

@@ -90,22 +90,106 @@ def test_saved_tokenizer_is_read_by_transformers(tmp_path: Path) -> None:
     assert fast.model_max_length == 99
 
 
-def test_slow_tokenizer_files(tmp_path: Path) -> None:
+ADDED = ["<|endoftext|>", "<|im_start|>", *MTP_TOKENS]
+BOM = b"\xef\xbb\xbf"
+
+
+@pytest.fixture
+def slow_files(tmp_path: Path) -> Path:
     """What the published code saves: vocab.json, merges.txt, added_tokens.json."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: i for i, letter in enumerate([*letters, "Th", "ey", "Ġk"])}
     (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
     (tmp_path / "merges.txt").write_text("#version: 0.2\nT h\ne y\nĠ k\n")
-    added = ["<|endoftext|>", "<|im_start|>", *MTP_TOKENS]
-    ids = {token: len(vocabulary) + i for i, token in enumerate(added)}
+    ids = {token: len(vocabulary) + i for i, token in enumerate(ADDED)}
     (tmp_path / "added_tokens.json").write_text(json.dumps(ids))
-    tokenizer = load_tokenizer(tmp_path)
+    return tmp_path
+
+
+def check_slow_tokenizer(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder)
     assert tokenizer.encode("They know<sosp>").tokens == [*["Th", "ey", "Ġk"], *"now", "<sosp>"]
-    assert read_speech_tokens(tokenizer, "x").start == ids["<sosp>"]
+    ids = [tokenizer.token_to_id(token) for token in ADDED]
+    assert ids == list(range(ids[0], ids[0] + len(ADDED)))
+    assert read_speech_tokens(tokenizer, "x").start == tokenizer.token_to_id("<sosp>")
+
+
+def test_slow_tokenizer_files(slow_files: Path) -> None:
+    check_slow_tokenizer(slow_files)
+    path = slow_files / "added_tokens.json"
+    ids = json.loads(path.read_text())
     del ids["[Human]"]
-    (tmp_path / "added_tokens.json").write_text(json.dumps(ids))
+    path.write_text(json.dumps(ids))
     with pytest.raises(UserError, match="gap before"):
-        load_tokenizer(tmp_path)
+        load_tokenizer(slow_files)
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "added_tokens.json"])
+def test_marks_and_line_ends_of_windows(slow_files: Path, name: str) -> None:
+    path = slow_files / name
+    path.write_bytes(BOM + path.read_bytes().replace(b"\n", b"\r\n"))
+    check_slow_tokenizer(slow_files)
+
+
+def test_a_mark_in_front_of_tokenizer_json(tmp_path: Path) -> None:
+    save_tokenizer(build_phoneme_tokenizer(["ab"], mtp=True), tmp_path, 99)
+    expected = load_tokenizer(tmp_path).to_str()
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(BOM + path.read_bytes())
+    assert load_tokenizer(tmp_path).to_str() == expected
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("vocab.json",),
+        ("merges.txt",),
+        ("added_tokens.json",),
+        ("merges.txt", "added_tokens.json"),
+    ],
+)
+def test_missing_tokenizer_files_are_named(slow_files: Path, missing: tuple[str, ...]) -> None:
+    for name in missing:
+        (slow_files / name).unlink()
+    with pytest.raises(UserError, match=f"tokenizer has no {' and no '.join(missing)};"):
+        load_tokenizer(slow_files)
+
+
+def test_added_tokens_may_be_in_the_settings(slow_files: Path) -> None:
+    """transformers writes them into tokenizer_config.json, too."""
+    ids = json.loads((slow_files / "added_tokens.json").read_text())
+    (slow_files / "added_tokens.json").unlink()
+    added = {str(i): {"content": token, "special": True} for token, i in ids.items()}
+    settings = slow_files / "tokenizer_config.json"
+    settings.write_text(json.dumps({"added_tokens_decoder": added}))
+    check_slow_tokenizer(slow_files)
+    settings.write_text(json.dumps({"added_tokens_decoder": [1]}))
+    with pytest.raises(UserError, match=r"tokenizer_config\.json: 'added_tokens_decoder' is unr"):
+        load_tokenizer(slow_files)
+
+
+def test_a_base_models_tokenizer_beside_the_models_own(slow_files: Path) -> None:
+    base_tokenizer().save(str(slow_files / "tokenizer.json"))
+    with pytest.raises(UserError, match=r"added_tokens\.json as \d+: one of them is another"):
+        load_tokenizer(slow_files)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("merges.txt", b"#version: 0.2\nT h\nThey\n", r"merges\.txt, line 3: 'They' is not two"),
+        ("merges.txt", b"T h\nq\xff z\n", r"merges\.txt: not UTF-8"),
+        ("merges.txt", b"T h\nTh eyyy\n", r"merges\.txt: does not fit vocab\.json"),
+        ("vocab.json", b"[1, 2]", r"vocab\.json: not a JSON object of token to id"),
+        ("vocab.json", b'{"a": "x"}', r"vocab\.json: not a JSON object of token to id"),
+        ("added_tokens.json", b"{", r"added_tokens\.json: not a JSON object of token to id"),
+    ],
+)
+def test_damaged_slow_files(slow_files: Path, name: str, content: bytes, named: str) -> None:
+    (slow_files / name).write_bytes(content)
+    with pytest.raises(UserError, match=named) as refusal:
+        load_tokenizer(slow_files)
+    assert "\n" not in str(refusal.value)
 
 
 def test_tokenizer_faults(tmp_path: Path) -> None:

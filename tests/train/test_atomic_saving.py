@@ -1,0 +1,81 @@
+"""What training saves over an older file is complete, or the older file stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from train import averaging, checkpoint, codec_checkpoint
+from train.averaging import AVERAGE_FILE, WeightAverage
+from train.checkpoint import write_tensors
+from train.codec_checkpoint import load_training_state, save_training_state
+from train.tokens import TokenizedUtterance, read_utterances, write_utterances
+
+
+def save_tensors(path: Path, value: float) -> None:
+    write_tensors({"weight": torch.full((2,), value)}, path, torch.float16)
+
+
+def save_state(path: Path, value: float) -> None:
+    save_training_state({"step": value}, path)
+
+
+def save_utterances(path: Path, value: float) -> None:
+    def utterances() -> Iterator[TokenizedUtterance]:
+        yield TokenizedUtterance("u", "Hi.", np.full((2, 3), int(value)))
+        if value > 1:
+            raise KeyboardInterrupt
+
+    write_utterances(path, utterances(), 3)
+
+
+SAVERS = [save_tensors, save_state, save_utterances]
+
+
+def interrupted(save: Callable[..., None]) -> Callable[..., None]:
+    def save_half(tensors: object, path: Path, *rest: object, **options: object) -> None:
+        save(tensors, path, *rest, **options)
+        path.write_bytes(path.read_bytes()[:10])
+        raise KeyboardInterrupt
+
+    return save_half
+
+
+@pytest.mark.parametrize("save", SAVERS)
+def test_an_interrupted_save_leaves_the_older_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[[Path, float], None]
+) -> None:
+    path = tmp_path / "saved"
+    save(path, 1)
+    before = path.read_bytes()
+    monkeypatch.setattr(checkpoint, "save_file", interrupted(checkpoint.save_file))
+    monkeypatch.setattr(codec_checkpoint.torch, "save", interrupted(torch.save))
+    with pytest.raises(KeyboardInterrupt):
+        save(path, 2)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["saved"]
+
+
+def test_an_interrupted_average_leaves_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    average = WeightAverage(nn.Linear(2, 3), 0.9)
+    average.save(tmp_path)
+    before = (tmp_path / AVERAGE_FILE).read_bytes()
+    monkeypatch.setattr(averaging, "save_file", interrupted(averaging.save_file))
+    with pytest.raises(KeyboardInterrupt):
+        average.save(tmp_path)
+    assert (tmp_path / AVERAGE_FILE).read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [AVERAGE_FILE]
+
+
+def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
+    save_state(tmp_path / "a.pt", 1.5)
+    assert load_training_state(tmp_path / "a.pt") == {"step": 1.5}
+    save_utterances(tmp_path / "a.jsonl", 1)
+    assert [u.uttid for u in read_utterances(tmp_path / "a.jsonl", 3)] == ["u"]
