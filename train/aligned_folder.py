@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import UserError
-from train.recording_folders import RecordingFolder
 from runtime.folders import FolderKind, publish_folder, unpublished_folder
+from train.recording_folders import RecordingFolder
 from train.recordings import METADATA_FILE, Recording
 
 ALIGNED = FolderKind("folder of aligned recordings")

@@ -14,6 +14,7 @@ Rule = tuple[str, str]  # pattern, spelling
 
 _MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 _DATE: Rule = (rf"\b({_MONTHS}) (\d+)(?:st|nd|rd|th)\b", r"\1 \2")  # May 3rd, May 3
+_ROMAN = {"ii": "2nd", "iii": "3rd", "iv": "4th", "vi": "6th", "vii": "7th", "viii": "8th"}
 _BEFORE: Sequence[Rule] = (
     (r"(\d)[:.](\d\d)\s*([ap])\.?\s*m\b\.?", r"\1 \2 \3m"),  # 7:30 a.m., 7.30am
     (r"(\d)\s*([ap])\.?\s*m\b\.?", r"\1 \2m"),  # 9 p.m., 9pm
@@ -28,6 +29,10 @@ _BEFORE: Sequence[Rule] = (
     (r"\bph\.? ?d\b", "p h d"),
     (r"\betc\b\.?", "et cetera"),
     (r"(?<=\d)[-/](?=\d)", " "),  # 555-1234, 24/7
+    (r"(?<!\S)0(?=\d)", "zero "),  # 0800
+    (r"(\d)['’] ?(\d+)(?:\"|''|”)?", r"\1 foot \2"),  # 6'2"
+    (r"\bminus\b|(?<!\S)[-−](?=[$£€]?\d)", " subtract "),  # a minus, which the normaliser drops
+    *((rf"\b{numeral}\b", f"the {ordinal}") for numeral, ordinal in _ROMAN.items()),
 )
 _AFTER: Sequence[Rule] = (
     _DATE,

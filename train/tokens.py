@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import UserError
-from train.text_files import read_lines
 from runtime.files import replacing
+from train.text_files import read_lines
 
 CODEBOOKS = "abc"
 CODES = 1024
