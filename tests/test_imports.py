@@ -13,12 +13,16 @@ PACKAGES = ("runtime", "export", "train", "calibration")
 SHARED = (
     *("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
     *("runtime.gpu_targets", "runtime.engine_check"),
+    *("runtime.frontends", "runtime.signs", "runtime.symbols"),
 )
 
 # Importing package -> modules of the other packages that it may use.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime": (),
-    "train": ("runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
+    "train": (
+        *("runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
+        *("runtime.frontends", "runtime.signs", "runtime.symbols"),
+    ),
     "export": (*SHARED, "train"),
     "calibration": (*SHARED, "runtime", "export", "train"),
 }

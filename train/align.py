@@ -51,7 +51,7 @@ class ScriptReader:
     """Writes recordings' texts as symbols: phonemes, or spelling without regard to case."""
 
     def __init__(self, frontend: str, language: str) -> None:
-        from runtime.text import make_frontend
+        from runtime.frontends import make_frontend
 
         self._phonemize = make_frontend({"kind": frontend, "language": language})
         self._uses_phonemes = frontend != "none"

@@ -28,7 +28,7 @@ from train.token_parts import PreparedUtterance, check_plan, part_path, read_par
 from train.tokens import TokenizedUtterance, frames_per_step, write_utterances
 
 if TYPE_CHECKING:
-    from runtime.text import Frontend
+    from runtime.frontends import Frontend
     from train.facodec import FACodec
     from train.recordings import Recording
     from train.tokenization import Limits, TokenizedRecording
@@ -100,7 +100,7 @@ def tokenize_missing_parts(
     from tqdm import tqdm
 
     from runtime.audio import SAMPLE_RATE_HZ
-    from runtime.text import make_frontend
+    from runtime.frontends import make_frontend
     from train.codec_checkpoint import load_codec
     from train.device import check_device
 
