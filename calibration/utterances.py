@@ -69,14 +69,15 @@ class Speaker:
         """The model says every text; the n-th with seed n."""
         for number, text in enumerate(texts):
             speaker = self._voice(number)
-            prompt = self._reader.embed(text, speaker)
+            prompt = self._reader.embed(self._reader.read(text), speaker)
             yield self._joined(prompt, self._generate(prompt, number), speaker)
 
     def follow(self, tokens: Path) -> Iterator[Utterance]:
         """The model is led through recorded frames, text by text."""
         for number, recorded in enumerate(read_utterances(tokens, self._heads)):
             speaker = self._recorded_speaker(tokens.parent, recorded, number)
-            prompt = self._reader.embed(recorded.sentence or recorded.text, speaker)
+            read = self._reader.read(recorded.sentence or recorded.text)
+            prompt = self._reader.embed(read, speaker)
             yield self._joined(prompt, recorded.frames, speaker)
 
     def _voice(self, number: int) -> Floats:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runtime.answering import Answer as Answer
     from runtime.answering import Chat as Chat
+    from runtime.errors import TextWarning as TextWarning
     from runtime.errors import UserError as UserError
     from runtime.sampling import Sampling as Sampling
     from runtime.synthesis import TTS as TTS
@@ -24,9 +25,10 @@ _MODULES = {
     "Chunk": "runtime.synthesis",
     "Utterance": "runtime.synthesis",
     "Sampling": "runtime.sampling",
+    "TextWarning": "runtime.errors",
     "UserError": "runtime.errors",
 }
-__all__ = ["TTS", "Answer", "Chat", "Chunk", "Sampling", "UserError", "Utterance"]
+__all__ = ["TTS", "Answer", "Chat", "Chunk", "Sampling", "TextWarning", "UserError", "Utterance"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ stands for itself; nothing is remembered from one to the next.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -18,12 +19,12 @@ from runtime import bundle as names
 from runtime.bundle import Bundle, ChatSpec
 from runtime.codec import WHOLE_UTTERANCE, ChunkSchedule, DecoderStream
 from runtime.decoding import Context, bound_steps, count_steps
-from runtime.errors import UserError
+from runtime.errors import TextWarning, UserError
 from runtime.prompt import Prompt
+from runtime.reading import read_question
 from runtime.sampling import Sampling
 from runtime.sessions.graph import BindableGraph
 from runtime.synthesis import TTS, Chunk, OpenGraph
-from runtime.text import check_text
 from runtime.text_decoding import TextDecoder
 from runtime.voice import Voice
 
@@ -71,6 +72,10 @@ class Chat(TTS):
                 "export it without --target"
             )
         self._writer = TextDecoder(self._backbone, text_head, self._prompts.embed_token)
+        spec = self._spec
+        # A text head that was exported before it could not draw them may draw codes as text.
+        speech = self._prompts.find_speech_tokens()
+        self._text_ends = speech | {spec.speech_start_id, spec.text_end_id}
 
     def answer(
         self,
@@ -80,11 +85,13 @@ class Chat(TTS):
         sampling: Sampling | None = None,
         text_sampling: Sampling = GREEDY,
         max_steps: int | None = None,
+        strict: bool = False,
     ) -> Answer:
         """Answer one question.
 
         sampling: of the speech, as in `TTS.synthesize`. text_sampling: of the text, which by
-        default is the likeliest one. max_steps bounds the steps of the speech.
+        default is the likeliest one. max_steps bounds the steps of the speech. Characters of the
+        question that the model cannot read are told by a `TextWarning`, or refused if `strict`.
 
         Raises:
             UserError: a question that cannot be asked, an unfit voice, settings out of range.
@@ -97,6 +104,7 @@ class Chat(TTS):
                 text_sampling=text_sampling,
                 max_steps=max_steps,
                 schedule=WHOLE_UTTERANCE,
+                strict=strict,
             )
         )
         chunks = [piece for piece in pieces if isinstance(piece, Chunk)]
@@ -117,13 +125,14 @@ class Chat(TTS):
         text_sampling: Sampling = GREEDY,
         max_steps: int | None = None,
         schedule: ChunkSchedule | None = None,
+        strict: bool = False,
     ) -> Generator[str | Chunk, None, None]:
         """The same answer in pieces: strings while it is written, chunks while it is spoken.
 
         Closing the iterator ends the work. Mistakes in the arguments are raised by this call,
         not by the first piece.
         """
-        check_text(question)
+        read_question(question, self._prompts, strict=strict)
         self._check_sampling(sampling, max_steps)
         text_sampling.resolve(self.bundle.manifest.sampling)
         speaker = self.speaker(voice)
@@ -156,12 +165,13 @@ class Chat(TTS):
         if tokens[-1] == self._spec.speech_start_id:
             yield from self._speak(asked, tokens, context, schedule)
         elif tokens[-1] != self._spec.text_end_id:
+            if tokens[-1] in self._text_ends:
+                warnings.warn(_CODES_AS_TEXT, TextWarning, stacklevel=2)
             yield Chunk(_SILENCE, self.sample_rate, _NO_FRAMES, finished=False)
 
     def _write(self, asked: _Question, tokens: list[int]) -> Generator[str, None, Context]:
         """Yield the answer's text; leaves in `tokens` all that was written, its end included."""
-        spec = self._spec
-        ends = (spec.speech_start_id, spec.text_end_id)
+        ends = self._text_ends
         writing = self._writer.write(
             asked.prompt.embeddings,
             asked.text_sampling.resolve(self.bundle.manifest.sampling),
@@ -180,7 +190,7 @@ class Chat(TTS):
             ended = tokens[-1] in ends
             text = self._prompts.spell(tokens[:-1] if ended else tokens)
             is_whole = ended or len(tokens) == asked.text_bound
-            text = answer_in(text, spec, is_whole=is_whole)
+            text = answer_in(text, self._spec, is_whole=is_whole)
             if len(text) > len(told):
                 yield text[len(told) :]
                 told = text
@@ -227,5 +237,9 @@ def _chat_spec(bundle: Bundle) -> ChatSpec:
     return bundle.manifest.chat
 
 
+_CODES_AS_TEXT = (
+    "the model wrote speech codes where its text should go on, so the text ends there; "
+    "export the engine again"
+)
 _SILENCE = np.zeros(0, np.float32)
 _NO_FRAMES = np.zeros((0, 3), np.int64)

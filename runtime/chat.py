@@ -36,6 +36,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--question", metavar="TEXT", help="ask this and end; without it, ask what is typed")
     add("--backend", default="auto", help="default: auto (what it was built for)")
     add("--threads", type=int, metavar="N", help="default: the physical cores")
+    add("--strict", action="store_true", help="refuse questions that cannot be read whole")
     add("-o", "--output", metavar="FILE", help="write the spoken answer, the latest, as .wav")
     add("--play", action="store_true", help="play answers while they are being made")
     add("--voice", metavar="NAME|FILE", help="a voice of the engine, or a file")
@@ -102,6 +103,7 @@ def answer(loaded: Chat, question: str, sampling: Sampling, arguments: argparse.
         sampling=sampling,
         max_steps=arguments.max_steps,
         schedule=ChunkSchedule() if arguments.play else WHOLE_UTTERANCE,
+        strict=arguments.strict,
     )
     spoken: list[Chunk] = []
     with ExitStack() as stack:

@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from types import FrameType
+from typing import Any
 
 from runtime.standard_streams import ReaderLeft, ready_streams
 
@@ -23,6 +25,14 @@ _ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # not every system has all of them
 
 class UserError(Exception):
     """Something the user can mend. The message says what, where and how, on one line."""
+
+
+class TextWarning(UserWarning):
+    """A part of a text was not spoken as it stands. The message says which, on one line.
+
+    Python's `warnings` show it once; `warnings.catch_warnings(record=True)` collects them, and
+    `warnings.simplefilter("error", TextWarning)` makes them errors.
+    """
 
 
 class Terminated(KeyboardInterrupt):
@@ -43,7 +53,8 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
     is_program = argv is None  # else somebody's function call, whose process is theirs to end
     with ready_streams(), signals_raised() if is_program else nullcontext():
         try:
-            command(argv)
+            with _telling_of_text():
+                command(argv)
             sys.stdout.flush()
         except UserError as error:
             return _report(str(error))
@@ -93,3 +104,20 @@ def signals_raised() -> Iterator[None]:
 def _report(message: str) -> int:
     print("error: " + " ".join(message.split()), file=sys.stderr)
     return EXIT_USER_ERROR
+
+
+@contextmanager
+def _telling_of_text() -> Iterator[None]:
+    """A `TextWarning` is one line on stderr, each time; other warnings are shown as usual."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, TextWarning):
+                print("warning: " + " ".join(str(message).split()), file=sys.stderr)
+            else:
+                show(message, category, *where, **more)
+
+        warnings.simplefilter("always", TextWarning)
+        warnings.showwarning = tell
+        yield

@@ -1,12 +1,14 @@
 """Prompts: text becomes token ids, token ids become the embeddings that the backbone reads.
 
-In: a bundle (templates, tokenizer, embedding table) and one sentence, or one question. Out:
-float32 embeddings [1, positions, hidden_size]. The embedding table stays on disk: only the rows of
-the prompt's tokens are read. It does not know sampling, frames or audio.
+In: a bundle (templates, tokenizer, embedding table) and one sentence, or one question. Out: a
+sentence as the model reads it, and float32 embeddings [1, positions, hidden_size]. The embedding
+table stays on disk: only the rows of the prompt's tokens are read. It does not know sampling,
+frames or audio.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +19,18 @@ from runtime import bundle as names
 from runtime.bundle import Bundle, ChatSpec
 from runtime.decoding import frames_per_step
 from runtime.errors import UserError
+from runtime.frontends import HIBARI, HIBARI_SCRIPT, Reading, make_reader
 from runtime.sessions.graph import Graph
-from runtime.text import make_frontend
+from runtime.signs import fit_phonemes, join_parts, soften_stops
+from runtime.symbols import HeldSymbols
 
 MAX_SENTENCE_CHARACTERS = 2_000
 MAX_EXPECTED_FRAMES = 2_400  # 30 s: longer utterances than that are rare in training data
 EXPECTED_SHARE = (
     0.25  # of the manifest's bound on frames a token, which leaves room for slow speech
 )
+
+_SPEECH_TOKEN = re.compile(r"<[abc]\d+>|<eosp>|<\|speech_pad\|>|<\|placeholder\|>")
 
 
 @dataclass(frozen=True)
@@ -35,23 +41,80 @@ class Prompt:
     text_tokens: int
 
 
+@dataclass(frozen=True)
+class ReadSentence:
+    """A sentence, and what the model reads of it.
+
+    source: as it was written. ids: the whole prompt's, empty where nothing can be read.
+    text_tokens: tokens of the text alone. skipped: words that have no reading. missing: symbols
+    of the reading that the tokenizer lacks.
+    """
+
+    source: str
+    ids: tuple[int, ...]
+    text_tokens: int
+    skipped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 class PromptReader:
     """Everything between a sentence and the backbone's first input."""
 
     def __init__(self, bundle: Bundle, speaker_projection: Graph | None) -> None:
         self._manifest = bundle.manifest
         self._spec = bundle.manifest.prompt
-        self._frontend = make_frontend(self._spec.text_frontend)
+        self._read_text = make_reader(self._spec.text_frontend)
+        self._reads_phonemes = self._spec.text_frontend.get("kind") == HIBARI
         self._tokenizer = _load_tokenizer(bundle)
+        self._symbols = HeldSymbols(self._tokenizer)
         self._table = _map_embeddings(bundle)
         self._check_rows()
         self._speaker_projection = speaker_projection
 
-    def embed(self, sentence: str, speaker: NDArray[np.float32]) -> Prompt:
-        """The prompt for one sentence, spoken by `speaker` (float32 [speaker_channels])."""
-        text = self._read(sentence)
-        embeddings = self._embed_ids(self._prompt_ids(text), speaker)
-        return Prompt(embeddings, text_tokens=len(self._tokenize(text)))
+    @property
+    def letters(self) -> str:
+        """What can be read, for people."""
+        return HIBARI_SCRIPT if self._reads_phonemes else "the letters that it was trained on"
+
+    def read(self, sentence: str) -> ReadSentence:
+        """The sentence through the frontend and the tokenizer.
+
+        Raises:
+            UserError: the frontend fails, or the sentence holds the speaker's placeholder itself.
+        """
+        reading, missing = self._write(sentence)
+        if not reading.text:
+            return ReadSentence(sentence, (), 0, reading.skipped or (sentence.strip(),))
+        ids = self._prompt_ids(reading.text)
+        if self._speaker_projection is not None:
+            self._placeholder(ids)
+        tokens = len(self._tokenize(reading.text))
+        return ReadSentence(sentence, tuple(ids), tokens, reading.skipped, missing)
+
+    def read_to_fit(self, sentence: str) -> ReadSentence | None:
+        """As `read`; None if it would not stay within one utterance at an ordinary pace."""
+        if len(sentence) > MAX_SENTENCE_CHARACTERS:
+            return None
+        read = self.read(sentence)
+        model, length = self._manifest.language_model, self._manifest.length
+        expected = length.frames_per_token * EXPECTED_SHARE * read.text_tokens
+        steps = expected / frames_per_step(model)
+        fits = expected <= MAX_EXPECTED_FRAMES and steps <= model.max_positions - len(read.ids)
+        return read if fits else None
+
+    def embed(self, read: ReadSentence, speaker: NDArray[np.float32]) -> Prompt:
+        """The prompt of one sentence, spoken by `speaker` (float32 [speaker_channels]).
+
+        Raises:
+            UserError: there is nothing to read in it.
+        """
+        if not read.ids:
+            raise UserError(f"nothing in {read.source[:40]!r} can be read; change the text")
+        return Prompt(self._embed_ids([*read.ids], speaker), read.text_tokens)
+
+    def find_missing(self, text: str) -> tuple[str, ...]:
+        """The characters of a text without a frontend that the tokenizer lacks."""
+        return self._symbols.find_missing(text)
 
     def ask(self, question: str, chat: ChatSpec, speaker: NDArray[np.float32]) -> Prompt:
         """The prompt for a question, up to where the model begins to write its answer."""
@@ -63,27 +126,15 @@ class PromptReader:
         """float32 [1, 1, hidden_size]."""
         return self._table[token].astype(np.float32)[None, None]
 
+    def find_speech_tokens(self) -> frozenset[int]:
+        """Ids of the tokens that are no text: codes, and those around and between them."""
+        vocabulary = self._tokenizer.get_vocab()
+        return frozenset(i for token, i in vocabulary.items() if _SPEECH_TOKEN.fullmatch(token))
+
     def spell(self, tokens: list[int]) -> str:
         """The text of tokens that a model wrote."""
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
         return text
-
-    def fits(self, sentence: str) -> bool:
-        """Whether a sentence, spoken at an ordinary pace, stays within one utterance.
-
-        Raises:
-            UserError: the sentence has no sound, or holds the speaker's placeholder itself.
-        """
-        if len(sentence) > MAX_SENTENCE_CHARACTERS:
-            return False
-        text = self._read(sentence)
-        ids = self._prompt_ids(text)
-        if self._speaker_projection is not None:
-            self._placeholder(ids)
-        model, length = self._manifest.language_model, self._manifest.length
-        expected = length.frames_per_token * EXPECTED_SHARE * len(self._tokenize(text))
-        steps = expected / frames_per_step(model)
-        return expected <= MAX_EXPECTED_FRAMES and steps <= model.max_positions - len(ids)
 
     def _embed_ids(self, ids: list[int], speaker: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, P, H); the speaker stands at its placeholder."""
@@ -93,11 +144,20 @@ class PromptReader:
             embeddings[0, self._placeholder(ids)] = outputs[names.SPEAKER_TOKEN][0, 0]
         return embeddings
 
-    def _read(self, sentence: str) -> str:
-        text = self._frontend(sentence)
-        if not text:
-            raise UserError(f"{sentence[:40]!r} has nothing that can be spoken; change the text")
-        return text
+    def _write(self, sentence: str) -> tuple[Reading, tuple[str, ...]]:
+        """What the model reads, and the symbols that it lacks.
+
+        Phonemes are written in symbols that it has. Spelling stays as it is, byte for byte, as
+        long as there is a letter to read.
+        """
+        reading = self._read_text(sentence)
+        if self._reads_phonemes:
+            parts = fit_phonemes(soften_stops(reading.text), self._symbols.holds)
+            lost = tuple(dict.fromkeys(part.source for part in parts if part.is_lost))
+            return Reading(join_parts(parts), reading.skipped), lost
+        missing = self._symbols.find_missing(reading.text)
+        is_readable = any(c.isalnum() and c not in missing for c in reading.text)
+        return (reading if is_readable else Reading("")), missing
 
     def _prompt_ids(self, text: str) -> list[int]:
         prompt = self._spec.template.replace("{text}", text)

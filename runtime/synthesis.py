@@ -22,9 +22,9 @@ from runtime.bundle import Bundle, load_bundle
 from runtime.codec import ChunkSchedule, CodecDecoder, CodecEncoder, DecoderStream
 from runtime.decoding import SpeechDecoder, Step, bound_steps
 from runtime.errors import UserError
-from runtime.prompt import PromptReader
+from runtime.prompt import PromptReader, ReadSentence
+from runtime.reading import read_text, split_text
 from runtime.sampling import Sampling
-from runtime.text import check_text, split_sentences, split_to_fit
 from runtime.voice import Voice, resolve_voice
 
 SENTENCE_PAUSE_SECONDS = 0.2  # silence between the utterances of a long text
@@ -34,7 +34,7 @@ SENTENCE_PAUSE_SECONDS = 0.2  # silence between the utterances of a long text
 class _Request:
     """A checked call: everything that a user can get wrong has been looked at."""
 
-    sentences: list[str]
+    sentences: list[ReadSentence]
     speaker: NDArray[np.float32]
     sampling: Sampling
     max_steps: int | None
@@ -109,17 +109,19 @@ class TTS:
         voice: Voice = None,
         sampling: Sampling | None = None,
         max_steps: int | None = None,
+        strict: bool = False,
     ) -> Utterance:
         """Speak `text`.
 
         One sentence is one utterance and goes into the prompt as it is; longer text is spoken
         sentence by sentence with `SENTENCE_PAUSE_SECONDS` between. max_steps bounds the steps of
-        each utterance below what the text's length allows.
+        each utterance below what the text's length allows. What the voice cannot read is skipped
+        with a `TextWarning`, or refused if `strict`.
 
         Raises:
             UserError: text that cannot be spoken, an unfit voice, settings out of range.
         """
-        request = self._check(text, voice, sampling, max_steps)
+        request = self._check(text, voice, sampling, max_steps, strict)
         audio: list[NDArray[np.float32]] = []
         all_frames: list[NDArray[np.int64]] = []
         finished = True
@@ -142,6 +144,7 @@ class TTS:
         sampling: Sampling | None = None,
         max_steps: int | None = None,
         schedule: ChunkSchedule | None = None,
+        strict: bool = False,
     ) -> Generator[Chunk, None, None]:
         """The same speech in chunks, each as soon as its frames are there.
 
@@ -149,7 +152,7 @@ class TTS:
         work. Joined chunks equal `synthesize(...)`, whatever the schedule. Mistakes in the
         arguments are raised by this call, not by the first chunk.
         """
-        request = self._check(text, voice, sampling, max_steps)
+        request = self._check(text, voice, sampling, max_steps, strict)
         return self._stream(request, schedule or ChunkSchedule())
 
     def describe(self) -> str:
@@ -183,11 +186,7 @@ class TTS:
 
     def split(self, text: str) -> list[str]:
         """The utterances that `text` will be spoken as; a single sentence is returned unchanged."""
-        check_text(text)
-        sentences = split_sentences(text)
-        return [
-            part for sentence in sentences for part in split_to_fit(sentence, self._prompts.fits)
-        ]
+        return [read.source for read in split_text(text, self._prompts) if read.ids]
 
     def _encode(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if self._encoder is None:
@@ -195,10 +194,16 @@ class TTS:
         return self._encoder.encode(audio)
 
     def _check(
-        self, text: str, voice: Voice, sampling: Sampling | None, max_steps: int | None
+        self,
+        text: str,
+        voice: Voice,
+        sampling: Sampling | None,
+        max_steps: int | None,
+        strict: bool,
     ) -> _Request:
         self._check_sampling(sampling, max_steps)
-        return _Request(self.split(text), self.speaker(voice), sampling or Sampling(), max_steps)
+        sentences = read_text(text, self._prompts, strict=strict)
+        return _Request(sentences, self.speaker(voice), sampling or Sampling(), max_steps)
 
     def _check_sampling(self, sampling: Sampling | None, max_steps: int | None) -> None:
         if max_steps is not None and max_steps < 1:

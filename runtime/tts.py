@@ -1,6 +1,6 @@
 """Command line: speak text with an exported bundle.
 
-In: an engine directory and text (an argument, a .txt file, or - for standard input).
+In: an engine directory and text (an argument, a text file, or - for standard input).
 Out: a WAV file, sound, or raw PCM on standard output; files appear whole or not at all.
 Everything else happens in `runtime.synthesis`.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 60.0  # where no line can be rewritten
 END_OF_INPUT = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
 MAX_INPUT_BYTES = 100_000  # as runtime.text.MAX_TEXT_BYTES: looked at before a file is read
+TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LINE_BREAK = b"\r\n"
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -36,10 +40,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Speak text with an exported engine.",
         epilog="Settings that are left out come from the engine's manifest.",
     )
-    parser.add_argument("text", help="what to say; a file that ends in .txt; or - for stdin")
+    parser.add_argument("text", help="what to say; a text file; or - for stdin")
     parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")
     parser.add_argument("--backend", default="auto", help="default: auto (what it was built for)")
     parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse text that cannot be read whole"
+    )
     _add_output(parser.add_argument_group("output (at least one)"))
     _add_sampling(parser.add_argument_group("voice and sampling"))
     return parser.parse_args(argv)
@@ -83,6 +90,7 @@ def speak(argv: Sequence[str] | None) -> None:
         sampling=sampling,
         max_steps=arguments.max_steps,
         schedule=ChunkSchedule() if is_heard else WHOLE_UTTERANCE,
+        strict=arguments.strict,
     )
     with progress:
         spoken = _emit(tts, progress.watch(chunks), arguments)
@@ -94,33 +102,35 @@ def speak(argv: Sequence[str] | None) -> None:
 
 
 def read_text(argument: str) -> str:
-    """The text that the command line names.
+    """The text that the command line names: a file's, if there is one of that name.
 
-    A file's text loses the line break at its end, nothing else.
+    A file's text loses a byte order mark and the line break at its end, nothing else.
 
     Raises:
         UserError: a missing, too large, or not UTF-8 encoded file.
     """
     if argument == "-":
         return _decode(sys.stdin.buffer, "standard input")
-    path = Path(argument)
-    if not argument.endswith(".txt") or (" " in argument and not path.is_file()):
-        return argument
-    if not path.is_file():
-        raise UserError(f"{path}: no such text file")
-    with path.open("rb") as file:
-        return _decode(file, str(path))
+    if os.path.exists(argument) and not os.path.isdir(argument):  # False for text of any length
+        with Path(argument).open("rb") as file:
+            return _decode(file, argument)
+    if argument.lower().endswith(TEXT_SUFFIXES) and " " not in argument:
+        raise UserError(f"{argument}: no such text file")
+    return argument
 
 
 def _decode(file: BinaryIO, where: str) -> str:
-    content = file.read(MAX_INPUT_BYTES + 3)  # a byte order mark does not count, nor a line break
+    content = file.read(len(BYTE_ORDER_MARK) + MAX_INPUT_BYTES + len(LINE_BREAK) + 1)
+    content = content.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\n").removesuffix(b"\r")
+    if len(content) > MAX_INPUT_BYTES:
+        raise UserError(f"{where}: the limit is {MAX_INPUT_BYTES} bytes; cut it up")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
-        if len(content) <= MAX_INPUT_BYTES:
-            raise UserError(f"{where}: is not UTF-8 text; convert it") from None
-        raise UserError(f"{where}: the limit is {MAX_INPUT_BYTES} bytes; cut it up") from None
-    return text.removesuffix("\n").removesuffix("\r")
+        raise UserError(f"{where}: is not UTF-8 text; convert it") from None
+    if "\0" in text:
+        raise UserError(f"{where}: is not text")
+    return text
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:

@@ -86,7 +86,10 @@ def lead_to_speech(folder: Path) -> None:
 
 
 def _scores(model: LanguageModel, hidden: torch.Tensor) -> torch.Tensor:
-    return model.lm_model.lm_head(hidden)
+    """Of tokens that are text."""
+    scores = model.lm_model.lm_head(hidden)
+    scores[list(model.tokens.never_written)] = -torch.inf
+    return scores
 
 
 Load = Callable[[Recipe, str], Chatting]

@@ -13,6 +13,7 @@ PACKAGES = ("runtime", "export", "train", "calibration")
 SHARED = (
     *("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
     *("runtime.gpu_targets", "runtime.engine_check", "runtime.peak_memory", "runtime.folders"),
+    *("runtime.frontends", "runtime.signs", "runtime.symbols"),
 )
 
 # Importing package -> modules of the other packages that it may use.
@@ -21,6 +22,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "train": (
         *("runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
         "runtime.folders",
+        *("runtime.frontends", "runtime.signs", "runtime.symbols"),
     ),
     "export": (*SHARED, "train"),
     "calibration": (*SHARED, "runtime", "export", "train"),

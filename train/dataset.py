@@ -23,6 +23,8 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from runtime.errors import UserError
+from runtime.symbols import HeldSymbols
+from train.fitted_symbols import fit_utterance
 from train.lm_config import TOKENS_PER_FRAME, LanguageModelConfig
 from train.prompts import (
     ASR_QUESTION_START,
@@ -86,6 +88,7 @@ class ExampleBuilder:
     ) -> None:
         self._config = config
         self._tokenizer = tokenizer
+        self._symbols = HeldSymbols(tokenizer)
         self._tokens = tokens
         self._with_tail = with_tail
         self._guided = guided
@@ -94,7 +97,8 @@ class ExampleBuilder:
     def tts(self, utterance: TokenizedUtterance, speaker: np.ndarray | None = None) -> Example:
         """Text in, speech out."""
         prompts = self._config.prompts
-        text = self._text(utterance.text)
+        utterance = self._written(utterance)
+        text = utterance.text
         question, answer = split_question(prompts.prompt(text, with_speaker=self._config.spk_aware))
         prompt = [self._tokens.bos, *self._encode(question)]
         start = len(prompt)
@@ -126,7 +130,7 @@ class ExampleBuilder:
         """Speech in, text out."""
         before = [self._tokens.bos, *self._encode(ASR_QUESTION_START)]
         steps = self._steps(utterance.frames)
-        question, answer = split_question(asr_answer(self._text(utterance.text)))
+        question, answer = split_question(asr_answer(self._written(utterance).text))
         asked = self._encode(question)
         after = [*asked, *self._encode(answer), self._tokens.eos]
         return self._join(before, steps, after, loss_from=len(before) + len(steps) + len(asked))
@@ -139,9 +143,11 @@ class ExampleBuilder:
         no_steps = np.zeros((0, self._config.heads), np.int32)
         return self._join(before, no_steps, after, loss_from=len(before))
 
-    def _text(self, text: str) -> str:
-        """Spelling is normalised as published; phonemes are left as they are."""
-        return normalize_text(text) if self._config.text_frontend.kind == "none" else text
+    def _written(self, utterance: TokenizedUtterance) -> TokenizedUtterance:
+        """Spelling is normalised as published; phonemes are written as they are at run time."""
+        if self._config.text_frontend.kind == "none":
+            return dataclasses.replace(utterance, text=normalize_text(utterance.text))
+        return fit_utterance(utterance, self._symbols.holds)
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from runtime.audio import read_recording
 from runtime.errors import UserError
-from runtime.text import has_words, make_frontend
+from runtime.frontends import make_frontend
+from runtime.text import has_words
 from train.align_progress import AlignProgress, Durations
 from train.aligner import AlignableUtterance, Aligner, AlignerTraining, AlignmentFeatures
 from train.alignment import spread_evenly

@@ -69,7 +69,9 @@ def answer_question(
 ) -> tuple[list[int], Generation | None]:
     """Write at most `max_tokens` likeliest tokens, the last one included, then speak.
 
-    Speech follows `<sosp>`; without it, after `<|endoftext|>` or at the bound, there is none.
+    Tokens that are no text are not written, also where a model that was asked something else
+    than it has learnt would put speech codes before `<sosp>`. Speech follows `<sosp>`; without it,
+    after `<|endoftext|>` or at the bound, there is none.
     """
     embeddings = _embed_prompt(model, prompt_ids, speaker)
     context, tokens = _Context.empty(embeddings), []
@@ -77,7 +79,9 @@ def answer_question(
     while True:
         hidden = model.hidden_states(embeddings, context.cache)
         context.hidden = torch.cat([context.hidden, hidden], 1)
-        tokens.append(int(model.lm_model.lm_head(hidden[:, -1]).argmax()))
+        scores = model.lm_model.lm_head(hidden[:, -1])
+        scores[:, list(model.tokens.never_written)] = -torch.inf
+        tokens.append(int(scores.argmax()))
         embeddings = model.embedding(torch.tensor([tokens[-1:]], device=hidden.device))
         if tokens[-1] in ends or len(tokens) == max_tokens:
             break

@@ -100,7 +100,7 @@ def digest_codec(folder: Path) -> str:
 def load_means(arguments: argparse.Namespace) -> Means:
     """Codec, frontend and judge. Raises `UserError` for what is not there."""
     from runtime.audio import SAMPLE_RATE_HZ
-    from runtime.text import make_frontend
+    from runtime.frontends import make_frontend
     from train.codec_checkpoint import load_codec
     from train.device import check_device
 

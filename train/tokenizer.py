@@ -82,6 +82,12 @@ class SpeechTokens:
         return (*self.codes[head % len(CODEBOOKS)], self.end, *pad)
 
     @property
+    def never_written(self) -> tuple[int, ...]:
+        """Ids that are no text: codes, `<eosp>`, and where they are, pad and placeholder."""
+        optional = (token for token in (self.pad, self.placeholder) if token is not None)
+        return (*(token for book in self.codes for token in book), self.end, *optional)
+
+    @property
     def largest(self) -> int:
         """The largest id, which the embedding table must have a row for."""
         optional = [token for token in (self.pad, self.placeholder) if token is not None]

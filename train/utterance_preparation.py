@@ -15,7 +15,7 @@ from train.recordings import Recording, explain_missing
 from train.token_parts import LeftOut, Part, PreparedUtterance
 
 if TYPE_CHECKING:
-    from runtime.text import Frontend
+    from runtime.frontends import Frontend
     from train.facodec import FACodec
     from train.tokenization import Limits, TokenizedRecording
 

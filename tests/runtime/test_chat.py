@@ -15,7 +15,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import Chat, Chunk, Sampling, UserError
+from runtime import Chat, Chunk, Sampling, TextWarning, UserError
 from runtime.answering import answer_in
 from runtime.bundle import ChatSpec
 from runtime.chat import PROMPT, main
@@ -115,6 +115,25 @@ def test_bounds_cut_text_and_speech(tmp_path: Path, chat: Chat) -> None:
     assert (cut.text, len(cut.frames), cut.finished) == ("It is.", 4, False)
 
 
+def test_speech_codes_are_never_text(tmp_path: Path) -> None:
+    """Text heads of earlier exports can draw them."""
+    for code in ("<a7>", "<eosp>", "<|placeholder|>"):
+        writing = load(tmp_path, writes=f" Three{code}<a7> more")
+        with pytest.warns(TextWarning, match="export the engine again"):
+            answer = writing.answer(QUESTION)
+        assert (answer.text, len(answer.audio), answer.finished) == ("Three", 0, False)
+
+
+def test_questions_that_cannot_be_read(chat: Chat) -> None:
+    with pytest.raises(UserError, match="nothing in '法国的首都是什么？' can be read"):
+        chat.stream_answer("法国的首都是什么？")
+    with pytest.warns(TextWarning, match="no symbol for '世', ';'"):
+        answer = chat.answer("Who is 世;", sampling=GREEDY)
+    assert answer.text == "It is."
+    with pytest.raises(UserError, match="no symbol for '世'"):
+        chat.answer("Who is 世?", strict=True)
+
+
 def test_faults(chat: Chat, tmp_path: Path, plain_folder: Path) -> None:
     with pytest.raises(UserError, match="leaves no room for an answer"):
         chat.stream_answer("long " * 80)
@@ -197,6 +216,7 @@ def test_questions_from_standard_input(
         (("--question", QUESTION, "-o", "answer.mp3"), "end its name in .wav"),
         (("--question", QUESTION, "-o", "no/answer.wav"), "no folder no"),
         (("--question", ""), "is empty"),
+        (("--question", "Who is 世?", "--strict"), "no symbol for '世'"),
         (("--voice", "nobody"), "no voice nobody"),
         (("--seed", "1"), "seed has no effect"),
     ],

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from runtime import TTS, Sampling
+from runtime import TTS, Sampling, UserError
 from runtime.audio import to_pcm16
-from runtime.tts import main
+from runtime.tts import main, read_text
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 TEXT = "They know it."
@@ -78,6 +78,59 @@ def test_text_from_a_file_and_from_standard_input(
         assert json.loads(Path("frames.json").read_text()) == expected
 
 
+@pytest.mark.parametrize("name", ["story.TXT", "book.md", "words", "two words.txt", "sub/a.b"])
+def test_an_argument_that_names_a_file_is_read(engine: Path, name: str) -> None:
+    Path("sub").mkdir()
+    Path(name).write_text("They know it.\n", encoding="utf-8-sig")
+    assert read_text(name) == "They know it."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "words",
+        "I read it in story.txt",
+        "Open the file called a.md",
+        "sub",
+        "a" * 90_000,
+        "nul\0",
+        "and/or",
+        "txt",
+    ],
+)
+def test_other_arguments_are_text(engine: Path, text: str) -> None:
+    Path("sub").mkdir()
+    assert read_text(text) == text
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_file_is_read_whole_or_refused(engine: Path, mark: bytes) -> None:
+    """The limit is the text's: neither a byte order mark nor the last line break counts."""
+    for ending in (b"", b"\n", b"\r\n"):
+        Path("long.txt").write_bytes(mark + b"a" * 100_000 + ending)
+        assert read_text("long.txt") == "a" * 100_000
+    for more in (b"a", b"a\n", b"\r\na", b"\n\n", b"a" * 100_000):
+        Path("long.txt").write_bytes(mark + b"a" * 100_000 + more)
+        with pytest.raises(UserError, match=r"long.txt: the limit is 100000 bytes"):
+            read_text("long.txt")
+
+
+def test_a_pipe_is_read(engine: Path) -> None:
+    os.mkfifo("pipe")
+    with subprocess.Popen(["sh", "-c", "echo They know it. > pipe"]):
+        assert read_text("pipe") == "They know it."
+
+
+def test_what_cannot_be_read_is_told_once(engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "One 世. Two 世."
+    assert speak(engine, text, "--greedy", "-o", "out.wav") == 0
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warning.startswith("warning: this voice has no symbol for '世'")
+    assert speak(engine, text, "--strict", "-o", "strict.wav") == 2
+    assert "error: this voice has no symbol for '世'" in capsys.readouterr().err
+    assert not Path("strict.wav").exists()
+
+
 def test_raw_pcm_is_streamed(plain_folder: Path, tts: TTS) -> None:
     command = [sys.executable, "-m", "runtime.tts", "--engine", str(plain_folder), "--threads", "1"]
     done = subprocess.run([*command, TEXT, "--raw", "--seed", "3"], capture_output=True, check=True)
@@ -110,6 +163,9 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no folder": ([TEXT, "-o", "no/out.wav"], "no folder no; make it first"),
     "frames without a folder": ([TEXT, "--frames-out", "no/f.json"], "no folder no"),
     "no such text": (["none.txt", "-o", "out.wav"], "none.txt: no such text file"),
+    "no such book": (["book.MD", "-o", "out.wav"], "book.MD: no such text file"),
+    "no text": (["zeros.txt", "-o", "out.wav"], "zeros.txt: is not text"),
+    "nothing to read": (["你好", "-o", "out.wav"], "nothing in '你好' can be read"),
     "not UTF-8": (["latin.txt", "-o", "out.wav"], "latin.txt: is not UTF-8 text"),
     "too long": (["long.txt", "-o", "out.wav"], "limit is 100000"),
     "voice": ([TEXT, "--voice", "nobody", "-o", "out.wav"], "no voice nobody"),
@@ -125,6 +181,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 ) -> None:
     Path("latin.txt").write_bytes("Grüße".encode("latin-1"))
     Path("long.txt").write_bytes(b"a" * 100_010)
+    Path("zeros.txt").write_bytes(b"ab\0c")
     Path("empty.wav").touch()
     before = sorted(os.listdir())
     arguments, complaint = MISTAKES[name]

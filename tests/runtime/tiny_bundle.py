@@ -38,7 +38,7 @@ SCRIPT_START = 10
 END, PAD = 1024, 1025
 MAX_POSITIONS = 400
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,!?\n"
-SPECIAL_TOKENS = ["<bos>", "<sosp>", "<|placeholder|>", "<eos>"]
+SPECIAL_TOKENS = ["<bos>", "<sosp>", "<|placeholder|>", "<eos>", "<a7>", "<eosp>"]
 SPEAKER = np.linspace(-0.5, 0.7, SPEAKER_CHANNELS, dtype=np.float32)
 
 
@@ -62,6 +62,7 @@ class Scenario:
     template: str = "say {text} now <sosp>"
     writes: str | None = None
     max_tokens: int = 30
+    more_characters: str = ""  # that the tokenizer holds, such as phonemes
 
 
 def write_bundle(folder: Path, scenario: Scenario | None = None) -> Path:
@@ -69,7 +70,7 @@ def write_bundle(folder: Path, scenario: Scenario | None = None) -> Path:
     scenario = scenario or Scenario()
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "voices").mkdir(parents=True)
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(scenario.more_characters)
     tokenizer.save(str(folder / "tokenizer.json"))
     rows = tokenizer.get_vocab_size()
     table = np.zeros((rows, HIDDEN_SIZE), np.float32)
@@ -88,9 +89,9 @@ def rewrite_manifest(folder: Path, **changes: object) -> None:
     (folder / names.MANIFEST_FILE).write_bytes(names.encode_manifest(manifest))
 
 
-def make_tokenizer() -> Tokenizer:
+def make_tokenizer(more_characters: str = "") -> Tokenizer:
     """One token a character, and the special ones."""
-    vocabulary = {character: index for index, character in enumerate(CHARACTERS)}
+    vocabulary = {character: index for index, character in enumerate(CHARACTERS + more_characters)}
     vocabulary["[unk]"] = len(vocabulary)
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")

@@ -199,7 +199,7 @@ def test_texts_of_which_nothing_is_left_are_told(
     options = ["--output", str(tmp_path / "aligned"), "--frontend", "hibari"]
     assert main([str(corpus), *options]) == 0
     said = capsys.readouterr()
-    assert "0.flac: nothing to say is left of its text, '你好。'" in said.err
+    assert "0.flac: cannot read '你好'" in said.err
     assert "0 of 1 recordings with durations" in said.out
 
 
