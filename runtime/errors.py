@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 EXIT_OK = 0
 EXIT_USER_ERROR = 2
@@ -14,6 +17,11 @@ class UserError(Exception):
     """Something the user can mend. The message says what, where and how, on one line."""
 
 
+class SpeechWarning(UserWarning):
+    """A recording can be used, but is not what it should be. The message says which and why, on
+    one line."""
+
+
 def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
     """Run `command(argv)` and return the process exit status.
 
@@ -22,7 +30,8 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
     project and keeps its traceback.
     """
     try:
-        command(argv)
+        with _telling_of_speech():
+            command(argv)
     except UserError as error:
         return _report(str(error))
     except BrokenPipeError:  # the reader of our stdout went away, as `| head` does
@@ -40,3 +49,20 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
 def _report(message: str) -> int:
     print("error: " + " ".join(message.split()), file=sys.stderr)
     return EXIT_USER_ERROR
+
+
+@contextmanager
+def _telling_of_speech() -> Iterator[None]:
+    """A `SpeechWarning` is one line on stderr, each time; other warnings are shown as usual."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, SpeechWarning):
+                print("warning: " + " ".join(str(message).split()), file=sys.stderr)
+            else:
+                show(message, category, *where)
+
+        warnings.simplefilter("always", SpeechWarning)
+        warnings.showwarning = tell
+        yield
