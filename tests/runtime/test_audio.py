@@ -269,9 +269,7 @@ def test_channels_that_cancel_give_one_of_them(tmp_path: Path) -> None:
         convert_audio(one_of_eight, 16_000)
 
 
-def test_each_warning_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_warning_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def command(argv: Sequence[str] | None) -> None:
         for _ in range(2):
             convert_audio(np.stack([tone(16_000), -tone(16_000)], axis=1), 16_000)
