@@ -34,8 +34,8 @@ DIGITAL_SILENCE_DB = 80.0  # below it is no background
 BACKGROUND_PERCENTILE = 10
 ABOVE_BACKGROUND_DB = 8.0
 LEAST_UNSTEADY_DB = 25.0  # the quietest tenth may be speech itself: nearer to it nothing is dropped
-STEADY_FRAMES, STEADY_DB = 15, 2.0  # so long without a change: background, if quiet enough
-STEADY_BELOW_DB = 15.0
+STEADY_FRAMES, STEADY_DB = 15, 1.5  # noise changes by 0.6 dB, if pink by 1.2, speech by over 2
+STEADY_BELOW_DB = 20.0  # nearer to the loudest, vowels and hisses last as long
 
 LEVEL_NORM = 12  # near the peak, but nothing that clipping lowers much
 CLICKS_PERCENTILE = 99  # louder frames do not count

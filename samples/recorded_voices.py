@@ -130,12 +130,12 @@ class Measurement:
             return self.tts.speaker(path), [str(warning.message) for warning in told]
 
     def measure(self, change: Change, judge: Any = None) -> dict[str, Any]:
-        """`moved`: the largest share for each voice; `right` of `all` nearest to their own voice;
+        """`moved`: the largest share for each voice, as text; `right` of `all` nearest to their own voice;
         `heard` of `all` whose speech is; `told` and `refused` of `all`."""
         row: dict[str, Any] = {"moved": {}, "right": 0, "heard": 0, "told": 0, "refused": 0}
         row["all"] = sum(map(len, self.audio.values()))
         for name, recordings in self.audio.items():
-            shares = [0.0]
+            shares = []
             for audio, plain in zip(recordings, self.plain[name], strict=True):
                 try:
                     voice, told = self.take(change(audio))
@@ -146,7 +146,7 @@ class Measurement:
                 row["told"] += bool(told)
                 row["right"] += self._nearest(voice) == name
                 row["heard"] += judge is not None and judge(voice) == name
-            row["moved"][name] = max(shares)
+            row["moved"][name] = f"{max(shares):.2f}" if shares else "–"
         return row
 
     def _to_nearest(self, name: str) -> float:
@@ -185,7 +185,7 @@ def measure_all(argv: Sequence[str] | None) -> None:
     print("|", " | ".join(["---"] * (len(names) + 5)), "|")
     for change, apply in {"none": lambda audio: audio, **CHANGES, **FAULTS}.items():
         row = measurement.measure(apply, judge)
-        moved = [f"{row['moved'][name]:.2f}" for name in names]
+        moved = [row["moved"][name] for name in names]
         heard = "–" if judge is None else str(row["heard"])
         counts = [str(row["right"]), heard, str(row["told"]), str(row["refused"])]
         print("|", " | ".join([change, *moved, *counts]), "|", flush=True)
