@@ -130,10 +130,9 @@ class Measurement:
             return self.tts.speaker(path), [str(warning.message) for warning in told]
 
     def measure(self, change: Change, judge: Any = None) -> dict[str, Any]:
-        """`moved`: the largest share for each voice, as text; `right` of `all` nearest to their own voice;
-        `heard` of `all` whose speech is; `told` and `refused` of `all`."""
+        """`moved`: the largest share for each voice, as text; how many voices are `right`, nearest to
+        their own, and whose speech is, as `heard`; how many were `told` about or `refused`."""
         row: dict[str, Any] = {"moved": {}, "right": 0, "heard": 0, "told": 0, "refused": 0}
-        row["all"] = sum(map(len, self.audio.values()))
         for name, recordings in self.audio.items():
             shares = []
             for audio, plain in zip(recordings, self.plain[name], strict=True):
