@@ -18,9 +18,10 @@ from safetensors.numpy import save
 from export.graph_runner import GraphRunner
 from export.safetensors_reader import StoredTensor, read_safetensors
 from export.weights import Array
-from runtime.audio import SAMPLE_RATE_HZ, read_recording
+from runtime.audio import read_sound
 from runtime.bundle import AUDIO, SPEAKER, VOICE_TENSOR, GraphSpec
 from runtime.errors import UserError
+from runtime.speech import condition_speech
 from train.codec_config import CodecConfig
 
 VOICE_FOLDER = "voices"
@@ -30,7 +31,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class VoiceSource:
-    """A voice as given: `values` is a speaker embedding [channels], or audio [samples]."""
+    """A voice as given: `values` is a speaker embedding [channels], or speech [samples] as
+    `runtime.speech` makes it of a recording."""
 
     name: str
     file: Path
@@ -76,12 +78,8 @@ def _read_voice(name: str, file: Path, codec: CodecConfig) -> VoiceSource:
         return VoiceSource(
             name, file, _read_speaker(file, codec.speaker_channels), is_recording=False
         )
-    if codec.sample_rate_hz != SAMPLE_RATE_HZ:
-        raise UserError(
-            f"{file}: recordings are read at {SAMPLE_RATE_HZ} Hz, this codec works at "
-            f"{codec.sample_rate_hz} Hz; give the voice as {TENSOR_FILE}"
-        )
-    return VoiceSource(name, file, read_recording(file), is_recording=True)
+    speech = condition_speech(read_sound(file), codec.sample_rate_hz)
+    return VoiceSource(name, file, speech, is_recording=True)
 
 
 def _read_speaker(file: Path, channels: int) -> Array:

@@ -27,12 +27,17 @@ class UserError(Exception):
     """Something the user can mend. The message says what, where and how, on one line."""
 
 
-class TextWarning(UserWarning):
-    """A part of a text was not spoken as it stands. The message says which, on one line.
+class SpeechWarning(UserWarning):
+    """A recording or a text can be used, but is not what it should be. The message says which and
+    why, on one line.
 
     Python's `warnings` show it once; `warnings.catch_warnings(record=True)` collects them, and
-    `warnings.simplefilter("error", TextWarning)` makes them errors.
+    `warnings.simplefilter("error", SpeechWarning)` makes them errors.
     """
+
+
+class TextWarning(SpeechWarning):
+    """A part of a text was not spoken as it stands."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -53,7 +58,7 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
     is_program = argv is None  # else somebody's function call, whose process is theirs to end
     with ready_streams(), signals_raised() if is_program else nullcontext():
         try:
-            with _telling_of_text():
+            with _telling():
                 command(argv)
             sys.stdout.flush()
         except UserError as error:
@@ -107,17 +112,17 @@ def _report(message: str) -> int:
 
 
 @contextmanager
-def _telling_of_text() -> Iterator[None]:
-    """A `TextWarning` is one line on stderr, each time; other warnings are shown as usual."""
+def _telling() -> Iterator[None]:
+    """A `SpeechWarning` is one line on stderr, each time; other warnings are shown as usual."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, TextWarning):
+            if issubclass(category, SpeechWarning):
                 print("warning: " + " ".join(str(message).split()), file=sys.stderr)
             else:
                 show(message, category, *where, **more)
 
-        warnings.simplefilter("always", TextWarning)
+        warnings.simplefilter("always", SpeechWarning)
         warnings.showwarning = tell
         yield

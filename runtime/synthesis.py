@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import bundle as names
-from runtime.audio import convert_audio
+from runtime.audio import convert_sound
 from runtime.backends import OpenGraph, open_engine
 from runtime.bundle import Bundle, load_bundle
 from runtime.codec import ChunkSchedule, CodecDecoder, CodecEncoder, DecoderStream
@@ -25,6 +25,7 @@ from runtime.errors import UserError
 from runtime.prompt import PromptReader, ReadSentence
 from runtime.reading import read_text, split_text
 from runtime.sampling import Sampling
+from runtime.speech import condition_if_spoken
 from runtime.voice import Voice, resolve_voice
 
 SENTENCE_PAUSE_SECONDS = 0.2  # silence between the utterances of a long text
@@ -175,10 +176,15 @@ class TTS:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Audio [n] or [n, channels] at any rate -> frames int64 [T, 3], speaker float32 [256].
 
+        The frames are those of the audio as it is. The speaker is heard from its speech alone, at
+        one loudness (`runtime.speech`); without speech, from all of it, with a `SpeechWarning`.
+
         Raises:
             UserError: unfit audio, or a bundle that was exported without the encoder.
         """
-        return self._encode(convert_audio(audio, sample_rate))
+        sound = convert_sound(audio, sample_rate)
+        frames, _ = self._encode(sound.at_rate(self.sample_rate))
+        return frames, self._encode(condition_if_spoken(sound, self.sample_rate))[1]
 
     def speaker(self, voice: Voice = None) -> NDArray[np.float32]:
         """The speaker embedding of a voice: name, .safetensors file, recording or array."""

@@ -14,22 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from runtime.audio import read_recording
+from runtime.audio import read_sound
 from runtime.bundle import VOICE_TENSOR, Bundle
 from runtime.codec import check_speaker
 from runtime.errors import UserError
+from runtime.speech import condition_speech
 
 MAX_VOICE_BYTES = 1024 * 1024
 
 Voice = str | Path | NDArray[Any] | None
-EncodeSpeaker = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # audio at 16 kHz -> speaker
+# Audio at the codec's rate -> speaker
+EncodeSpeaker = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def resolve_voice(voice: Voice, bundle: Bundle, encode: EncodeSpeaker) -> NDArray[np.float32]:
     """The speaker embedding for `voice`, float32 [speaker_channels].
 
     voice: None (the bundle's default), the name of one of its voices, a .safetensors file with
-        the tensor "speaker", any other file (a recording, which `encode` turns into an
+        the tensor "speaker", any other file (a recording, whose speech `encode` turns into an
         embedding), or an array.
 
     Raises:
@@ -47,7 +49,8 @@ def resolve_voice(voice: Voice, bundle: Bundle, encode: EncodeSpeaker) -> NDArra
         raise UserError(f"no voice {voice}: neither a file nor one of {_voice_names(bundle)}")
     if path.suffix == ".safetensors":
         return read_voice_file(path, channels)
-    return check_speaker(encode(read_recording(path)), channels)
+    speech = condition_speech(read_sound(path), bundle.manifest.codec.sample_rate_hz)
+    return check_speaker(encode(speech), channels)
 
 
 def read_voice_file(path: Path, channels: int) -> NDArray[np.float32]:

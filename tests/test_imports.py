@@ -13,14 +13,14 @@ PACKAGES = ("runtime", "export", "train", "calibration")
 SHARED = (
     *("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
     *("runtime.gpu_targets", "runtime.engine_check", "runtime.peak_memory", "runtime.folders"),
-    *("runtime.frontends", "runtime.signs", "runtime.symbols"),
+    *("runtime.frontends", "runtime.signs", "runtime.symbols", "runtime.speech"),
 )
 
 # Importing package -> modules of the other packages that it may use.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime": (),
     "train": (
-        *("runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
+        *("runtime.errors", "runtime.text", "runtime.audio", "runtime.files", "runtime.speech"),
         "runtime.folders",
         *("runtime.frontends", "runtime.signs", "runtime.symbols"),
     ),

@@ -25,8 +25,11 @@ from export.codec_encoder import build_codec_encoder
 from export.embedding_table import write_embeddings
 from export.manifest import TOKENIZER_FILE, describe_bundle
 from runtime import TTS, Sampling
+from runtime.audio import convert_sound
 from runtime.codec import ChunkSchedule
+from runtime.speech import condition_speech
 from tests.export.lm_exports import Export, Recipe, random_speaker, tiny_export
+from tests.speech_like import speak
 from tests.tiny_codec import make_codec, make_codec_checkpoint, tiny_codec_config
 from train.facodec import FACodec
 from train.generate import DecodingOptions, Generation, generate_frames
@@ -160,3 +163,17 @@ def test_encoding_equals_pytorch(load: Load) -> None:
     assert frames.shape == expected_frames[0].shape
     assert (frames == expected_frames[0].numpy()).mean() >= 0.999
     np.testing.assert_allclose(speaker, expected_speaker[0].numpy(), atol=1e-4)
+
+
+def test_speakers_equal_pytorch_on_the_speech(load: Load) -> None:
+    """Frames are of the audio as it is, the speaker of what `runtime.speech` makes of it."""
+    voiced = load(MODELS[0], "ort")
+    audio = np.pad(0.1 * speak(), 16_000)
+    frames, speaker = voiced.tts.encode(audio, voiced.tts.sample_rate)
+    speech = condition_speech(convert_sound(audio, 16_000), 16_000)
+    with torch.inference_mode():
+        expected_frames, padded = voiced.codec.encode(torch.from_numpy(audio)[None])
+        expected_speaker = voiced.codec.encode(torch.from_numpy(speech)[None])[1]
+    assert (frames == expected_frames[0].numpy()).mean() >= 0.999
+    np.testing.assert_allclose(speaker, expected_speaker[0].numpy(), atol=1e-4)
+    assert np.abs(padded[0].numpy() - speaker).max() > 1e-3

@@ -1,7 +1,8 @@
 """Recordings to frames: the codec over batches of equal length, silence trimmed.
 
 In: a codec, recordings. Out: for each recording its frames, its speaker embedding and how long
-each symbol of its text lasts, or why it was left out. Recordings of equal length in frames are
+each symbol of its text lasts, or why it was left out. Frames are of the recording as it is; the
+speaker is heard from its speech alone, at one loudness, as at run time. What is equally long is
 encoded together, so nothing is padded and tokens do not depend on the batch. Knows nothing of
 the files that tokens are written to.
 """
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from runtime.audio import SAMPLE_RATE_HZ, read_recording
+from runtime.audio import SAMPLE_RATE_HZ, read_sound
 from runtime.errors import UserError
+from runtime.speech import condition_if_spoken
 from train.facodec import FACodec
 from train.recordings import Recording
 from train.silence import find_speech
@@ -45,6 +47,15 @@ class Limits:
     refuse: Callable[[np.ndarray], str | None] | None = None
 
 
+@dataclass(frozen=True)
+class _Read:
+    """`audio` float32 [T * hop] is what frames are of, `speech` float32 [n] the speaker."""
+
+    recording: Recording
+    audio: np.ndarray
+    speech: np.ndarray
+
+
 def tokenize_recordings(
     codec: FACodec,
     recordings: Sequence[Recording],
@@ -54,16 +65,16 @@ def tokenize_recordings(
 ) -> Iterator[TokenizedRecording]:
     """Yield the recordings that could be used, in no particular order, until `stop` says so."""
     hop = codec.config.hop_samples
-    groups: dict[int, list[tuple[Recording, np.ndarray]]] = defaultdict(list)
+    groups: dict[int, list[_Read]] = defaultdict(list)
     for recording in recordings:
         if stop():
             return
         try:
-            audio = _read_whole_frames(recording, hop, limits)
+            read = _read_whole_frames(recording, hop, limits)
         except (UserError, OSError) as error:
             left_out(recording, str(error))
             continue
-        groups[len(audio)].append((recording, audio))
+        groups[len(read.audio)].append(read)
     for samples, group in sorted(groups.items()):
         batch = max(1, _LARGEST_BATCH_SECONDS * SAMPLE_RATE_HZ // samples)
         for first in range(0, len(group), batch):
@@ -72,9 +83,10 @@ def tokenize_recordings(
             yield from _tokenize_batch(codec, group[first : first + batch], limits)
 
 
-def _read_whole_frames(recording: Recording, hop: int, limits: Limits) -> np.ndarray:
-    """Audio float32 [T * hop]. Raises `UserError` if the recording is not to be used."""
-    audio = read_recording(recording.path, limits.max_seconds, limits.min_seconds)
+def _read_whole_frames(recording: Recording, hop: int, limits: Limits) -> _Read:
+    """Raises `UserError` if the recording is not to be used."""
+    sound = read_sound(recording.path, limits.max_seconds, limits.min_seconds)
+    audio = sound.at_rate(SAMPLE_RATE_HZ)
     audio = audio[: len(audio) // hop * hop]
     if not audio.any():
         raise UserError("is silent but for its last samples")
@@ -86,27 +98,45 @@ def _read_whole_frames(recording: Recording, hop: int, limits: Limits) -> np.nda
     reason = limits.refuse(audio) if limits.refuse else None
     if reason:
         raise UserError(reason)
-    return audio
+    return _Read(recording, audio, condition_if_spoken(sound, SAMPLE_RATE_HZ))
 
 
-@torch.no_grad()
 def _tokenize_batch(
-    codec: FACodec, batch: Sequence[tuple[Recording, np.ndarray]], limits: Limits
+    codec: FACodec, batch: Sequence[_Read], limits: Limits
 ) -> Iterator[TokenizedRecording]:
-    device = next(codec.parameters()).device
-    audio = torch.from_numpy(np.stack([audio for _, audio in batch])).to(device)
-    frames, speakers = (tensor.cpu().numpy() for tensor in codec.encode(audio))
-    for row, (recording, samples) in enumerate(batch):
+    frames = _encode(codec, [read.audio for read in batch])[0]
+    speakers = _encode_speakers(codec, [read.speech for read in batch])
+    for row, read in enumerate(batch):
         first, last = 0, len(frames[row])
         if limits.trim_silence:
-            first, last = find_speech(samples, codec.config.hop_samples)
-        counts = recording.symbol_frames
+            first, last = find_speech(read.audio, codec.config.hop_samples)
+        counts = read.recording.symbol_frames
         yield TokenizedRecording(
-            recording,
+            read.recording,
             frames[row, first:last],
             speakers[row],
             None if counts is None else trim_counts(counts, first, last),
         )
+
+
+def _encode_speakers(codec: FACodec, speeches: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+    """The speaker float32 [C] of each, by its place; those of equal length together."""
+    places: dict[int, list[int]] = defaultdict(list)
+    for place, speech in enumerate(speeches):
+        places[len(speech)].append(place)
+    speakers: dict[int, np.ndarray] = {}
+    for equal in places.values():
+        found = _encode(codec, [speeches[place] for place in equal])[1]
+        speakers.update(zip(equal, found, strict=True))
+    return speakers
+
+
+@torch.no_grad()
+def _encode(codec: FACodec, audio: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Audio of equal length -> frames int64 [B, T, 3], speakers float32 [B, C]."""
+    device = next(codec.parameters()).device
+    frames, speakers = codec.encode(torch.from_numpy(np.stack(audio)).to(device))
+    return frames.cpu().numpy(), speakers.cpu().numpy()
 
 
 def trim_counts(counts: Sequence[int], first: int, last: int) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ from runtime import bundle as names
 from runtime.bundle import SamplingDefaults, load_bundle
 from runtime.errors import UserError
 from runtime.synthesis import TTS
+from tests.speech_like import speak
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
@@ -47,8 +48,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_lm_checkpoint(folder / "endless", heads=3, end_bias=-100.0)
     save_file({"speaker": SPEAKER}, folder / "ben.safetensors")
     save_file({"embedding": SPEAKER[None][0]}, folder / "unnamed.safetensors")
-    noise = np.random.default_rng(0).standard_normal((9000, 2)) * 0.1
-    soundfile.write(folder / "anna.wav", noise, 22_050)
+    soundfile.write(folder / "anna.wav", np.stack([speak(rate_hz=22_050)] * 2, axis=1), 22_050)
+    soundfile.write(folder / "quiet.wav", np.pad(0.1 * speak(rate_hz=22_050), 40_000), 22_050)
     return folder
 
 
@@ -162,6 +163,24 @@ def test_voices_from_recordings_and_tensors(inputs: Path, output: Path) -> None:
     assert anna.shape == (256,)
     assert np.isfinite(anna).all()
     assert anna.std() > 0
+
+
+def test_silence_around_a_recording_does_not_change_the_voice(inputs: Path, output: Path) -> None:
+    voices = [f"{name}={inputs / name}.wav" for name in ("anna", "quiet")]
+    assert build(inputs, output, "six", "--voice", *voices) == 0
+    files = load_bundle(output).manifest.voices.values()
+    anna, quiet = (load_file(output / file)[names.VOICE_TENSOR] for file in files)
+    assert np.linalg.norm(quiet - anna) < 0.02 * np.linalg.norm(anna)
+
+
+def test_a_recording_without_speech(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = output.parent.parent / "noise.wav"
+    noise = 0.1 * np.random.default_rng(0).standard_normal(20_000)
+    soundfile.write(recording, noise, 16_000)
+    status = build(inputs, output, "three", "--voice", f"anna={recording}")
+    refused(capsys, output, status, "noise.wav", "holds no speech")
 
 
 def test_the_text_head_is_there_when_asked_for(inputs: Path, output: Path) -> None:

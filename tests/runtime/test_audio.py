@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import tempfile
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from runtime.audio import SAMPLE_RATE_HZ, convert_audio, read_recording, to_pcm16, write_wav
-from runtime.errors import UserError
+from runtime.errors import SpeechWarning, UserError, run_cli
 from runtime.files import write_atomically
 
 
@@ -169,3 +172,152 @@ def test_a_failed_write_leaves_the_old_file(
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder"):
         write_atomically(tmp_path / "none" / "out.wav", b"")
+
+
+def pipe_wav(announced: int, samples: np.ndarray) -> bytes:
+    header = wav_header(16_000, 1, 0)
+    return header[:-4] + struct.pack("<I", announced) + samples.astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize("announced", [0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 2**24])
+def test_a_wav_that_came_through_a_pipe_is_read(tmp_path: Path, announced: int) -> None:
+    path = tmp_path / "pipe.wav"
+    path.write_bytes(pipe_wav(announced, 32_767 * tone(16_000)))
+    np.testing.assert_allclose(read_recording(path), tone(16_000), atol=1e-4)
+
+
+def test_a_wav_whose_header_says_no_bytes_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "my pipe.wav"
+    path.write_bytes(pipe_wav(0, 32_767 * tone(16_000)))
+    complaint = r"says 0 bytes of audio, as programs leave it that write into a pipe, but 16000 fol"
+    with pytest.raises(UserError, match=complaint) as refusal:
+        read_recording(path)
+    converted = str(tmp_path / "my pipe-converted.wav")
+    assert f"ffmpeg -i '{path}' -ac 1 '{converted}'" in str(refusal.value)
+
+
+FOREIGN = {
+    "m4a.mp3": (b"\0\0\0\x20ftypM4A \0\0\0\0", "an M4A file"),
+    "mp4.wav": (b"\0\0\0\x20ftypisom\0\0\0\0", "an MP4 file"),
+    "film.mov": (b"\0\0\0\x14ftypqt  ", "a QuickTime film"),
+    "phone.wav": (b"\0\0\0\x18ftyp3gp4", "a 3GP file"),
+    "web.wav": (b"\x1aE\xdf\xa3\x01\0\0\0webm", "a WebM or Matroska file"),
+    "old.wav": (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "a WMA or ASF file"),
+    "amr.wav": (b"#!AMR\n\x3c", "an AMR file"),
+    "chat.wav": (b"\x02#!SILK_V3", "a SILK voice message"),
+    "aac.wav": (b"\xff\xf1\x50\x80", "an AAC file"),
+    "cut.flac": (b"fLaC\0\0\0", "a damaged FLAC file"),
+    "page.wav": (b"\n<!DOCTYPE html><html>", "a web page or text"),
+    "lfs.wav": (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
+    "zip.wav": (b"PK\x03\x04\x14\0", "a ZIP archive"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_other_files_are_named_by_what_they_hold(tmp_path: Path, name: str) -> None:
+    content, what = FOREIGN[name]
+    path = tmp_path / name
+    path.write_bytes(content + bytes(100))
+    with pytest.raises(UserError, match=rf"cannot be read: it is {what}"):
+        read_recording(path)
+
+
+def test_raw_samples_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "samples.RAW"
+    path.write_bytes(bytes(32_000))
+    with pytest.raises(UserError, match="is raw samples, which do not say their rate"):
+        read_recording(path)
+
+
+@given(st.binary(max_size=400), st.sampled_from([".wav", ".mp3", ".flac", ".ogg", ".au", ".sd2"]))
+def test_any_bytes_are_read_or_refused(content: bytes, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"any{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=rf"any{suffix}: "):
+            read_recording(path)
+
+
+FORMATS = [
+    *[("WAV", subtype) for subtype in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW")],
+    *[("WAV", "ALAW"), ("FLAC", "PCM_24"), ("AIFF", "PCM_16"), ("CAF", "PCM_16"), ("W64", "FLOAT")],
+]
+
+
+@pytest.mark.parametrize(("container", "subtype"), FORMATS)
+def test_usual_formats(tmp_path: Path, container: str, subtype: str) -> None:
+    path = tmp_path / "tone.bin"
+    soundfile.write(path, tone(16_000), 16_000, format=container, subtype=subtype)
+    tolerance = 0.02 if subtype in ("ULAW", "ALAW") else 1e-4
+    np.testing.assert_allclose(read_recording(path), tone(16_000), atol=tolerance)
+
+
+def test_channels_that_cancel_give_one_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.wav"
+    channels = np.stack([0.5 * tone(16_000), -tone(16_000)], axis=1)
+    opposite = np.stack([tone(16_000), -tone(16_000)], axis=1)
+    soundfile.write(path, opposite, 16_000, subtype="FLOAT")
+    with pytest.warns(SpeechWarning, match=r"stereo.wav: its channels cancel.* only channel 1 is"):
+        np.testing.assert_array_equal(read_recording(path), tone(16_000))
+    with pytest.warns(SpeechWarning, match="audio: its channels cancel each other"):
+        np.testing.assert_array_equal(convert_audio(opposite, 16_000), tone(16_000))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(convert_audio(channels, 16_000), -tone(16_000) / 4, atol=1e-6)
+        one_of_eight = np.zeros((8_000, 8), np.float32)
+        one_of_eight[:, 5] = tone(16_000)
+        convert_audio(one_of_eight, 16_000)
+
+
+def test_each_warning_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def command(argv: Sequence[str] | None) -> None:
+        for _ in range(2):
+            convert_audio(np.stack([tone(16_000), -tone(16_000)], axis=1), 16_000)
+        warnings.warn("of Python", UserWarning, stacklevel=1)
+
+    assert run_cli(command, None) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "cancel" in line] == [
+        "warning: audio: its channels cancel each other (one is the other upside down), "
+        "so only channel 1 is used"
+    ] * 2
+
+
+@pytest.mark.parametrize("scale", [32_767, 8_388_607, 2_147_483_647])
+def test_floats_in_the_range_of_integers_are_refused(tmp_path: Path, scale: int) -> None:
+    path = tmp_path / "scaled.wav"
+    soundfile.write(path, scale * tone(16_000), 16_000, subtype="FLOAT")
+    for read in (lambda: read_recording(path), lambda: convert_audio(scale * tone(16_000), 16_000)):
+        with pytest.raises(UserError, match=r"holds floats up to [\d,]+, full scale is 1"):
+            read()
+
+
+def test_floats_a_little_over_full_scale_are_audio() -> None:
+    np.testing.assert_array_equal(convert_audio(4 * tone(16_000), 16_000), 4 * tone(16_000))
+
+
+def test_wide_integers_with_narrow_values_are_refused() -> None:
+    narrow = (32_767 * tone(16_000)).astype(np.int64)
+    with pytest.raises(UserError, match=r"type int64, but its values are those of 16 bits"):
+        convert_audio(narrow, 16_000)
+    wide = (tone(16_000).astype(np.float64) * 2**31).astype(np.int32)
+    np.testing.assert_allclose(convert_audio(wide, 16_000), tone(16_000), atol=1e-6)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 22_050, 24_000, 48_000])
+def test_recordings_go_to_the_rate_asked_for(tmp_path: Path, rate_hz: int) -> None:
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, tone(16_000), 16_000, subtype="FLOAT")
+    audio = read_recording(path, rate_hz=rate_hz)
+    assert len(audio) == rate_hz // 2
+    middle = slice(rate_hz // 8, -rate_hz // 8)
+    np.testing.assert_allclose(audio[middle], tone(rate_hz)[middle], atol=2e-3)
+
+
+@given(st.integers(4_000, 192_000), st.sampled_from([0.1, 30.0]))
+def test_no_rate_makes_audio_shorter_or_longer_than_allowed(rate_hz: int, seconds: float) -> None:
+    frames = int(np.ceil(seconds * rate_hz) if seconds < 1 else np.floor(seconds * rate_hz))
+    if frames > 200_000:  # as long as they are, they take too long here
+        return
+    audio = convert_audio(np.ones(frames, np.float32), rate_hz)
+    assert 0.1 * SAMPLE_RATE_HZ <= len(audio) <= 30 * SAMPLE_RATE_HZ

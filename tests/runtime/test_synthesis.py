@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runtime import TTS, Chunk, Sampling, Utterance
 from runtime.bundle import describe_file, load_bundle, read_manifest
 from runtime.codec import ChunkSchedule, CodecDecoder, DecoderStream
-from runtime.errors import UserError
+from runtime.errors import SpeechWarning, UserError
 from runtime.sessions.graph import Array, BindableGraph, Call, Graph, States
 from runtime.sessions.onnxruntime import BoundCall, OnnxRuntimeGraph
 from runtime.synthesis import SENTENCE_PAUSE_SECONDS, open_engine
@@ -346,12 +346,14 @@ def test_unfit_frames_and_speakers(
 
 def test_encoding(tts: TTS) -> None:
     audio = np.linspace(0.1, 0.6, 4_001, dtype=np.float32)
-    frames, speaker = tts.encode(audio, 16_000)
+    with pytest.warns(SpeechWarning, match="audio: holds no speech"):
+        frames, speaker = tts.encode(audio, 16_000)
     assert frames.dtype == np.int64
     assert frames.shape == (1_000, 3)
     assert frames[0].tolist() == [100] * 3
     np.testing.assert_allclose(speaker, np.full(SPEAKER_CHANNELS, 0.6), rtol=1e-6)
-    assert tts.encode(audio, 8_000)[0].shape == (2_000, 3), "another rate is resampled"
+    with pytest.warns(SpeechWarning):
+        assert tts.encode(audio, 8_000)[0].shape == (2_000, 3), "another rate is resampled"
 
 
 def test_a_bundle_without_an_encoder_says_so(tmp_path: Path) -> None:

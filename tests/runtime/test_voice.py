@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
 from safetensors.numpy import save_file
 
 from runtime import TTS
+from runtime.audio import read_sound
+from runtime.bundle import load_bundle
 from runtime.errors import UserError
-from tests.runtime.tiny_bundle import SPEAKER, SPEAKER_CHANNELS, write_bundle
+from runtime.speech import condition_speech
+from tests.runtime.tiny_bundle import HOP, SPEAKER, SPEAKER_CHANNELS, write_bundle
 from tests.runtime.tiny_bundle import rewrite_manifest as rewrite
+from tests.speech_like import speak
 
 
 def test_a_name_and_the_default(tts: TTS) -> None:
@@ -35,8 +40,31 @@ def test_a_file(tts: TTS, tmp_path: Path) -> None:
 
 def test_a_recording(tts: TTS, tmp_path: Path) -> None:
     path = tmp_path / "mine.wav"
-    soundfile.write(path, np.linspace(-0.4, 0.4, 8_000), 16_000, subtype="FLOAT")
-    np.testing.assert_allclose(tts.speaker(path), np.full(SPEAKER_CHANNELS, 0.4), rtol=1e-6)
+    soundfile.write(path, np.pad(0.1 * speak(), 8_000), 16_000, subtype="FLOAT")
+    loudest = condition_speech(read_sound(path), 16_000).max()
+    assert 0.4 < loudest < 1, "brought to one loudness"
+    np.testing.assert_allclose(tts.speaker(path), np.full(SPEAKER_CHANNELS, loudest), rtol=1e-6)
+
+
+def test_a_recording_without_speech(tts: TTS, tmp_path: Path) -> None:
+    path = tmp_path / "mine.wav"
+    soundfile.write(path, np.full(16_000, 0.25), 16_000)
+    with pytest.raises(UserError, match=r"mine.wav: is silent or constant"):
+        tts.speaker(path)
+
+
+def test_a_recording_goes_to_the_rate_of_the_codec(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "engine")
+    codec = load_bundle(folder).manifest.codec
+    rewrite(folder, codec=msgspec.structs.replace(codec, sample_rate_hz=24_000))
+    path = tmp_path / "mine.wav"
+    soundfile.write(path, speak(), 16_000, subtype="FLOAT")
+    loudest = condition_speech(read_sound(path), 24_000).max()
+    tts = TTS.load(folder)
+    np.testing.assert_allclose(tts.speaker(path), np.full(SPEAKER_CHANNELS, loudest), rtol=1e-6)
+    frames, speaker = tts.encode(speak(), 16_000)
+    np.testing.assert_allclose(speaker, np.full(SPEAKER_CHANNELS, loudest), rtol=1e-6)
+    assert len(frames) == 24_000 * len(speak()) // 16_000 // HOP
 
 
 def test_the_voice_is_heard_and_the_frames_stay(tts: TTS) -> None:

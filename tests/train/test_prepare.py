@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from runtime.audio import SAMPLE_RATE_HZ, read_recording
+from runtime.audio import SAMPLE_RATE_HZ, convert_sound, read_recording
+from runtime.speech import condition_speech
+from tests.speech_like import speak
 from tests.tiny_codec import make_codec_checkpoint
 from train import prepare, quality, utterance_preparation
 from train.codec_checkpoint import load_codec
@@ -115,6 +117,26 @@ def test_frames_are_those_of_the_codec(codec: Path, corpus: Path, tmp_path: Path
         np.testing.assert_allclose(stored, speaker[0].numpy(), atol=1e-5)
         assert utterance.text == "Hi."
         assert utterance.symbol_frames is None  # durations belong to phonemes
+
+
+def test_speakers_are_of_the_speech_alone(codec: Path, tmp_path: Path) -> None:
+    """As at run time; recordings of other lengths and levels do not change each other."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    spoken = {"plain": speak(), "other": speak(pitch_hz=200.0)}
+    spoken["padded"] = np.pad(0.1 * spoken["plain"], 20_000)
+    for name, audio in spoken.items():
+        soundfile.write(folder / f"{name}.wav", audio, SAMPLE_RATE_HZ, subtype="FLOAT")
+        (folder / f"{name}.txt").write_text("Hi.")
+    assert run(codec, folder, tmp_path / "out", "--heads", "3") == 0
+    model = load_codec(codec)
+    for name, audio in spoken.items():
+        sound = convert_sound(audio, SAMPLE_RATE_HZ)
+        speech = torch.from_numpy(condition_speech(sound, SAMPLE_RATE_HZ))
+        with torch.no_grad():
+            expected = model.encode(speech[None])[1][0].numpy()
+        stored = load_file(tmp_path / "out" / "speakers" / f"{name}.safetensors")["speaker"]
+        np.testing.assert_allclose(stored, expected, atol=1e-5)
 
 
 def test_durations_of_spelling(codec: Path, corpus: Path, tmp_path: Path) -> None:

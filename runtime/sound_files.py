@@ -1,0 +1,90 @@
+"""What a file is that cannot be read as a recording, and how to make one of it.
+
+In: the path of a file. Out: words for a message. It looks at the file's first bytes, never at its
+name: recordings of phones and messengers come under any name.
+"""
+
+from __future__ import annotations
+
+import shlex
+import struct
+from pathlib import Path
+
+HEAD_BYTES = 4_096
+
+# Offset and bytes -> what such a file is. The first that fits counts.
+SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (4, b"ftypM4A", "an M4A file (AAC or ALAC)"),
+    (4, b"ftypM4B", "an M4B audio book (AAC)"),
+    (4, b"ftypqt", "a QuickTime film"),
+    (4, b"ftyp3g", "a 3GP file, as phones write it"),
+    (4, b"ftyp", "an MP4 file (AAC or other)"),
+    (0, b"\x1a\x45\xdf\xa3", "a WebM or Matroska file"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a WMA or ASF file"),
+    (0, b"#!AMR", "an AMR file, as phones write it"),
+    (0, b"\x02#!SILK", "a SILK voice message"),
+    (0, b"#!SILK", "a SILK voice message"),
+    (0, b"wvpk", "a WavPack file"),
+    (0, b"MAC ", "a Monkey's Audio file"),
+    (0, b"TTA1", "a True Audio file"),
+    (0, b"FLV", "a Flash film"),
+    (8, b"AVI ", "an AVI film"),
+    (0, b"ADIF", "an AAC file"),
+    (0, b"\xff\xf1", "an AAC file"),
+    (0, b"\xff\xf9", "an AAC file"),
+    (0, b"caff", "a CAF file with a codec that is not supported"),
+    (0, b"OggS", "an Ogg file that is damaged or holds no Vorbis, Opus or FLAC"),
+    (0, b"fLaC", "a damaged FLAC file"),
+    (0, b"ID3", "a damaged MP3 file"),
+)
+NO_SOUND: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"version https://git-lfs", "a pointer of Git LFS; fetch the file with `git lfs pull`"),
+    (0, b"PK\x03\x04", "a ZIP archive; unpack it"),
+    (0, b"\x1f\x8b", "a gzip archive; unpack it"),
+    (0, b"%PDF", "a PDF, no recording"),
+    (0, b"\x89PNG", "a picture, no recording"),
+    (0, b"\xff\xd8\xff", "a picture, no recording"),
+    (0, b"GIF8", "a picture, no recording"),
+    (0, b"MZ", "a program, no recording"),
+    (0, b"\x7fELF", "a program, no recording"),
+)
+
+
+def explain_unreadable(path: Path, reason: str) -> str:
+    """Why libsndfile cannot read `path`, and what to do. `reason` is libsndfile's own."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    for offset, signature, what in NO_SOUND:
+        if head.startswith(signature, offset):
+            return f"cannot be read: it is {what}"
+    if head[:256].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"{")):
+        return (
+            "cannot be read: it is a web page or text, as a failed download leaves it; get it again"
+        )
+    for offset, signature, what in SIGNATURES:
+        if head.startswith(signature, offset):
+            return f"cannot be read: it is {what}; convert it: {convert_command(path)}"
+    return f"cannot be read ({reason.rstrip('.')}); convert it: {convert_command(path)}"
+
+
+def explain_no_samples(path: Path) -> str | None:
+    """Why a WAV that libsndfile reads holds no samples, if its header is to blame for it."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    start = head.find(b"data")
+    if head[:4] not in (b"RIFF", b"RF64") or start < 0 or len(head) < start + 8:
+        return None
+    (announced,) = struct.unpack_from("<I", head, start + 4)
+    following = path.stat().st_size - start - 8
+    if announced or following <= 0:
+        return None
+    return (
+        f"its header says 0 bytes of audio, as programs leave it that write into a pipe, but "
+        f"{following} follow; write it anew: {convert_command(path)}"
+    )
+
+
+def convert_command(path: Path) -> str:
+    """A line for a shell that makes a WAV which can be read."""
+    target = path.with_name(f"{path.stem}-converted.wav")
+    return shlex.join(["ffmpeg", "-i", str(path), "-ac", "1", str(target)])
