@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 
 from runtime.errors import UserError
+from runtime.spoken_english import write_as_spoken
 
 MAX_TEXT_BYTES = 100_000
 HIBARI_LANGUAGES = ("en-us", "en-gb")
@@ -121,10 +123,12 @@ def _make_hibari(language: str) -> Frontend:
         ) from None
     phonemize = g2p.G2P(british=language == "en-gb")
     alphabet = frozenset(g2p._load_json("vocab.json"))
+    words = ChainMap(phonemize.lexicon.golds.d, phonemize.lexicon.silvers.d)
 
     def read(text: str) -> str:
         try:
-            phonemes = phonemize(text) or ""
+            # hibari's own normalization is left out: what it does wrong, `write_as_spoken` does.
+            phonemes = phonemize(write_as_spoken(text, words), normalize_text=False) or ""
         except Exception as error:  # numbers of hundreds of digits, for one
             raise UserError(
                 f"hibari cannot read {text[:40]!r} ({error}); change the text"
