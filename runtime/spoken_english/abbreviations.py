@@ -26,11 +26,29 @@ _ANYWHERE = {
     **{"Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Ln": "Lane", "Hwy": "Highway"},
     **{"Pkwy": "Parkway", "Ste": "Suite", "Apt": "Apartment", "Bldg": "Building", "Sq": "Square"},
     **{"Tel": "Telephone", "tel": "telephone", "Ext": "Extension", "ext": "extension"},
-    **{"etc": "etc", "vs": "versus", "Vs": "Versus", "approx": "approximately", "Approx": "Approximately"},
+    **{
+        "etc": "etc",
+        "Vs": "Versus",
+        "approx": "approximately",
+        "Approx": "Approximately",
+    },
     **{"cf": "compare", "viz": "namely", "incl": "including", "excl": "excluding"},
     **{"dept": "department", "govt": "government", "apt": "apartment", "misc": "miscellaneous"},
-    **{"Mr": "Mr", "Mrs": "Mrs", "Ms": "Miz", "Dr": "Doctor", "Prof": "Professor", "Gen": "General"},
-    **{"Gov": "Governor", "Sen": "Senator", "Capt": "Captain", "Lt": "Lieutenant", "Sgt": "Sergeant"},
+    **{
+        "Mr": "Mr",
+        "Mrs": "Mrs",
+        "Ms": "Miz",
+        "Dr": "Doctor",
+        "Prof": "Professor",
+        "Gen": "General",
+    },
+    **{
+        "Gov": "Governor",
+        "Sen": "Senator",
+        "Capt": "Captain",
+        "Lt": "Lieutenant",
+        "Sgt": "Sergeant",
+    },
     **{"Cmdr": "Commander", "Mt": "Mount", "Feb": "February", "Apr": "April"},
     **{"Aug": "August", "Sept": "September", "Sep": "September", "Oct": "October"},
     **{"Nov": "November", "Dec": "December", "Tues": "Tuesday", "Tue": "Tuesday"},
@@ -56,7 +74,7 @@ _WHOLE = {
     **{"w/o": "without", "w/": "with ", "b/c": "because", "n/a": "N A", "N/A": "N A"},
     **{"a.k.a.": "also known as", "aka": "also known as", "AKA": "also known as"},
     **{"BTW": "by the way", "IMO": "in my opinion", "TBD": "to be determined"},
-    **{"et al.": "et al", "vs": "versus", "'n'": "and", "'em": "them"},
+    **{"et al.": "et al", "vs": "versus", "vs.": "versus", "'n'": "and", "'em": "them"},
     **{"'tis": "tis", "'Tis": "Tis", "'twas": "twas", "'Twas": "Twas", "'til": "till"},
     **{"'cause": "because", "'Cause": "Because", "'bout": "about", "'round": "round"},
 }
@@ -68,8 +86,10 @@ _STARTERS = (
     "A An The This That These Those I He She It We You They His Her Its Our Your Their My In On At "
     "But And So Then If When While As For From To With No Yes Not There Here What Who Why How Where"
 )
-_SENTENCE_STARTS = re.compile(rf"[\"'”’)]*\s+[\"'“‘(]*(?:{'|'.join(_STARTERS.split())})\b")
-_TEXT_ENDS = re.compile(r"[\"'”’)\]]*\s*(?:$|\n)")
+_SENTENCE_STARTS = re.compile(
+    rf"[\"'”’)]{{0,3}}\s{{1,3}}[\"'“‘(]{{0,3}}(?:{'|'.join(_STARTERS.split())})\b"
+)
+_TEXT_ENDS = re.compile(r"[\"'”’)\]]{0,3}[ \t]{0,3}(?:$|\n)")
 
 
 def _any_of(words: dict[str, str]) -> str:
@@ -79,8 +99,12 @@ def _any_of(words: dict[str, str]) -> str:
 _WORD = r"(?<![\w.'’-])"
 _TITLE = re.compile(rf"{_WORD}({_any_of(_TITLES)})\b(\.?) (?=[\"“(]?[A-Z])")
 _NUMBERED = re.compile(rf"{_WORD}({_any_of(_BEFORE_NUMBER)})\. ?(?=[#(]?[0-9])")
-_DAY = re.compile(rf"\b((?:[Oo]n|[Nn]ext|[Ll]ast|[Ee]very|[Tt]his|[Uu]ntil|[Bb]y) )({_any_of(_DAYS)})\.")
-_MONTH = re.compile(rf"\b((?:[Ii]n|[Nn]ext|[Ll]ast|[Ss]ince|[Uu]ntil|[Bb]y|of) )({_any_of(_MONTHS)})\.")
+_DAY = re.compile(
+    rf"\b((?:[Oo]n|[Nn]ext|[Ll]ast|[Ee]very|[Tt]his|[Uu]ntil|[Bb]y) )({_any_of(_DAYS)})\."
+)
+_MONTH = re.compile(
+    rf"\b((?:[Ii]n|[Nn]ext|[Ll]ast|[Ss]ince|[Uu]ntil|[Bb]y|of) )({_any_of(_MONTHS)})\."
+)
 _ALWAYS = re.compile(rf"{_WORD}({_any_of(_ANYWHERE)})\.(?![\w])")
 _ENTIRE = re.compile(rf"(?<![\w./'’@-])({_any_of(_WHOLE)})(?![\w/])")
 _SAINT = re.compile(r"(?<![\w.'’-])(?:([\w'’]+) )?St\b(\.?)(?:( )(?=[A-Z]))?")

@@ -19,7 +19,7 @@ from runtime.spoken_english.units import (
     UNITS,
 )
 
-NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?|\.\d+"
+NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)(?:\.\d+)?|\.\d+"
 
 
 _SIGN = f"[{''.join(sign for sign in CURRENCIES if len(sign) == 1)}]"
@@ -27,7 +27,8 @@ _CODE = "|".join(CODES)
 _NATION = "|".join(sorted(NATIONS, key=len, reverse=True))
 _NAMES = "hundred|thousand|million|billion|trillion"
 _SIZE = rf"(?: ?(?P<size>{_NAMES}|bn|Bn|mn|mil|tn|[kKmMbBT])(?![\w]))?"
-_PER = r"(?P<per> ?/ ?(?=[A-Za-z]))?"
+_UNIT_NAME = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
+_PER = rf"(?: ?/ ?(?P<per>(?:{_UNIT_NAME})\b|(?=[a-z])))?"
 _BEFORE = r"(?<![\w.,])"
 
 _MONEY = re.compile(
@@ -52,13 +53,16 @@ _UNIT = re.compile(
 _SPACED_DEGREES = re.compile(r"(?<=\d) ?° ?(?=[CF]\b)")
 _FEET = re.compile(r"(?<![\w.,'])(\d{1,2})' ?(\d{1,2})(?:\"|''|(?!['\w]))")
 _INCHES = re.compile(rf"{_BEFORE}({NUMBER})\"")
+_QUOTE = re.compile(r"(?<!\d)\"")
 _ARTICLE = re.compile(r"(?<!\w)[Aa]n? $")
 _NOUN_FOLLOWS = re.compile(r" [a-z]")
 
 
 def read_amounts(text: str) -> str:
     """Words for money, measures and percentages; the rest of the text stays."""
-    text = _FEET.sub(lambda found: f"{cardinal(int(found[1]))} foot {cardinal(int(found[2]))}", text)
+    text = _FEET.sub(
+        lambda found: f"{cardinal(int(found[1]))} foot {cardinal(int(found[2]))}", text
+    )
     text = _INCHES.sub(_read_inches, text)
     text = _MONEY.sub(_read_money, text)
     text = _MONEY_AFTER.sub(_read_money, text)
@@ -77,7 +81,7 @@ def _read_money(found: re.Match[str]) -> str:
     words = _name_sum(last or first, size, currency, nation, singular=singular)
     if last:
         words = f"{read_number(first)} to {words}"
-    return sign + words + (" per " if found["per"] else "")
+    return sign + words + _read_per(found)
 
 
 def _name_sum(
@@ -108,7 +112,7 @@ def _read_counted(found: re.Match[str]) -> str:
 def _read_inches(found: re.Match[str]) -> str:
     """Inches, unless the sign closes a quotation."""
     before = found.string[max(0, found.start() - 300) : found.start()]
-    if before.count('"') % 2:
+    if len(_QUOTE.findall(before)) % 2:
         return found[0]
     singular = found[1] == "1" or _is_attribute(found)
     return f"{read_number(found[1])} inch{'' if singular else 'es'}"
@@ -122,7 +126,13 @@ def _read_unit(found: re.Match[str]) -> str:
     power = {"2": "square ", "3": "cubic ", None: ""}[found["power"]]
     sign = "minus " if found["minus"] else ""
     words = f"{sign}{read_number(number)} {power}{UNITS[unit][0 if singular else 1]}"
-    return words + (" per " if found["per"] else "")
+    return words + _read_per(found)
+
+
+def _read_per(found: re.Match[str]) -> str:
+    """ "/kg" -> " per kilogram", "/month" -> " per month"."""
+    per = found["per"]
+    return "" if per is None else f" per {UNITS[per][0] if per else ''}"
 
 
 def _is_meant(unit: str, joint: str) -> bool:

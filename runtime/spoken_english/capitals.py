@@ -13,7 +13,8 @@ from collections.abc import Container
 
 from runtime.spoken_english.number_words import NUMBER_WORDS
 
-_DIAERESIS = re.compile(r"[^\W\d_]*[äëïöüÄËÏÖÜ][^\W\d_]*")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_DOTTED = frozenset("äëïöüÄËÏÖÜ")
 _TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 # What is stressed alone in a sentence ("I said NO"), though dictionaries know it as initialism.
 _STRESSED = frozenset(
@@ -40,7 +41,7 @@ def read_capitals(text: str, words: Container[str]) -> str:
                 _shows_shouting(tokens[near][0], words) for near in _neighbours(index, tokens)
             )
             word = _read_word(word, before, words, is_shouted=is_shouted)
-        if index == 0 and word != token[0]:
+        if word != token[0] and _starts_sentence(text, token.start()):
             word = word[0].upper() + word[1:]
         pieces += [text[end : token.start()], word]
         end = token.end()
@@ -49,13 +50,22 @@ def read_capitals(text: str, words: Container[str]) -> str:
 
 def drop_diaereses(text: str, words: Container[str]) -> str:
     """ "Zoë", "naïve": without the two dots where the dictionary has the word so only."""
-    return _DIAERESIS.sub(lambda found: _without_dots(found[0], words), text)
+    if _DOTTED.isdisjoint(text):
+        return text
+    return _LETTERS.sub(lambda found: _without_dots(found[0], words), text)
 
 
 def _without_dots(word: str, words: Container[str]) -> str:
+    if _DOTTED.isdisjoint(word):
+        return word
     plain = unicodedata.normalize("NFD", word).replace("\u0308", "")
     is_known = any(form in words for form in (plain, plain.lower(), plain.capitalize()))
     return unicodedata.normalize("NFC", plain) if is_known and word not in words else word
+
+
+def _starts_sentence(text: str, start: int) -> bool:
+    before = text[max(0, start - 3) : start].rstrip("\"“(' ")
+    return not before or before[-1] in ".!?\n"
 
 
 def _neighbours(index: int, tokens: list[re.Match[str]]) -> list[int]:
@@ -75,7 +85,7 @@ def _shows_shouting(word: str, words: Container[str]) -> bool:
     if len(word) < 2 or not word.isupper():
         return False
     is_initialism = word in words and word not in _STRESSED
-    return word in _STRESSED or (not is_initialism and len(word) > 2 and _is_word(word, words))
+    return word in _STRESSED or (not is_initialism and len(word) > 2 and word.lower() in words)
 
 
 def _read_word(word: str, before: str, words: Container[str], *, is_shouted: bool) -> str:

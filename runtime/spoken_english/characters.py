@@ -14,9 +14,7 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff™®℠]"
 )
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
-_APOSTROPHE = re.compile(
-    "[’‛ʼʹ′ʻ＇]|‘(?=[0-9])|(?<=[^\\W\\d_])[`´‘](?=[^\\W\\d_])"
-)
+_APOSTROPHE = re.compile("[’‛ʼʹ′ʻ＇]|‘(?=[0-9])|(?<=[^\\W\\d_])[`´‘](?=[^\\W\\d_])")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _POWER = re.compile("(?<=[\\w)])[²³¹⁰⁴-⁹⁺⁻ⁿ]+")
 _FRACTION_AFTER_DIGIT = re.compile("(?<=[0-9])(?=[¼½¾⅐-⅞])")
@@ -36,8 +34,10 @@ _PLAIN = str.maketrans(
         **{"、": ", ", "。": ". ", "！": "! ", "？": "? ", "，": ", ", "№": "No. ", "º": "°"},
     }
 )
-_SIGNS = "£€¥¢₹₩₽₺₴₪₫฿₿°§×÷±≈≠≤≥→µμ√∞•"
-_UNREAD = re.compile(rf"[^\w\s!\"'(),\-.:;?—–…“”‘#$%&*+/<=>@^~`|\[\]{{}}\\{_SIGNS}]|[\u0300-\u036f]")
+_SIGNS = "£€¥¢₹₩₽₺₴₪₫฿₿°§×÷±≈≠≤≥→‰µμ√∞•"
+_UNREAD = re.compile(
+    rf"[^\w\s!\"'(),\-.:;?—–…“”‘#$%&*+/<=>@^~`|\[\]{{}}\\{_SIGNS}]|[\u0300-\u036f]"
+)
 
 
 def fold_characters(text: str) -> str:

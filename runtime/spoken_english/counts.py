@@ -37,6 +37,8 @@ _PHONE = re.compile(
 )
 _CHAIN = re.compile(r"(?<![\w.,-])\d+(?:-\d+){2,}(?![\w-])")
 _VERSION = re.compile(r"(?<![\d.,])\d+(?:\.\d+){2,}(?!\d)")
+_PORT = re.compile(r"(?<=[^\W\d_]):(?=\d)")
+_EACH = re.compile(r"(?<=[a-z])/(?=(?:min|hr|sec|hour|day|night|week|month|year|person)\b)")
 _RATIO = re.compile(r"(?<=\d) ?: ?(?=\d)")
 
 _FRACTION = re.compile(
@@ -47,10 +49,9 @@ _DENOMINATORS = {2: "half", 3: "third", 4: "quarter"} | {
     number: ordinal(number) for number in (5, 6, 7, 8, 9, 10, 16, 32, 64, 100, 1000)
 }
 _NAMED_PAIRS = {"24/7": "twenty four seven", "9/11": "nine eleven"}
-_RANGE = re.compile(
-    r"(?<=\d)(?P<unit>%|°[CF]?|k[gm]|[cm]m|m|lb|GB|MB)?(?: ?[-–] ?|—)(?=[$£€]?\d)"
-)
-_OPERATION = re.compile(r"(?<=\d) ?([+*×x÷^]|[-–/](?=[^=]{0,40}=)) ?(?=-?\.?\d)")
+_RANGE = re.compile(r"(?<=\d)(?P<unit>%|°[CF]?|k[gm]|[cm]m|m|lb|GB|MB)?(?: ?[-–] ?|—)(?=[$£€]?\d)")
+_OPERATION = re.compile(r"(?<=\d) ?([+*x×÷^]|[-–/](?=[\d .+*x×÷/-]{1,40}=)) ?(?=-?\.?\d)")
+_SUM_FOLLOWS = re.compile(r"[\d.,]{1,20} ?=")
 _OPERATIONS = {
     **{"-": "minus", "–": "minus", "+": "plus", "*": "times", "×": "times", "x": "by"},
     **{"÷": "divided by", "/": "divided by", "^": "to the power of"},
@@ -61,10 +62,10 @@ _MINUS = re.compile(r"(?<![\w.,)%°-])-(?=\.?\d)")
 _PLUS = re.compile(r"(?<![\w+])\+ ?(?=\.?\d)")
 _NUMBER_SIGN = re.compile(r"(?<![\w&])# ?(?=\d)")
 _LETTER_A = re.compile(r"\bA-?(?=\d)")
-_AFTER_LETTER = re.compile(r"(?<=[^\W\d_])[-–.]?(?=\d)")
+_AFTER_LETTER = re.compile(r"(?<=[^\W\d_])(?<!\bA)[-–.]?(?=\d)")
 _BEFORE_LETTER = re.compile(r"(?<=\d)(?=[^\W\d_])")
-_PLURAL = re.compile(r"(?<![\w.,])(\d+)'?s\b")
-_NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?|(?<![\w.])\.\d+")
+_PLURAL = re.compile(r"(?<![\d.,])(\d+)'?s\b")
+_NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)(?:\.\d+)?|(?<![\w.])\.\d+")
 
 
 def even_out_numbers(text: str) -> str:
@@ -80,19 +81,20 @@ def even_out_numbers(text: str) -> str:
 
 def read_relations(text: str) -> str:
     """Words for what stands between numbers: fractions, ranges, scores and sums."""
+    text = _OPERATION.sub(_read_operation, text)
     text = _FRACTION.sub(_read_fraction, text)
-    text = _OPERATION.sub(lambda found: f" {_OPERATIONS[found[1]]} ", text)
     text = _RANGE.sub(lambda found: f"{found['unit'] or ''} to ", text)
-    return _RATIO.sub(" to ", text)
+    text = _EACH.sub(" per ", _RATIO.sub(" to ", text))
+    return _PORT.sub(": ", text)
 
 
 def read_counts(text: str) -> str:
     """Words for every number that is left."""
     text = _NUMBER_SIGN.sub("number ", text)
     text = _ORDINAL.sub(_read_ordinal, text)
-    text = _PLURAL.sub(lambda found: plural(read_count(found[1])), text)
     text = _PLUS.sub("plus ", _MINUS.sub("minus ", text))
     text = _AFTER_LETTER.sub(" ", _LETTER_A.sub("A-", text))
+    text = _PLURAL.sub(lambda found: plural(read_count(found[1])), text)
     text = _BEFORE_LETTER.sub(" ", text)
     return _NUMBER.sub(lambda found: read_count(found[0]), text)
 
@@ -117,7 +119,8 @@ def _read_version(found: re.Match[str]) -> str:
     """ "1.2.3" with points, an address of the internet with dots."""
     parts = found[0].split(".")
     is_address = len(parts) == 4 and all(len(part) <= 3 and int(part) <= 255 for part in parts)
-    return (" dot " if is_address else " point ").join(map(_read_part, parts))
+    words = (" dot " if is_address else " point ").join(map(_read_part, parts))
+    return f" {words}" if found.string[found.start() - 1 : found.start()].isalpha() else words
 
 
 def _read_part(part: str) -> str:
@@ -140,6 +143,11 @@ def _read_fraction(found: re.Match[str]) -> str:
         return f"{cardinal(above)} out of {cardinal(below)}"
     part = f"one {name}" if above == 1 else f"{cardinal(above)} {_several(name)}"
     return f"{part} of a {unit[0]}" if found["unit"] else part
+
+
+def _read_operation(found: re.Match[str]) -> str:
+    is_sum = found[1] == "x" and _SUM_FOLLOWS.match(found.string, found.end())
+    return f" {'times' if is_sum else _OPERATIONS[found[1]]} "
 
 
 def _several(name: str) -> str:

@@ -47,6 +47,7 @@ _TIME = re.compile(
     rf"(?:{_HALF})?"
 )
 _HALF_DAY = re.compile(rf"(?<![\w.:,$])(?P<hour>\d{{1,2}})(?:\.(?P<minute>[0-5]\d))?{_HALF}")
+_WORD_FOLLOWS = re.compile(r"[ -]")
 _DECADE = re.compile(r"(?<![\w.,$£€])'?(?P<century>\d{2})?(?P<decade>\d0)'?s\b")
 _SHORT_YEAR = re.compile(r"(?<!\w)'(\d{2})(?![\w'.,]*\w)(?!')")
 
@@ -139,10 +140,13 @@ def _clock(hour: int, minute: int, *, is_bare: bool) -> str:
 
 
 def _read_half(found: re.Match[str]) -> str:
-    """ "AM" and "PM" without full stops, so that one that ends the sentence stays heard."""
+    """AM or PM: dotted inside a phrase, else hibari takes "AM" for a verb; plain before a stop,
+    which hibari would take for a part of "A.M."."""
     if not found["half"]:
         return ""
-    return f" {found['half'].upper()}M" + (kept_stop(found) if found["stop"] else "")
+    half, stop = found["half"].upper(), kept_stop(found) if found["stop"] else ""
+    is_last = stop or not _WORD_FOLLOWS.match(found.string, found.end())
+    return f" {half}M{stop}" if is_last else f" {half}.M."
 
 
 def _read_decade(found: re.Match[str]) -> str:

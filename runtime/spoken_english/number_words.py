@@ -72,7 +72,9 @@ def year(number: int) -> str:
 def plural(words: str) -> str:
     """ "nineteen ninety" -> "nineteen nineties"."""
     head, space, last = words.rpartition(" ")
-    return head + space + _PLURALS.get(last, f"{last[:-1]}ies" if last.endswith("y") else f"{last}s")
+    return (
+        head + space + _PLURALS.get(last, f"{last[:-1]}ies" if last.endswith("y") else f"{last}s")
+    )
 
 
 def read_digits(digits: str) -> str:

@@ -6,6 +6,7 @@ In: text. Out: the same with the numerals that follow such a name in words. Else
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from runtime.spoken_english.number_words import cardinal, ordinal, roman_value
 
@@ -22,23 +23,20 @@ _RULERS = (
     "Mary Robert Thutmose Ptolemy Otto Wilhelm Friedrich Carl Haakon Harald Margrethe Alfonso Juan "
     "Pedro John Adrian Sixtus Boniface Stephen Constantine Theodore Vladimir Mehmed Selim Murad Darius"
 )
-_NUMERAL = r"(?=[IVXLC])(?![CL]\b)(?:C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
-_COUNT = re.compile(
-    rf"\b({'|'.join(_NUMBERED.split())}|{_NUMBERED_PAIRS})( )({_NUMERAL})\b(?!['.]\w)", re.IGNORECASE
-)
-_RANK = re.compile(rf"\b({'|'.join(_RULERS.split())})( )({_NUMERAL})\b(?!['.]\w|(?<=\bI) [a-z])")
+_NUMERAL = re.compile("(?:C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+# "Vitamin C" and "Type C" are letters, and "the part I like" has a pronoun.
+_WRITTEN = r"(?![CL]\b)([IVXLC]{1,9})\b(?!['.]\w)(?!(?<=\bI) (?!of|and|is|was|in\b)[a-z])"
+_COUNT = re.compile(rf"\b((?i:{'|'.join(_NUMBERED.split())}|{_NUMBERED_PAIRS})) {_WRITTEN}")
+_RANK = re.compile(rf"\b({'|'.join(_RULERS.split())}) {_WRITTEN}")
 
 
 def read_roman_numerals(text: str) -> str:
     """Words for numerals after the names of chapters, wars and rulers."""
-    text = _RANK.sub(lambda found: f"{found[1]} the {ordinal(roman_value(found[3]))}", text)
-    return _COUNT.sub(_read_count, text)
+    text = _RANK.sub(lambda found: _read(found, "the ", ordinal), text)
+    return _COUNT.sub(lambda found: _read(found, "", cardinal), text)
 
 
-def _read_count(found: re.Match[str]) -> str:
-    """Numerals are capitals, and "Part I saw" is no first part."""
-    name, space, numeral = found.groups()
-    is_pronoun = numeral == "I" and re.match(r" [a-z]", found.string[found.end() : found.end() + 2])
-    if not numeral.isupper() or (is_pronoun and name[0].islower()):
+def _read(found: re.Match[str], article: str, name: Callable[[int], str]) -> str:
+    if not _NUMERAL.fullmatch(found[2]):
         return found[0]
-    return name + space + cardinal(roman_value(numeral))
+    return f"{found[1]} {article}{name(roman_value(found[2]))}"

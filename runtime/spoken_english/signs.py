@@ -17,12 +17,19 @@ _EMOTICON = re.compile(
     r"|¯\\_\(.\)_/¯|:'[()])(?=[.,!?]*(?:\s|$))"
 )
 _LETTERS_AND_LETTERS = re.compile(r"\b[A-Z]{1,4}(?: ?& ?[A-Z]{1,4})+\b(?!')")
-_ARROW = re.compile(r"\s*(?:<?[-=]{1,2}>|→)\s*")
-_BACK_ARROW = re.compile(r"\s*(?:<[-=]{1,2}|←)\s*")
+_ARROW = re.compile(r" ?(?:<?-{1,2}>|={1,2}>|→) ?")
+_BACK_ARROW = re.compile(r" ?(?:<-{1,2}|←) ?")
 _DASH = re.compile(r" ?(?<!-)-{2,3}(?!-) ?")
 _READ = {
     **{"<=": "is at most", ">=": "is at least", "!=": "is not", "==": "equals", "≤": "is at most"},
-    **{"≥": "is at least", "≠": "is not", "≈": "is about", "=": "equals", "+": "plus", "±": "plus or minus"},
+    **{
+        "≥": "is at least",
+        "≠": "is not",
+        "≈": "is about",
+        "=": "equals",
+        "+": "plus",
+        "±": "plus or minus",
+    },
     **{"×": "times", "÷": "divided by", "√": "root of", "∞": "infinity", "<": "less than"},
     **{">": "greater than", "&": "and", "@": "at", "%": "percent", "°": "degrees", "§": "section"},
     **{"~": "about", "^": "to the power of", "#": "hash", "µ": "micro", "μ": "micro"},
@@ -32,9 +39,11 @@ _SIGN = re.compile("|".join(re.escape(sign) for sign in sorted(_READ, key=len, r
 _SQUARED = {"^two": " squared", "^three": " cubed"}
 _SQUARE = re.compile(r"\^(?:two|three)\b")
 _BESIDE_NOTHING = re.compile(r"(?<!\S)[<>~^#&=%@+]+(?=[.,!?]*(?:\s*$))")
-_BRACKETS = str.maketrans({"[": "(", "{": "(", "]": ")", "}": ")", "•": " ", "`": "", "\\": " ", "*": " "})
+_BRACKETS = str.maketrans(
+    {"[": "(", "{": "(", "]": ")", "}": ")", "•": " ", "`": "", "\\": " ", "*": " "}
+)
 _SLASH = re.compile(r" ?/ ?|_+")
-_BAR = re.compile(r"\s*\|\s*")
+_BAR = re.compile(r" ?\| ?")
 _REPEATED = re.compile(r"([^\w\s])\1{3,}")
 _PUNCTUATION_RUN = re.compile(r"([^\w\s]{4})[^\w\s]+")
 _SPACES = re.compile(r"[ \t]{2,}")
@@ -43,8 +52,7 @@ _EMPTY_BRACKETS = re.compile(r" ?\(\s*\)")
 
 _LONG_CHUNK = re.compile(rf"\S{{{MAX_WORD_LETTERS + 1},}}")
 _LONG_LETTERS = re.compile(rf"[^\W\d_]{{{MAX_WORD_LETTERS + 1},}}")
-_JOINED = re.compile(r"[^\W\d_]['‘’]?|[^\w\s]")
-_HUMPS = re.compile(r"[^\W\d_](?:(?:'|[^\W\d_])*?(?=[^\W\d_])(?<=[a-zß-öø-ÿ])(?=[A-ZÀ-ÞØ-Þ]))|[^\w\s]")
+_PIECE = re.compile(r"[^\W\d_a-zß-öø-ÿ]*[a-zß-öø-ÿ]*(?:'[a-zß-öø-ÿ]+)*[^\w\s]?|\S")
 
 
 def read_signs(text: str) -> str:
@@ -86,9 +94,6 @@ def _loosen(chunk: str) -> str:
     """Spaces between the pieces of a chunk, if they are too many."""
     pieces = _PIECE.findall(chunk)
     return " ".join(pieces) if len(pieces) > MAX_JOINED_PIECES else chunk
-
-
-_PIECE = re.compile(r"[^\W\d_a-zß-öø-ÿ]*[a-zß-öø-ÿ]*(?:'[a-zß-öø-ÿ]+)*[^\w\s]?|\S")
 
 
 def _read_letters(found: re.Match[str]) -> str:

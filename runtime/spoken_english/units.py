@@ -60,16 +60,32 @@ _OTHER_UNITS = {
     **{"ft": ("foot", "feet"), "in": ("inch", "inches"), "lbs": ("pound", "pounds")},
     **{"Hz": ("hertz",) * 2, "kHz": ("kilohertz",) * 2, "MHz": ("megahertz",) * 2},
     **{"GHz": ("gigahertz",) * 2, "mph": ("mile per hour", "miles per hour")},
-    **{"kph": ("kilometer per hour", "kilometers per hour"), "km/h": ("kilometer per hour", "kilometers per hour")},
-    **{"kmh": ("kilometer per hour", "kilometers per hour"), "m/s": ("meter per second", "meters per second")},
+    **{
+        "kph": ("kilometer per hour", "kilometers per hour"),
+        "km/h": ("kilometer per hour", "kilometers per hour"),
+    },
+    **{
+        "kmh": ("kilometer per hour", "kilometers per hour"),
+        "m/s": ("meter per second", "meters per second"),
+    },
     **{"rpm": ("R P M",) * 2, "fps": ("frame per second", "frames per second")},
-    **{"kbps": ("kilobit per second", "kilobits per second"), "Mbps": ("megabit per second", "megabits per second")},
+    **{
+        "kbps": ("kilobit per second", "kilobits per second"),
+        "Mbps": ("megabit per second", "megabits per second"),
+    },
     **{"Gbps": ("gigabit per second", "gigabits per second"), "hp": ("horsepower",) * 2},
     **{"hrs": ("hour", "hours"), "mins": ("minute", "minutes"), "secs": ("second", "seconds")},
     **{"yrs": ("year", "years"), "wks": ("week", "weeks"), "pct": ("percent",) * 2},
     **{"%": ("percent",) * 2, "‰": ("per mille",) * 2, "°": ("degree", "degrees")},
-    **{"°C": ("degree Celsius", "degrees Celsius"), "°F": ("degree Fahrenheit", "degrees Fahrenheit")},
-    **{"bpm": ("beat per minute", "beats per minute"), "psi": ("P S I",) * 2, "sq ft": ("square foot", "square feet")},
+    **{
+        "°C": ("degree Celsius", "degrees Celsius"),
+        "°F": ("degree Fahrenheit", "degrees Fahrenheit"),
+    },
+    **{
+        "bpm": ("beat per minute", "beats per minute"),
+        "psi": ("P S I",) * 2,
+        "sq ft": ("square foot", "square feet"),
+    },
     **{"sq mi": ("square mile", "square miles"), "sq m": ("square meter", "square meters")},
     **{"¢": COIN, "dpi": ("dot per inch", "dots per inch")},
 }
