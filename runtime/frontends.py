@@ -7,12 +7,14 @@ and the words that the frontend has no letters for. It does not know prompts or 
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runtime.errors import UserError
 from runtime.letters import simplify_letters, take_foreign_words
 from runtime.signs import PAUSES, STOPS, close_phonemes
+from runtime.spoken_english import write_as_spoken
 
 HIBARI = "hibari"
 HIBARI_LANGUAGES = ("en-us", "en-gb")
@@ -104,11 +106,14 @@ def _make_hibari(language: str) -> Reader:
     phonemize = g2p.G2P(british=language == "en-gb")
     alphabet = frozenset(g2p._load_json("vocab.json"))
     letters = frozenset(g2p._load_json("oov.json")["in"])
+    words = ChainMap(phonemize.lexicon.golds.d, phonemize.lexicon.silvers.d)
 
     def read(text: str) -> Reading:
         latin, skipped = take_foreign_words(text)
+        spoken = simplify_letters(_write_signs(write_as_spoken(latin, words)), letters)
         try:
-            phonemes = phonemize(simplify_letters(_write_signs(latin), letters)) or ""
+            # hibari's own normalization is left out: what it does wrong, `write_as_spoken` does.
+            phonemes = phonemize(spoken, normalize_text=False) or ""
         except Exception as error:  # numbers of hundreds of digits, for one
             raise UserError(
                 f"hibari cannot read {text[:40]!r} ({error}); change the text"

@@ -44,8 +44,7 @@ def test_hibari_writes_phonemes() -> None:
     assert read("🙏") == ""
     with pytest.raises(UserError, match="cannot read '你好'"):
         read("你好")
-    with pytest.raises(UserError, match="hibari cannot read"):
-        read("1" * 2_000)
+    assert read("1" * 2_000).startswith("wˈʌn wˈʌn wˈʌn")  # digit by digit
 
 
 @pytest.mark.parametrize(
