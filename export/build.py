@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ def _print_summary(manifest: Manifest, output: Path, seconds: float) -> None:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m export.build",
         description=DESCRIPTION,
         epilog=EXAMPLES,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from runtime.bundle import BACKBONE, PLAN_SUFFIX, TENSORRT, TENSORRT_RTX, Bundle
 from runtime.errors import UserError
+from runtime.extras import install_command
 from runtime.sessions.graph import Graph
 
 ONNXRUNTIME = "onnxruntime"
@@ -69,7 +70,7 @@ def _open_plans(bundle: Bundle, threads: int | None) -> tuple[OpenGraph, str]:
     except ImportError as error:
         extra = bundle.manifest.engine.kind
         raise UserError(
-            f"{bundle.folder}: needs cuda-python ({error}); pip install 'slm-deploy[{extra}]'"
+            f"{bundle.folder}: needs cuda-python ({error}); install it: {install_command(extra)}"
         ) from None
     library = TensorRT(bundle)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target
 
@@ -25,7 +26,7 @@ PROMPT = "> "
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m runtime.chat",
         description="Ask an exported engine: one --question, or one line after the other.",
         epilog="Each question stands for itself; nothing is remembered. End with Ctrl-D.",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target, write_atomically
 
@@ -167,7 +168,7 @@ def stage_of(graph: str, inputs: Mapping[str, Array]) -> str:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m runtime.profile", description="Measure how fast an engine speaks."
     )
     parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")

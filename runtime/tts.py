@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target
 
@@ -27,7 +28,7 @@ MAX_INPUT_BYTES = 100_000  # as runtime.text.MAX_TEXT_BYTES: looked at before a 
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m runtime.tts",
         description="Speak text with an exported engine.",
         epilog="Settings that are left out come from the engine's manifest.",

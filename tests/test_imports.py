@@ -12,13 +12,16 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("runtime", "export", "train", "calibration")
 SHARED = (
     *("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
-    *("runtime.gpu_targets", "runtime.engine_check"),
+    *("runtime.gpu_targets", "runtime.engine_check", "runtime.command_line", "runtime.extras"),
 )
 
 # Importing package -> modules of the other packages that it may use.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime": (),
-    "train": ("runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
+    "train": (
+        *("runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
+        *("runtime.command_line", "runtime.extras"),
+    ),
     "export": (*SHARED, "train"),
     "calibration": (*SHARED, "runtime", "export", "train"),
 }

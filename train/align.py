@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from train.aligner import AlignableUtterance, Aligner
     from train.recordings import Recording
 
@@ -77,6 +78,8 @@ class ScriptReader:
     def encode(self, characters: str) -> np.ndarray:
         """Ids int64 [N] of silence, each character, silence."""
         ids = [self._ids[self._fold(character)] for character in characters]
+        import numpy as np
+
         return np.array([SILENCE, *ids, SILENCE], np.int64)
 
     def _fold(self, character: str) -> str:
@@ -165,6 +168,7 @@ def learn(
     scripts: Sequence[Script], reader: ScriptReader, arguments: argparse.Namespace
 ) -> Aligner:
     """Train on a random choice of recordings, which are held in memory."""
+    import numpy as np
     import torch
 
     from train.aligner import train_aligner
@@ -202,6 +206,8 @@ def read_utterances(
 def print_comparison(
     scripts: Sequence[Script], reader: ScriptReader, arguments: argparse.Namespace
 ) -> None:
+    import numpy as np
+
     from train.alignment import compare_durations, format_errors
 
     known = {s.recording.path: s.known_frames for s in scripts if s.known_frames is not None}
@@ -230,7 +236,7 @@ def positive(number: str) -> int:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.align", description=(__doc__ or "").splitlines()[0].split(":")[0]
     )
     parser.add_argument("audio", type=Path, nargs="+", help="folders of recordings")

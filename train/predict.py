@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from train.lm_config import TOKENS_PER_FRAME
 
@@ -97,7 +98,7 @@ def _predict_batch(
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.predict", description=(__doc__ or "").splitlines()[0].split(":")[0]
     )
     parser.add_argument("--model", type=Path, required=True, help="checkpoint of several heads")

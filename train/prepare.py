@@ -21,17 +21,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
-from train.token_parts import PreparedUtterance, check_plan, part_path, read_parts, write_part
-from train.tokens import TokenizedUtterance, frames_per_step, write_utterances
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from runtime.text import Frontend
     from train.facodec import FACodec
     from train.recordings import Recording
+    from train.token_parts import PreparedUtterance
     from train.tokenization import Limits, TokenizedRecording
+    from train.tokens import TokenizedUtterance
 
 RECORDINGS_PER_PART = 500
 EMBEDDING_SCOPES = ("utterance", "speaker", "none")
@@ -41,6 +42,8 @@ SPEAKER_TENSOR = "speaker"
 def prepare(arguments: argparse.Namespace) -> None:
     """Tokenize what no part holds yet, then write the token files. Raises `UserError`."""
     from train.recordings import find_recordings
+    from train.token_parts import check_plan
+    from train.tokens import frames_per_step
 
     for heads in arguments.heads:
         if heads != 1:
@@ -103,6 +106,7 @@ def tokenize_missing_parts(
     from runtime.text import make_frontend
     from train.codec_checkpoint import load_codec
     from train.device import check_device
+    from train.token_parts import part_path, write_part
 
     check_device(arguments.device, "--device")
     codec = load_codec(arguments.codec).to(arguments.device)
@@ -164,6 +168,8 @@ def describe_utterance(
 ) -> PreparedUtterance:
     """Phonemes come from the metadata if it has them, else from the frontend; without a
     frontend the text is the spelling. Durations belong to the phonemes, or else to the spelling."""
+    from train.token_parts import PreparedUtterance
+
     recording = found.recording
     assert recording.text is not None, "recordings without text are left out before"
     phonemes = recording.phonemes
@@ -181,6 +187,9 @@ def describe_utterance(
 
 def write_token_files(parts: Path, arguments: argparse.Namespace) -> int:
     """One file per number of heads, and the embeddings; returns the number of utterances."""
+    from train.token_parts import read_parts
+    from train.tokens import write_utterances
+
     paths = name_embeddings(parts, arguments.output, arguments.embeddings)
     write_voices(parts, arguments.output / "voices")
     count = 0
@@ -195,6 +204,8 @@ def write_token_files(parts: Path, arguments: argparse.Namespace) -> int:
 
 
 def make_line(utterance: PreparedUtterance, embedding_path: str | None) -> TokenizedUtterance:
+    from train.tokens import TokenizedUtterance
+
     return TokenizedUtterance(
         uttid=utterance.uttid,
         text=utterance.text,
@@ -210,6 +221,8 @@ def name_embeddings(
 ) -> Callable[[PreparedUtterance], str | None]:
     """Store the embeddings, one a recording or the mean of a speaker's recordings; returns
     what gives an utterance's path. Without a known speaker a recording stands for itself."""
+    from train.token_parts import read_parts
+
     if scope == "none":
         return lambda utterance: None
 
@@ -223,11 +236,15 @@ def name_embeddings(
 
 def write_voices(parts: Path, folder: Path) -> None:
     """The mean embedding of each speaker that has a name."""
+    from train.token_parts import read_parts
+
     write_means(((u.speaker, u.embedding) for u in read_parts(parts) if u.speaker), folder)
 
 
 def write_means(embeddings: Iterable[tuple[str, np.ndarray]], folder: Path) -> None:
     """One file for each name, with the mean of its embeddings float32 [C]."""
+    import numpy as np
+
     rows = defaultdict(list)
     for name, embedding in embeddings:
         rows[name].append(embedding)
@@ -242,11 +259,11 @@ def write_speaker(path: Path, embedding: np.ndarray) -> None:
     from runtime.files import write_atomically
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save({SPEAKER_TENSOR: embedding.astype(np.float32)}))
+    write_atomically(path, save({SPEAKER_TENSOR: embedding.astype("float32")}))
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.prepare", description=(__doc__ or "").splitlines()[0].split(":")[0]
     )
     parser.add_argument("audio", type=Path, nargs="+", help="folders of recordings")

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import UserError
+from runtime.extras import install_command
 
 SAMPLE_RATE_HZ = 16_000
 Audio = NDArray[np.float32]
@@ -202,4 +203,4 @@ def _jiwer() -> ModuleType:
 
 
 def _missing(package: str) -> UserError:
-    return UserError(f"{package} is not installed; pip install 'slm-deploy[evaluate]'")
+    return UserError(f"{package} is not installed; {install_command('evaluate')}")
