@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.next_command import example_command
 from export.tensorrt.device import find_gpu
 from export.tensorrt.engine import (
     PORTABLE,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 GPU_TARGETS = (TENSORRT_RTX, TENSORRT)
 ON_REQUEST = (75, 121)  # in a plan for many GPUs only if asked for: NVIDIA says it costs the others
 
-_OWN_OPTIONS = ("output", "precision", "dialect")  # what does not lead to the source
+_OWN_OPTIONS = ("output", "precision", "dialect", "compare")  # what does not lead to the source
 
 Export = Callable[["BuildOptions"], Manifest]
 
@@ -193,4 +194,4 @@ def _print_summary(manifest: Manifest, library: Library, output: Path, seconds: 
         f"{output}: {size_mb:.1f} MB, {seconds:.1f} s, peak memory {peak_memory_gb():.1f} GB; "
         f"{library.title}, compute capability {', '.join(plans.compute_capabilities)}"
     )
-    print(f'on such a GPU: python -m runtime.tts --engine {output} "They know it." -o out.wav')
+    print(f"on such a GPU: {example_command('runtime.tts', manifest, output)}")

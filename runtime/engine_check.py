@@ -20,6 +20,7 @@ import ctypes
 import hashlib
 import importlib
 import platform
+import shlex
 import sys
 from types import ModuleType
 
@@ -160,4 +161,4 @@ def rebuild_command(
     words.append(f"--precision {precision or spec.precision}")
     if spec.source_options:
         words.append(spec.source_options)
-    return " ".join([*words, f"--output {bundle.folder}"])
+    return " ".join([*words, f"--output {shlex.quote(str(bundle.folder))}"])
