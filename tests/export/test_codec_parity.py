@@ -14,7 +14,7 @@ from tests.tiny_codec import make_codec_checkpoint
 from train.codec_checkpoint import load_codec
 from train.facodec import FACodec
 
-SAMPLES = 4000
+SAMPLES = 400
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_its_own_codes_are_right(codec: FACodec) -> None:
 def test_one_wrong_code_is_found(codec: FACodec, column: int) -> None:
     codes = encode(codec)
     codes[0, 3, column] = (codes[0, 3, column] + 1) % codec.config.codebook_size
-    assert hear(codec, codes) > CODES_LIMIT
+    assert hear(codec, codes) > CODES_LIMIT  # one of 120
 
 
 def test_a_frame_too_early_or_missing_is_found(codec: FACodec) -> None:
@@ -62,7 +62,7 @@ def test_the_other_side_of_a_tie_is_as_good(codec: FACodec, column: int) -> None
     with torch.no_grad():
         entries = books[column]._codebook.weight
         twin = (best + 1) % len(entries)
-        entries[twin] = 3 * entries[best] * (1 + 1e-6)  # another length, so another remainder
+        entries[twin] = 300 * entries[best] * (1 + 1e-6)  # another length, so another remainder
     expected = encode(codec)
     other = expected.copy()
     other[0, 5, column] = twin if expected[0, 5, column] == best else best
