@@ -6,11 +6,11 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo venv test check gpu-check format lock engines published-engines voice rehearsal adopt \
-	judge compare chat chat-speakerless clean
+.PHONY: help python demo venv test check gpu-check checked-gpu format lock engines published-engines voice \
+	rehearsal adopt judge compare chat chat-speakerless clean
 
 help:
-	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export, speak to demo.wav"
+	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export to demo-engine, speak to demo.wav"
 	@echo "make test                             everything that is tested, in .venv"
 	@echo "make venv                             .venv with all that tests and training need"
 	@echo "make check                            ruff and mypy"
@@ -25,19 +25,29 @@ help:
 	@echo "make chat                             train the demo chat, ask it and judge its answers"
 	@echo "make chat-speakerless                 the same without a speaker in the prompt"
 	@echo "make lock                             write requirements.lock from .venv"
+	@echo "make clean                            remove what make has made, but nothing that was trained"
 
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: this needs Python 3.11 or newer, found as $(PYTHON); name another: PYTHON=python3.12" >&2; \
+		exit 2; }
+
+# The text goes to the program as it stands: neither make nor a shell looks into it.
+unexport TEXT
+demo: export SPOKEN := $(value TEXT)
 demo: .venv-demo/installed
-	.venv-demo/bin/python -m export.build --heads $(HEADS) --output engine-$(HEADS)
-	.venv-demo/bin/python -m runtime.tts --engine engine-$(HEADS) "$(TEXT)" -o demo.wav
+	.venv-demo/bin/python -m export.build --heads $(HEADS) --output demo-engine
+	.venv-demo/bin/python -m runtime.tts --engine demo-engine -o demo.wav -- "$$SPOKEN"
 
-.venv-demo/installed: pyproject.toml requirements.lock
+.venv-demo/installed: pyproject.toml requirements.lock runtime/version.py | python
 	$(PYTHON) -m venv .venv-demo
+	@echo "installing what speaking and exporting need, 350 MB in .venv-demo, from the package index ..."
 	.venv-demo/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[export,phonemes]"
 	touch $@
 
 venv: .venv/installed
 
-.venv/installed: pyproject.toml requirements.lock
+.venv/installed: pyproject.toml requirements.lock runtime/version.py | python
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock torch
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
@@ -62,12 +72,17 @@ DEMO_MODEL := samples/demo_voice/$(HEADS)-heads/model.safetensors
 SCALES := build/scales-$(HEADS)
 QUANTIZED := int8 fp8 int4
 
-# For whoever has a GPU: build for it, compare with the CPU, measure, write one report.
+# For whoever has a GPU: build for it, compare with the CPU, measure, write one report. Whether there
+# is one is asked first, with nothing but the standard library; the environment takes gigabytes.
 PRECISION ?= fp16
 ENGINE ?= gpu-check/engine
 REFERENCE ?= gpu-check/reference
 CHECKED_SCALES := $(if $(filter $(PRECISION),$(QUANTIZED)),$(SCALES)-$(PRECISION))
-gpu-check: venv $(CHECKED_SCALES:%=%/calibration.json)
+gpu-check: python
+	@$(PYTHON) -m runtime.gpu_check --find-gpu
+	@$(MAKE) --no-print-directory checked-gpu
+
+checked-gpu: venv $(CHECKED_SCALES:%=%/calibration.json)
 	target=$$(.venv/bin/python -m runtime.gpu_check --print-target) && mkdir -p gpu-check && \
 	{ test -d $(REFERENCE) || .venv/bin/python -m export.build --heads $(HEADS) --dialect portable \
 		--output $(REFERENCE); } && \
@@ -355,5 +370,12 @@ engine-chat-speakerless/manifest.json: $(SPEAKERLESS)/lm-6/model.safetensors
 	.venv/bin/python -m export.build --model $(<D) --codec $(CHAT_CODEC) --text-head --output $(@D) \
 		--voice $(foreach voice,$(CHAT_VOICES),$(voice)=samples/demo_chat/voices/$(voice).safetensors)
 
+# What make has made, each by its name: an engine that somebody else made here stays. So do reports
+# and whatever took a training (runs, engine-chat).
+ALL_PRECISIONS := fp16 bf16 $(QUANTIZED)
+RTX_ENGINES := $(foreach heads,3 6 12,$(ALL_PRECISIONS:%=engine-rtx-$(heads)-%))
+MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
-	rm -rf .venv .venv-demo engine-* demo.wav gpu-check build dist
+	if test -f .venv/installed; then rm -rf .venv; fi
+	rm -rf .venv-demo demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
+	rm -rf build/typings $(MADE_SCALES)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
 from export.build import CODEC_PRECISIONS
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 
 DESCRIPTION = """\
@@ -62,7 +63,7 @@ def _command(argv: Sequence[str] | None) -> None:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m calibration.codec",
         description=DESCRIPTION,
         epilog=EXAMPLES,

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target, write_atomically
 
@@ -196,7 +197,7 @@ def _parse_engine(text: str) -> tuple[str, Path]:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m calibration.compare",
         description="Compare engines of fewer bits with the float32 engine of the same model.",
     )

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 
 PRECISIONS = ("int8", "fp8", "int4")
@@ -72,7 +73,7 @@ def _command(argv: Sequence[str] | None) -> None:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m calibration.run",
         description=DESCRIPTION,
         epilog=EXAMPLES,

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
     from export.calibration_folder import Calibration
+    from export.check import Step
     from export.checkpoint import Checkpoint
     from export.codec_checkpoint import CodecCheckpoint
     from export.formats import Precision
@@ -41,7 +43,8 @@ GPU_OPTIONS = ("target", "sm", "bundle", "print_trtexec")
 DESCRIPTION = """\
 Turn a speech language model and its codec into an engine directory that
 python -m runtime.tts speaks from. The graphs are written from the checkpoint's
-tensors and checked in ONNX Runtime, and against PyTorch where it is installed.
+tensors and checked in ONNX Runtime, and compared with PyTorch where that is
+installed, unless --no-compare is given.
 A failure leaves nothing behind, and an engine that was there before untouched."""
 
 EXAMPLES = """\
@@ -76,6 +79,7 @@ class BuildOptions:
     max_positions: int | None = None
     calibration: Path | None = None  # what `python -m calibration.run` left
     codec_calibration: Path | None = None  # what `python -m calibration.codec` left
+    compare: bool | None = None  # with PyTorch; None: where that is installed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,10 +161,12 @@ def build_bundle(options: BuildOptions) -> Manifest:
         OSError: a full disk, no permission; nothing is written.
     """
     from export.bundle_writer import bundle_folder, publish_bundle
+    from export.check import decide_comparison
     from export.manifest import describe_bundle
     from export.voices import write_voices
     from runtime.bundle import CODEC_ENCODER
 
+    compare = decide_comparison(options.compare)
     with bundle_folder(options.output) as folder:
         sources = _open_sources(options)
         _tell_of_text(sources.checkpoint)
@@ -168,7 +174,7 @@ def build_bundle(options: BuildOptions) -> Manifest:
         with _progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
             write_tables(sources.checkpoint, folder, options.precision)
-        checks = _run_checks(sources, graphs, folder)
+        checks = _run_checks(sources, graphs, folder, compare)
         manifest = describe_bundle(
             sources.checkpoint, sources.codec.config, options.dialect, graphs, voices, checks
         )
@@ -289,18 +295,29 @@ def write_tables(checkpoint: Checkpoint, folder: Path, precision: Precision = "f
     write_embeddings(checkpoint, folder, precision)
 
 
-def _run_checks(sources: Sources, graphs: dict[str, GraphSpec], folder: Path) -> tuple[Check, ...]:
-    from export.check import check_steps, format_checks, parity_is_possible, refuse_failures
+def _run_checks(
+    sources: Sources, graphs: dict[str, GraphSpec], folder: Path, compare: bool
+) -> tuple[Check, ...]:
+    from export.check import check_steps, comparison_steps, format_checks, refuse_failures
 
-    checks: list[Check] = []
-    for name, step in check_steps(folder, graphs, sources.checkpoint, sources.codec).items():
-        with _progress(name):
-            checks += step()
+    made_from = folder, graphs, sources.checkpoint, sources.codec
+    checks = _run_steps(check_steps(*made_from))
+    if compare:
+        print(_COMPARISON)
+        checks += _run_steps(comparison_steps(*made_from))
     print(format_checks(checks), flush=True)
-    if not parity_is_possible():
-        print("  not compared with PyTorch: torch or transformers is not installed here")
+    if not compare:
+        print("  not compared with PyTorch: --compare does it")
     refuse_failures(checks)
     return tuple(checks)
+
+
+def _run_steps(steps: dict[str, Step]) -> list[Check]:
+    checks = []
+    for name, step in steps.items():
+        with _progress(name):
+            checks += step()
+    return checks
 
 
 @contextmanager
@@ -317,17 +334,18 @@ def _progress(name: str) -> Iterator[None]:
 
 
 def _print_summary(manifest: Manifest, output: Path, seconds: float) -> None:
+    from export.next_command import example_command
+
     size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
-    voices = ", ".join(manifest.voices) or "none: give runtime.tts a --voice FILE"
+    voices = ", ".join(manifest.voices) or "none, so name a recording with --voice"
     print(f"{output}: {size_mb:.1f} MB, {seconds:.1f} s; voices: {voices}")
-    print(f'speak: python -m runtime.tts --engine {output} "They know it." -o out.wav')
+    print(f"speak: {example_command('runtime.tts', manifest, output)}")
     if manifest.chat is not None:
-        ask = f'python -m runtime.chat --engine {output} --question "{EXAMPLE_QUESTION}"'
-        print(f"ask:   {ask} -o answer.wav")
+        print(f"ask:   {example_command('runtime.chat', manifest, output)}")
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m export.build",
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -346,6 +364,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--codec-activation", choices=CODEC_ACTIVATIONS, help=_ACTIVATION_HELP)
     add("--text-head", action="store_true", help=_TEXT_HEAD_HELP)
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
+    add("--compare", action=argparse.BooleanOptionalAction, help=_COMPARE_HELP)
     gpu = parser.add_argument_group("GPU")
     gpu.add_argument("--target", choices=TARGETS, default=CPU, help=_TARGET_HELP)
     gpu.add_argument("--sm", type=int, nargs="+", default=[], metavar="N", help=_SM_HELP)
@@ -375,6 +394,11 @@ _SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability with
 _BUNDLE_HELP = "make the engine from this bundle, which was exported with --dialect portable"
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
 _TEXT_HEAD_HELP = "also export the head that writes text: what runtime.chat needs"
+_COMPARE_HELP = """compare what the graphs compute with PyTorch: some seconds, at the published
+size a minute or two (default: where PyTorch is installed)"""
+_COMPARISON = (
+    "compare with PyTorch: a minute or two at the published size; --no-compare leaves it out"
+)
 _ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
 or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""
 _POSITIONS_HELP = """longest prompt and speech together, in positions (default: what the

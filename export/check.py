@@ -1,8 +1,8 @@
 """The check that every export ends with.
 
 In: saved graphs and what they were made from. Out: `Check`s, all within their limits, printed as
-a table; anything else is an error. Graphs run in ONNX Runtime; where torch is installed, they are
-compared with the PyTorch models, too.
+a table; anything else is an error. Graphs run in ONNX Runtime, and can be compared with the PyTorch
+models, too, where torch is installed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from export.codec_checkpoint import CodecCheckpoint
 from export.codec_checks import check_codec
 from export.codec_parity import check_codec_parity
 from export.lm_checks import check_language_model
-from export.lm_parity import check_language_model_parity
+from export.lm_parity import Reference, compare_with, run_pytorch
 from runtime.bundle import Check, GraphSpec
 from runtime.errors import UserError
+from runtime.extras import install_command
 
 Step = Callable[[], list[Check]]
 PARITY_NEEDS = ("torch", "transformers")
@@ -29,23 +30,51 @@ def parity_is_possible() -> bool:
     return all(find_spec(package) is not None for package in PARITY_NEEDS)
 
 
+def decide_comparison(wanted: bool | None) -> bool:
+    """Whether to compare with PyTorch: as wanted, else (None) where that is possible.
+
+    Raises:
+        UserError: it is wanted and not possible.
+    """
+    if wanted and not parity_is_possible():
+        raise UserError(
+            f"--compare needs {' and '.join(PARITY_NEEDS)}, which are not installed here; "
+            f"install them: {install_command('export', 'train')}"
+        )
+    return parity_is_possible() if wanted is None else wanted
+
+
 def check_steps(
     folder: Path,
     graphs: Mapping[str, GraphSpec],
     checkpoint: Checkpoint,
     codec: CodecCheckpoint,
 ) -> dict[str, Step]:
-    """What is to be checked, by name; each step loads what it needs and lets go of it."""
-    steps: dict[str, Step] = {
+    """What is checked in ONNX Runtime, by name; each step loads what it needs and lets go of it."""
+    return {
         "check language model": lambda: check_language_model(checkpoint, folder, graphs),
         "check codec": lambda: check_codec(folder, graphs, codec.config),
     }
-    if parity_is_possible():
-        steps["compare language model"] = lambda: check_language_model_parity(
-            checkpoint, folder, graphs
-        )
-        steps["compare codec"] = lambda: check_codec_parity(folder, graphs, codec.folder)
-    return steps
+
+
+def comparison_steps(
+    folder: Path,
+    graphs: Mapping[str, GraphSpec],
+    checkpoint: Checkpoint,
+    codec: CodecCheckpoint,
+) -> dict[str, Step]:
+    """What is compared with PyTorch, by name, in this order: first PyTorch computes, alone."""
+    computed: list[Reference] = []
+
+    def compute() -> list[Check]:
+        computed.append(run_pytorch(checkpoint))
+        return []
+
+    return {
+        "compute in PyTorch": compute,
+        "compare language model": lambda: compare_with(computed.pop(), checkpoint, folder, graphs),
+        "compare codec": lambda: check_codec_parity(folder, graphs, codec.folder),
+    }
 
 
 def refuse_failures(checks: Iterable[Check]) -> None:

@@ -7,11 +7,11 @@ judging, not for speed.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 
 DESCRIPTION = """\
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m export.emulate", description=DESCRIPTION)
+    parser = CommandParser(prog="python -m export.emulate", description=DESCRIPTION)
     parser.add_argument("engine", type=Path, help="engine directory in half precision")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to")
     arguments = parser.parse_args(argv)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.bundle_writer import bundle_folder
+from export.next_command import example_command
 from export.tensorrt.device import find_gpu
 from export.tensorrt.engine import (
     PORTABLE,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 GPU_TARGETS = (TENSORRT_RTX, TENSORRT)
 ON_REQUEST = (75, 121)  # in a plan for many GPUs only if asked for: NVIDIA says it costs the others
 
-_OWN_OPTIONS = ("output", "precision", "dialect")  # what does not lead to the source
+_OWN_OPTIONS = ("output", "precision", "dialect", "compare")  # what does not lead to the source
 
 Export = Callable[["BuildOptions"], Manifest]
 
@@ -192,4 +193,4 @@ def _print_summary(manifest: Manifest, library: Library, output: Path, seconds: 
         f"{output}: {size_mb:.1f} MB, {seconds:.1f} s, peak memory {memory}; "
         f"{library.title}, compute capability {', '.join(plans.compute_capabilities)}"
     )
-    print(f'on such a GPU: python -m runtime.tts --engine {output} "They know it." -o out.wav')
+    print(f"on such a GPU: {example_command('runtime.tts', manifest, output)}")

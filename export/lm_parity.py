@@ -62,7 +62,13 @@ def check_language_model_parity(
 
     PyTorch computes everything first: two copies of a large model would not fit.
     """
-    reference = run_pytorch(checkpoint)
+    return compare_with(run_pytorch(checkpoint), checkpoint, folder, graphs)
+
+
+def compare_with(
+    reference: Reference, checkpoint: Checkpoint, folder: Path, graphs: Mapping[str, GraphSpec]
+) -> list[Check]:
+    """Compare the graphs in `folder` with what PyTorch made of the same inputs."""
     precision = graphs[BACKBONE].precision
     capacity = max(*LENGTHS, reference.speech.embeddings.shape[1])
     backbone = GraphRunner(folder, graphs[BACKBONE], capacity)

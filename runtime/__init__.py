@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runtime.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from runtime.answering import Answer as Answer
     from runtime.answering import Chat as Chat
@@ -28,7 +30,17 @@ _MODULES = {
     "TextWarning": "runtime.errors",
     "UserError": "runtime.errors",
 }
-__all__ = ["TTS", "Answer", "Chat", "Chunk", "Sampling", "TextWarning", "UserError", "Utterance"]
+__all__ = [
+    "TTS",
+    "Answer",
+    "Chat",
+    "Chunk",
+    "Sampling",
+    "TextWarning",
+    "UserError",
+    "Utterance",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

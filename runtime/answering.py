@@ -11,11 +11,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime import bundle as names
+from runtime.audio import write_wav
 from runtime.bundle import Bundle, ChatSpec
 from runtime.codec import WHOLE_UTTERANCE, ChunkSchedule, DecoderStream
 from runtime.decoding import Context, bound_steps, count_steps
@@ -44,6 +46,14 @@ class Answer:
     sample_rate: int
     frames: NDArray[np.int64]
     finished: bool
+
+    def save(self, path: str | Path) -> None:
+        """Write the speech as a 16-bit WAV; the file appears whole or not at all.
+
+        Raises:
+            UserError: a file name that does not end in .wav, or no such folder.
+        """
+        write_wav(path, self.audio, self.sample_rate)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which engine runs a bundle: the names that `backend=` takes, and what opens the graphs.
+"""Which engine runs a bundle, and what opens its graphs.
 
 In: a checked bundle and the name of a backend. Out: a function that loads graphs, and a line that
 says what runs them. A backend that cannot run is refused in one line; none replaces another.
@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runtime.bundle import BACKBONE, PLAN_SUFFIX, TENSORRT, TENSORRT_RTX, Bundle
+from runtime.backend_names import AUTO, BACKENDS, ONNXRUNTIME, PROVIDERS
+from runtime.bundle import BACKBONE, PLAN_SUFFIX, Bundle
 from runtime.errors import UserError
+from runtime.extras import install_command
 from runtime.sessions.graph import Graph
-
-ONNXRUNTIME = "onnxruntime"
-PROVIDERS = {  # backend -> name in runtime.sessions.onnxruntime
-    ONNXRUNTIME: "CPU",
-    "onnxruntime-cuda": "CUDA",
-    "onnxruntime-tensorrt": "TENSORRT",
-    "onnxruntime-tensorrt-rtx": "TENSORRT_RTX",
-}
-BACKENDS = ("auto", *PROVIDERS, TENSORRT, TENSORRT_RTX)
 
 OpenGraph = Callable[[str], Graph]
 
@@ -38,7 +31,7 @@ def open_engine(bundle: Bundle, backend: str, threads: int | None) -> tuple[Open
     if threads is not None and threads < 1:
         raise UserError(f"threads is {threads}; give 1 or more")
     built_for = bundle.manifest.engine.kind
-    backend = built_for if backend == "auto" else backend
+    backend = built_for if backend == AUTO else backend
     needed = ONNXRUNTIME if backend in PROVIDERS else backend
     if needed != built_for:
         raise UserError(
@@ -69,7 +62,7 @@ def _open_plans(bundle: Bundle, threads: int | None) -> tuple[OpenGraph, str]:
     except ImportError as error:
         extra = bundle.manifest.engine.kind
         raise UserError(
-            f"{bundle.folder}: needs cuda-python ({error}); pip install 'slm-deploy[{extra}]'"
+            f"{bundle.folder}: needs cuda-python ({error}); install it: {install_command(extra)}"
         ) from None
     library = TensorRT(bundle)
 

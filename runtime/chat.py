@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from runtime.command_line import CommandParser, add_backend
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target
 from runtime.standard_streams import ReaderLeft, reader_has_left
+from runtime.voice_names import print_voices
 
 if TYPE_CHECKING:
     from runtime.answering import Chat
@@ -26,7 +28,7 @@ PROMPT = "> "
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m runtime.chat",
         description="Ask an exported engine: one --question, or one line after the other.",
         epilog="Each question stands for itself; nothing is remembered. End with Ctrl-D.",
@@ -34,12 +36,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--engine", default="engine", metavar="DIR", help="default: engine")
     add("--question", metavar="TEXT", help="ask this and end; without it, ask what is typed")
-    add("--backend", default="auto", help="default: auto (what it was built for)")
+    add_backend(parser)
     add("--threads", type=int, metavar="N", help="default: the physical cores")
     add("--strict", action="store_true", help="refuse questions that cannot be read whole")
     add("-o", "--output", metavar="FILE", help="write the spoken answer, the latest, as .wav")
     add("--play", action="store_true", help="play answers while they are being made")
     add("--voice", metavar="NAME|FILE", help="a voice of the engine, or a file")
+    add("--list-voices", action="store_true", help="print the engine's voices; ask nothing")
     add("--greedy", action="store_true", help="speak the best codes, draw nothing")
     add("--seed", type=int, metavar="N", help="the same seed, the same audio")
     add("--max-steps", type=int, metavar="N", help="bound for the speech of each answer")
@@ -48,6 +51,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def chat(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
+    if arguments.list_voices:
+        print_voices(arguments.engine)
+        return
     _check_output(arguments.output)
     from runtime.answering import Chat
     from runtime.sampling import Sampling

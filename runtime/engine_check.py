@@ -20,20 +20,22 @@ import ctypes
 import hashlib
 import importlib
 import platform
+import shlex
 import sys
 from types import ModuleType
 
 from runtime.bundle import TENSORRT, TENSORRT_RTX, Bundle, PlansSpec
 from runtime.errors import UserError
+from runtime.extras import install_command
+from runtime.gpu_driver import DRIVER_LIBRARY
 from runtime.gpu_targets import find_target
 
 LIBRARIES = {TENSORRT: "tensorrt", TENSORRT_RTX: "tensorrt_rtx"}  # kind -> Python module
 TITLES = {TENSORRT: "TensorRT", TENSORRT_RTX: "TensorRT-RTX"}
 INSTALL = {
-    TENSORRT: "on a Jetson it comes with JetPack; elsewhere: pip install 'slm-deploy[tensorrt]'",
-    TENSORRT_RTX: "pip install 'slm-deploy[tensorrt-rtx]'",
+    TENSORRT: f"on a Jetson it comes with JetPack; elsewhere: {install_command(TENSORRT)}",
+    TENSORRT_RTX: install_command(TENSORRT_RTX),
 }
-DRIVER_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def plans_of(bundle: Bundle) -> PlansSpec:
@@ -159,4 +161,4 @@ def rebuild_command(
     words.append(f"--precision {precision or spec.precision}")
     if spec.source_options:
         words.append(spec.source_options)
-    return " ".join([*words, f"--output {bundle.folder}"])
+    return " ".join([*words, f"--output {shlex.quote(str(bundle.folder))}"])

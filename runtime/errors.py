@@ -51,9 +51,10 @@ class Terminated(KeyboardInterrupt):
 def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
     """Run `command(argv)` and return the process exit status.
 
-    `UserError` and operating-system errors (missing file, full disk) become one line on
-    stderr and status 2; Ctrl-C becomes status 130, SIGTERM 143, a reader of stdout that left
-    before its time 141. Anything else is a defect of this project and keeps its traceback.
+    `UserError`, operating-system errors (missing file, full disk) and packages that are not
+    installed become one line on stderr and status 2; Ctrl-C becomes status 130, SIGTERM 143, a
+    reader of stdout that left before its time 141. Anything else is a defect of this project and
+    keeps its traceback.
     """
     is_program = argv is None  # else somebody's function call, whose process is theirs to end
     with ready_streams(), signals_raised() if is_program else nullcontext():
@@ -63,6 +64,8 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
             sys.stdout.flush()
         except UserError as error:
             return _report(str(error))
+        except ModuleNotFoundError as error:
+            return _report_missing(error, _command_name(command))
         except ReaderLeft:  # as `| head` does: no fault of anybody's
             return EXIT_READER_LEFT
         except OSError as error:
@@ -104,6 +107,24 @@ def signals_raised() -> Iterator[None]:
     finally:
         for number in raised:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _command_name(command: Callable[[Sequence[str] | None], None]) -> str:
+    """The module whose command this is, also where Python calls it __main__."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if command.__module__ == "__main__" and spec is not None:
+        return str(spec.name)
+    return command.__module__
+
+
+def _report_missing(error: ModuleNotFoundError, command: str) -> int:
+    """Report a package that an extra of this project brings; raise any other failed import."""
+    from runtime.extras import explain_missing
+
+    message = explain_missing(error, command)
+    if message is None:
+        raise error
+    return _report(message)
 
 
 def _report(message: str) -> int:

@@ -17,8 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from runtime.files import write_atomically
+from runtime.gpu_driver import count_gpus
 
 if TYPE_CHECKING:
     from runtime.synthesis import TTS, Utterance
@@ -49,7 +51,7 @@ class Parity:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m runtime.gpu_check",
         description="Check and measure an engine on this machine's GPU; write one report.",
         epilog="make gpu-check builds both directories first.",
@@ -58,6 +60,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--engine", metavar="DIR", help="plans, for the GPU")
     what.add_argument(
         "--print-target", action="store_true", help="print export.build's options for this GPU"
+    )
+    what.add_argument(
+        "--find-gpu", action="store_true", help="only say whether there is one; installs nothing"
     )
     parser.add_argument("--reference", metavar="DIR", help="the same model for the CPU")
     parser.add_argument("--output", default="gpu-check", metavar="DIR", help="default: gpu-check")
@@ -68,6 +73,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def check(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
+    if arguments.find_gpu:
+        print(f"GPUs found: {count_gpus()}")
+        return
     if arguments.print_target:
         print(target_options())
         return
@@ -101,11 +109,13 @@ def target_options() -> str:
 
 
 def _find_gpu() -> Any:
+    from runtime.extras import install_command
+
     try:
         from runtime.sessions.cuda import find_gpu
     except ImportError as error:
         raise UserError(
-            f"needs cuda-python ({error}); pip install 'slm-deploy[tensorrt-rtx]'"
+            f"needs cuda-python ({error}); install it: {install_command('tensorrt-rtx')}"
         ) from None
     return find_gpu()
 

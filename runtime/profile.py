@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.command_line import CommandParser, add_backend
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target, write_atomically
 from runtime.peak_memory import peak_memory_mb
@@ -168,11 +169,11 @@ def stage_of(graph: str, inputs: Mapping[str, Array]) -> str:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m runtime.profile", description="Measure how fast an engine speaks."
     )
     parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")
-    parser.add_argument("--backend", default="auto", help="default: auto (what it was built for)")
+    add_backend(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
     parser.add_argument("--text", default=DEFAULT_TEXT)
     parser.add_argument("--voice", metavar="NAME|FILE")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import bundle as names
-from runtime.audio import convert_sound
+from runtime.audio import convert_sound, write_wav
 from runtime.backends import OpenGraph, open_engine
 from runtime.bundle import Bundle, load_bundle
 from runtime.codec import ChunkSchedule, CodecDecoder, CodecEncoder, DecoderStream
@@ -27,6 +27,7 @@ from runtime.reading import read_text, split_text
 from runtime.sampling import Sampling
 from runtime.speech import condition_if_spoken
 from runtime.voice import Voice, resolve_voice
+from runtime.voice_names import voice_names
 
 SENTENCE_PAUSE_SECONDS = 0.2  # silence between the utterances of a long text
 
@@ -50,6 +51,14 @@ class Utterance:
     sample_rate: int
     frames: NDArray[np.int64]
     finished: bool
+
+    def save(self, path: str | Path) -> None:
+        """Write the audio as a 16-bit WAV; the file appears whole or not at all.
+
+        Raises:
+            UserError: a file name that does not end in .wav, or no such folder.
+        """
+        write_wav(path, self.audio, self.sample_rate)
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,11 @@ class TTS:
         bundle = load_bundle(path)
         open_graph, engine = open_engine(bundle, backend, threads)
         return cls(bundle, open_graph, engine)
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Names of the bundle's voices, for `voice=`: the default first, if there is one."""
+        return voice_names(self.bundle.manifest)
 
     def synthesize(
         self,

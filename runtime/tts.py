@@ -18,9 +18,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from runtime.command_line import CommandParser, add_backend
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target
 from runtime.standard_streams import ReaderLeft, output_is_closed, reader_has_left, write_bytes
+from runtime.voice_names import print_voices
 
 if TYPE_CHECKING:
     from runtime.sampling import Sampling
@@ -35,21 +37,24 @@ LINE_BREAK = b"\r\n"
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m runtime.tts",
         description="Speak text with an exported engine.",
         epilog="Settings that are left out come from the engine's manifest.",
     )
-    parser.add_argument("text", help="what to say; a text file; or - for stdin")
+    parser.add_argument("text", nargs="?", help="what to say; a text file; or - for stdin")
     parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")
-    parser.add_argument("--backend", default="auto", help="default: auto (what it was built for)")
+    add_backend(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
     parser.add_argument(
         "--strict", action="store_true", help="refuse text that cannot be read whole"
     )
     _add_output(parser.add_argument_group("output (at least one)"))
     _add_sampling(parser.add_argument_group("voice and sampling"))
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.text is None and not arguments.list_voices:
+        parser.error("nothing to say: give the text in quotes, a text file, or - for stdin")
+    return arguments
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
@@ -61,6 +66,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
 
 def _add_sampling(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--voice", metavar="NAME|FILE", help="a voice of the engine, or a file")
+    group.add_argument("--list-voices", action="store_true", help="print the engine's; say nothing")
     group.add_argument("--greedy", action="store_true", help="take the best code, draw nothing")
     group.add_argument("--temperature", type=float, metavar="T")
     group.add_argument("--top-k", type=int, metavar="K")
@@ -72,6 +78,9 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
 
 def speak(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
+    if arguments.list_voices:
+        print_voices(arguments.engine)
+        return
     _check_outputs(arguments)
     if arguments.text == "-" and sys.stdin.isatty():
         print(f"type the text, then {END_OF_INPUT}", file=sys.stderr)

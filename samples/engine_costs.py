@@ -8,7 +8,6 @@ little random speech, so they are of no use but for this.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import shutil
@@ -18,8 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.bundle import BACKBONE, MTP_HEAD, PLAN_SUFFIX, TENSORRT_RTX
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
+from runtime.extras import importing
+
+with importing():
+    from runtime.bundle import BACKBONE, MTP_HEAD, PLAN_SUFFIX, TENSORRT_RTX
 
 PRECISIONS = ("fp16", "bf16", "int8", "fp8", "int4")
 QUANTIZED = ("int8", "fp8", "int4")
@@ -121,7 +124,7 @@ def format_rows(rows: Sequence[Row]) -> str:
 
 
 def _command(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.engine_costs", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument

@@ -7,11 +7,11 @@ random speech for `python -m calibration.run`. They speak noise, at full cost.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.command_line import CommandParser
 from runtime.errors import run_cli
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,:?!\n"
@@ -74,7 +74,7 @@ def write_tokens(path: Path, heads: int) -> None:
 
 
 def write_checkpoints(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.published_size", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--heads", type=int, default=12, metavar="N")

@@ -6,13 +6,13 @@ with --judge, what `python -m train.evaluate` makes of them; the tables are prin
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 
 SAMPLES = Path(__file__).parent
@@ -68,7 +68,7 @@ def _run(module: str, *arguments: str | Path) -> None:
 
 
 def _command(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.quantized_voice", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument

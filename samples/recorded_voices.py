@@ -17,10 +17,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-
+from runtime.command_line import CommandParser
 from runtime.errors import SpeechWarning, UserError, run_cli
+from runtime.extras import importing
+
+with importing():
+    import numpy as np
+    import soundfile
 
 RATE_HZ = 16_000
 Change = Callable[[np.ndarray], np.ndarray]  # float32 [n] -> float32 or int16 [m]
@@ -191,7 +194,7 @@ def measure_all(argv: Sequence[str] | None) -> None:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.recorded_voices", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("references", type=Path, help="folder with a folder for each voice")

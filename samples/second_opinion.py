@@ -12,34 +12,37 @@ float32. docs/calibration.md has what stands between the two.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from calibration.fidelity import compare_scores
-from calibration.reference import make_utterances, write_recorded
-from calibration.teacher_forcing import Follower
-from calibration.utterances import Utterance, read_texts
-from export.build import DEMO_HEADS, BuildOptions, build_bundle
-from export.graph_runner import Arrays, GraphRunner
-from export.lm_agreement import greedy_inputs
-from export.sources import Sources, find_sources, open_sources
-from export.weights import Array
-from runtime.bundle import (
-    BACKBONE,
-    HIDDEN,
-    INPUTS_EMBEDS,
-    MTP_HEAD,
-    PAST_LENGTH,
-    GraphSpec,
-    numpy_type,
-    read_manifest,
-)
+from runtime.command_line import CommandParser
 from runtime.errors import run_cli
+from runtime.extras import importing
+
+with importing():
+    import numpy as np
+
+    from calibration.fidelity import compare_scores
+    from calibration.reference import make_utterances, write_recorded
+    from calibration.teacher_forcing import Follower
+    from calibration.utterances import Utterance, read_texts
+    from export.build import DEMO_HEADS, BuildOptions, build_bundle
+    from export.graph_runner import Arrays, GraphRunner
+    from export.lm_agreement import greedy_inputs
+    from export.sources import Sources, find_sources, open_sources
+    from export.weights import Array
+    from runtime.bundle import (
+        BACKBONE,
+        HIDDEN,
+        INPUTS_EMBEDS,
+        MTP_HEAD,
+        PAST_LENGTH,
+        GraphSpec,
+        numpy_type,
+        read_manifest,
+    )
 
 TEXTS = Path(__file__).parent / "calibration.txt"
 GRAPHS = "graphs"
@@ -133,7 +136,7 @@ def _scores(
 
 
 def _command(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.second_opinion", description=(__doc__ or "").splitlines()[0]
     )
     commands = parser.add_subparsers(dest="command", required=True)

@@ -10,7 +10,6 @@ Each setting holds the engine in memory once.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from runtime.profile import DEFAULT_TEXT
 
@@ -155,7 +155,7 @@ def format_rows(rows: Sequence[Row], neighbours: int) -> str:
 
 
 def _command(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.thread_settings", description=__doc__.split("\n\n")[0]
     )
     add = parser.add_argument

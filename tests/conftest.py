@@ -1,4 +1,4 @@
-"""What several tests share: a tiny bundle, and a folder with everything the README names."""
+"""What several tests share: a tiny bundle, and a few recordings with their texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +19,6 @@ settings.register_profile("no deadline", deadline=None)  # a busy machine is no 
 settings.load_profile("no deadline")
 
 SENTENCES = ("They know it.", "We read the letter twice.", "Is the door open?")
-
-CODEC_YAML = """\
-recordings: recordings
-output: my-codec
-codec: {activation: snake, decoder_channels: 16, content_encoder: mel, encoder_channels: 16,
-        residual_codebooks: 0, transformer_layers: 1, transformer_ffn_channels: 16}
-tokenizer: {steps: 2, batch: 2, crop_frames: 16, learning_rate: 1.0e-3, final_learning_rate: 1.0e-4}
-decoder: {steps: 2, batch: 2, crop_frames: 12, learning_rate: 1.0e-3, final_learning_rate: 1.0e-4}
-"""
-
-LM_YAML = """\
-model: {heads: 3, hidden_size: 32, intermediate_size: 48, layers: 2, attention_heads: 2,
-        key_value_heads: 1, max_length: 512}
-data: {train: [{file: tokens/h3.jsonl}], validation_examples: 1}
-max_steps: 2
-"""
 
 
 @pytest.fixture(scope="session")
@@ -74,20 +57,4 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         audio = tone + 0.05 * random.standard_normal(len(time))
         soundfile.write(folder / f"{index}.wav", audio.astype(np.float32), SAMPLE_RATE_HZ)
         (folder / f"{index}.txt").write_text(text, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def readme_workspace(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Path:
-    """Tiny files under the names that the README's commands use."""
-    from tests.tiny_codec import make_codec_checkpoint
-    from tests.tiny_models import make_lm_checkpoint
-
-    folder = tmp_path_factory.mktemp("readme")
-    make_lm_checkpoint(folder / "checkpoint", heads=3)
-    make_codec_checkpoint(folder / "codec")
-    shutil.copytree(recordings, folder / "recordings")
-    shutil.copy(recordings / "2.wav", folder / "anna.wav")
-    (folder / "codec.yaml").write_text(CODEC_YAML, encoding="utf-8")
-    (folder / "lm.yaml").write_text(LM_YAML, encoding="utf-8")
     return folder

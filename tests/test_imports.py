@@ -14,6 +14,7 @@ SHARED = (
     *("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
     *("runtime.gpu_targets", "runtime.engine_check", "runtime.peak_memory", "runtime.folders"),
     *("runtime.frontends", "runtime.signs", "runtime.symbols", "runtime.speech"),
+    *("runtime.command_line", "runtime.extras"),
 )
 
 # Importing package -> modules of the other packages that it may use.
@@ -23,6 +24,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *("runtime.errors", "runtime.text", "runtime.audio", "runtime.files", "runtime.speech"),
         "runtime.folders",
         *("runtime.frontends", "runtime.signs", "runtime.symbols"),
+        *("runtime.command_line", "runtime.extras"),
     ),
     "export": (*SHARED, "train"),
     "calibration": (*SHARED, "runtime", "export", "train"),

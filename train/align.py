@@ -19,10 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
-from train.align_progress import AlignProgress
 from train.interruption import format_command
 from train.next_step import print_next, quote
 from train.recording_folders import ARGUMENT_HELP, parse_folder
@@ -36,6 +34,7 @@ FRAME_MS = 12.5
 
 def align(arguments: argparse.Namespace) -> None:
     """Find the durations and write the folder or print the comparison. Raises `UserError`."""
+    from train.align_progress import AlignProgress
     from train.aligned_folder import AlignedRecording, check_output, write_aligned_folder
     from train.duration_search import DurationSearch, ScriptReader
 
@@ -97,6 +96,8 @@ def print_comparison(
     scripts: Sequence[Script], reader: ScriptReader, arguments: argparse.Namespace
 ) -> None:
     """A table of how far off the methods are, where durations are known."""
+    import numpy as np
+
     from train.alignment import compare_durations, format_errors
     from train.duration_search import DurationSearch
 
@@ -120,7 +121,7 @@ def positive(number: str) -> int:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.align", description=(__doc__ or "").splitlines()[0].split(":")[0]
     )
     parser.add_argument("audio", type=parse_folder, nargs="+", help=ARGUMENT_HELP)

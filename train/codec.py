@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from train.codec_training_config import CodecTrainingConfig, PhaseConfig, read_located_config
 from train.interruption import Interruption, format_command
@@ -224,7 +225,7 @@ def open_scalars(folder: Path) -> Callable[[int, dict[str, float]], None]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        print("no loss curves are written: pip install tensorboard", file=sys.stderr)
+        print("no loss curves are written: tensorboard is not installed", file=sys.stderr)
         return lambda step, losses: None
     writer = SummaryWriter(folder)
 
@@ -236,7 +237,7 @@ def open_scalars(folder: Path) -> Callable[[int, dict[str, float]], None]:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.codec", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--config", type=Path, required=True, help="YAML training configuration")

@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ examples:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.evaluate",
         description="Judge what bundles, codecs and recordings say.",
         epilog=EXAMPLES,

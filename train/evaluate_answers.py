@@ -24,7 +24,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
+from runtime.extras import install_command
 from runtime.files import write_atomically
 from train.text_files import read_lines
 
@@ -136,7 +138,7 @@ def word_error_rate(written: Sequence[str], heard: Sequence[str]) -> float:
     try:
         import jiwer
     except ImportError:
-        raise UserError("jiwer is not installed; pip install 'slm-deploy[evaluate]'") from None
+        raise UserError(f"jiwer is not installed; {install_command('evaluate')}") from None
     expected = [normalise(text) if has_words(text) else "nothing" for text in written]
     return float(jiwer.wer(expected, [normalise(text) for text in heard]))
 
@@ -194,7 +196,7 @@ def write_report(folder: Path, report: dict[str, Figures], verdicts: Sequence[Ve
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.evaluate_answers",
         description=(__doc__ or "").splitlines()[0].split(": ", 1)[1],
     )

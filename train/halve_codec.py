@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def compare_audio(codec: FACodec, other: FACodec) -> float:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.halve_codec", description="Write a codec with float16 weights."
     )
     parser.add_argument("source", type=Path, help="codec folder")

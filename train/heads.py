@@ -33,7 +33,7 @@ class SpeechHead(nn.Module):
         super().__init__()
         vocabulary_ids = torch.tensor(token_ids, dtype=torch.int64)
         first = vocabulary_ids.min()
-        local = torch.full((int(vocabulary_ids.max() - first) + 2,), IGNORED_LABEL)
+        local = torch.full((max(token_ids) - min(token_ids) + 2,), IGNORED_LABEL)
         local[vocabulary_ids - first] = torch.arange(len(token_ids))
         self.register_buffer("bias", first)  # the smallest vocabulary id, where the map starts
         self.register_buffer("small_to_orig", vocabulary_ids)

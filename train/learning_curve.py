@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from train.evaluate import (
     CACHE_FILE,
@@ -214,7 +215,7 @@ def write_curve(folder: Path, sentences: Path, judges: dict[str, str], points: l
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.learning_curve",
         description="Word errors of a run's training checkpoints against minutes of training.",
     )

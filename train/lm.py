@@ -9,12 +9,12 @@ giving freed memory back and asking for it again takes.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.command_line import CommandParser
 from runtime.errors import run_cli
 from train.interruption import Interruption, format_command
 from train.next_step import export_command, print_next
@@ -26,9 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.lm", description="Train a speech language model."
-    )
+    parser = CommandParser(prog="python -m train.lm", description="Train a speech language model.")
     parser.add_argument("--config", type=Path, required=True, help="YAML file of the run")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint directory to write")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")

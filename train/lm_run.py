@@ -30,6 +30,7 @@ from train.initialization import (
 )
 from train.interruption import Interruption
 from train.lm_settings import LmSettings, SourceSettings, scratch_config
+from train.lm_size import report_size
 from train.lm_trainer import LmTrainer
 from train.mtp import MtpModel
 from train.prompts import (
@@ -80,12 +81,7 @@ def train(
     data = load_data(settings, model, tokenizer)
     if checkpoint is None:
         _prepare_heads(settings, model, data.examples)
-    logger.info(
-        "%.2f M parameters, %d examples, %d for validation",
-        sum(p.numel() for p in model.parameters()) / 1e6,
-        len(data.examples),
-        len(data.validation),
-    )
+    logger.info("%d examples, %d for validation", len(data.examples), len(data.validation))
     parts = (data.examples, data.sources)
     trainer = LmTrainer(
         model, tokenizer, settings, run, parts, data.validation, max_minutes, interruption
@@ -154,7 +150,9 @@ def build_model(settings: LmSettings, tokenizer: Tokenizer) -> LanguageModel:
         model = _scratch_model(settings, tokenizer, tokens)
     else:
         base = Path(chosen.base_model)
-        model = make_model(grown_config(chosen, base, tokenizer.get_vocab_size()), tokens)
+        config = grown_config(chosen, base, tokenizer.get_vocab_size())
+        report_size(settings, config, tokens)
+        model = make_model(config, tokens)
         initialize_from_base(model, base)
     if chosen.init_from_codec is not None:
         initialize_from_codec(model, Path(chosen.init_from_codec))
@@ -167,6 +165,7 @@ def _scratch_model(
     settings: LmSettings, tokenizer: Tokenizer, tokens: SpeechTokens
 ) -> LanguageModel:
     config = scratch_config(settings.model, tokenizer.get_vocab_size(), "model")
+    report_size(settings, config, tokens)
     model = make_model(config, tokens)
     initialize_from_scratch(model, text_output=settings.text_weight > 0)
     return model

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from train.next_step import export_command, print_next
 
@@ -41,7 +42,7 @@ def write_mean(folders: Sequence[Path], output: Path, dtype: str) -> None:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.mean_checkpoint",
         description="Write the mean of checkpoints that were trained on from the same beginning.",
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from runtime.audio import SAMPLE_RATE_HZ
 from runtime.errors import UserError
+from runtime.extras import install_command
 from train.report import Report
 from train.speaker_matrix import SpeakerMatrix
 
@@ -29,7 +30,7 @@ def plotting() -> ModuleType:
     try:
         import matplotlib
     except ImportError:
-        raise UserError("matplotlib is not installed; pip install 'slm-deploy[evaluate]'") from None
+        raise UserError(f"matplotlib is not installed; {install_command('evaluate')}") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -23,12 +23,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target
 from train.interruption import Interruption, format_command
 from train.lm_config import TOKENS_PER_FRAME
 from train.next_step import print_next
-from train.token_parts import check_plan
 
 if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
@@ -47,6 +47,7 @@ def predict(arguments: argparse.Namespace) -> None:
     from train.checkpoint import load_checkpoint
     from train.device import check_device
     from train.mtp import MtpModel
+    from train.token_parts import check_plan
     from train.tokens import read_utterances
 
     check_device(arguments.device, "--device")
@@ -161,7 +162,7 @@ def _predict_batch(
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m train.predict", description=(__doc__ or "").splitlines()[0].split(":")[0]
     )
     parser.add_argument("--model", type=Path, required=True, help="checkpoint of several heads")

@@ -14,6 +14,7 @@ import numpy as np
 
 from runtime.audio import SAMPLE_RATE_HZ
 from runtime.errors import UserError
+from runtime.extras import install_command
 
 DNSMOS_KEYS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "p808_mos"}
 
@@ -23,7 +24,7 @@ def dnsmos_version() -> str:
     try:
         return f"speechmos {version('speechmos')}"
     except PackageNotFoundError:
-        raise UserError("DNSMOS needs the package speechmos: pip install speechmos") from None
+        raise UserError(f"DNSMOS needs speechmos; {install_command('evaluate')}") from None
 
 
 def score_dnsmos(audio: np.ndarray) -> dict[str, float]:
@@ -40,7 +41,7 @@ def _speechmos() -> ModuleType:
     try:
         from speechmos import dnsmos
     except ImportError as error:
-        raise UserError(f"DNSMOS needs the package {error.name}: pip install speechmos") from None
+        raise UserError(f"DNSMOS needs {error.name}; {install_command('evaluate')}") from None
     return dnsmos
 
 

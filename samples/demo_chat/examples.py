@@ -19,10 +19,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
+from runtime.extras import importing
 from runtime.files import write_atomically
-from samples.demo_chat.domain import CASUAL_SHARE, Fact, casual, facts
-from train.tokens import TokenizedUtterance, read_utterances, write_utterances
+
+with importing():
+    from samples.demo_chat.domain import CASUAL_SHARE, Fact, casual, facts
+    from train.tokens import TokenizedUtterance, read_utterances, write_utterances
 
 HEADS = 6
 VOICES = ("heart", "oak")  # the test asks them in turn
@@ -120,7 +124,7 @@ def write_test(path: Path) -> None:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.demo_chat.examples", description=(__doc__ or "").splitlines()[0]
     )
     commands = parser.add_subparsers(dest="command", required=True)

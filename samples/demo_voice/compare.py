@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from train.evaluate import (
     CACHE_FILE,
@@ -53,7 +54,7 @@ What this does not show:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.demo_voice.compare",
         description="Next-token against multi-token prediction: errors, steps and speed.",
     )

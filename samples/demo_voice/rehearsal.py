@@ -7,14 +7,12 @@ that show whether hours would go through. What is trained so does not speak.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from runtime.command_line import CommandParser
 from runtime.errors import run_cli
 from train.strict_fields import read_yaml
 
@@ -57,6 +55,8 @@ def move(value: Any, runs: Path) -> Any:
 
 def write_configs(runs: Path) -> None:
     """Write all of the recipe's configurations, shortened, into `runs`/configs."""
+    import yaml
+
     folder = runs / "configs"
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(RECIPE.glob("*.yaml")):
@@ -66,7 +66,7 @@ def write_configs(runs: Path) -> None:
 
 
 def _command(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.demo_voice.rehearsal", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("runs", type=Path, help="folder for everything that the rehearsal makes")

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from runtime.command_line import CommandParser
 from runtime.errors import UserError, run_cli
 from runtime.files import write_atomically
 from samples.demo_voice.repetitions import add_repetitions
@@ -101,7 +102,7 @@ def begin_in_lower_case(sentence: str) -> str:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.demo_voice.sentences",
         description=(__doc__ or "").splitlines()[0],
         epilog=f"WordNet: {HOW_TO_GET_WORDNET}.",

@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from runtime.command_line import CommandParser
 from runtime.errors import run_cli
 from runtime.files import write_atomically
 from samples.demo_voice.sentences import HOW_TO_GET_WORDNET, read_examples
-from train.systems import read_sentences
 
 SEED = 11
 DEFAULT_COUNT = 6000
@@ -203,7 +203,7 @@ def _parts(listed: str) -> list[str]:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.demo_voice.short_texts",
         description=(__doc__ or "").splitlines()[0],
         epilog=f"WordNet: {HOW_TO_GET_WORDNET}.",
@@ -218,6 +218,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def write_texts(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
+    from train.systems import read_sentences
+
     judged = {sentence.text for sentence in read_sentences(JUDGED)}
     examples = list(read_examples(arguments.dict_folder))
     texts = write_short_texts(examples, arguments.count, judged)

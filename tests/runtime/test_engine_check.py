@@ -157,7 +157,7 @@ def test_the_very_version(engine: Bundle, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("kind", "module", "title", "mend"),
     [
-        (TENSORRT_RTX, "tensorrt_rtx", "TensorRT-RTX", "slm-deploy[tensorrt-rtx]"),
+        (TENSORRT_RTX, "tensorrt_rtx", "TensorRT-RTX", "[tensorrt-rtx]"),
         (TENSORRT, "tensorrt", "TensorRT", "JetPack"),
     ],
 )

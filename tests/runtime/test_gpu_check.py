@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime import gpu_driver
+from runtime.errors import UserError
 from runtime.gpu_check import main, snr_db
 from runtime.profile import main as profile
 from tests.runtime.tiny_bundle import Scenario, write_bundle
@@ -144,3 +146,47 @@ def test_mistakes(
     gpu.cuda.compute_capability = (5, 0)
     assert main(["--print-target"]) == 2
     assert "compute capability 5.0: no target" in one_line(capsys)
+
+
+class Driver:
+    """Stands in for libcuda."""
+
+    def __init__(self, starts: int, gpus: int) -> None:
+        self.starts, self.gpus = starts, gpus
+
+    def cuInit(self, flags: int) -> int:
+        return self.starts
+
+    def cuDeviceGetCount(self, count: Any) -> int:
+        count._obj.value = self.gpus
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "message"),
+    [
+        (Driver(100, 0), "no NVIDIA GPU is visible"),
+        (Driver(0, 0), "no NVIDIA GPU is visible"),
+        (Driver(803, 1), "does not start .CUDA error 803"),
+        (None, "no NVIDIA driver is here .libcuda"),
+    ],
+)
+def test_a_gpu_is_looked_for_without_any_package(
+    driver: Driver | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(library: str) -> Driver:
+        if driver is None:
+            raise OSError(library)
+        return driver
+
+    monkeypatch.setattr(gpu_driver.ctypes, "CDLL", load)
+    with pytest.raises(UserError, match=message):
+        gpu_driver.count_gpus("libcuda.so.1")
+
+
+def test_gpus_are_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu_driver.ctypes, "CDLL", lambda library: Driver(0, 2))
+    assert main(["--find-gpu"]) == 0
+    assert capsys.readouterr().out == "GPUs found: 2\n"

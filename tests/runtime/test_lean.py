@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.version import VERSION
+
 HEAVY = ("torch", "onnx", "onnxscript", "onnx_ir", "transformers", "scipy", "train", "export")
 
 SPEAK = """
@@ -46,8 +48,10 @@ def test_help_needs_the_standard_library_only(module: str) -> None:
 def test_public_names() -> None:
     import runtime
 
-    assert {name: getattr(runtime, name).__name__ for name in runtime.__all__} == {
-        name: name for name in runtime.__all__
+    classes = set(runtime.__all__) - {"__version__"}
+    assert {name: getattr(runtime, name).__name__ for name in classes} == {
+        name: name for name in classes
     }
+    assert runtime.__version__ == VERSION
     with pytest.raises(AttributeError, match="no attribute 'TTSS'"):
         _ = runtime.TTSS

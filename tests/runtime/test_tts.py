@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,10 +17,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from runtime import TTS, Sampling, UserError
+from runtime import TTS, Sampling, UserError, backends
 from runtime.audio import to_pcm16
+from runtime.bundle import TENSORRT, TENSORRT_RTX
 from runtime.tts import main, read_text
-from tests.runtime.tiny_bundle import Scenario, write_bundle
+from tests.runtime.tiny_bundle import Scenario, rewrite_manifest, write_bundle
 
 TEXT = "They know it."
 
@@ -170,7 +172,6 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "too long": (["long.txt", "-o", "out.wav"], "limit is 100000"),
     "voice": ([TEXT, "--voice", "nobody", "-o", "out.wav"], "no voice nobody"),
     "recording of 0 bytes": ([TEXT, "--voice", "empty.wav", "-o", "out.wav"], "0 bytes"),
-    "backend": ([TEXT, "--backend", "tpu", "-o", "out.wav"], "unknown backend 'tpu'"),
     "raw and play": ([TEXT, "--raw", "--play"], "cannot be used together"),
 }
 
@@ -193,6 +194,64 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert complaint in errors[0]
     assert printed.out == ""
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([TEXT, "--backend", "tpu", "-o", "out.wav"], "'onnxruntime-cuda', "),
+        (["--voice", "plain", "-o", "out.wav"], "nothing to say: give the text in quotes"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        speak(tmp_path / "no-engine", *arguments)
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_backends_are_listed_and_known() -> None:
+    shown = " ".join(parser_help("runtime.tts").split())
+    assert ("auto", *backends.PROVIDERS, TENSORRT, TENSORRT_RTX) == backends.BACKENDS
+    assert all(name in shown for name in backends.BACKENDS)
+
+
+def parser_help(module: str) -> str:
+    command = [sys.executable, "-m", module, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_voices_are_listed_the_default_first(
+    engine: Path, tts: TTS, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voices = dict.fromkeys(("zoe", "anna", "ben"), "voices/plain.safetensors")
+    copy = tmp_path / "engine"
+    shutil.copytree(engine, copy)
+    rewrite_manifest(copy, voices=voices, default_voice="ben")
+    assert main(["--engine", str(copy), "--list-voices"]) == 0
+    assert capsys.readouterr().out == "ben (default)\nanna\nzoe\n"
+    assert TTS.load(copy, threads=1).voices == ("ben", "anna", "zoe")
+    rewrite_manifest(copy, voices=voices, default_voice=None)
+    assert main(["--engine", str(copy), "--list-voices"]) == 0
+    assert capsys.readouterr().out == "anna\nben\nzoe\n"
+    rewrite_manifest(copy, voices={}, default_voice=None)
+    assert main(["--engine", str(copy), "--list-voices"]) == 0
+    assert capsys.readouterr() == (
+        "",
+        f"{copy}: has no voices; give a recording with --voice FILE\n",
+    )
+
+
+def test_speech_saves_itself(tts: TTS, tmp_path: Path) -> None:
+    speech = tts.synthesize(TEXT, sampling=Sampling(seed=1))
+    speech.save(tmp_path / "out.wav")
+    samples, rate_hz = soundfile.read(tmp_path / "out.wav", dtype="int16")
+    assert rate_hz == tts.sample_rate
+    assert samples.tobytes() == to_pcm16(speech.audio)
+    with pytest.raises(UserError, match="only WAV files"):
+        speech.save(tmp_path / "out.mp3")
 
 
 def test_an_engine_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

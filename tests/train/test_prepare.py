@@ -21,7 +21,7 @@ from runtime.audio import SAMPLE_RATE_HZ, convert_sound, read_recording
 from runtime.speech import condition_speech
 from tests.speech_like import speak
 from tests.tiny_codec import make_codec_checkpoint
-from train import prepare, quality, utterance_preparation
+from train import prepare, quality, token_preparation, utterance_preparation
 from train.codec_checkpoint import load_codec
 from train.codec_config import MelConfig
 from train.tokenization import find_speech, trim_counts
@@ -179,8 +179,8 @@ def test_libritts_tree(codec: Path, recordings: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_goes_on(
     codec: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "RECORDINGS_PER_PART", 1)
-    tokenize_part = prepare.tokenize_part
+    monkeypatch.setattr(token_preparation, "RECORDINGS_PER_PART", 1)
+    tokenize_part = token_preparation.tokenize_part
     seen: list[str] = []
 
     def interrupted(codec: Any, recordings: Sequence[Any], *rest: Any) -> Any:
@@ -189,13 +189,13 @@ def test_an_interrupted_run_goes_on(
         seen.append(recordings[0].uttid)
         return tokenize_part(codec, recordings, *rest)
 
-    monkeypatch.setattr(prepare, "tokenize_part", interrupted)
+    monkeypatch.setattr(token_preparation, "tokenize_part", interrupted)
     output = tmp_path / "tokens"
     assert run(codec, corpus, output, "--heads", "3") == 130
     assert not (output / "h3.jsonl").exists()
     assert run(codec, corpus, output, "--heads", "3", "--no-trim") == 2  # other options
     seen.clear()
-    monkeypatch.setattr(prepare, "tokenize_part", tokenize_part)
+    monkeypatch.setattr(token_preparation, "tokenize_part", tokenize_part)
     assert run(codec, corpus, output, "--heads", "3") == 0
     run(codec, corpus, tmp_path / "whole", "--heads", "3")
     assert (output / "h3.jsonl").read_text() == (tmp_path / "whole" / "h3.jsonl").read_text()
@@ -292,7 +292,7 @@ def test_strict_writes_no_tokens_and_goes_on_when_mended(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(prepare, "RECORDINGS_PER_PART", 1)
+    monkeypatch.setattr(token_preparation, "RECORDINGS_PER_PART", 1)
     output = tmp_path / "tokens"
     assert run(codec, corpus, output, "--heads", "3", "--strict") == 2
     said = capsys.readouterr().err

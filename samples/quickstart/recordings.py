@@ -1,0 +1,70 @@
+"""Ten recordings with their texts, to try the training on where there are none yet.
+
+In: an engine directory, by default the one of `make demo`. Out: a folder with `01.wav`, `01.txt`,
+…, as `train.codec` and `train.prepare` read them. The engine speaks the sentences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.command_line import CommandParser
+from runtime.errors import UserError, run_cli
+
+SENTENCES = (
+    "The baker opens his shop before the sun is up.",
+    "We walked along the river until it was dark.",
+    "My sister wrote a letter to an old friend.",
+    "A grey cat was asleep on the warm stones.",
+    "They sold apples and pears at the market.",
+    "The train was late, so we had a cup of tea.",
+    "He keeps his tools in a box under the stairs.",
+    "Snow fell all night and covered the road.",
+    "She could hear music from the house next door.",
+    "The children played in the garden after school.",
+)
+
+
+def record(arguments: argparse.Namespace) -> None:
+    """Let the engine speak the sentences, each into a file of its own.
+
+    Raises:
+        UserError: no engine, an unknown voice, or a folder that holds something already.
+    """
+    from runtime import TTS, Sampling
+
+    folder: Path = arguments.output
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder}: holds files already; name a new folder, or use these")
+    tts = TTS.load(arguments.engine)
+    tts.speaker(arguments.voice)  # a wrong voice leaves no folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, sentence in enumerate(SENTENCES, 1):
+        speech = tts.synthesize(sentence, voice=arguments.voice, sampling=Sampling(seed=number))
+        speech.save(folder / f"{number:02d}.wav")
+        (folder / f"{number:02d}.txt").write_text(sentence + "\n", encoding="utf-8")
+    print(f"wrote {len(SENTENCES)} recordings with their texts in {folder}")
+
+
+def _command(argv: Sequence[str] | None) -> None:
+    parser = CommandParser(
+        prog="python -m samples.quickstart.recordings",
+        description="Make ten recordings to try the training on.",
+    )
+    parser.add_argument("output", type=Path, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--engine", default="demo-engine", metavar="DIR", help="default: demo-engine"
+    )
+    parser.add_argument("--voice", metavar="NAME", help="default: the engine's")
+    record(parser.parse_args(argv))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(_command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

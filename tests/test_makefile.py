@@ -1,0 +1,105 @@
+"""What `make` hands on, finds out first and removes. Nothing is installed: programs stand in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LATER = 4_102_444_800  # 2100: newer than every source
+STAND_IN = f"""#!{sys.executable}
+import json, sys
+with open("calls.jsonl", "a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+sys.exit(2 if "--find-gpu" in sys.argv else 0)
+"""
+TEXTS = (
+    "It costs $5, or $$5.",
+    "\"Don't\", she said; it's `touch pwned` and $(touch pwned).",
+    "$(shell touch pwned) ${HOME} $(HOME) #1 100% \\n \\\\ & | > pwned",
+    "-o is no option here",
+    "--help",
+    "Two\nlines.",
+    "",
+)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The Makefile and what it depends on, and a Python that only notes what it is told."""
+    folder = tmp_path / "clone"
+    (folder / "runtime").mkdir(parents=True)
+    for file in ("Makefile", "pyproject.toml", "requirements.lock", "runtime/version.py"):
+        shutil.copy(ROOT / file, folder / file)
+    write_stand_in(folder / "stand-in")
+    return folder
+
+
+def write_stand_in(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(STAND_IN)
+    path.chmod(0o755)
+    return path
+
+
+def make(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nowhere"} | environment
+    command = ["make", "--silent", f"PYTHON={folder / 'stand-in'}", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def calls(folder: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("from_environment", [False, True])
+def test_the_text_arrives_as_it_was_typed(clone: Path, text: str, from_environment: bool) -> None:
+    write_stand_in(clone / ".venv-demo" / "bin" / "python")
+    installed = clone / ".venv-demo" / "installed"
+    installed.touch()
+    os.utime(installed, (LATER, LATER))
+    words, environment = ([], {"TEXT": text}) if from_environment else ([f"TEXT={text}"], {})
+    done = make(clone, "demo", "HEADS=3", *words, **environment)
+    assert done.returncode == 0, done.stderr
+    export, speak = calls(clone)[-2:]
+    assert export == ["-m", "export.build", "--heads", "3", "--output", "demo-engine"]
+    assert speak[:2] == ["-m", "runtime.tts"]
+    assert speak[-2:] == ["--", text]
+    assert not (clone / "pwned").exists()
+
+
+def test_cleaning_leaves_what_make_has_not_made(clone: Path) -> None:
+    own = ("engine", "engine-6", "engine-mine", "my-engine", "build/engine", "dist", ".venv/lib")
+    made = ("demo-engine", "engine-rtx-6-fp16", "gpu-check/engine", "build/scales-3-int8")
+    for folder in (*own, *made):
+        (clone / folder).mkdir(parents=True)
+    (clone / "gpu-check" / "gpu-check.txt").touch()
+    done = make(clone, "clean", "ENGINE=engine", "REFERENCE=my-engine")
+    assert done.returncode == 0, done.stderr
+    assert all((clone / folder).is_dir() for folder in own)
+    assert (clone / "gpu-check" / "gpu-check.txt").is_file()
+    assert not any((clone / folder).exists() for folder in made)
+    (clone / ".venv" / "installed").touch()  # then it is make's
+    make(clone, "clean")
+    assert not (clone / ".venv").exists()
+
+
+def test_gpu_check_asks_for_a_gpu_before_it_installs(clone: Path) -> None:
+    assert make(clone, "gpu-check").returncode != 0
+    assert calls(clone)[-1] == ["-m", "runtime.gpu_check", "--find-gpu"]
+    assert not any("venv" in words or "pip" in words for words in calls(clone))
+    assert not (clone / ".venv").exists()
+
+
+def test_an_old_python_is_told_at_once(clone: Path) -> None:
+    done = make(clone, "demo", "PYTHON=false")
+    assert done.returncode != 0
+    assert "error: this needs Python 3.11 or newer, found as false" in done.stderr
+    assert not (clone / ".venv-demo").exists()
