@@ -25,6 +25,7 @@ _ALL_SIGNS = f" {STOPS}{PAUSES}{QUOTES}"
 _SIGNS = re.escape(STOPS + PAUSES + QUOTES)
 _PART = re.compile(rf"(?P<run>[\s{_SIGNS}]+)|[{STRESSES}]*[^\s{_SIGNS}{STRESSES}]|[{STRESSES}]+")
 _ELLIPSIS = re.compile(r"\.{2,}")
+_BEFORE_SIGN = re.compile(r" +(?=[,;:…!?.)])")  # where a word that cannot be read was left out
 _REPEATED = re.compile(r"([!?])\1+")
 _COMMAS = re.compile(",(?:[\\s,]*,)+")
 _NEVER_FIRST = f" {STOPS},;:—…{_CLOSING}"
@@ -52,6 +53,7 @@ def close_phonemes(phonemes: str) -> str:
     close stand before the stop, as they do where speech is quoted within a sentence.
     """
     text = _ELLIPSIS.sub("…", " ".join(phonemes.split()))
+    text = _BEFORE_SIGN.sub("", text)
     text = _REPEATED.sub(r"\1", text).lstrip(_NEVER_FIRST)
     spoken = text.rstrip(_ALL_SIGNS)
     end = text[len(spoken) :]

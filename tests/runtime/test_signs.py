@@ -47,6 +47,7 @@ def demo(request: pytest.FixtureRequest) -> HeldSymbols:
         ("wʌt (", "wʌt."),
         ("— ænd  ðɛn", "ænd ðɛn."),
         (", ænd", "ænd."),
+        ("həlˈO , nˈIs", "həlˈO, nˈIs."),
         ("", ""),
         (" … ", ""),
     ],
