@@ -13,7 +13,7 @@ from pathlib import Path
 HEAD_BYTES = 4_096
 
 # Offset and bytes -> what such a file is. The first that fits counts.
-SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+UNREADABLE: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftypM4A", "an M4A file (AAC or ALAC)"),
     (4, b"ftypM4B", "an M4B audio book (AAC)"),
     (4, b"ftypqt", "a QuickTime film"),
@@ -32,6 +32,8 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"ADIF", "an AAC file"),
     (0, b"\xff\xf1", "an AAC file"),
     (0, b"\xff\xf9", "an AAC file"),
+)
+DAMAGED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"caff", "a CAF file with a codec that is not supported"),
     (0, b"OggS", "an Ogg file that is damaged or holds no Vorbis, Opus or FLAC"),
     (0, b"fLaC", "a damaged FLAC file"),
@@ -50,27 +52,48 @@ NO_SOUND: tuple[tuple[int, bytes, str], ...] = (
 )
 
 
+def explain_foreign(path: Path) -> str | None:
+    """What a file is that libsndfile is not to be asked about, and what to do; None for others."""
+    head = _read_head(path)
+    if what := _find(head, NO_SOUND):
+        return f"cannot be read: it is {what}"
+    if what := _find(head, UNREADABLE):
+        return f"cannot be read: it is {what}; convert it: {convert_command(path)}"
+    if _is_text(head):
+        return "cannot be read: it is text or a web page, as failed downloads are; get it again"
+    return None
+
+
 def explain_unreadable(path: Path, reason: str) -> str:
     """Why libsndfile cannot read `path`, and what to do. `reason` is libsndfile's own."""
+    what = _find(_read_head(path), DAMAGED)
+    why = f": it is {what}" if what else f" ({reason.rstrip('.')})"
+    return f"cannot be read{why}; convert it: {convert_command(path)}"
+
+
+def _read_head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    for offset, signature, what in NO_SOUND:
-        if head.startswith(signature, offset):
-            return f"cannot be read: it is {what}"
-    if head[:256].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"{")):
-        return (
-            "cannot be read: it is a web page or text, as a failed download leaves it; get it again"
-        )
-    for offset, signature, what in SIGNATURES:
-        if head.startswith(signature, offset):
-            return f"cannot be read: it is {what}; convert it: {convert_command(path)}"
-    return f"cannot be read ({reason.rstrip('.')}); convert it: {convert_command(path)}"
+        return file.read(HEAD_BYTES)
+
+
+def _find(head: bytes, signatures: tuple[tuple[int, bytes, str], ...]) -> str | None:
+    fitting = (what for offset, found, what in signatures if head.startswith(found, offset))
+    return next(fitting, None)
+
+
+def _is_text(head: bytes) -> bool:
+    """Only what people write: headers of sound files have zeros or other control characters."""
+    lines = head.translate(None, b"\t\n\r")
+    return (
+        bool(lines.strip())
+        and all(byte >= 0x20 and byte != 0x7F for byte in lines[:64])
+        and (b"\0" not in head)
+    )
 
 
 def explain_no_samples(path: Path) -> str | None:
     """Why a WAV that libsndfile reads holds no samples, if its header is to blame for it."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    head = _read_head(path)
     start = head.find(b"data")
     if head[:4] not in (b"RIFF", b"RF64") or start < 0 or len(head) < start + 8:
         return None

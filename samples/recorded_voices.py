@@ -133,8 +133,8 @@ class Measurement:
             return self.tts.speaker(path), [str(warning.message) for warning in told]
 
     def measure(self, change: Change, judge: Any = None) -> dict[str, Any]:
-        """`moved`: the largest share for each voice, as text; how many voices are `right`, nearest
-        to their own, and whose speech is, as `heard`; how many were `told` about or `refused`."""
+        """`moved`: the largest share for each voice, as text; how many voices are nearest to their
+        own (`right`), and how many in speech (`heard`); how many were `told` about, `refused`."""
         row: dict[str, Any] = {"moved": {}, "right": 0, "heard": 0, "told": 0, "refused": 0}
         for name, recordings in self.audio.items():
             shares = []

@@ -207,7 +207,8 @@ FOREIGN = {
     "chat.wav": (b"\x02#!SILK_V3", "a SILK voice message"),
     "aac.wav": (b"\xff\xf1\x50\x80", "an AAC file"),
     "cut.flac": (b"fLaC\0\0\0", "a damaged FLAC file"),
-    "page.wav": (b"\n<!DOCTYPE html><html>", "a web page or text"),
+    "page.wav": (b"\n<!DOCTYPE html><html>", "text or a web page"),
+    "notes.wav": (b"They know it.\n" * 9, "text or a web page"),
     "lfs.wav": (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
     "zip.wav": (b"PK\x03\x04\x14\0", "a ZIP archive"),
 }
@@ -217,7 +218,7 @@ FOREIGN = {
 def test_other_files_are_named_by_what_they_hold(tmp_path: Path, name: str) -> None:
     content, what = FOREIGN[name]
     path = tmp_path / name
-    path.write_bytes(content + bytes(100))
+    path.write_bytes(content + (b"" if what.startswith("text") else bytes(100)))
     with pytest.raises(UserError, match=rf"cannot be read: it is {what}"):
         read_recording(path)
 
