@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,11 @@ from train.lm_size import count_parameters, report_size
 from train.tokenizer import build_phoneme_tokenizer, read_speech_tokens
 
 DATA = DataSettings(train=())
-SMALL = {"hidden_size": 32, "intermediate_size": 48, "layers": 2}
+SMALL: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "layers": 2}
 TINY = ModelSettings(heads=6, attention_heads=2, key_value_heads=1, speaker_aware=True, **SMALL)
 
 
-def report(model: ModelSettings, caplog: pytest.LogCaptureFixture, **settings: float) -> str:
+def report(model: ModelSettings, caplog: pytest.LogCaptureFixture, **settings: Any) -> str:
     tokenizer = build_phoneme_tokenizer(["abc ."], mtp=True)
     tokens = read_speech_tokens(tokenizer, "here")
     config = scratch_config(model, tokenizer.get_vocab_size(), "model")
