@@ -15,6 +15,7 @@ from runtime.spoken_english.number_words import NUMBER_WORDS
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 _DOTTED = frozenset("äëïöüÄËÏÖÜ")
+_UMLAUTS = frozenset("äöüÄÖÜ")
 _TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 # What is stressed alone in a sentence ("I said NO"), though dictionaries know it as initialism.
 _STRESSED = frozenset(
@@ -49,7 +50,7 @@ def read_capitals(text: str, words: Container[str]) -> str:
 
 
 def drop_diaereses(text: str, words: Container[str]) -> str:
-    """ "Zoë", "naïve": without the two dots where the dictionary has the word so only."""
+    """ "Zoë", "naïve" without the dots; "Müller" only where the dictionary has the word so."""
     if _DOTTED.isdisjoint(text):
         return text
     return _LETTERS.sub(lambda found: _without_dots(found[0], words), text)
@@ -59,13 +60,13 @@ def _without_dots(word: str, words: Container[str]) -> str:
     if _DOTTED.isdisjoint(word):
         return word
     plain = unicodedata.normalize("NFD", word).replace("\u0308", "")
-    is_known = any(form in words for form in (plain, plain.lower(), plain.capitalize()))
+    is_known = _UMLAUTS.isdisjoint(word) or any(form in words for form in (plain, plain.lower(), plain.capitalize()))
     return unicodedata.normalize("NFC", plain) if is_known and word not in words else word
 
 
 def _starts_sentence(text: str, start: int) -> bool:
-    before = text[max(0, start - 3) : start].rstrip("\"“(' ")
-    return not before or before[-1] in ".!?\n"
+    before = text[max(0, start - 6) : start].rstrip("\"“(' ")
+    return not before or (before[-1] in ".!?\n" and not before.endswith(".M."))
 
 
 def _neighbours(index: int, tokens: list[re.Match[str]]) -> list[int]:

@@ -52,7 +52,7 @@ _EMPTY_BRACKETS = re.compile(r" ?\(\s*\)")
 
 _LONG_CHUNK = re.compile(rf"\S{{{MAX_WORD_LETTERS + 1},}}")
 _LONG_LETTERS = re.compile(rf"[^\W\d_]{{{MAX_WORD_LETTERS + 1},}}")
-_PIECE = re.compile(r"[^\W\d_a-zß-öø-ÿ]*[a-zß-öø-ÿ]*(?:'[a-zß-öø-ÿ]+)*[^\w\s]?|\S")
+_PIECE = re.compile(r"[^\W\d_a-zß-öø-ÿ]*[a-zß-öø-ÿ]*(?:'[a-zß-öø-ÿ]{1,3})?[^\w\s]?|\S")
 
 
 def read_signs(text: str) -> str:
