@@ -119,6 +119,9 @@ UNITS = [
     ("5 GB", "five gigabytes"),
     ("10 m²", "ten square meters"),
     ("5 mg/kg", "five milligrams per kilogram"),
+    ("in 9.58s", "in nine point five eight seconds"),
+    ("5 ft 2 in.", "five feet two inches."),
+    ("3x faster, 50-50", "three times faster, fifty fifty"),
     ("1/2 km", "one half of a kilometer"),
     ("8368 g", "eight thousand three hundred sixty eight grams"),
 ]
@@ -164,6 +167,7 @@ NAMES = [
     ("at Apple Inc.", "at Apple Incorporated."),
     ("Apple Inc. announced", "Apple Incorporated announced"),
     ("St. Mary lives on Main St. in Paris.", "Saint Mary lives on Main Street in Paris."),
+    ("from Mon. to Fri., daily", "from Monday to Friday, daily"),
     ("He saw the Sun. It shone.", "He saw the Sun. It shone."),
     ("fruit, e.g. apples vs. pears", "fruit, for example apples versus pears"),
 ]
@@ -192,6 +196,8 @@ CHARACTERS = [
     ("2 + 2 = 4", "two plus two equals four"),
     ("5 × 3 < 20", "five times three less than twenty"),
     ("yes -- no", "yes — no"),
+    ("I <3 you :)", "I you"),
+    ("(≈ 5)", "(is about five)"),
 ]
 CAPITALS = [
     ("THIS IS IT.", "This is it."),
@@ -215,10 +221,11 @@ CAPITALS = [
     ("It is VERY, VERY good", "It is very, very good"),
     ("BREXIT and HAMAS", "Brexit and Hamas"),
 ]
-KEPT_CAPITALS = (
-    "FBI USA HTML CEO TV IBM BBC CNN CIA EU UK UN DNA GPS HIV IQ PC CD DVD PDF USB URL ATM VIP NASA "
-    "NATO UNICEF UNESCO ID LED SAT NBA NFL MTV PhD GmbH"
-).split()
+KEPT_CAPITALS_WRITTEN = (
+    "FBI USA HTML CEO TV IBM BBC CNN CIA EU UK UN DNA GPS HIV IQ PC CD DVD PDF USB URL ATM VIP "
+    "NASA NATO UNICEF UNESCO ID LED SAT NBA NFL MTV PhD GmbH"
+)
+KEPT_CAPITALS = KEPT_CAPITALS_WRITTEN.split()
 
 CASES = [*MONEY, *NUMBERS, *UNITS, *TIMES, *NAMES, *MARKDOWN, *CHARACTERS, *CAPITALS]
 
