@@ -70,8 +70,8 @@ def _without_dots(word: str, words: Container[str]) -> str:
 
 
 def _starts_sentence(text: str, start: int) -> bool:
-    before = text[max(0, start - 6) : start].rstrip("\"“(' ")
-    return not before or (before[-1] in ".!?\n" and not before.endswith(".M."))
+    before = text[max(0, start - 3) : start].rstrip("\"“(' ")
+    return not before or before[-1] in ".!?\n"
 
 
 def _neighbours(index: int, tokens: list[re.Match[str]]) -> list[int]:

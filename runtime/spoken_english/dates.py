@@ -142,13 +142,13 @@ def _clock(hour: int, minute: int, *, is_bare: bool) -> str:
 
 
 def _read_half(found: re.Match[str]) -> str:
-    """AM or PM: dotted inside a phrase, else hibari takes "AM" for a verb; plain before a stop,
-    which hibari would take for a part of "A.M."."""
+    """AM or PM: plain before a stop, else "A.M", because hibari may take "AM" for a verb inside a
+    phrase and the last full stop of "A.M." for the sentence's."""
     if not found["half"]:
         return ""
     half, stop = found["half"].upper(), kept_stop(found) if found["stop"] else ""
     is_last = stop or not _WORD_FOLLOWS.match(found.string, found.end())
-    return f" {half}M{stop}" if is_last else f" {half}.M."
+    return f" {half}M{stop}" if is_last else f" {half}.M"
 
 
 def _read_decade(found: re.Match[str]) -> str:

@@ -103,6 +103,6 @@ def _loosen(chunk: str) -> str:
 
 
 def _read_letters(found: re.Match[str]) -> str:
-    """ "AT&T" -> "A.T. and T": dotted, so that no part is taken for a word."""
+    """ "AT&T" -> "A.T and T": dotted, so that no part is taken for a word."""
     parts = [part.strip() for part in found[0].split("&")]
-    return " and ".join(part if len(part) == 1 else ".".join(part) + "." for part in parts)
+    return " and ".join(part if len(part) == 1 else ".".join(part) for part in parts)

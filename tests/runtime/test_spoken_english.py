@@ -138,11 +138,11 @@ TIMES = [
     ("10:30", "ten thirty"),
     ("10:30am", "ten thirty AM"),
     ("at 10 a.m.", "at ten AM."),
-    ("10 a.m. today", "ten A.M. today"),
+    ("10 a.m. today", "ten A.M today"),
     ("14:05", "fourteen oh five"),
     ("9:00", "nine o'clock"),
     ("7pm", "seven PM"),
-    ("9am-5pm", "nine A.M. to five PM"),
+    ("9am-5pm", "nine A.M to five PM"),
 ]
 NAMES = [
     ("Henry VIII", "Henry the eighth"),
@@ -152,7 +152,7 @@ NAMES = [
     ("King George I think", "King George I think"),
     ("C++ and .NET", "C plus plus and dot net"),
     ("use .NET", "use dot net"),
-    ("AT&T, R&D", "A.T. and T, R and D"),
+    ("AT&T, R&D", "A.T and T, R and D"),
     ("A4, COVID-19", "A-four, COVID nineteen"),
     ("report.pdf", "report dot p d f"),
     ("#ThrowbackThursday", "hashtag Throwback Thursday"),
@@ -207,7 +207,7 @@ CAPITALS = [
     ("I DON'T KNOW", "I don't know"),
     ("WARNING: wet paint", "Warning: wet paint"),
     ("WARNING: DO NOT ENTER", "Warning: do not enter"),
-    ("I AM HERE AT 10 AM TODAY", "I am here at ten A.M. today"),
+    ("I AM HERE AT 10 AM TODAY", "I am here at ten A.M today"),
     ("the FBI'S BEST", "the FBI's best"),
     ("THE FBI IS HERE", "The FBI is here"),
     ("THE US ARMY IS HERE", "The US army is here"),
@@ -223,7 +223,8 @@ CAPITALS = [
 ]
 KEPT_CAPITALS_WRITTEN = (
     "FBI USA HTML CEO TV IBM BBC CNN CIA EU UK UN DNA GPS HIV IQ PC CD DVD PDF USB URL ATM VIP "
-    "NASA NATO UNICEF UNESCO ID LED SAT NBA NFL MTV PhD GmbH"
+    "NASA NATO UNICEF UNESCO ID LED SAT NBA NFL MTV PhD GmbH "
+    "HTTP SQL OPEC RAM GIF ASCII GPT LLM ESPN"
 )
 KEPT_CAPITALS = KEPT_CAPITALS_WRITTEN.split()
 
