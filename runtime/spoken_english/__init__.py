@@ -21,7 +21,7 @@ from runtime.spoken_english.counts import even_out_numbers, read_counts, read_re
 from runtime.spoken_english.dates import read_dates
 from runtime.spoken_english.markdown import read_entities, strip_markdown
 from runtime.spoken_english.roman import read_roman_numerals
-from runtime.spoken_english.signs import break_long_words, read_signs, tidy
+from runtime.spoken_english.signs import break_long_words, drop_emoticons, read_signs, tidy
 
 
 def write_as_spoken(text: str, words: Container[str]) -> str:
@@ -29,7 +29,7 @@ def write_as_spoken(text: str, words: Container[str]) -> str:
 
     `words` has the spellings that the phonemizer knows: "this", "Paris", "NASA".
     """
-    spoken = strip_markdown(fold_characters(read_entities(text)))
+    spoken = drop_emoticons(strip_markdown(fold_characters(read_entities(text))))
     spoken = read_addresses(spoken, words)
     spoken = expand_abbreviations(spoken)
     spoken = read_dates(spoken)

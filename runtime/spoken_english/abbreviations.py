@@ -79,7 +79,8 @@ _WHOLE = {
     **{"'cause": "because", "'Cause": "Because", "'bout": "about", "'round": "round"},
 }
 # Titles that British writers leave without a full stop.
-_STOPLESS = frozenset("Mr Mrs Ms Messrs Mme Dr Prof Mt Lt Sgt Capt Rev Gov Sen Fr Msgr".split())
+_STOPLESS_WRITTEN = "Mr Mrs Ms Messrs Mme Dr Prof Mt Lt Sgt Capt Rev Gov Sen Fr Msgr"
+_STOPLESS = frozenset(_STOPLESS_WRITTEN.split())
 
 # Words that begin sentences more often than names do: the full stop before them ends one.
 _STARTERS = (
@@ -100,7 +101,8 @@ _WORD = r"(?<![\w.'’-])"
 _TITLE = re.compile(rf"{_WORD}({_any_of(_TITLES)})\b(\.?) (?=[\"“(]?[A-Z])")
 _NUMBERED = re.compile(rf"{_WORD}({_any_of(_BEFORE_NUMBER)})\. ?(?=[#(]?[0-9])")
 _DAY = re.compile(
-    rf"\b((?:[Oo]n|[Nn]ext|[Ll]ast|[Ee]very|[Tt]his|[Uu]ntil|[Bb]y) )({_any_of(_DAYS)})\."
+    r"\b((?:[Oo]n|[Nn]ext|[Ll]ast|[Ee]very|[Tt]his|[Uu]ntil|[Bb]y|[Ff]rom|to|through) )"
+    rf"({_any_of(_DAYS)})\."
 )
 _MONTH = re.compile(
     rf"\b((?:[Ii]n|[Nn]ext|[Ll]ast|[Ss]ince|[Uu]ntil|[Bb]y|of) )({_any_of(_MONTHS)})\."

@@ -1,7 +1,7 @@
 """Addresses and names of the net: URLs, e-mail, files, handles, hashtags, `C++`, `.NET`.
 
-In: text. Out: "w w w dot example dot com slash docs". Which letters form a word is for `spell_label`,
-which asks the dictionary.
+In: text. Out: "w w w dot example dot com slash docs". Which letters form a word is for
+`spell_label`, which asks the dictionary.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ _TOP_LEVEL = (
     "com org net edu gov mil info biz io dev app ai co uk de fr eu ch at ca au tv ly jp xyz tech"
 )
 _EXTENSIONS = (
-    "txt md pdf doc docx xls xlsx ppt pptx odt rtf csv tsv json yaml yml toml xml html htm css js ts "
-    "jsx tsx py ipynb c h cpp hpp rs go java kt swift rb php sh bat ps1 sql ini cfg conf log lock "
-    "jpg jpeg png gif svg webp bmp tif tiff ico mp3 mp4 wav flac ogg m4a avi mov mkv webm epub "
-    "zip tar gz tgz bz2 xz 7z rar exe dll so iso dmg deb rpm apk onnx safetensors gguf bin pt pth ckpt"
+    "txt md pdf doc docx xls xlsx ppt pptx odt rtf csv tsv json yaml yml toml xml html htm css "
+    "js ts jsx tsx py ipynb c h cpp hpp rs go java kt swift rb php sh bat ps1 sql ini cfg conf "
+    "log lock jpg jpeg png gif svg webp bmp tif tiff ico mp3 mp4 wav flac ogg m4a avi mov mkv "
+    "webm epub zip tar gz tgz bz2 xz 7z rar exe dll so iso dmg deb rpm apk onnx safetensors "
+    "gguf bin pt pth ckpt"
 )
 _LABEL = r"[^\W_](?:[\w-]{0,62}[^\W_])?"
 _SCHEME = re.compile(r"(?:https?|ftp)://|mailto:", re.IGNORECASE)
@@ -54,10 +55,12 @@ _NAMED = {
         "$": "dollar",
     },
 }
-_SHORT_WORDS = frozenset(
-    "am an as at be by do go he hi if in is it me my no of oh on or so to up we us ok".split()
+_SHORT_WORDS_WRITTEN = (
+    "am an as at be by do go he hi if in is it me my no of oh on or so to up we us ok"
 )
-_SAID_LABELS = frozenset("co edu org gov app dev net com".split())
+_SHORT_WORDS = frozenset(_SHORT_WORDS_WRITTEN.split())
+_SAID_LABELS_WRITTEN = "co edu org gov app dev net com"
+_SAID_LABELS = frozenset(_SAID_LABELS_WRITTEN.split())
 _VOWEL = re.compile("[aeiouyAEIOUYà-öø-ÿ]")
 
 

@@ -38,7 +38,8 @@ _MONEY = re.compile(
 )
 _MONEY_AFTER = re.compile(
     rf"{_BEFORE}(?P<minus>(?<!\w)-)?(?P<nation>)(?P<below>)(?P<number>{NUMBER})"
-    rf"(?:(?: to | ?[-–—] ?)(?P<upto>{NUMBER}))?{_SIZE} ?(?:(?P<sign>{_SIGN})|(?P<code>{_CODE})\b)(?!\w){_PER}"
+    rf"(?:(?: to | ?[-–—] ?)(?P<upto>{NUMBER}))?{_SIZE} ?"
+    rf"(?:(?P<sign>{_SIGN})|(?P<code>{_CODE})\b)(?!\w){_PER}"
 )
 _PENCE = re.compile(rf"{_BEFORE}(\d{{1,2}})p\b")
 _COUNTED = re.compile(
@@ -120,7 +121,7 @@ def _read_inches(found: re.Match[str]) -> str:
 
 def _read_unit(found: re.Match[str]) -> str:
     number, unit, joint = found["number"], found["unit"], found["joint"]
-    if not _is_meant(unit, joint):
+    if not _is_meant(found):
         return found[0]
     singular = number == "1" or joint == "-" or _is_attribute(found)
     power = {"2": "square ", "3": "cubic ", None: ""}[found["power"]]
@@ -135,9 +136,12 @@ def _read_per(found: re.Match[str]) -> str:
     return "" if per is None else f" per {UNITS[per][0] if per else ''}"
 
 
-def _is_meant(unit: str, joint: str) -> bool:
+def _is_meant(found: re.Match[str]) -> bool:
     """Whether letters after a number are a unit: "5 in" and "5s" have likelier readings."""
-    return not (unit == "in" and joint == " ") and not (unit == "s" and joint != " ")
+    unit, joint = found["unit"], found["joint"]
+    if unit == "in" and joint == " ":
+        return found.string[found.end() : found.end() + 1] in (".", ")")
+    return unit != "s" or joint == " " or "." in found["number"]
 
 
 def _is_attribute(found: re.Match[str]) -> bool:

@@ -15,14 +15,18 @@ from runtime.spoken_english.number_words import NUMBER_WORDS
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 _DOTTED = frozenset("äëïöüÄËÏÖÜ")
+_UMLAUTS = frozenset("äöüÄÖÜ")
 _TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 # What is stressed alone in a sentence ("I said NO"), though dictionaries know it as initialism.
-_STRESSED = frozenset(
-    "AH AN AND AS AT BE BY DO GO HE HER HI HIM HIS HMM I IF IN IS ME MUST MY NO NOT NOW OF OFF OH ON "
-    "OR OUR OUT OWN SHE SO THAT THE THEM THEN THEY THIS TO TOO UP WE WHAT WHEN WHY YES YOU".split()
+_STRESSED_WRITTEN = (
+    "AH AN AND AS AT BE BY DO GO HE HER HI HIM HIS HMM I IF IN IS ME MUST MY NO NOT NOW OF "
+    "OFF OH ON OR OUR OUT OWN SHE SO THAT THE THEM THEN THEY THIS TO TOO UP WE WHAT WHEN WHY "
+    "YES YOU"
 )
+_STRESSED = frozenset(_STRESSED_WRITTEN.split())
 _AMBIGUOUS = frozenset(["US", "IT", "WHO"])
-_DETERMINERS = frozenset("the a an our your their every".split())
+_DETERMINERS_WRITTEN = "the a an our your their every"
+_DETERMINERS = frozenset(_DETERMINERS_WRITTEN.split())
 _VOWEL = re.compile("[AEIOUYÀ-ÖØ-Ý]")
 _UNSAYABLE = re.compile("[^AEIOUYÀ-ÖØ-Ý]{4}")
 _ENDINGS = (("s", ""), ("es", ""), ("ies", "y"), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"))
@@ -49,7 +53,7 @@ def read_capitals(text: str, words: Container[str]) -> str:
 
 
 def drop_diaereses(text: str, words: Container[str]) -> str:
-    """ "Zoë", "naïve": without the two dots where the dictionary has the word so only."""
+    """ "Zoë", "naïve" without the dots; "Müller" only where the dictionary has the word so."""
     if _DOTTED.isdisjoint(text):
         return text
     return _LETTERS.sub(lambda found: _without_dots(found[0], words), text)
@@ -59,7 +63,9 @@ def _without_dots(word: str, words: Container[str]) -> str:
     if _DOTTED.isdisjoint(word):
         return word
     plain = unicodedata.normalize("NFD", word).replace("\u0308", "")
-    is_known = any(form in words for form in (plain, plain.lower(), plain.capitalize()))
+    is_known = _UMLAUTS.isdisjoint(word) or any(
+        form in words for form in (plain, plain.lower(), plain.capitalize())
+    )
     return unicodedata.normalize("NFC", plain) if is_known and word not in words else word
 
 

@@ -1,7 +1,7 @@
 """Characters: one sign for each thing that is written in several ways, and none that is not read.
 
 In: any text. Out: the text with composed accents, one kind of apostrophe, digits 0 to 9, plain
-spaces. Letters of every script stay as they are; who speaks them, or says that it cannot, comes later.
+spaces. Letters of every script stay; who speaks them, or says that it cannot, comes later.
 """
 
 from __future__ import annotations

@@ -16,10 +16,8 @@ from runtime.spoken_english.number_words import (
     plural,
     read_count,
     read_digits,
-    read_number,
 )
 from runtime.spoken_english.units import UNITS
-
 
 _ENDLESS = re.compile(rf"\d{{{MAX_CARDINAL_DIGITS + 1},}}")
 _SPACED_GROUPS = re.compile(
@@ -31,9 +29,11 @@ _POINTED_GROUPS = re.compile(
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d{1,2}|\d{4,9})(?![\d,]|\.\d)")
 
 _PHONE = re.compile(
-    r"(?<![\w.,$£€-])(?<!\d )(?:\+(?=(?:[ .()-]{0,2}\d){7,15}(?!\d))\d{1,4}(?:[ .-]?\(?\d{1,12}\)?){1,6}"
+    r"(?<![\w.,$£€-])(?<!\d )"
+    r"(?:\+(?=(?:[ .()-]{0,2}\d){7,15}(?!\d))\d{1,4}(?:[ .-]?\(?\d{1,12}\)?){1,6}"
     r"|\(\d{2,5}\) ?\d{2,4}(?:[ -]?\d{2,5}){1,3}|0\d{2,5}(?:[ /-]\d{2,8}){1,4}"
-    r"|(?:\+?1[ -])?\d{3}[ -]\d{3}[ -]\d{4}|(?!\d\d0-\d{3}0)\d{3}-\d{4}|\d{3}\.\d{3}\.\d{4})(?![\w-]|\.\d)"
+    r"|(?:\+?1[ -])?\d{3}[ -]\d{3}[ -]\d{4}|(?!\d\d0-\d{3}0)\d{3}-\d{4}"
+    r"|\d{3}\.\d{3}\.\d{4})(?![\w-]|\.\d)"
 )
 _CHAIN = re.compile(r"(?<![\w.,-])\d+(?:-\d+){2,}(?![\w-])")
 _VERSION = re.compile(r"(?<![\d.,])\d+(?:\.\d+){2,}(?!\d)")
@@ -51,6 +51,8 @@ _DENOMINATORS = {2: "half", 3: "third", 4: "quarter"} | {
 _NAMED_PAIRS = {"24/7": "twenty four seven", "9/11": "nine eleven"}
 _RANGE = re.compile(r"(?<=\d)(?P<unit>%|°[CF]?|k[gm]|[cm]m|m|lb|GB|MB)?(?: ?[-–] ?|—)(?=[$£€]?\d)")
 _OPERATION = re.compile(r"(?<=\d) ?([+*x×÷^]|[-–/](?=[\d .+*x×÷/-]{1,40}=)) ?(?=-?\.?\d)")
+_TIMES = re.compile(r"(?<=\d)x(?=[\s.,!?;:)]|$)")
+_FIFTY = re.compile(r"\b50-50\b")
 _SUM_FOLLOWS = re.compile(r"[\d.,]{1,20} ?=")
 _OPERATIONS = {
     **{"-": "minus", "–": "minus", "+": "plus", "*": "times", "×": "times", "x": "by"},
@@ -81,7 +83,8 @@ def even_out_numbers(text: str) -> str:
 
 def read_relations(text: str) -> str:
     """Words for what stands between numbers: fractions, ranges, scores and sums."""
-    text = _OPERATION.sub(_read_operation, text)
+    text = _TIMES.sub(" times", _OPERATION.sub(_read_operation, text))
+    text = _FIFTY.sub("fifty fifty", text)
     text = _FRACTION.sub(_read_fraction, text)
     text = _RANGE.sub(lambda found: f"{found['unit'] or ''} to ", text)
     text = _EACH.sub(" per ", _RATIO.sub(" to ", text))

@@ -11,9 +11,10 @@ import re
 from runtime.spoken_english.abbreviations import kept_stop
 from runtime.spoken_english.number_words import cardinal, hyphenated, ordinal, plural, year
 
-MONTHS = (
+_MONTHS_WRITTEN = (
     "January February March April May June July August September October November December"
-).split()
+)
+MONTHS = _MONTHS_WRITTEN.split()
 _SHORT = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
 _MONTH = "|".join([*MONTHS, *sorted(_SHORT, key=len, reverse=True)])
 
@@ -130,23 +131,24 @@ def _read_half_day(found: re.Match[str]) -> str:
 
 def _clock(hour: int, minute: int, *, is_bare: bool) -> str:
     """10:30 -> "ten thirty", 9:05 -> "nine oh five", 9:00 -> "nine o'clock", 14:00 in hundreds."""
+    hours = hyphenated(cardinal(hour))
     if minute:
-        return f"{hyphenated(cardinal(hour))} {'oh ' if minute < 10 else ''}{hyphenated(cardinal(minute))}"
+        return f"{hours} {'oh ' if minute < 10 else ''}{hyphenated(cardinal(minute))}"
     if not is_bare:
-        return hyphenated(cardinal(hour))
+        return hours
     if hour in (0, 24):
         return "midnight"
-    return f"{hyphenated(cardinal(hour))} {'hundred' if hour > 12 else 'o' + chr(39) + 'clock'}"
+    return f"{hours} hundred" if hour > 12 else f"{hours} o'clock"
 
 
 def _read_half(found: re.Match[str]) -> str:
-    """AM or PM: dotted inside a phrase, else hibari takes "AM" for a verb; plain before a stop,
-    which hibari would take for a part of "A.M."."""
+    """AM or PM: plain before a stop, else "A.M", because hibari may take "AM" for a verb inside a
+    phrase and the last full stop of "A.M." for the sentence's."""
     if not found["half"]:
         return ""
     half, stop = found["half"].upper(), kept_stop(found) if found["stop"] else ""
     is_last = stop or not _WORD_FOLLOWS.match(found.string, found.end())
-    return f" {half}M{stop}" if is_last else f" {half}.M."
+    return f" {half}M{stop}" if is_last else f" {half}.M"
 
 
 def _read_decade(found: re.Match[str]) -> str:

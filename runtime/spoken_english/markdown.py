@@ -1,8 +1,8 @@
 """Markdown and HTML as they are read aloud: the words without the control characters.
 
-In: a whole text, or one sentence of it, in which a mark may have lost its partner. Out: text in which
-headings, list items and rows end like sentences; links are their words. Text without such marks
-comes back as it was.
+In: a whole text, or one sentence of it, in which a mark may have lost its partner. Out: text in
+which headings, list items and rows end like sentences; links are their words. Text without such
+marks comes back as it was.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _ROW = re.compile(r"[ \t]*\|(.*)\|[ \t]*")
 _SENTENCE_END = re.compile(r"[.!?…:;,][\"'”’)*_`]*$")
 
 _TAGS = (
-    "a abbr article aside b big blockquote body br button center cite code dd del details div dl dt "
-    "em figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i img input ins kbd li link "
-    "main mark meta nav ol option p pre q s samp script section small span strike strong style sub "
-    "summary sup svg table tbody td th thead tr tt u ul var video"
+    "a abbr article aside b big blockquote body br button center cite code dd del details div "
+    "dl dt em figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i img input ins kbd "
+    "li link main mark meta nav ol option p pre q s samp script section small span strike "
+    "strong style sub summary sup svg table tbody td th thead tr tt u ul var video"
 )
 _TAG = re.compile(rf"</?(?:{'|'.join(_TAGS.split())})\b(?:\s[^<>]{{0,500}})?/?>", re.IGNORECASE)
 _INLINE_TAG = re.compile(

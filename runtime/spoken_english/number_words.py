@@ -1,7 +1,7 @@
 """Numbers as words: what an integer, a year or a row of digits is called.
 
-In: integers, or strings of the digits 0 to 9. Out: words with single spaces and no "and", no hyphens:
-"one hundred five", "twenty one", as hibari reads digits, so that its voices hear what they know.
+In: integers, or strings of the digits 0 to 9. Out: words with single spaces, without "and" or
+hyphens ("one hundred twenty one"), as hibari reads digits, so that its voices hear what they know.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 MAX_CARDINAL_DIGITS = 36  # as far as the names go; longer numbers are read digit by digit
 MAX_PLAIN_DIGITS = 9  # longer ones without separators are codes, not counts: one digit at a time
 
-_ONES = (
+_ONES_WRITTEN = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
     "fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SCALES = (
-    "thousand million billion trillion quadrillion quintillion sextillion septillion octillion "
-    "nonillion decillion"
-).split()
+)
+_ONES = _ONES_WRITTEN.split()
+_TENS_WRITTEN = "zero ten twenty thirty forty fifty sixty seventy eighty ninety"
+_TENS = _TENS_WRITTEN.split()
+_SCALES_WRITTEN = (
+    "thousand million billion trillion quadrillion quintillion sextillion septillion "
+    "octillion nonillion decillion"
+)
+_SCALES = _SCALES_WRITTEN.split()
 _ORDINALS = {
     "one": "first",
     "two": "second",

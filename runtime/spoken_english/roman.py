@@ -1,6 +1,6 @@
 """Roman numerals after names: "Henry VIII" is the eighth, "Chapter IV" four.
 
-In: text. Out: the same with the numerals that follow such a name in words. Elsewhere letters are letters.
+In: text. Out: the same with the numerals after such a name in words.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from collections.abc import Callable
 from runtime.spoken_english.number_words import cardinal, ordinal, roman_value
 
 _NUMBERED = (
-    "Chapter Part Act Scene Section Volume Vol Book Phase Article Mark Type Level Stage Class Grade "
-    "Episode Round Figure Table Appendix Apollo Gemini Rocky Title Division Unit Lesson Season "
-    "Page Item Step Saturn Tier Schedule Canto Symphony Sonata"
+    "Chapter Part Act Scene Section Volume Vol Book Phase Article Mark Type Level Stage Class "
+    "Grade Episode Round Figure Table Appendix Apollo Gemini Rocky Title Division Unit Lesson "
+    "Season Page Item Step Saturn Tier Schedule Canto Symphony Sonata"
 )
 _NUMBERED_PAIRS = "World War|Super Bowl|Final Fantasy|Star Wars"
 _RULERS = (
-    "Pope King Queen Prince Emperor Henry Louis Edward George William Charles James Richard Elizabeth "
-    "Napoleon Pius Benedict Leo Paul Ramses Frederick Philip Alexander Nicholas Peter Catherine Ivan "
-    "Umberto Emmanuel Gustav Christian Ferdinand Francis Joseph Clement Gregory Innocent Urban Leopold "
-    "Mary Robert Thutmose Ptolemy Otto Wilhelm Friedrich Carl Haakon Harald Margrethe Alfonso Juan "
-    "Pedro John Adrian Sixtus Boniface Stephen Constantine Theodore Vladimir Mehmed Selim Murad Darius"
+    "Pope King Queen Prince Emperor Henry Louis Edward George William Charles James Richard "
+    "Elizabeth Napoleon Pius Benedict Leo Paul Ramses Frederick Philip Alexander Nicholas Peter "
+    "Catherine Ivan Umberto Emmanuel Gustav Christian Ferdinand Francis Joseph Clement Gregory "
+    "Innocent Urban Leopold Mary Robert Thutmose Ptolemy Otto Wilhelm Friedrich Carl Haakon "
+    "Harald Margrethe Alfonso Juan Pedro John Adrian Sixtus Boniface Stephen Constantine "
+    "Theodore Vladimir Mehmed Selim Murad Darius"
 )
 _NUMERAL = re.compile("(?:C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 # "Vitamin C" and "Type C" are letters, and "the part I like" has a pronoun.

@@ -13,7 +13,7 @@ MAX_WORD_LETTERS = 24  # what hibari's network for unknown words reads; the rest
 MAX_JOINED_PIECES = 12  # hibari's time grows with the cube of the pieces of a word
 
 _EMOTICON = re.compile(
-    r"(?<!\S)(?:[:;=8xX][-'o^]?[)(\]\[DPpOo3/\\|*@$]{1,3}|[)(\]\[D][-']?[:;=]|<3+|\^_+\^|-_+-|[oO]_[oO]"
+    r"(?<!\S)(?:[:;=][-'o^]?[)(\]\[DPpOo3/\\|*@$]{1,3}|[8xX]-[)(DP]|[xX]D|<3+|\^_+\^|-_+-|[oO]_[oO]"
     r"|¯\\_\(.\)_/¯|:'[()])(?=[.,!?]*(?:\s|$))"
 )
 _LETTERS_AND_LETTERS = re.compile(r"\b[A-Z]{1,4}(?: ?& ?[A-Z]{1,4})+\b(?!')")
@@ -48,16 +48,22 @@ _REPEATED = re.compile(r"([^\w\s])\1{3,}")
 _PUNCTUATION_RUN = re.compile(r"([^\w\s]{4})[^\w\s]+")
 _SPACES = re.compile(r"[ \t]{2,}")
 _SPACE_BEFORE_STOP = re.compile(r"(?<=\S) +([,.;:!?])(?![\w.])")
+_SPACE_IN_BRACKETS = re.compile(r"(?<=\() +| +(?=\))")
 _EMPTY_BRACKETS = re.compile(r" ?\(\s*\)")
 
 _LONG_CHUNK = re.compile(rf"\S{{{MAX_WORD_LETTERS + 1},}}")
 _LONG_LETTERS = re.compile(rf"[^\W\d_]{{{MAX_WORD_LETTERS + 1},}}")
-_PIECE = re.compile(r"[^\W\d_a-zß-öø-ÿ]*[a-zß-öø-ÿ]*(?:'[a-zß-öø-ÿ]+)*[^\w\s]?|\S")
+_PIECE = re.compile(r"[^\W\d_a-zß-öø-ÿ]*[a-zß-öø-ÿ]*(?:'[a-zß-öø-ÿ]{1,3})?[^\w\s]?|\S")
+
+
+def drop_emoticons(text: str) -> str:
+    """The text without ":-)" and its like, which come before numbers because of "<3"."""
+    return _EMOTICON.sub(" ", text)
 
 
 def read_signs(text: str) -> str:
     """Words for signs that have some; brackets are round; the rest leaves a space."""
-    text = _LETTERS_AND_LETTERS.sub(_read_letters, _EMOTICON.sub(" ", text))
+    text = _LETTERS_AND_LETTERS.sub(_read_letters, text)
     text = _BACK_ARROW.sub(" ", _ARROW.sub(" to ", text))
     text = _BESIDE_NOTHING.sub(" ", _DASH.sub(" — ", text))
     text = _SQUARE.sub(lambda found: _SQUARED[found[0]], text)
@@ -66,14 +72,14 @@ def read_signs(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Single spaces, none before a stop, no more than three of a sign."""
-    text = _EMPTY_BRACKETS.sub("", _REPEATED.sub(r"\1\1\1", text))
-    text = _PUNCTUATION_RUN.sub(r"\1", text)
+    """Single spaces, none before a stop or inside of a bracket."""
+    text = _SPACE_IN_BRACKETS.sub("", _EMPTY_BRACKETS.sub("", text))
     return _SPACE_BEFORE_STOP.sub(r"\1", _SPACES.sub(" ", text)).strip()
 
 
 def break_long_words(text: str, words: Container[str]) -> str:
-    """Spaces into words that are longer than any, and into chains of joined ones."""
+    """Spaces into words longer than any and into chains of joined ones; no long runs of signs."""
+    text = _PUNCTUATION_RUN.sub(r"\1", _REPEATED.sub(r"\1\1\1", text))
     return _LONG_CHUNK.sub(lambda chunk: _break(chunk[0], words), text)
 
 
@@ -97,6 +103,6 @@ def _loosen(chunk: str) -> str:
 
 
 def _read_letters(found: re.Match[str]) -> str:
-    """ "AT&T" -> "A.T. and T": dotted, so that no part is taken for a word."""
+    """ "AT&T" -> "A.T and T": dotted, so that no part is taken for a word."""
     parts = [part.strip() for part in found[0].split("&")]
-    return " and ".join(part if len(part) == 1 else ".".join(part) + "." for part in parts)
+    return " and ".join(part if len(part) == 1 else ".".join(part) for part in parts)
