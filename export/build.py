@@ -35,6 +35,7 @@ CODEC_ACTIVATIONS = ("operators", "plugin")
 DEFAULT_OUTPUT = "engine"
 CPU = "onnxruntime"
 TARGETS = (CPU, "tensorrt-rtx", "tensorrt")
+EXAMPLE_QUESTION = "What is the capital of France?"
 GPU_OPTIONS = ("target", "sm", "bundle", "print_trtexec")
 
 DESCRIPTION = """\
@@ -162,6 +163,7 @@ def build_bundle(options: BuildOptions) -> Manifest:
 
     with bundle_folder(options.output) as folder:
         sources = _open_sources(options)
+        _tell_of_text(sources.checkpoint)
         graphs = _write_graphs(sources, options, folder)
         with _progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
@@ -185,6 +187,20 @@ def _open_sources(options: BuildOptions) -> Sources:
             options.heads,
             options.max_positions,
             fixed_capacity=options.dialect == "portable",
+        )
+
+
+def _tell_of_text(checkpoint: Checkpoint) -> None:
+    """Say which symbols of its texts the model has not learnt."""
+    from export.frontend_check import describe_symbols, find_lacking
+
+    lacking = find_lacking(checkpoint)
+    if lacking.replaced:
+        print(f"signs read as commas, stops or nothing: {describe_symbols(lacking.replaced)}")
+    if lacking.lost:
+        print(
+            f"warning: {checkpoint.folder}: the tokenizer has no symbol for "
+            f"{describe_symbols(lacking.lost)}; texts that need them are not read whole"
         )
 
 
@@ -304,7 +320,8 @@ def _print_summary(manifest: Manifest, output: Path, seconds: float) -> None:
     print(f"{output}: {size_mb:.1f} MB, {seconds:.1f} s; voices: {voices}")
     print(f'speak: python -m runtime.tts --engine {output} "They know it." -o out.wav')
     if manifest.chat is not None:
-        print(f'ask:   python -m runtime.chat --engine {output} --question "Who?" -o answer.wav')
+        ask = f'python -m runtime.chat --engine {output} --question "{EXAMPLE_QUESTION}"'
+        print(f"ask:   {ask} -o answer.wav")
 
 
 def _make_parser() -> argparse.ArgumentParser:
