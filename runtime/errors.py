@@ -60,11 +60,11 @@ def _telling_of_text() -> Iterator[None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def tell(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, TextWarning):
                 print("warning: " + " ".join(str(message).split()), file=sys.stderr)
             else:
-                show(message, category, *where)
+                show(message, category, *where, **more)
 
         warnings.simplefilter("always", TextWarning)
         warnings.showwarning = tell
