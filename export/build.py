@@ -206,9 +206,7 @@ def _tell_of_text(checkpoint: Checkpoint) -> None:
     if lacking.lost:
         print(
             f"warning: {checkpoint.folder}: the tokenizer has no symbol for "
-            f"{describe_symbols(lacking.lost)}; texts that need them are not read whole",
-            file=sys.stderr,
-            flush=True,
+            f"{describe_symbols(lacking.lost)}; texts that need them are not read whole"
         )
 
 
