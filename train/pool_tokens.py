@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from runtime.audio import SAMPLE_RATE_HZ, Sound
 from runtime.errors import UserError
+from runtime.speech import condition_if_spoken
 from train.audio_pool import AudioPool, Crops
 from train.codec_training_config import PredictedTokens
 from train.facodec import FACodec
@@ -65,11 +67,16 @@ class PoolTokens:
 
     @torch.no_grad()
     def _encode(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames int64 [T, 3] and the speaker, the whole recording encoded at once, as in use."""
+        """Frames int64 [T, 3] of the whole recording at once, and the speaker of its speech, as in
+        use."""
         if index not in self._encoded:
-            audio = torch.from_numpy(self._pool.whole(index))[None]
             device = next(self._codec.parameters()).device
-            frames, speaker = self._codec.encode(audio.to(device))
+            audio = self._pool.whole(index)
+            name = self._pool.names[index] if self._pool.names else f"recording {index}"
+            sound = Sound(audio, SAMPLE_RATE_HZ, name)
+            speech = condition_if_spoken(sound, SAMPLE_RATE_HZ)
+            frames, _ = self._codec.encode(torch.from_numpy(audio)[None].to(device))
+            _, speaker = self._codec.encode(torch.from_numpy(speech)[None].to(device))
             self._encoded[index] = frames[0], speaker[0]
         return self._encoded[index]
 
