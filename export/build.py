@@ -37,7 +37,6 @@ CODEC_ACTIVATIONS = ("operators", "plugin")
 DEFAULT_OUTPUT = "engine"
 CPU = "onnxruntime"
 TARGETS = (CPU, "tensorrt-rtx", "tensorrt")
-EXAMPLE_QUESTION = "What is the capital of France?"
 GPU_OPTIONS = ("target", "sm", "bundle", "print_trtexec")
 
 DESCRIPTION = """\

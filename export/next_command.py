@@ -12,6 +12,8 @@ from pathlib import Path
 
 from runtime.bundle import Manifest
 
+EXAMPLE_QUESTION = "What is the capital of France?"
+
 
 def example_command(module: str, manifest: Manifest, output: Path) -> str:
     """A command that can be pasted into a shell: `module` says or answers something.
@@ -20,6 +22,6 @@ def example_command(module: str, manifest: Manifest, output: Path) -> str:
     """
     words = ["python", "-m", module, "--engine", str(output)]
     words += [] if manifest.default_voice else ["--voice", "RECORDING.wav"]
-    words += ["--question", "What is it?"] if module.endswith("chat") else ["They know it."]
+    words += ["--question", EXAMPLE_QUESTION] if module.endswith("chat") else ["They know it."]
     words += ["-o", "answer.wav" if module.endswith("chat") else "out.wav"]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)

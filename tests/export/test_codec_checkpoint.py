@@ -96,7 +96,8 @@ def test_weight_norm_as_parametrizations_and_wrappers(folder: Path, prefix: str)
     """What torch.nn.utils.parametrizations.weight_norm saves, under DDP and torch.compile."""
     model = load_codec(folder)
     expected = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
-    normed = [model.decoder.model[0], model.decoder.model[1].block[1]]  # the second: transposed
+    layers: Any = model.decoder.model
+    normed = [layers[0], layers[1].block[1]]  # the second: transposed
     for module in normed:
         torch.nn.utils.parametrizations.weight_norm(module)
     state = model.state_dict()

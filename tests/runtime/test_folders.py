@@ -35,6 +35,7 @@ sys.exit(run_cli(write, None))
 
 
 def write_set(output: Path, content: str) -> None:
+    assert KIND.mark is not None
     with unpublished_folder(output, KIND) as folder:
         (folder / "deep").mkdir()
         (folder / KIND.mark).write_text(content)
@@ -43,6 +44,7 @@ def write_set(output: Path, content: str) -> None:
 
 
 def content_of(output: Path) -> list[str]:
+    assert KIND.mark is not None
     return [(output / KIND.mark).read_text(), (output / "deep" / "file").read_text()]
 
 

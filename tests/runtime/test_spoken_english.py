@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.frontends import make_frontend
 from runtime.spoken_english import write_as_spoken
 from runtime.spoken_english.number_words import cardinal, ordinal, read_digits, roman_value, year
-from runtime.frontends import make_frontend
 
 g2p = pytest.importorskip("hibari.g2p")
 

@@ -109,8 +109,10 @@ def slow_files(tmp_path: Path) -> Path:
 def check_slow_tokenizer(folder: Path) -> None:
     tokenizer = load_tokenizer(folder)
     assert tokenizer.encode("They know<sosp>").tokens == [*["Th", "ey", "Ġk"], *"now", "<sosp>"]
+    first = tokenizer.token_to_id(ADDED[0])
+    assert first is not None
     ids = [tokenizer.token_to_id(token) for token in ADDED]
-    assert ids == list(range(ids[0], ids[0] + len(ADDED)))
+    assert ids == list(range(first, first + len(ADDED)))
     assert read_speech_tokens(tokenizer, "x").start == tokenizer.token_to_id("<sosp>")
 
 
