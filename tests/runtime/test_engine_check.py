@@ -26,6 +26,7 @@ from runtime.bundle import (
     read_manifest,
 )
 from runtime.errors import UserError
+from tests.runtime.tiny_bundle import with_fixed_capacity
 
 PLAN = b"vtrt, not a real plan: these checks end before a library reads it"
 VERSION = "1.7.1.116"
@@ -38,6 +39,7 @@ def make_engine(folder: Path, kind: str = TENSORRT_RTX, **changes: Any) -> Bundl
     for name, graph in manifest.graphs.items():
         (folder / graph.file).unlink()
         (folder / f"{name}.plan").write_bytes(PLAN + name.encode())
+        graph = with_fixed_capacity(graph)
         graphs[name] = msgspec.structs.replace(graph, file=f"{name}.plan", precision="fp8")
     spec = PlansSpec(
         version=VERSION,

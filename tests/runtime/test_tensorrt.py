@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -270,37 +271,50 @@ def test_a_plan_that_is_none(gpu: Any, plain_folder: Path, tmp_path: Path) -> No
 
 
 def test_a_plan_that_is_not_what_the_manifest_says(gpu: Any, engine: Path) -> None:
-    import msgspec
-
-    from runtime.bundle import read_manifest
+    """Manifests that hold together, but speak of other plans."""
+    from runtime.bundle import Range, StateSpec, read_manifest
     from tests.runtime.tiny_bundle import rewrite_manifest
 
     graphs = dict(read_manifest(engine).graphs)
-    backbone = graphs["backbone"]
+    backbone, codec = graphs["backbone"], graphs["codec_decoder"]
+    context, (audio, present) = codec.inputs[4], codec.outputs
+    more = {"inputs": "past_context_1", "outputs": "present_context_1"}
     wrong = {
-        "has the tensors": msgspec.structs.replace(backbone, inputs=backbone.inputs[1:]),
+        "has the tensors": msgspec.structs.replace(
+            codec,
+            inputs=(*codec.inputs, *_changed([context], name=more["inputs"])),
+            outputs=(*codec.outputs, *_changed([context], name=more["outputs"])),
+            states=(*codec.states, StateSpec(*more.values(), in_place=False)),
+        ),
         "has past_key_0 as float32, the manifest says float16": msgspec.structs.replace(
             backbone,
             inputs=(*backbone.inputs[:2], *_changed(backbone.inputs[2:], dtype="float16")),
+            outputs=(backbone.outputs[0], *_changed(backbone.outputs[1:], dtype="float16")),
         ),
-        "has past_key_0 as .*, the manifest says": msgspec.structs.replace(
-            backbone,
-            inputs=(*backbone.inputs[:2], *_changed(backbone.inputs[2:], shape=(1, 2, 3, 5))),
+        r"has past_context_0 as \[1, 3, 5\], .* says \[1, 3, 6\]": msgspec.structs.replace(
+            codec,
+            inputs=(*codec.inputs[:4], *_changed([context], shape=(1, 3, 6))),
+            outputs=(audio, *_changed([present], shape=(1, 3, 6))),
         ),
         "writes present_key_0 over past_key_0": msgspec.structs.replace(
-            backbone, states=backbone.states[1:]
+            backbone, states=_changed(backbone.states, in_place=False)
         ),
-        "has 2 profiles": msgspec.structs.replace(backbone, profiles={}),
+        "has 2 profiles": msgspec.structs.replace(
+            backbone, profiles={"step": backbone.profiles["step"]}
+        ),
+        r"takes frames as \[1, 1, 3\] … \[1, 20, 3\] … \[1, 900, 3\] in profile 0, the manifest "
+        r"says \[1, 1, 3\] … \[1, 20, 3\] … \[1, 901, 3\]": msgspec.structs.replace(
+            codec, profiles={"call": {"frames": Range(1, 20, 901)}}
+        ),
     }
     for complaint, spec in wrong.items():
-        rewrite_manifest(engine, graphs={**graphs, "backbone": spec})
+        name = "backbone" if spec.file == backbone.file else "codec_decoder"
+        rewrite_manifest(engine, graphs={**graphs, name: spec})
         with pytest.raises(UserError, match=complaint):
             TTS.load(engine)
 
 
 def _changed(tensors: Any, **changes: Any) -> Any:
-    import msgspec
-
     return tuple(msgspec.structs.replace(tensor, **changes) for tensor in tensors)
 
 
