@@ -243,9 +243,13 @@ def test_another_precision_than_the_bundle_s(
 
 
 def test_a_bundle_of_another_dialect(
-    tiny_engine: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    tiny_engine: Path, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = run("--target", TENSORRT_RTX, "--bundle", tiny_engine, "--output", output)
+    other = Path(shutil.copytree(tiny_engine, tmp_path / "other"))
+    graphs = read_manifest(other).graphs
+    half = msgspec.structs.replace(graphs["backbone"], precision="fp16")  # what is asked for
+    rewrite(other, graphs=graphs | {"backbone": half})
+    status = run("--target", TENSORRT_RTX, "--bundle", other, "--output", output)
     refused(capsys, status, output, "holds the ort dialect", "--dialect portable")
 
 
