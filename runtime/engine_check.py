@@ -119,11 +119,15 @@ def _mend_gpu(bundle: Bundle, compute_capability: str) -> str:
     target, precision = find_target(compute_capability), plans_of(bundle).precision
     if target is None:
         return "no plans can be built for it"
-    if precision in target.precisions:
+    kind = bundle.manifest.engine.kind
+    kind = kind if kind in target.libraries else target.libraries[0]
+    possible = target.precisions(kind)
+    if precision in possible:
         return f"rebuild: {rebuild_command(bundle, compute_capability)}"
+    who = TITLES[kind] if precision == "fp32" else "it"  # every GPU can, but not every library
     return (
-        f"it cannot compute in {precision}, so rebuild with --precision "
-        f"{', '.join(target.precisions)}: {rebuild_command(bundle, compute_capability, 'fp16')}"
+        f"{who} cannot compute in {precision}, so rebuild with --precision "
+        f"{', '.join(possible)}: {rebuild_command(bundle, compute_capability, 'fp16')}"
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -180,21 +182,66 @@ def test_utterances_at_once_and_their_limit(gpu: Any, engine: Path, tts: TTS) ->
 
 
 def test_threads(gpu: Any, engine: Path, tts: TTS) -> None:
+    """All at once: lanes are taken, made and given back while others speak."""
     on_gpu, found = TTS.load(engine), {}
-    lock = threading.Lock()  # the stand-in itself serves one thread at a time
+    begin = threading.Barrier(MAX_LANES)
 
-    def speak(seed: int) -> None:
-        with lock:
-            found[seed] = on_gpu.synthesize(TEXT, sampling=Sampling(seed=seed)).frames
+    def speak(first_seed: int) -> None:
+        for seed in (first_seed, first_seed + MAX_LANES):
+            begin.wait(timeout=60)
+            spoken = on_gpu.synthesize(f"{TEXT} {TEXT}", sampling=Sampling(seed=seed))
+            found[seed] = spoken.frames, spoken.audio
 
-    threads = [threading.Thread(target=speak, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for seed in range(6):
-        expected = tts.synthesize(TEXT, sampling=Sampling(seed=seed)).frames
-        np.testing.assert_array_equal(found[seed], expected)
+    run_threads([lambda seed=seed: speak(seed) for seed in range(MAX_LANES)])
+    for seed in range(2 * MAX_LANES):
+        expected = tts.synthesize(f"{TEXT} {TEXT}", sampling=Sampling(seed=seed))
+        np.testing.assert_array_equal(found[seed][0], expected.frames)
+        np.testing.assert_array_equal(found[seed][1], expected.audio)
+
+
+def test_others_go_on_while_a_lane_is_captured(
+    gpu: Any, engine: Path, tts: TTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first lane is given back and taken again, while a second one is being made."""
+    on_gpu, capture = TTS.load(engine), device_loop._Lane._capture
+    is_capturing, may_end = threading.Event(), threading.Event()
+
+    def capture_slowly(lane: Any) -> None:
+        is_capturing.set()
+        assert may_end.wait(timeout=60), "nobody else could go on"
+        capture(lane)
+
+    monkeypatch.setattr(device_loop._Lane, "_capture", capture_slowly)
+    first = on_gpu.stream(TEXT, sampling=GREEDY, schedule=ChunkSchedule(1, 1.0, 1))
+    begun = next(first)
+
+    def go_on() -> None:
+        assert is_capturing.wait(timeout=60)
+        frames, _ = join([begun, *first])
+        np.testing.assert_array_equal(frames, tts.synthesize(TEXT, sampling=GREEDY).frames)
+        assert_same(tts, on_gpu, "One more.", sampling=GREEDY)
+        may_end.set()
+
+    run_threads([go_on, lambda: assert_same(tts, on_gpu, "And two.", sampling=GREEDY)])
+
+
+def test_a_lane_that_cannot_be_made_leaves_its_place(gpu: Any, engine: Path, tts: TTS) -> None:
+    on_gpu = TTS.load(engine)
+    held = on_gpu.stream(TEXT, sampling=GREEDY, schedule=ChunkSchedule(1, 1.0, 1))
+    next(held)
+    for _ in range(MAX_LANES + 1):
+        gpu.tensorrt.can_capture = False
+        with pytest.raises(UserError, match="cannot capture it"):
+            on_gpu.synthesize(TEXT)
+    gpu.tensorrt.can_capture = True
+    assert_same(tts, on_gpu, sampling=GREEDY)
+
+
+def run_threads(bodies: Sequence[Callable[[], None]]) -> None:
+    """All of them at the same time; the first failure of any is raised."""
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        for done in [pool.submit(body) for body in bodies]:
+            done.result(timeout=120)
 
 
 # What is said about it, and what is refused.
@@ -224,7 +271,9 @@ def test_no_gpu(gpu: Any, engine: Path) -> None:
 def test_another_gpu(gpu: Any, engine: Path) -> None:
     gpu.cuda.compute_capability = (12, 0)
     with pytest.raises(
-        UserError, match=r"are for compute capability 8\.9, stand-in has 12\.0; it cannot"
+        UserError,
+        match=r"are for compute capability 8\.9, stand-in has 12\.0; TensorRT-RTX cannot compute "
+        r"in fp32, so rebuild with --precision fp16, bf16",
     ):
         TTS.load(engine)
 
