@@ -34,9 +34,13 @@ SPEAKER_PROJECTION = "speaker_projection"  # speaker embedding -> embedding at t
 CODEC_DECODER = "codec_decoder"  # frames + speaker embedding -> audio
 CODEC_ENCODER = "codec_encoder"  # audio -> frames + speaker embedding
 
-# Engines (EngineSpec.kind) that run plans, which are built for certain GPUs.
+# Engines (EngineSpec.kind). The latter two run plans, which are built for certain GPUs.
+ONNXRUNTIME = "onnxruntime"
 TENSORRT = "tensorrt"  # built on the device that runs it
 TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
+
+# Dialects of graphs (EngineSpec.dialect).
+ORT, PORTABLE = "ort", "portable"
 
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
 POSITIONS = "positions"  # positions in this call: the prompt's length, then 1
@@ -110,6 +114,7 @@ MAX_RANGE = 2**24  # frames or samples of one call
 
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "bool"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "int4"]
+HeadKind = Literal["linear", "mlp", "transformer", "lm_head"]  # the last one for NTP
 Dimension = int | str
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -183,15 +188,15 @@ class PlansSpec(_Record, frozen=True):
 class EngineSpec(_Record, frozen=True):
     """What can run the graphs."""
 
-    kind: Literal["onnxruntime", "tensorrt", "tensorrt-rtx"]
-    dialect: Literal["ort", "portable"]  # fused com.microsoft operators; standard ONNX only
+    kind: str  # ONNXRUNTIME, or TENSORRT or TENSORRT_RTX
+    dialect: str  # ORT: fused com.microsoft operators; PORTABLE: standard ONNX only
     plans: PlansSpec | None = None  # for TENSORRT and TENSORRT_RTX
 
 
 class LanguageModelSpec(_Record, frozen=True):
     kind: Literal["mtp", "ntp"]
     heads: Size  # codes a step
-    head_kind: Literal["linear", "mlp", "transformer", "lm_head"]  # lm_head for NTP
+    head_kind: HeadKind
     hidden_size: Size
     layers: Size
     kv_heads: Size

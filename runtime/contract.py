@@ -23,7 +23,8 @@ MTP_ENTRIES = CODES_OF_A_BOOK + 2  # codes, <eosp>, <|speech_pad|>
 NTP_ENTRIES = CODES_OF_A_BOOK + 1  # codes, <eosp>
 BOOKS = 3  # a, b, c
 
-ORT = "ort"  # the dialect whose caches have as much room as a run needs
+KINDS = (names.ONNXRUNTIME, names.TENSORRT, names.TENSORRT_RTX)
+DIALECTS = (names.ORT, names.PORTABLE)
 STATE_BYTES = 2**36  # of a graph's states, all positions taken: 64 GiB
 BYTES_OF = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "bool": 1}
 
@@ -98,6 +99,12 @@ def _complaints(manifest: Manifest) -> Iterator[str]:
 
 def _engine_complaints(manifest: Manifest) -> Iterator[str]:
     engine = manifest.engine
+    for field, found, known in (
+        ("kind", engine.kind, KINDS),
+        ("dialect", engine.dialect, DIALECTS),
+    ):
+        if found not in known:
+            yield f"engine.{field} {found!r} is not known; there are {', '.join(known)}"
     has_plans = engine.kind in (names.TENSORRT, names.TENSORRT_RTX)
     if has_plans != (engine.plans is not None):
         yield f"engine.kind is {engine.kind!r} and engine.plans is {'not ' * has_plans}there"
@@ -233,11 +240,12 @@ def _backbone(manifest: Manifest, spec: GraphSpec) -> Interface:
 
 
 def _cache(manifest: Manifest, spec: GraphSpec, first: str, batch: int) -> Tensor:
-    """A KV cache. All of a graph are of one float type, which the graph may choose."""
+    """A KV cache. All of a graph are of one float type, which the graph may choose. In the ort
+    dialect it has as much room as a run needs."""
     model = manifest.language_model
     found = [tensor.dtype for tensor in spec.inputs if tensor.name == first.format(layer=0)]
     dtype = found[0] if found and found[0] in FLOATS else FLOATS[0]
-    room = names.CAPACITY if manifest.engine.dialect == ORT else model.max_positions
+    room = names.CAPACITY if manifest.engine.dialect == names.ORT else model.max_positions
     return Tensor((dtype,), (batch, model.kv_heads, room, model.head_dim))
 
 
