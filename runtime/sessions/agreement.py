@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from runtime.bundle import Bundle, Dimension, GraphSpec, TensorSpec
-from runtime.contract import describe, facts_of
+from runtime.contract import facts_of
 from runtime.errors import UserError
+from runtime.interfaces import describe
 
 
 class Found(NamedTuple):
