@@ -299,7 +299,7 @@ def _sampling(reader: _Reader) -> SamplingSettings:
     if sampling.top_p > 1:
         raise section.fail("top_p", f"must be at most 1, not {sampling.top_p:g}")
     if not 1 <= sampling.repetition_penalty <= 100:
-        raise section.fail("repetition_penalty", "must lie between 1 and 100")
+        raise section.fail("repetition_penalty", "must be at least 1, at most 100")
     return sampling
 
 
