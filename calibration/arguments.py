@@ -34,8 +34,9 @@ def open_data(arguments: argparse.Namespace) -> tuple[Sources, Sequence[str]]:
     from export.sources import find_sources, open_sources
 
     texts = read_texts(arguments.texts) if arguments.texts else ()
-    folders = find_sources(arguments.model, arguments.codec, arguments.voice, arguments.heads)
-    return open_sources(folders, arguments.heads if arguments.model is None else None), texts
+    demo_heads = DEMO_HEADS if arguments.heads is None else arguments.heads
+    folders = find_sources(arguments.model, arguments.codec, arguments.voice, demo_heads)
+    return open_sources(folders, arguments.heads), texts
 
 
 def add_sources(group: argparse._ArgumentGroup) -> None:
@@ -43,7 +44,7 @@ def add_sources(group: argparse._ArgumentGroup) -> None:
     add("--model", type=Path, metavar="DIR", help="checkpoint")
     add("--codec", type=Path, metavar="DIR", help="codec of its tokens")
     add("--voice", action="extend", nargs="+", default=[], metavar="NAME=FILE", help=_VOICE_HELP)
-    add("--heads", type=int, default=DEMO_HEADS, metavar="N", help="which demo voice (default: 6)")
+    add("--heads", type=int, metavar="N", help=_HEADS_HELP)
 
 
 def add_scales(group: argparse._ArgumentGroup) -> None:
@@ -57,4 +58,5 @@ def add_scales(group: argparse._ArgumentGroup) -> None:
     add("--weights", choices=("max", "mse"), default="mse", help="the same for weights")
 
 
+_HEADS_HELP = f"""which demo voice (default: {DEMO_HEADS}); with --model, what it must have"""
 _VOICE_HELP = "voices to speak with, for a speaker-aware model"

@@ -8,7 +8,7 @@ to keep a budget. This is the way through the other files of the package.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,16 +101,19 @@ def _observe(
     follower = Follower.load(
         scratch, graphs, capacity, threads=options.threads, watched=recorder.watched()
     )
-    with progress(f"observe {len(calibrated)} utterances"):
-        for utterance in calibrated:
+    total = len(calibrated) + len(held_out)
+    with progress(f"observe {len(calibrated)} utterances", total) as stage:
+        for utterance in stage.track(calibrated):
             follower.scores(utterance, collector.watch)
-    return collector, [follower.scores(utterance) for utterance in held_out]
+        reference = [follower.scores(utterance) for utterance in stage.track(held_out)]
+    return collector, reference
 
 
 def _quantize(collector: StatisticsCollector, recipe: Recipe) -> Quantized:
     quantized = Quantized({}, {}, {})
-    with progress(f"quantize {len(collector.weights)} weights: {recipe.chosen}"):
-        for name, weight in collector.weights.items():
+    total = len(collector.weights)
+    with progress(f"quantize {total} weights: {recipe.chosen}", total) as stage:
+        for name, weight in stage.track(collector.weights.items()):
             if objection := recipe.objection(weight.shape[1]):
                 quantized.excluded[name] = objection
                 continue
@@ -127,25 +130,39 @@ def _keep_budget(
 ) -> tuple[Quantized, Fidelity]:
     """What is left when the budget is kept, and its fidelity."""
     if not options.sensitivity and options.budget is None:
-        with progress("judge"):
-            return quantized, judge.judge(quantized.weights)
-    with progress(f"quantize {len(quantized.weights)} weights one at a time") as tell:
-        sensitivity = measure_sensitivity(judge.judge, quantized.weights, lambda *_: tell("."))
+        with progress("judge", len(judge.utterances)) as stage:
+            return quantized, judge.judge(quantized.weights, stage.track)
+    total = len(quantized.weights)
+    with progress(f"quantize {total} weights one at a time", total) as stage:
+        sensitivity = measure_sensitivity(
+            judge.judge, quantized.weights, lambda *_: stage.advance()
+        )
     excluded: list[str] = []
     if options.budget is None:
         fidelity = judge.judge(quantized.weights)
     else:
-        with progress("leave out what the budget does not allow"):
-            excluded, fidelity = _exclude(judge, quantized, sensitivity, options.budget)
+        with progress("leave out what the budget does not allow") as stage:
+            excluded, fidelity = _exclude(
+                judge, quantized, sensitivity, options.budget, stage.advance
+            )
     write_sensitivity(folder, sensitivity, excluded)
     return _without(quantized, excluded, sensitivity), fidelity
 
 
 def _exclude(
-    judge: Judge, quantized: Quantized, sensitivity: Sensitivity, budget: Budget
+    judge: Judge,
+    quantized: Quantized,
+    sensitivity: Sensitivity,
+    budget: Budget,
+    advance: Callable[[], None],
 ) -> tuple[list[str], Fidelity]:
-    """(weights to leave out, fidelity without them)."""
-    chosen = choose_excluded(judge.judge, quantized.weights, sensitivity.ranked(), budget.allows)
+    """(weights to leave out, fidelity without them). advance: called after each attempt."""
+
+    def allows(fidelity: Fidelity) -> bool:
+        advance()
+        return budget.allows(fidelity)
+
+    chosen = choose_excluded(judge.judge, quantized.weights, sensitivity.ranked(), allows)
     if chosen is None:
         raise UserError(
             f"--budget {budget} cannot be met with anything quantized; "

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from calibration.decoding import follow_decoder, signal_to_noise_db
 from calibration.methods import Recipe, quantize_weight
-from calibration.progress import progress
+from calibration.progress import Track, progress
 from calibration.reference import make_utterances
 from calibration.scales_folder import describe_weight, new_folder, write_calibration
 from calibration.sensitivity import choose_excluded
@@ -120,18 +120,20 @@ def _observe(
             feature_map = values[value][0, :, 0]  # (in, T)
             statistics[name].add(feature_map.T)
 
-    with progress(f"observe {len(calibrated)} utterances"):
-        for utterance in calibrated:
-            follow_decoder(decoder, utterance, watch)
-    reference = [follow_decoder(decoder, utterance) for utterance in held_out]
+    total, delay = len(calibrated) + len(held_out), codec.config.delay_frames
+    with progress(f"observe {len(calibrated)} utterances", total) as stage:
+        for utterance in stage.track(calibrated):
+            follow_decoder(decoder, utterance, delay, watch)
+        reference = [follow_decoder(decoder, u, delay) for u in stage.track(held_out)]
     return _Observed(recorder.weights, statistics), reference
 
 
 def _quantize(observed: _Observed, recipe: Recipe) -> dict[str, QuantizedWeight]:
-    with progress(f"quantize {len(observed.weights)} convolutions"):
+    total = len(observed.weights)
+    with progress(f"quantize {total} convolutions", total) as stage:
         return {
             name: quantize_weight(as_rows(weight).read(), observed.statistics[name], recipe)[0]
-            for name, weight in observed.weights.items()
+            for name, weight in stage.track(observed.weights.items())
         }
 
 
@@ -145,13 +147,21 @@ class _Judge:
     reference: Sequence[Array]
     threads: int
 
-    def snr_db(self, weights: Mapping[str, QuantizedWeight]) -> float:
-        """Signal to noise of the decoder with exactly these weights quantized."""
+    def snr_db(
+        self,
+        weights: Mapping[str, QuantizedWeight],
+        track: Track = iter,
+    ) -> float:
+        """Signal to noise of the decoder with exactly these weights quantized.
+
+        track: what the utterances pass through on their way, to see how far it is.
+        """
+        delay = self.codec.config.delay_frames
         formats = quantized_convolutions(weights)
         with tempfile.TemporaryDirectory(prefix="candidate-") as scratch:
             graph = build_codec_decoder(self.codec, DIALECT, self.precision, formats=formats)
             decoder = GraphRunner(Path(scratch), graph.save(Path(scratch)), threads=self.threads)
-            audio = [follow_decoder(decoder, utterance) for utterance in self.utterances]
+            audio = [follow_decoder(decoder, u, delay) for u in track(self.utterances)]
         return signal_to_noise_db(self.reference, audio)
 
 
@@ -160,16 +170,20 @@ def _exclude(
 ) -> tuple[dict[str, str], float]:
     """(convolutions to leave out and why, ratio without them)."""
     if wanted_db is None:
-        with progress("judge"):
-            return {}, judge.snr_db(weights)
-    with progress(f"quantize {len(weights)} convolutions one at a time") as tell:
-        alone = {}
-        for name, weight in weights.items():
-            alone[name] = judge.snr_db({name: weight})
-            tell(".")
-    with progress(f"leave out what {wanted_db:g} dB do not allow"):
+        with progress("judge", len(judge.utterances)) as stage:
+            return {}, judge.snr_db(weights, stage.track)
+    with progress(f"quantize {len(weights)} convolutions one at a time", len(weights)) as stage:
+        alone = {
+            name: judge.snr_db({name: weight}) for name, weight in stage.track(weights.items())
+        }
+    with progress(f"leave out what {wanted_db:g} dB do not allow") as stage:
+
+        def allows(found: float) -> bool:
+            stage.advance()
+            return found >= wanted_db
+
         ranked = sorted(alone, key=lambda name: alone[name])
-        chosen = choose_excluded(judge.snr_db, weights, ranked, lambda found: found >= wanted_db)
+        chosen = choose_excluded(judge.snr_db, weights, ranked, allows)
     if chosen is None:
         raise UserError(
             f"--snr {wanted_db:g} cannot be met with anything quantized; "

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calibration.fidelity import Fidelity, compare_scores
+from calibration.progress import Track
 from calibration.teacher_forcing import Follower
 from calibration.utterances import Utterance
 from export.calibration_folder import QuantizedWeight
@@ -36,8 +37,15 @@ class Judge:
     reference: Sequence[Array]
     threads: int = 1
 
-    def judge(self, weights: Mapping[str, QuantizedWeight]) -> Fidelity:
-        """The fidelity of the model with exactly these weights quantized."""
+    def judge(
+        self,
+        weights: Mapping[str, QuantizedWeight],
+        track: Track = iter,
+    ) -> Fidelity:
+        """The fidelity of the model with exactly these weights quantized.
+
+        track: what the utterances pass through on their way, to see how far it is.
+        """
         formats = quantized_formats(weights, self.dialect)
         with tempfile.TemporaryDirectory(prefix="candidate-") as scratch:
             folder = Path(scratch)
@@ -45,5 +53,5 @@ class Judge:
             specs = {graph.name: graph.save(folder) for graph in graphs}
             capacity = max(utterance.embeddings.shape[1] for utterance in self.utterances)
             follower = Follower.load(folder, specs, capacity, threads=self.threads)
-            scores = [follower.scores(utterance) for utterance in self.utterances]
+            scores = [follower.scores(utterance) for utterance in track(self.utterances)]
         return compare_scores(self.reference, scores)

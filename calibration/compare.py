@@ -23,12 +23,14 @@ from runtime.errors import UserError, run_cli
 from runtime.files import check_target, write_atomically
 
 if TYPE_CHECKING:
+    from calibration.progress import Track
     from calibration.utterances import Utterance
     from export.weights import Array
     from runtime.bundle import Bundle
 
 DEFAULT_RUNS = 3
 REFERENCE = "fp32"
+ROWS_COMPARED = 500  # of the embedding table
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ def compare(
 
     bundles = {REFERENCE: load_bundle(reference)}
     bundles |= {name: load_bundle(folder) for name, folder in engines.items()}
-    _check_bundles(bundles)
-    with progress("speak"):
+    _check_bundles(bundles, model)
+    with progress("speak", len(texts)) as stage:
         speaker = Speaker(bundles[REFERENCE], open_checkpoint(model), threads=1)
-        utterances = list(speaker.say(texts))
+        utterances = list(stage.track(speaker.say(texts)))
     rows, expected = [], None
     for name, bundle in bundles.items():
-        with progress(name):
-            scores = _scores(bundle, utterances)
+        with progress(name, len(utterances)) as stage:
+            scores = _scores(bundle, utterances, stage.track)
             expected = expected or scores
             graph = bundle.manifest.graphs[BACKBONE]
             dialect = bundle.manifest.engine.dialect
@@ -101,21 +103,57 @@ def _row(
     )
 
 
-def _check_bundles(bundles: dict[str, Bundle]) -> None:
-    reference = bundles[REFERENCE].manifest
+def _check_bundles(bundles: dict[str, Bundle], model: Path) -> None:
+    """Engines may differ in bits and in room, and in nothing else."""
+    from export.calibration_folder import hash_model
+    from export.manifest import MODEL_HASH
+
+    reference = bundles[REFERENCE]
+    expected, checkpoint = _identity(reference), hash_model(model)
     for name, bundle in bundles.items():
-        if bundle.manifest.language_model != reference.language_model:
-            same_but_room = bundle.manifest.language_model.heads == reference.language_model.heads
-            if not same_but_room or bundle.manifest.prompt != reference.prompt:
-                raise UserError(f"{bundle.folder}: {name} is of another model than {REFERENCE}")
+        found = _identity(bundle)
+        differing = [part for part in expected if found[part] != expected[part]]
+        made_from = bundle.manifest.built_with.get(MODEL_HASH, checkpoint)  # older exports lack it
+        if made_from != checkpoint:
+            raise UserError(
+                f"{bundle.folder}: {name} was made from another checkpoint than {model}"
+            )
+        if differing:
+            raise UserError(
+                f"{bundle.folder}: {name} is of another model than {REFERENCE} "
+                f"({reference.folder}): another {' and another '.join(differing)}"
+            )
 
 
-def _scores(bundle: Bundle, utterances: Sequence[Utterance]) -> list[Array]:
+def _identity(bundle: Bundle) -> dict[str, object]:
+    """What all engines of one model have in common."""
+    import msgspec
+
+    manifest = bundle.manifest
+    return {
+        "size or kind": msgspec.structs.replace(manifest.language_model, max_positions=1),
+        "prompt": manifest.prompt,
+        "tokenizer": manifest.files[manifest.tokenizer].sha256,
+        "embedding table": _some_embeddings(bundle),
+    }
+
+
+def _some_embeddings(bundle: Bundle) -> bytes:
+    """Rows from all over the table, in float16: engines of fewer bits may hold it so."""
+    import numpy as np
+
+    table = np.load(bundle.path(bundle.manifest.embeddings), mmap_mode="r", allow_pickle=False)
+    rows = np.linspace(0, len(table) - 1, ROWS_COMPARED).astype(int)
+    with np.errstate(over="ignore"):
+        return repr(table.shape).encode() + table[rows].astype(np.float16).tobytes()
+
+
+def _scores(bundle: Bundle, utterances: Sequence[Utterance], track: Track) -> list[Array]:
     from calibration.teacher_forcing import Follower
 
     capacity = max(utterance.embeddings.shape[1] for utterance in utterances)
     follower = Follower.load(bundle.folder, bundle.manifest.graphs, capacity)
-    return [follower.scores(utterance) for utterance in utterances]
+    return [follower.scores(utterance) for utterance in track(utterances)]
 
 
 def _size_mb(bundle: Bundle) -> float:

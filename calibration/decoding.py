@@ -1,7 +1,7 @@
 """A codec's decoder led through whole utterances, at any precision.
 
-In: a loaded decoder graph, and frames with their speakers. Out: audio, and how far it is from
-another engine's. Audio comes late by the same delay in every engine, so it is compared as it is.
+In: a loaded decoder graph, and frames with their speakers. Out: their audio, whole and in time, and
+how far it is from another engine's.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from runtime.bundle import (
     SPEAKER,
     UTTERANCE_FRAMES,
 )
+from runtime.errors import UserError
 
 CALL_FRAMES = 160  # of one call: 2 s
 SILENCE = 1e-12  # keeps a ratio finite
@@ -27,15 +28,21 @@ SILENCE = 1e-12  # keeps a ratio finite
 Watch = Callable[[Arrays], None]  # takes watched values by name
 
 
-def follow_decoder(decoder: GraphRunner, utterance: Utterance, watch: Watch | None = None) -> Array:
-    """Audio float32 (samples) of the utterance, in the delay of the graph.
+def follow_decoder(
+    decoder: GraphRunner, utterance: Utterance, delay_frames: int, watch: Watch | None = None
+) -> Array:
+    """Audio float32 (frames · hop) of the utterance; none of an utterance without frames.
 
+    delay_frames: of the graph. As many frames of anything follow the last one, as in an engine.
     watch: called with the values that the graph was loaded with `watched` for.
     """
     decoder.reset()
-    frames, count = utterance.frames[None], len(utterance.frames)
+    count = len(utterance.frames)
+    if not count:
+        return np.zeros(0, np.float32)
+    frames = np.pad(utterance.frames, [(0, delay_frames), (0, 0)])[None]
     audio = []
-    for start in range(0, count, CALL_FRAMES):
+    for start in range(0, count + delay_frames, CALL_FRAMES):
         values = decoder.run(
             {
                 CODEC_FRAMES: frames[:, start : start + CALL_FRAMES],
@@ -47,11 +54,18 @@ def follow_decoder(decoder: GraphRunner, utterance: Utterance, watch: Watch | No
         audio.append(values[AUDIO][0])
         if watch is not None:
             watch(values)
-    return np.concatenate(audio)
+    whole = np.concatenate(audio)
+    return whole[delay_frames * (len(whole) // (count + delay_frames)) :]
 
 
 def signal_to_noise_db(reference: Sequence[Array], audio: Sequence[Array]) -> float:
-    """10 · log10(power of all reference / power of all differences)."""
+    """10 · log10(power of all reference / power of all differences).
+
+    Raises:
+        UserError: nothing was said.
+    """
+    if not sum(map(len, reference)):
+        raise UserError("the held-out sentences have no speech at all; give other texts")
     signal, noise = np.concatenate(reference), np.concatenate(reference) - np.concatenate(audio)
     powers = [float(np.mean(np.square(x, dtype=np.float64))) + SILENCE for x in (signal, noise)]
     return float(10 * np.log10(powers[0] / powers[1]))

@@ -52,8 +52,10 @@ def make_utterances(
     with progress("write the float32 model"):
         bundle = write_reference(sources, scratch)
     speaker = Speaker(bundle, sources.checkpoint, threads)
-    with progress("speak" if tokens is None else f"read {tokens}"):
-        made = list(speaker.say(texts) if tokens is None else speaker.follow(tokens))
+    stage, total = ("speak", len(texts)) if tokens is None else (f"read {tokens}", None)
+    with progress(stage, total) as under_way:
+        utterances = speaker.say(texts) if tokens is None else speaker.follow(tokens)
+        made = list(under_way.track(utterances))
     return split_utterances(made)
 
 

@@ -15,6 +15,7 @@ from runtime.bundle import (
     BACKBONE,
     HIDDEN,
     INPUTS_EMBEDS,
+    MAX_POSITIONS_FACT,
     PAST_KEY,
     PAST_LENGTH,
     PAST_VALUE,
@@ -51,4 +52,5 @@ def build_backbone(
     hidden, _ = graph.add_rms_norm(update, x, norm, config.rms_norm_eps)
     graph.output(HIDDEN, hidden, "float32", (1, POSITIONS, config.hidden_size))
     declare_calls(graph, config.max_position_embeddings)
+    graph.fact(MAX_POSITIONS_FACT, config.max_position_embeddings)
     return graph

@@ -296,6 +296,7 @@ def _run_checks(
     sources: Sources, graphs: dict[str, GraphSpec], folder: Path, compare: bool
 ) -> tuple[Check, ...]:
     from export.check import check_steps, comparison_steps, format_checks, refuse_failures
+    from export.formats import QUANTIZED
 
     made_from = folder, graphs, sources.checkpoint, sources.codec
     checks = _run_steps(check_steps(*made_from))
@@ -305,7 +306,8 @@ def _run_checks(
     print(format_checks(checks), flush=True)
     if not compare:
         print("  not compared with PyTorch: --compare does it")
-    refuse_failures(checks)
+    calibrated = any(graph.precision in QUANTIZED for graph in graphs.values())
+    refuse_failures(checks, calibrated=calibrated)
     return tuple(checks)
 
 

@@ -77,15 +77,32 @@ def comparison_steps(
     }
 
 
-def refuse_failures(checks: Iterable[Check]) -> None:
-    """Raise `UserError` naming every check that is beyond its limit; NaN is beyond any."""
+def refuse_failures(checks: Iterable[Check], *, calibrated: bool) -> None:
+    """Raise `UserError` naming every check that is beyond its limit; NaN is beyond any.
+
+    calibrated: weights are in few bits, by the scales of a calibration.
+    """
     failed = [check for check in checks if not check.measured <= check.limit]
     if failed:
         figures = "; ".join(f"{c.name}: {c.measured:.3g} > {c.limit:.3g}" for c in failed)
         raise UserError(
             f"the exported graphs fail their checks, so nothing is written ({figures}); "
-            "damaged weights (NaN, infinity) are the usual reason"
+            f"{_usual_reason(failed, calibrated)}"
         )
+
+
+def _usual_reason(failed: Iterable[Check], calibrated: bool) -> str:
+    if calibrated and all(_follows_scales(check.name) for check in failed):
+        return (
+            "scales that are too coarse for the model are the usual reason: calibrate again with "
+            "the default --method, --activations and --weights, or with --budget or --snr"
+        )
+    return "damaged weights (NaN, infinity) are the usual reason"
+
+
+def _follows_scales(name: str) -> bool:
+    """Whether a check is of values that few bits change."""
+    return "not finite" not in name and name.startswith(("backbone", "share of codes", "codec_de"))
 
 
 def format_checks(checks: Iterable[Check]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.differences import relative_difference, relative_noise
 from export.formats import QUANTIZED
 from export.graph_runner import GraphRunner
 from export.weights import Array
@@ -32,7 +33,6 @@ from train.codec_config import CodecConfig
 CHUNK_LIMIT = 1e-5  # of the peak: float32 sums of other lengths round differently
 CHUNK_NOISE = 0.1  # in few bits such a difference makes a neighbouring code of some values
 CHUNK_SIZES = (1, 7, 20)
-SILENCE = 1e-12  # keeps a ratio to the peak finite
 
 
 def check_codec(folder: Path, graphs: Mapping[str, GraphSpec], config: CodecConfig) -> list[Check]:
@@ -95,22 +95,6 @@ def decode(
         if start == count + delay:
             break
     return np.concatenate(audio, axis=1)[:, delay * config.hop_samples :]
-
-
-def relative_difference(measured: Array, expected: Array) -> float:
-    """Largest difference as a part of the peak; infinite where shapes differ."""
-    if measured.shape != expected.shape:
-        return float("inf")
-    peak = max(float(np.abs(expected).max()), SILENCE)
-    return float(np.abs(measured - expected).max()) / peak
-
-
-def relative_noise(measured: Array, expected: Array) -> float:
-    """Root mean square of the difference over that of `expected`; infinite for other shapes."""
-    if measured.shape != expected.shape:
-        return float("inf")
-    signal, noise = (float(np.square(x).mean()) for x in (expected, measured - expected))
-    return float(np.sqrt(noise / max(signal, SILENCE)))
 
 
 def audio_check(

@@ -24,9 +24,12 @@ from runtime.bundle import (
     CHUNK,
     CODEC_DECODER,
     CODEC_FRAMES,
+    DELAY_FACT,
     FRAMES,
+    HOP_FACT,
     MAX_CALL_FRAMES,
     PAST_FRAMES,
+    SAMPLE_RATE_FACT,
     SAMPLES,
     SPEAKER,
     UTTERANCE_FRAMES,
@@ -74,6 +77,9 @@ def build_codec_decoder(
     graph.output(AUDIO, graph.op.Squeeze(audio.value, [1, 2]), "float32", (1, SAMPLES))
     graph.profile(CHUNK, frames=CHUNK_FRAMES)
     graph.profile(WHOLE, frames=WHOLE_FRAMES)
+    graph.fact(SAMPLE_RATE_FACT, config.sample_rate_hz)
+    graph.fact(HOP_FACT, config.hop_samples)
+    graph.fact(DELAY_FACT, config.delay_frames)
     return graph
 
 

@@ -29,6 +29,8 @@ from runtime.bundle import (
     CODEC_ENCODER,
     CODEC_FRAMES,
     FRAMES,
+    HOP_FACT,
+    SAMPLE_RATE_FACT,
     SAMPLES,
     SPEAKER,
     WHOLE,
@@ -64,6 +66,8 @@ def build_codec_encoder(
     graph.output(SPEAKER, speaker, "float32", (1, config.speaker_channels))
     seconds = (MIN_SECONDS, USUAL_SECONDS, MAX_SECONDS)
     graph.profile(WHOLE, samples=Range(*(round(s * config.sample_rate_hz) for s in seconds)))
+    graph.fact(SAMPLE_RATE_FACT, config.sample_rate_hz)
+    graph.fact(HOP_FACT, config.hop_samples)
     return graph
 
 

@@ -102,7 +102,7 @@ def _rtx_targets(gpu: GpuOptions) -> tuple[GpuTarget, ...]:
     usual = tuple(
         target.sm
         for target in rtx_targets()
-        if needed <= {*target.precisions} and target.sm not in ON_REQUEST
+        if needed <= {*target.reduced} and target.sm not in ON_REQUEST
     )
     return _check_targets(gpu, gpu.sm or usual)
 

@@ -23,7 +23,15 @@ from onnxscript import GraphBuilder, OpBuilder
 
 from export.formats import Precision, WeightFormats, plain_formats
 from export.weights import Array, Weight
-from runtime.bundle import Dimension, DType, GraphSpec, Range, StateSpec, TensorSpec
+from runtime.bundle import (
+    IN_PLACE_FACT,
+    Dimension,
+    DType,
+    GraphSpec,
+    Range,
+    StateSpec,
+    TensorSpec,
+)
 from runtime.errors import UserError
 
 Value = ir.Value
@@ -95,6 +103,7 @@ class Graph(ABC):
         self._outputs: list[TensorSpec] = []
         self._states: list[StateSpec] = []
         self._profiles: dict[str, dict[str, Range]] = {}
+        self._facts: dict[str, str] = {}
         self._functions: dict[ir.OperatorIdentifier, ir.Function] = {}
 
     @property
@@ -134,6 +143,10 @@ class Graph(ABC):
     def profile(self, name: str, **ranges: Range) -> None:
         """Declare one way of calling the graph: the range of each dimension it has named."""
         self._profiles[name] = ranges
+
+    def fact(self, name: str, value: int) -> None:
+        """Note what no shape shows (`runtime.bundle`) in the file, for runtimes to compare."""
+        self._facts[name] = str(value)
 
     # Constants and weights.
 
@@ -272,8 +285,13 @@ class Graph(ABC):
         for node in graph:
             node.metadata_props.clear()  # the builder's notes about itself
         functions = tuple(self._functions.values())
+        in_place = ",".join(state.output for state in self._states if state.in_place)
         return ir.Model(
-            graph, ir_version=self.ir_version, producer_name=PRODUCER, functions=functions
+            graph,
+            ir_version=self.ir_version,
+            producer_name=PRODUCER,
+            functions=functions,
+            metadata_props=self._facts | {IN_PLACE_FACT: in_place},
         )
 
     def spec(self, file: str, weights: str | None) -> GraphSpec:

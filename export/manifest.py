@@ -9,9 +9,11 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict
 from importlib import metadata
+from typing import cast
 
 from tokenizers import models
 
+from export.calibration_folder import hash_model
 from export.checkpoint import Checkpoint
 from export.embedding_table import EMBEDDINGS_FILE
 from runtime.bundle import (
@@ -22,6 +24,7 @@ from runtime.bundle import (
     CodecSpec,
     EngineSpec,
     GraphSpec,
+    HeadKind,
     LanguageModelSpec,
     LengthBound,
     Manifest,
@@ -34,8 +37,9 @@ from train.prompts import SPEECH_START
 
 ENGINE_KIND = "onnxruntime"
 TOKENIZER_FILE = "tokenizer.json"
-NTP_HEAD_KIND = "lm_head"
+NTP_HEAD_KIND: HeadKind = "lm_head"
 SYMBOL_BOUND = LengthBound(frames_per_token=32.0)  # a phoneme or letter lasts about 7 frames
+MODEL_HASH = "model_sha256"  # in built_with: of the checkpoint
 BUILT_WITH = ("slm-deploy", "numpy", "onnx-ir", "onnxscript", "onnxruntime")
 
 
@@ -62,7 +66,7 @@ def describe_bundle(
         voices=voices,
         default_voice=next(iter(voices), None),
         files={},
-        built_with=_versions(),
+        built_with=_versions() | {MODEL_HASH: hash_model(checkpoint.folder)},
         checks=checks,
         chat=_chat(checkpoint) if TEXT_HEAD in graphs else None,
     )
@@ -72,7 +76,7 @@ def _language_model(config: LanguageModelConfig) -> LanguageModelSpec:
     return LanguageModelSpec(
         kind="mtp" if config.kind == "mtp" else "ntp",
         heads=config.heads,
-        head_kind=config.head_implement if config.kind == "mtp" else NTP_HEAD_KIND,
+        head_kind=cast(HeadKind, config.head_implement) if config.kind == "mtp" else NTP_HEAD_KIND,
         hidden_size=config.hidden_size,
         layers=config.num_hidden_layers,
         kv_heads=config.num_key_value_heads,

@@ -32,6 +32,7 @@ from runtime.bundle import (
     CODES,
     HIDDEN,
     KEPT_CODES,
+    MAX_POSITIONS_FACT,
     MTP_HEAD,
     NEXT_EMBEDDING,
     PAST_HEAD_KEY,
@@ -116,6 +117,7 @@ def _transformer_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value) -> 
     """Decoder layers over all positions, LayerNorm, linear: the heads are the batch."""
     config = checkpoint.config
     past_length = graph.input(PAST_LENGTH, "int64", (1,))
+    graph.fact(MAX_POSITIONS_FACT, config.max_position_embeddings)
     layers = [_stacked_layer(checkpoint, layer) for layer in range(config.head_transformers_layer)]
     caches = LayerCaches(
         graph,

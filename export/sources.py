@@ -15,6 +15,7 @@ from export.checkpoint import Checkpoint, open_checkpoint
 from export.codec_checkpoint import CodecCheckpoint, open_codec
 from export.decoder_layers import LONGEST_PREFILL
 from export.voices import VoiceSource, parse_voices, read_voices
+from runtime.bundle import MAX_POSITIONS
 from runtime.errors import UserError
 from train.lm_config import TOKENS_PER_FRAME
 from train.tokenizer import CODEBOOK_SIZE
@@ -125,7 +126,7 @@ def _limit_positions(
 ) -> Checkpoint:
     """The checkpoint with as many positions as the engine is to have room for."""
     config = checkpoint.config
-    possible = min(config.max_position_embeddings, config.model_max_length)
+    possible = min(config.max_position_embeddings, config.model_max_length, MAX_POSITIONS)
     if fixed_capacity:
         speech = math.ceil(USUAL_FRAMES * TOKENS_PER_FRAME / config.heads)
         possible = min(possible, LONGEST_PREFILL + speech)

@@ -36,9 +36,13 @@ SPEAKER_PROJECTION = "speaker_projection"  # speaker embedding -> embedding at t
 CODEC_DECODER = "codec_decoder"  # frames + speaker embedding -> audio
 CODEC_ENCODER = "codec_encoder"  # audio -> frames + speaker embedding
 
-# Engines (EngineSpec.kind) that run plans, which are built for certain GPUs.
+# Engines (EngineSpec.kind). The latter two run plans, which are built for certain GPUs.
+ONNXRUNTIME = "onnxruntime"
 TENSORRT = "tensorrt"  # built on the device that runs it
 TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
+
+# Dialects of graphs (EngineSpec.dialect).
+ORT, PORTABLE = "ort", "portable"
 
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
 POSITIONS = "positions"  # positions in this call: the prompt's length, then 1
@@ -100,10 +104,23 @@ WHOLE = "whole"  # as much as the codec is ever given at once
 
 VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channels]
 
+# Facts that no shape shows. An ONNX file holds them as metadata, and `runtime.sessions.agreement`
+# compares them with the manifest.
+MAX_POSITIONS_FACT = "max_positions"
+SAMPLE_RATE_FACT, HOP_FACT, DELAY_FACT = "sample_rate_hz", "hop_samples", "delay_frames"
+IN_PLACE_FACT = "in_place"  # outputs of states that may share their input's memory, with commas
+
+# Bounds on what a manifest can say, far beyond any real model.
+MAX_POSITIONS = 2**20
+MAX_RANGE = 2**24  # frames or samples of one call
+
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "bool"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "int4"]
+HeadKind = Literal["linear", "mlp", "transformer", "lm_head"]  # the last one for NTP
 Dimension = int | str
-Size = Annotated[int, msgspec.Meta(ge=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+TokenId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,7 +159,7 @@ class GraphSpec(_Record, frozen=True):
     """
 
     file: str
-    precision: str
+    precision: Precision
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     states: tuple[StateSpec, ...] = ()
@@ -173,20 +190,20 @@ class PlansSpec(_Record, frozen=True):
 class EngineSpec(_Record, frozen=True):
     """What can run the graphs."""
 
-    kind: str  # "onnxruntime", or TENSORRT or TENSORRT_RTX
-    dialect: str  # "ort": fused com.microsoft operators; "portable": standard ONNX only
+    kind: str  # ONNXRUNTIME, or TENSORRT or TENSORRT_RTX
+    dialect: str  # ORT: fused com.microsoft operators; PORTABLE: standard ONNX only
     plans: PlansSpec | None = None  # for TENSORRT and TENSORRT_RTX
 
 
 class LanguageModelSpec(_Record, frozen=True):
     kind: Literal["mtp", "ntp"]
     heads: Size  # codes a step
-    head_kind: str  # linear, mlp, transformer; lm_head for NTP
+    head_kind: HeadKind
     hidden_size: Size
     layers: Size
     kv_heads: Size
     head_dim: Size
-    max_positions: Size
+    max_positions: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSITIONS)]
     speaker_aware: bool
 
 
@@ -194,8 +211,8 @@ class PromptSpec(_Record, frozen=True):
     """How text becomes the token ids in front of the first speech step."""
 
     template: str  # holds {text}; ends in <sosp>
-    bos_id: int
-    placeholder_id: int | None = None  # its embedding is replaced by the speaker's
+    bos_id: TokenId
+    placeholder_id: TokenId | None = None  # its embedding is replaced by the speaker's
     text_frontend: dict[str, str] = msgspec.field(default_factory=lambda: {"kind": "none"})
 
 
@@ -209,17 +226,17 @@ class ChatSpec(_Record, frozen=True):
     template: str  # holds {question}
     before_answer: str
     after_answer: str
-    speech_start_id: int
-    text_end_id: int
+    speech_start_id: TokenId
+    text_end_id: TokenId
     max_tokens: Size = 256  # models can fail to stop
 
 
 class SamplingDefaults(_Record, frozen=True):
     do_sample: bool = True
-    temperature: float = 1.0
-    top_k: int = 50
-    top_p: float = 0.8
-    repetition_penalty: float = 1.0
+    temperature: Annotated[float, msgspec.Meta(ge=0.01, le=100.0)] = 1.0
+    top_k: Size = 50
+    top_p: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.8
+    repetition_penalty: Annotated[float, msgspec.Meta(ge=1.0, le=100.0)] = 1.0
 
 
 class LengthBound(_Record, frozen=True):
@@ -228,15 +245,16 @@ class LengthBound(_Record, frozen=True):
     Models can fail to stop.
     """
 
-    frames_per_token: Annotated[float, msgspec.Meta(gt=0)] = 100.0
-    extra_frames: Count = 160
+    frames_per_token: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 100.0
+    extra_frames: Annotated[int, msgspec.Meta(ge=0, le=MAX_POSITIONS)] = 160
 
 
 class CodecSpec(_Record, frozen=True):
-    sample_rate_hz: Size
-    hop_samples: Size
+    sample_rate_hz: Annotated[int, msgspec.Meta(ge=1_000, le=768_000)]
+    hop_samples: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
     speaker_channels: Size
-    delay_frames: Count  # how late the decoder's audio is: a frame depends on so many later ones
+    # How late the decoder's audio is: a frame depends on so many later ones.
+    delay_frames: Annotated[int, msgspec.Meta(ge=0, le=MAX_CALL_FRAMES)]
 
 
 class Check(_Record, frozen=True):
@@ -306,14 +324,19 @@ def numpy_type(dtype: DType) -> str:
 def load_bundle(folder: str | Path) -> Bundle:
     """Read and check a bundle directory.
 
-    Schema, paths, sizes and SHA-256 hashes are checked before any other library opens a file.
+    Schema, the numbers that must fit each other, paths, sizes and SHA-256 hashes are checked before
+    any other library opens a file.
 
     Raises:
-        UserError: not a bundle, a newer schema, a file missing, changed or outside the folder.
+        UserError: not a bundle, a newer schema, one that contradicts itself, a file missing,
+            changed or outside the folder.
     """
+    from runtime.contract import check_manifest  # which is about the types of this file
+
     folder = Path(folder)
     require_unicode_path(folder.resolve())
     manifest = read_manifest(folder)
+    check_manifest(manifest, str(folder / MANIFEST_FILE))
     _check_references(folder, manifest)
     with ThreadPoolExecutor() as pool:  # hashing large files takes seconds; it runs in parallel
         for checked in [

@@ -121,11 +121,15 @@ def _mend_gpu(bundle: Bundle, compute_capability: str) -> str:
     target, precision = find_target(compute_capability), plans_of(bundle).precision
     if target is None:
         return "no plans can be built for it"
-    if precision in target.precisions:
+    own: str = bundle.manifest.engine.kind
+    kind = own if own in target.libraries else target.libraries[0]
+    possible = target.precisions(kind)
+    if precision in possible:
         return f"rebuild: {rebuild_command(bundle, compute_capability)}"
+    who = TITLES[kind] if precision == "fp32" else "it"  # every GPU can, but not every library
     return (
-        f"it cannot compute in {precision}, so rebuild with --precision "
-        f"{', '.join(target.precisions)}: {rebuild_command(bundle, compute_capability, 'fp16')}"
+        f"{who} cannot compute in {precision}, so rebuild with --precision "
+        f"{', '.join(possible)}: {rebuild_command(bundle, compute_capability, 'fp16')}"
     )
 
 
@@ -150,7 +154,8 @@ def rebuild_command(
     bundle: Bundle, compute_capability: str | None = None, precision: str | None = None
 ) -> str:
     """The command that builds this engine again, for another GPU or precision if given."""
-    spec, kind = plans_of(bundle), bundle.manifest.engine.kind
+    spec = plans_of(bundle)
+    kind: str = bundle.manifest.engine.kind
     target = find_target(compute_capability) if compute_capability else None
     if target is not None and kind not in target.libraries:
         kind = target.libraries[0]

@@ -27,13 +27,17 @@ class GpuTarget:
     compute_capability: str  # "8.9"
     family: str
     examples: str
-    precisions: tuple[str, ...]  # and fp32, in TensorRT but not in TensorRT-RTX
+    reduced: tuple[str, ...]  # precisions of fewer bits than fp32, which all have
     libraries: tuple[str, ...]  # kinds of engine, the preferred one first
 
     @property
     def sm(self) -> int:
         """89 for "8.9": how --sm and nvcc write it."""
         return int(self.compute_capability.replace(".", ""))
+
+    def precisions(self, kind: str) -> tuple[str, ...]:
+        """What plans of this library can be in: TensorRT-RTX has no attention in fp32."""
+        return self.reduced if kind == TENSORRT_RTX else ("fp32", *self.reduced)
 
 
 _BOTH = (TENSORRT_RTX, TENSORRT)
@@ -80,11 +84,11 @@ def check_targets(
             "--precision fp32: TensorRT-RTX has no attention in fp32; choose fp16 or bf16"
         )
     targets = tuple(_target_of(kind, sm) for sm in dict.fromkeys(sms))
-    unfit = [target for target in targets if precision not in ("fp32", *target.precisions)]
+    unfit = [target for target in targets if precision not in target.precisions(kind)]
     if unfit:
         raise UserError(
             f"{option} {precision}: {_describe(unfit[0])} has "
-            f"{', '.join(unfit[0].precisions)}; choose one of them or leave out "
+            f"{', '.join(unfit[0].precisions(kind))}; choose one of them or leave out "
             f"--sm {' '.join(str(target.sm) for target in unfit)}"
         )
     return targets

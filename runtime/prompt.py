@@ -62,6 +62,7 @@ class PromptReader:
 
     def __init__(self, bundle: Bundle, speaker_projection: Graph | None) -> None:
         self._manifest = bundle.manifest
+        self._where = bundle.folder / names.MANIFEST_FILE
         self._spec = bundle.manifest.prompt
         self._read_text = make_reader(self._spec.text_frontend)
         self._reads_phonemes = self._spec.text_frontend.get("kind") == HIBARI
@@ -70,6 +71,7 @@ class PromptReader:
         self._table = _map_embeddings(bundle)
         self._check_rows()
         self._speaker_projection = speaker_projection
+        self._check_templates()
 
     @property
     def letters(self) -> str:
@@ -123,7 +125,12 @@ class PromptReader:
         return Prompt(embeddings, text_tokens=len(self._tokenize(question)))
 
     def embed_token(self, token: int) -> NDArray[np.float32]:
-        """float32 [1, 1, hidden_size]."""
+        """float32 [1, 1, hidden_size]. Raises `UserError` for a token without a row."""
+        if token >= len(self._table):
+            raise UserError(
+                f"{self._manifest.embeddings}: has {len(self._table)} rows, but the model wrote "
+                f"the token {token}; export again"
+            )
         return self._table[token].astype(np.float32)[None, None]
 
     def find_speech_tokens(self) -> frozenset[int]:
@@ -176,6 +183,26 @@ class PromptReader:
                 f"ids up to {last_id}; export again"
             )
 
+    def _check_templates(self) -> None:
+        """Templates must lead to speech, with one place for the speaker where there is one."""
+        prompt, chat = self._spec, self._manifest.chat
+        spoken = self._prompt_ids("")
+        templates = {"prompt.template": spoken}
+        if chat is not None:
+            asked = chat.template.replace("{question}", "")
+            templates["chat.template"] = self._tokenize(asked)
+            for name in ("speech_start_id", "text_end_id"):
+                if getattr(chat, name) >= len(self._table):
+                    raise self._unfit(f"chat.{name} is not one of {len(self._table)} tokens")
+            if spoken[-1] != chat.speech_start_id:
+                raise self._unfit("prompt.template does not end in the token chat.speech_start_id")
+        for name, ids in templates.items():
+            if self._speaker_projection is not None and ids.count(prompt.placeholder_id or 0) != 1:
+                raise self._unfit(f"{name} does not hold the token prompt.placeholder_id once")
+
+    def _unfit(self, what: str) -> UserError:
+        return UserError(f"{self._where}: {what}; export again")
+
     def _placeholder(self, ids: list[int]) -> int:
         """The one position that the speaker's embedding takes."""
         places = [at for at, token in enumerate(ids) if token == self._spec.placeholder_id]
@@ -205,6 +232,8 @@ def _map_embeddings(bundle: Bundle) -> NDArray[np.floating]:
     except (ValueError, EOFError) as error:
         raise UserError(f"{path}: not an embedding table ({error}); export again") from None
     hidden = bundle.manifest.language_model.hidden_size
+    if not isinstance(table, np.ndarray):
+        raise UserError(f"{path}: holds several arrays instead of one table; export again")
     if table.ndim != 2 or table.shape[1] != hidden or table.dtype not in (np.float32, np.float16):
         raise UserError(
             f"{path}: is {table.dtype} {list(table.shape)} instead of floats "

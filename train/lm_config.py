@@ -242,10 +242,12 @@ def _sampling(reader: JsonReader) -> SamplingSettings:
         top_p=section.positive("top_p", default.top_p),
         repetition_penalty=section.positive("repetition_penalty", default.repetition_penalty),
     )
+    if not 0.01 <= sampling.temperature <= 100:
+        raise section.fail("temperature", "must lie between 0.01 and 100")
     if sampling.top_p > 1:
         raise section.fail("top_p", f"must be at most 1, not {sampling.top_p:g}")
-    if sampling.repetition_penalty < 1:
-        raise section.fail("repetition_penalty", "must be at least 1")
+    if not 1 <= sampling.repetition_penalty <= 100:
+        raise section.fail("repetition_penalty", "must be at least 1, at most 100")
     return sampling
 
 

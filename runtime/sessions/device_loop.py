@@ -88,9 +88,17 @@ class DeviceLoop:
                     f"{MAX_LANES} utterances are being spoken on this GPU at once, which is the "
                     "limit; finish or close one of them first"
                 )
-            lane = _Lane(*self._plans)
             self._count += 1
-            return lane
+        return self._make_lane()
+
+    def _make_lane(self) -> _Lane:
+        """The lane that was counted. Others begin and end meanwhile: a capture takes long."""
+        try:
+            return _Lane(*self._plans)
+        except BaseException:
+            with self._lock:
+                self._count -= 1
+            raise
 
 
 class _Lane:

@@ -11,6 +11,7 @@ while the host does something else (`BackgroundGraph`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import GraphSpec, TensorSpec, numpy_type
+from runtime.errors import UserError
 
 Array = NDArray[Any]
 Durations = Mapping[str, list[float]]  # stage -> seconds; makes lists as they are asked for
@@ -39,7 +41,8 @@ class States:
         self._buffers: list[list[Array]] = []
         for pair in spec.states:
             past = allocate(tensors[pair.input], dimensions)
-            self._buffers.append([past, past if pair.in_place else np.zeros_like(past)])
+            present = past if pair.in_place else allocate(tensors[pair.input], dimensions)
+            self._buffers.append([past, present])
 
     def bound_at(self, turn: int) -> tuple[dict[str, Array], dict[str, Array]]:
         """Inputs and outputs, by tensor name, of a call at `turn`."""
@@ -198,6 +201,18 @@ class LoopingGraph(Graph, Protocol):
 
 
 def allocate(tensor: TensorSpec, dimensions: Mapping[str, int]) -> Array:
-    """Zeros in the shape of `tensor`, with named dimensions replaced by numbers."""
+    """Zeros in the shape of `tensor`, with named dimensions replaced by numbers.
+
+    Raises:
+        UserError: more memory than there is.
+    """
     shape = [dimensions[size] if isinstance(size, str) else size for size in tensor.shape]
-    return np.zeros(shape, numpy_type(tensor.dtype))
+    dtype = np.dtype(numpy_type(tensor.dtype))
+    try:
+        return np.zeros(shape, dtype)
+    except MemoryError:
+        need = math.prod(shape) * dtype.itemsize / 2**20
+        raise UserError(
+            f"out of memory: {need:.0f} MiB more were needed for {tensor.name}; close other "
+            "programs, or speak shorter text"
+        ) from None

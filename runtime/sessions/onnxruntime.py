@@ -21,11 +21,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from runtime.bundle import Bundle, TensorSpec
 from runtime.errors import UserError
+from runtime.sessions.agreement import Found, check_facts, check_tensors
 from runtime.sessions.graph import Array, States
 from runtime.sessions.threads import choose_threads
 
 LOG_ERRORS_ONLY = 3
 BFLOAT16 = 16  # ONNX's number for the type
+DTYPES = {"float": "float32"}  # where its names differ from the manifest's
 GPU = "cuda"  # ONNX Runtime's name for the memory of its NVIDIA providers
 
 _LOAD_ERRORS = (
@@ -97,7 +99,7 @@ class OnnxRuntimeGraph:
         self._session = _open_session(bundle, name, threads, provider)
         self._provider = provider
         self._placed: WeakKeyDictionary[States, dict[int, OrtValue]] = WeakKeyDictionary()
-        self._check_tensors(bundle, name)
+        self._check(bundle, name)
 
     def bind(
         self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], states: States
@@ -138,15 +140,15 @@ class OnnxRuntimeGraph:
                 placed[array.ctypes.data] = value
         return {name: placed[array.ctypes.data] for name, array in arrays.items()}
 
-    def _check_tensors(self, bundle: Bundle, name: str) -> None:
-        """The manifest and the graph must speak of the same tensors, in the same order."""
-        described = [tensor.name for tensor in (*self.spec.inputs, *self.spec.outputs)]
-        found = [node.name for node in (*self._session.get_inputs(), *self._session.get_outputs())]
-        if sorted(described) != sorted(found):
-            raise UserError(
-                f"{bundle.path(self.spec.file)}: {name} has the tensors {', '.join(found)}, "
-                f"the manifest says {', '.join(described)}; export again"
-            )
+    def _check(self, bundle: Bundle, name: str) -> None:
+        """Raises `UserError` if the file is not what the manifest says."""
+        session, graph = self._session, f"{bundle.path(self.spec.file)}: {name}"
+        inputs, outputs = (
+            {node.name: _find(node) for node in nodes}
+            for nodes in (session.get_inputs(), session.get_outputs())
+        )
+        check_tensors(graph, self.spec, inputs, outputs)
+        check_facts(graph, bundle, name, session.get_modelmeta().custom_metadata_map)
 
 
 def describe(threads: int | None, provider: Provider = CPU) -> str:
@@ -225,6 +227,12 @@ def _open_session(
             f"check the NVIDIA driver, CUDA and cuDNN ({provider.install})"
         )
     return session
+
+
+def _find(node: onnxruntime.NodeArg) -> Found:
+    """What "tensor(float)" and its shape are in the manifest's words."""
+    dtype = node.type.removeprefix("tensor(").removesuffix(")")
+    return Found(DTYPES.get(dtype, dtype), tuple(node.shape))
 
 
 def _placement(tensor: TensorSpec, array: Array) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from runtime import engine_check
 from runtime.bundle import TENSORRT_RTX, Bundle, GraphSpec, Range, TensorSpec
 from runtime.errors import UserError
+from runtime.sessions.agreement import Found, check_tensors, mismatch
 from runtime.sessions.cuda import DeviceMemory, Gpu, Stream, find_gpu, out_of_memory
 
 if TYPE_CHECKING:
@@ -114,10 +115,7 @@ class Plan:
         self._engine = engine
         self._check_tensors()
         self._check_aliases()
-        if engine.num_optimization_profiles != len(self.profiles):
-            raise self._mismatch(
-                f"has {engine.num_optimization_profiles} profiles", ", ".join(self.profiles)
-            )
+        self._check_profiles()
 
     @property
     def profiles(self) -> dict[str, dict[str, Range]]:
@@ -157,32 +155,46 @@ class Plan:
         return list(self.profiles).index(profile)
 
     def _check_tensors(self) -> None:
-        """Same names, directions, types and fixed sizes as in the manifest."""
+        """Same names, directions, types and sizes as in the manifest."""
         engine = self._engine
-        found = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
-        described = {tensor.name for tensor in (*self.spec.inputs, *self.spec.outputs)}
+        inputs: dict[str, Found] = {}
+        outputs: dict[str, Found] = {}
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            is_input = self._library.is_input(engine.get_tensor_mode(name))
+            (inputs if is_input else outputs)[name] = self._find(name)
+        check_tensors(f"{self.path}: the plan", self.spec, inputs, outputs)
+
+    def _find(self, name: str) -> Found:
+        sizes = _numbers(self._engine.get_tensor_shape(name))
+        return Found(
+            self._library.dtype_name(self._engine.get_tensor_dtype(name)),
+            tuple(None if size < 0 else size for size in sizes),
+        )
+
+    def _check_profiles(self) -> None:
+        """Buffers are allocated for the largest shapes of each profile, so all must be true."""
+        count = self._engine.num_optimization_profiles
+        if count != len(self.profiles):
+            raise self._mismatch(f"has {count} profiles", ", ".join(self.profiles))
+        for index, ranges in enumerate(self.profiles.values()):
+            for tensor in self.spec.inputs:
+                if any(size in ranges for size in tensor.shape):
+                    self._check_profile(tensor, index, ranges)
+
+    def _check_profile(self, tensor: TensorSpec, index: int, ranges: dict[str, Range]) -> None:
+        found = [_numbers(d) for d in self._engine.get_tensor_profile_shape(tensor.name, index)]
+        described = [
+            tuple(sizes[s] if isinstance(s, str) else s for s in tensor.shape)
+            for sizes in (
+                {name: getattr(sizes, bound) for name, sizes in ranges.items()}
+                for bound in ("min", "opt", "max")
+            )
+        ]
         if found != described:
             raise self._mismatch(
-                f"has the tensors {', '.join(sorted(found))}", ", ".join(sorted(described))
+                f"takes {tensor.name} as {_ranges(found)} in profile {index}", _ranges(described)
             )
-        for is_input, tensors in ((True, self.spec.inputs), (False, self.spec.outputs)):
-            for tensor in tensors:
-                self._check_tensor(tensor, is_input)
-
-    def _check_tensor(self, tensor: TensorSpec, is_input: bool) -> None:
-        name, engine = tensor.name, self._engine
-        if self._library.is_input(engine.get_tensor_mode(name)) != is_input:
-            raise self._mismatch(f"reads and writes {name} the other way round", "so")
-        dtype = self._library.dtype_name(engine.get_tensor_dtype(name))
-        if dtype != tensor.dtype:
-            raise self._mismatch(f"has {name} as {dtype}", tensor.dtype)
-        shape = _numbers(engine.get_tensor_shape(name))
-        fits = len(shape) == len(tensor.shape) and all(
-            isinstance(described, str) or size == described
-            for size, described in zip(shape, tensor.shape, strict=True)
-        )
-        if not fits:
-            raise self._mismatch(f"has {name} as {list(shape)}", str(list(tensor.shape)))
 
     def _check_aliases(self) -> None:
         """An output that TensorRT writes over an input is a state that works in place."""
@@ -193,9 +205,7 @@ class Plan:
                 raise self._mismatch(f"writes {tensor.name} over {alias}", "otherwise")
 
     def _mismatch(self, found: str, described: str) -> UserError:
-        return UserError(
-            f"{self.path}: the plan {found}, the manifest says {described}; export again"
-        )
+        return mismatch(f"{self.path}: the plan", found, described)
 
 
 class PlanCall:
@@ -235,6 +245,10 @@ class PlanCall:
 
 def _numbers(dims: trt.Dims) -> tuple[int, ...]:
     return tuple(dims[index] for index in range(len(dims)))
+
+
+def _ranges(shapes: list[tuple[int, ...]]) -> str:
+    return " … ".join(str(list(shape)) for shape in shapes)
 
 
 def _expect(done: bool, plan: Plan, what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ from safetensors.numpy import save_file
 from calibration.calibrate import CalibrationOptions, calibrate
 from calibration.calibrate_codec import CodecOptions, calibrate_codec
 from calibration.codec import main
-from calibration.decoding import signal_to_noise_db
+from calibration.decoding import follow_decoder, signal_to_noise_db
 from calibration.methods import Recipe
+from calibration.utterances import Utterance
 from export.build import BuildOptions, build_bundle
 from export.build import main as build_main
 from export.calibration_folder import RECORD_FILE, open_calibration
 from export.codec_checkpoint import open_codec
+from export.codec_checks import decode, example_frames, example_speaker
 from export.codec_decoder import build_codec_decoder
+from export.graph_runner import GraphRunner
 from export.number_formats import FormatName
 from export.quantized_convolutions import quantized_convolutions
 from export.sources import SourceFolders, open_sources
@@ -225,3 +229,25 @@ def test_noise_is_counted_in_decibels() -> None:
     halves = [signal[:1], signal[1:]]
     noisy = [half * 1.1 for half in halves]
     assert signal_to_noise_db(halves, noisy) == pytest.approx(20.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 159, 160, 161, 300])
+def test_all_audio_of_an_utterance_is_followed(tmp_path: Path, frames: int) -> None:
+    """The last frames' audio comes out of calls behind them, as in an engine."""
+    codec = open_codec(make_codec_checkpoint(tmp_path / "codec"))
+    config, graph = codec.config, build_codec_decoder(codec, "portable")
+    decoder = GraphRunner(tmp_path, graph.save(tmp_path))
+    codes, speaker = example_frames(config, frames), example_speaker(config)
+    utterance = Utterance(np.zeros((1, 1, 1), np.float32), 1, codes[0], speaker[0])
+    audio = follow_decoder(decoder, utterance, config.delay_frames)
+    expected = decode(decoder, config, codes, speaker)[0]
+    assert audio.shape == expected.shape == (frames * config.hop_samples,)
+    np.testing.assert_allclose(audio, expected, atol=1e-5)
+    silent = replace(utterance, frames=np.zeros((0, 3), np.int64))
+    assert follow_decoder(decoder, silent, config.delay_frames).shape == (0,)
+
+
+def test_no_speech_at_all_has_no_ratio() -> None:
+    nothing = [np.zeros(0, np.float32)]
+    with pytest.raises(UserError, match="held-out sentences have no speech at all"):
+        signal_to_noise_db(nothing, nothing)

@@ -10,8 +10,9 @@ import torch
 
 from export.alias_free_plugin import DOMAIN, NAME
 from export.codec_checkpoint import open_codec
-from export.codec_checks import decode, example_frames, example_speaker, relative_difference
+from export.codec_checks import decode, example_frames, example_speaker
 from export.codec_decoder import build_codec_decoder
+from export.differences import relative_difference
 from export.graph_runner import GraphRunner
 from runtime.errors import UserError
 from tests.tiny_codec import make_codec_checkpoint

@@ -19,10 +19,10 @@ from export.codec_checks import (
     example_audio,
     example_frames,
     example_speaker,
-    relative_difference,
 )
 from export.codec_decoder import build_codec_decoder
 from export.codec_encoder import build_codec_encoder
+from export.differences import relative_difference
 from export.graph_runner import GraphRunner
 from runtime.bundle import AUDIO, CODEC_FRAMES, PAST_FRAMES, SPEAKER, UTTERANCE_FRAMES
 from tests.tiny_codec import make_codec_checkpoint

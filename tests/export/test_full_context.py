@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from export.differences import relative_difference
 from export.graph_runner import GraphRunner
-from export.lm_checks import relative_difference
 from export.lm_parity import GreedyDecoder, generate
 from runtime.bundle import BACKBONE, HIDDEN, INPUTS_EMBEDS, PAST_LENGTH
 from tests.export.lm_exports import Export, Recipe, tiny_export

@@ -11,11 +11,11 @@ import torch
 
 from export import decoder_layers
 from export.backbone import build_backbone
+from export.differences import relative_difference
 from export.formats import Precision
 from export.graph_runner import GraphRunner
 from export.half_range import NO_GAINS
 from export.lm_agreement import draw_along, greedy_inputs, speak
-from export.lm_checks import relative_difference
 from export.lm_parity import some_prompt
 from runtime.bundle import (
     BACKBONE,

@@ -7,8 +7,8 @@ import onnx
 import pytest
 import torch
 
+from export.differences import relative_difference
 from export.graph_runner import GraphRunner
-from export.lm_checks import relative_difference
 from runtime.bundle import (
     BACKBONE,
     CAPACITY,

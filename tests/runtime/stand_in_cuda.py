@@ -10,6 +10,8 @@ wait shows:
 - memory that was freed, never written, or is too small may not be used;
 - a captured graph keeps the addresses of its capture, and what is captured is not done.
 
+Threads may call it at any time, as they may call CUDA: each call is done as a whole.
+
 It shows that calls are in the right order with the right arguments. It shows nothing about speed,
 and nothing about what a real driver makes of them.
 """
@@ -17,6 +19,9 @@ and nothing about what a real driver makes of them.
 from __future__ import annotations
 
 import ctypes
+import functools
+import inspect
+import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
@@ -93,6 +98,19 @@ class StandInCuda:
         self._handles: dict[int, Any] = {}
         self._clock = 0.0
         self._is_broken = False
+        self._lock = threading.RLock()
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name.startswith("_") or not inspect.ismethod(value):
+            return value
+
+        @functools.wraps(value)
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self._lock:
+                return value(*arguments, **named)
+
+        return call
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(real, name)

@@ -27,9 +27,9 @@ import tensorrt_rtx as real
 from runtime import bundle as names
 from runtime.bundle import EngineSpec, GraphSpec, PlansSpec, Range, TensorSpec
 from tests.runtime.stand_in_cuda import Misuse, StandInCuda, as_bytes, host_view
+from tests.runtime.tiny_bundle import with_fixed_capacity
 
 VERSION = "1.2.3"
-CAPACITY = 400
 RANGES = {names.FRAMES: Range(1, 20, 900), names.SAMPLES: Range(1, 4_000, 400_000)}
 SCRATCH_BYTES = 4_096
 ALIGNMENT = 256
@@ -88,22 +88,15 @@ def _write_plan(
     model = onnx.load(folder / spec.file)  # with external data, if it has any
     (folder / spec.file).unlink()
     spec = msgspec.structs.replace(
-        spec,
+        with_fixed_capacity(spec),
         file=f"{name}{names.PLAN_SUFFIX}",
         weights=None,
-        inputs=tuple(map(_with_capacity, spec.inputs)),
-        outputs=tuple(map(_with_capacity, spec.outputs)),
         profiles=_profiles(spec, longest_part),
     )
     header = {"spec": msgspec.to_builtins(spec), "on_host": list(on_host)}
     content = json.dumps(header).encode() + b"\n" + model.SerializeToString()
     (folder / spec.file).write_bytes(content)
     return spec
-
-
-def _with_capacity(tensor: TensorSpec) -> TensorSpec:
-    shape = tuple(CAPACITY if size == names.CAPACITY else size for size in tensor.shape)
-    return msgspec.structs.replace(tensor, shape=shape)
 
 
 def _profiles(spec: GraphSpec, longest_part: int) -> dict[str, dict[str, Range]]:
@@ -205,6 +198,16 @@ class StandInEngine:
 
     def get_tensor_shape(self, name: str) -> Sequence[int]:
         return [-1 if isinstance(size, str) else size for size in self.tensors[name].shape]
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Sequence[int]]:
+        ranges = list(self.spec.profiles.values())[profile_index]
+        return [
+            [
+                getattr(ranges[s], bound) if isinstance(s, str) else s
+                for s in self.inputs[name].shape
+            ]
+            for bound in ("min", "opt", "max")
+        ]
 
     def get_tensor_location(self, name: str) -> Any:
         on_host = name in self.on_host

@@ -92,7 +92,8 @@ def test_questions_do_not_remember_each_other(chat: Chat) -> None:
 
 
 def test_seeds_and_voices_are_handed_on(tmp_path: Path) -> None:
-    aware = load(tmp_path, speaker_aware=True)
+    template = "say {text} like <|placeholder|> <sosp>"
+    aware = load(tmp_path, speaker_aware=True, template=template)
     first, again, other = (
         aware.answer(QUESTION, sampling=Sampling(seed=seed)).frames[:, 0] for seed in (1, 1, 2)
     )

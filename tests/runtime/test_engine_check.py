@@ -26,6 +26,7 @@ from runtime.bundle import (
     read_manifest,
 )
 from runtime.errors import UserError
+from tests.runtime.tiny_bundle import with_fixed_capacity
 
 PLAN = b"vtrt, not a real plan: these checks end before a library reads it"
 VERSION = "1.7.1.116"
@@ -38,6 +39,7 @@ def make_engine(folder: Path, kind: str = TENSORRT_RTX, **changes: Any) -> Bundl
     for name, graph in manifest.graphs.items():
         (folder / graph.file).unlink()
         (folder / f"{name}.plan").write_bytes(PLAN + name.encode())
+        graph = with_fixed_capacity(graph)
         graphs[name] = msgspec.structs.replace(graph, file=f"{name}.plan", precision="fp8")
     spec = PlansSpec(
         version=VERSION,
@@ -208,7 +210,23 @@ def make_engine_again(engine: Bundle, platform: str | None) -> Bundle:
     return Bundle(engine.folder, msgspec.structs.replace(engine.manifest, engine=kind))
 
 
+def test_plans_in_fp32_are_rebuilt_in_fp32(folder: Path) -> None:
+    """Every GPU computes in fp32."""
+    engine = make_engine(folder, TENSORRT, precision="fp32", compute_capabilities=("8.9",))
+    for compute_capability in ("7.5", "8.7", "12.1"):
+        message = refusal(engine_check.check_gpu, engine, "another", compute_capability)
+        assert f"another has {compute_capability}; rebuild: python -m export.build" in message
+        assert "--target tensorrt --precision fp32" in message
+
+
 # Which GPU can do what.
+
+
+@pytest.mark.parametrize("sm", gpu_targets.TARGETS)
+def test_every_gpu_computes_in_fp32(sm: int) -> None:
+    assert gpu_targets.check_targets(TENSORRT, (sm,), "fp32")[0].sm == sm
+    assert "fp32" in gpu_targets.TARGETS[sm].precisions(TENSORRT)
+    assert "fp32" not in gpu_targets.TARGETS[sm].precisions(TENSORRT_RTX)
 
 
 def test_targets_are_checked_before_any_work() -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -179,21 +182,66 @@ def test_utterances_at_once_and_their_limit(gpu: Any, engine: Path, tts: TTS) ->
 
 
 def test_threads(gpu: Any, engine: Path, tts: TTS) -> None:
+    """All at once: lanes are taken, made and given back while others speak."""
     on_gpu, found = TTS.load(engine), {}
-    lock = threading.Lock()  # the stand-in itself serves one thread at a time
+    begin = threading.Barrier(MAX_LANES)
 
-    def speak(seed: int) -> None:
-        with lock:
-            found[seed] = on_gpu.synthesize(TEXT, sampling=Sampling(seed=seed)).frames
+    def speak(first_seed: int) -> None:
+        for seed in (first_seed, first_seed + MAX_LANES):
+            begin.wait(timeout=60)
+            spoken = on_gpu.synthesize(f"{TEXT} {TEXT}", sampling=Sampling(seed=seed))
+            found[seed] = spoken.frames, spoken.audio
 
-    threads = [threading.Thread(target=speak, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for seed in range(6):
-        expected = tts.synthesize(TEXT, sampling=Sampling(seed=seed)).frames
-        np.testing.assert_array_equal(found[seed], expected)
+    run_threads([lambda seed=seed: speak(seed) for seed in range(MAX_LANES)])
+    for seed in range(2 * MAX_LANES):
+        expected = tts.synthesize(f"{TEXT} {TEXT}", sampling=Sampling(seed=seed))
+        np.testing.assert_array_equal(found[seed][0], expected.frames)
+        np.testing.assert_array_equal(found[seed][1], expected.audio)
+
+
+def test_others_go_on_while_a_lane_is_captured(
+    gpu: Any, engine: Path, tts: TTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first lane is given back and taken again, while a second one is being made."""
+    on_gpu, capture = TTS.load(engine), device_loop._Lane._capture
+    is_capturing, may_end = threading.Event(), threading.Event()
+
+    def capture_slowly(lane: Any) -> None:
+        is_capturing.set()
+        assert may_end.wait(timeout=60), "nobody else could go on"
+        capture(lane)
+
+    monkeypatch.setattr(device_loop._Lane, "_capture", capture_slowly)
+    first = on_gpu.stream(TEXT, sampling=GREEDY, schedule=ChunkSchedule(1, 1.0, 1))
+    begun = next(first)
+
+    def go_on() -> None:
+        assert is_capturing.wait(timeout=60)
+        frames, _ = join([begun, *first])
+        np.testing.assert_array_equal(frames, tts.synthesize(TEXT, sampling=GREEDY).frames)
+        assert_same(tts, on_gpu, "One more.", sampling=GREEDY)
+        may_end.set()
+
+    run_threads([go_on, lambda: assert_same(tts, on_gpu, "And two.", sampling=GREEDY)])
+
+
+def test_a_lane_that_cannot_be_made_leaves_its_place(gpu: Any, engine: Path, tts: TTS) -> None:
+    on_gpu = TTS.load(engine)
+    held = on_gpu.stream(TEXT, sampling=GREEDY, schedule=ChunkSchedule(1, 1.0, 1))
+    next(held)
+    for _ in range(MAX_LANES + 1):
+        gpu.tensorrt.can_capture = False
+        with pytest.raises(UserError, match="cannot capture it"):
+            on_gpu.synthesize(TEXT)
+    gpu.tensorrt.can_capture = True
+    assert_same(tts, on_gpu, sampling=GREEDY)
+
+
+def run_threads(bodies: Sequence[Callable[[], None]]) -> None:
+    """All of them at the same time; the first failure of any is raised."""
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        for done in [pool.submit(body) for body in bodies]:
+            done.result(timeout=120)
 
 
 # What is said about it, and what is refused.
@@ -223,7 +271,9 @@ def test_no_gpu(gpu: Any, engine: Path) -> None:
 def test_another_gpu(gpu: Any, engine: Path) -> None:
     gpu.cuda.compute_capability = (12, 0)
     with pytest.raises(
-        UserError, match=r"are for compute capability 8\.9, stand-in has 12\.0; it cannot"
+        UserError,
+        match=r"are for compute capability 8\.9, stand-in has 12\.0; TensorRT-RTX cannot compute "
+        r"in fp32, so rebuild with --precision fp16, bf16",
     ):
         TTS.load(engine)
 
@@ -270,37 +320,50 @@ def test_a_plan_that_is_none(gpu: Any, plain_folder: Path, tmp_path: Path) -> No
 
 
 def test_a_plan_that_is_not_what_the_manifest_says(gpu: Any, engine: Path) -> None:
-    import msgspec
-
-    from runtime.bundle import read_manifest
+    """Manifests that hold together, but speak of other plans."""
+    from runtime.bundle import Range, StateSpec, read_manifest
     from tests.runtime.tiny_bundle import rewrite_manifest
 
     graphs = dict(read_manifest(engine).graphs)
-    backbone = graphs["backbone"]
+    backbone, codec = graphs["backbone"], graphs["codec_decoder"]
+    context, (audio, present) = codec.inputs[4], codec.outputs
+    more = {"inputs": "past_context_1", "outputs": "present_context_1"}
     wrong = {
-        "has the tensors": msgspec.structs.replace(backbone, inputs=backbone.inputs[1:]),
+        "has the tensors": msgspec.structs.replace(
+            codec,
+            inputs=(*codec.inputs, *_changed([context], name=more["inputs"])),
+            outputs=(*codec.outputs, *_changed([context], name=more["outputs"])),
+            states=(*codec.states, StateSpec(*more.values(), in_place=False)),
+        ),
         "has past_key_0 as float32, the manifest says float16": msgspec.structs.replace(
             backbone,
             inputs=(*backbone.inputs[:2], *_changed(backbone.inputs[2:], dtype="float16")),
+            outputs=(backbone.outputs[0], *_changed(backbone.outputs[1:], dtype="float16")),
         ),
-        "has past_key_0 as .*, the manifest says": msgspec.structs.replace(
-            backbone,
-            inputs=(*backbone.inputs[:2], *_changed(backbone.inputs[2:], shape=(1, 2, 3, 5))),
+        r"has past_context_0 as \[1, 3, 5\], .* says \[1, 3, 6\]": msgspec.structs.replace(
+            codec,
+            inputs=(*codec.inputs[:4], *_changed([context], shape=(1, 3, 6))),
+            outputs=(audio, *_changed([present], shape=(1, 3, 6))),
         ),
         "writes present_key_0 over past_key_0": msgspec.structs.replace(
-            backbone, states=backbone.states[1:]
+            backbone, states=_changed(backbone.states, in_place=False)
         ),
-        "has 2 profiles": msgspec.structs.replace(backbone, profiles={}),
+        "has 2 profiles": msgspec.structs.replace(
+            backbone, profiles={"step": backbone.profiles["step"]}
+        ),
+        r"takes frames as \[1, 1, 3\] … \[1, 20, 3\] … \[1, 900, 3\] in profile 0, the manifest "
+        r"says \[1, 1, 3\] … \[1, 20, 3\] … \[1, 901, 3\]": msgspec.structs.replace(
+            codec, profiles={"call": {"frames": Range(1, 20, 901)}}
+        ),
     }
     for complaint, spec in wrong.items():
-        rewrite_manifest(engine, graphs={**graphs, "backbone": spec})
+        name = "backbone" if spec.file == backbone.file else "codec_decoder"
+        rewrite_manifest(engine, graphs={**graphs, name: spec})
         with pytest.raises(UserError, match=complaint):
             TTS.load(engine)
 
 
 def _changed(tensors: Any, **changes: Any) -> Any:
-    import msgspec
-
     return tuple(msgspec.structs.replace(tensor, **changes) for tensor in tensors)
 
 

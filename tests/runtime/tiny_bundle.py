@@ -89,6 +89,18 @@ def rewrite_manifest(folder: Path, **changes: object) -> None:
     (folder / names.MANIFEST_FILE).write_bytes(names.encode_manifest(manifest))
 
 
+def with_fixed_capacity(spec: GraphSpec) -> GraphSpec:
+    """The graph as the portable dialect has it: room for the model's positions."""
+
+    def fixed(tensor: TensorSpec) -> TensorSpec:
+        shape = tuple(MAX_POSITIONS if size == names.CAPACITY else size for size in tensor.shape)
+        return msgspec.structs.replace(tensor, shape=shape)
+
+    return msgspec.structs.replace(
+        spec, inputs=tuple(map(fixed, spec.inputs)), outputs=tuple(map(fixed, spec.outputs))
+    )
+
+
 def make_tokenizer(more_characters: str = "") -> Tokenizer:
     """One token a character, and the special ones."""
     vocabulary = {character: index for index, character in enumerate(CHARACTERS + more_characters)}
@@ -132,6 +144,14 @@ def _drawn(scenario: Scenario, a: int, fed: int, cached: int, slot: int) -> list
         return [[a, fed, cached][slot]]
     return [code for group in range(scenario.heads // 3) for code in (a + group, fed, cached)]
 
+
+# What the files themselves tell, for the runtime to compare with the manifest.
+_CODEC_FACTS = {names.SAMPLE_RATE_FACT: str(SAMPLE_RATE_HZ), names.HOP_FACT: str(HOP)}
+_FACTS = {
+    names.BACKBONE: {names.MAX_POSITIONS_FACT: str(MAX_POSITIONS)},
+    names.CODEC_DECODER: _CODEC_FACTS | {names.DELAY_FACT: str(RIGHT)},
+    names.CODEC_ENCODER: _CODEC_FACTS,
+}
 
 # Graphs in ONNX's own text form; constants stand in front of the body.
 
@@ -389,6 +409,8 @@ def _numbers(values: Iterable[float]) -> str:
 
 def _write_graph(folder: Path, name: str, text: str, states: tuple[StateSpec, ...]) -> GraphSpec:
     model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 20]> {text}')
+    in_place = ",".join(state.output for state in states if state.in_place)
+    onnx.helper.set_model_props(model, _FACTS.get(name, {}) | {names.IN_PLACE_FACT: in_place})
     onnx.checker.check_model(model, full_check=True)
     file = f"{name}.onnx"
     onnx.save(model, folder / file)
@@ -418,7 +440,7 @@ def _manifest(
         language_model=names.LanguageModelSpec(
             kind=scenario.kind,
             heads=1 if scenario.kind == "ntp" else scenario.heads,
-            head_kind="linear",
+            head_kind="lm_head" if scenario.kind == "ntp" else "linear",
             hidden_size=HIDDEN_SIZE,
             layers=1,
             kv_heads=KV_HEADS,

@@ -191,6 +191,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ({"sampling": {"top_p": 1.5}}, "'top_p' must be at most 1"),
         ({"sampling": {"top_k": 0}}, "'top_k' must be a whole number of at least 1"),
         ({"sampling": {"repetition_penalty": 0.5}}, "'repetition_penalty' must be at least 1"),
+        ({"sampling": {"repetition_penalty": 101}}, "'repetition_penalty' must be at least 1"),
+        ({"sampling": {"temperature": 0.001}}, "'temperature' must lie between 0.01 and 100"),
     ],
 )
 def test_faults_name_file_and_key(change: dict[str, Any], named: str) -> None:

@@ -1,0 +1,106 @@
+"""Engines are compared with their like alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from calibration.compare import main
+from runtime.bundle import MANIFEST_FILE, describe_file, encode_manifest, read_manifest
+from runtime.errors import UserError
+from tests.tiny_models import make_lm_checkpoint
+
+
+@pytest.fixture
+def model(tiny_engine: Path) -> Path:
+    return tiny_engine.parent / "model"
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    (tmp_path / "texts.txt").write_text("They know it.\n", encoding="utf-8")
+    return tmp_path / "texts.txt"
+
+
+def run(reference: Path, engine: Path, model: Path, texts: Path) -> int:
+    arguments = ["--reference", reference, "--engine", f"other={engine}", "--model", model]
+    return main([str(a) for a in (*arguments, "--texts", texts, "--runs", 0)])
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    manifest = msgspec.structs.replace(read_manifest(folder), **changes)
+    files = {file: describe_file(folder / file) for file in manifest.files}
+    manifest = msgspec.structs.replace(manifest, files=files)
+    (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
+
+
+def forget_model(folder: Path) -> None:
+    """As exports of earlier versions are."""
+    built_with = dict(read_manifest(folder).built_with)
+    del built_with["model_sha256"]
+    rewrite(folder, built_with=built_with)
+
+
+def test_the_same_model(
+    tiny_engine: Path, model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tiny_engine, tiny_engine, model, texts) == 0
+    assert "| other | fp32 | ort | 0.0000 | 100.0% |" in capsys.readouterr().out
+
+
+def test_another_checkpoint(
+    tiny_engine: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_lm_checkpoint(tmp_path / "other", heads=3, seed=5)
+    assert run(tiny_engine, tiny_engine, other, texts) == 2
+    assert f"engine: fp32 was made from another checkpoint than {other}" in capsys.readouterr().err
+
+
+def test_engines_that_do_not_say_what_they_were_made_from(
+    tiny_engine: Path,
+    model: Path,
+    texts: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old, halved, other = (
+        Path(shutil.copytree(tiny_engine, tmp_path / name)) for name in ("old", "halved", "other")
+    )
+    for folder in (old, halved, other):
+        forget_model(folder)
+    assert run(tiny_engine, old, model, texts) == 0
+    table = np.load(halved / "embeddings.npy")
+    np.save(halved / "embeddings.npy", table.astype(np.float16))
+    rewrite(halved)
+    assert run(tiny_engine, halved, model, texts) == 0
+    np.save(other / "embeddings.npy", table[::-1])
+    rewrite(other)
+    assert run(tiny_engine, other, model, texts) == 2
+    message = capsys.readouterr().err
+    assert f"{other}: other is of another model than fp32" in message
+    assert "another embedding table" in message
+    prompt = read_manifest(old).prompt
+    rewrite(old, prompt=msgspec.structs.replace(prompt, template=f"Say {prompt.template}"))
+    assert run(tiny_engine, old, model, texts) == 2
+    assert "another prompt" in capsys.readouterr().err
+
+
+def test_heads_are_checked_against_the_model(tiny_engine: Path, model: Path) -> None:
+    from argparse import ArgumentParser
+
+    from calibration.arguments import add_data, add_sources, open_data
+
+    parser = ArgumentParser()
+    add_data(parser)
+    add_sources(parser.add_argument_group())
+    given = ["--tokens", "t.jsonl", "--output", "scales", "--model", str(model)]
+    given += ["--codec", str(tiny_engine.parent / "codec")]
+    sources, _ = open_data(parser.parse_args([*given, "--heads", "3"]))
+    assert sources.checkpoint.config.heads == 3
+    assert open_data(parser.parse_args(given))[0].checkpoint.config.heads == 3
+    with pytest.raises(UserError, match="has 3 heads, not 6; leave --heads out or say --heads 3"):
+        open_data(parser.parse_args([*given, "--heads", "6"]))
