@@ -36,6 +36,8 @@ _MIN_SAYABLE = 5  # shorter runs that no dictionary has are spelt: HTML, ESPN, U
 def read_capitals(text: str, words: Container[str]) -> str:
     """Lower case for capitals that are words; initialisms stay capitals."""
     tokens = list(_TOKEN.finditer(text))
+    if [token[0].lower() for token in tokens] == ["a"]:  # alone it is no article, but the letter,
+        return "A."  # which hibari reads with a full stop only
     pieces, end = [], 0
     for index, token in enumerate(tokens):
         word = token[0]

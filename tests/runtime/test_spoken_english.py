@@ -200,6 +200,9 @@ CHARACTERS = [
     ("(≈ 5)", "(is about five)"),
 ]
 CAPITALS = [
+    ("a", "A."),
+    ("A", "A."),
+    ("a?", "A."),
     ("THIS IS IT.", "This is it."),
     ("GO now", "Go now"),
     ("I said NO.", "I said no."),
@@ -251,6 +254,7 @@ def test_ordinary_sentences_are_unchanged(words: Container[str]) -> None:
     lines = [
         line
         for path in sorted((SAMPLES / "evaluation").glob("*.txt"))
+        if path.stem != "first"  # which holds what is not ordinary
         for line in path.read_text(encoding="utf-8").splitlines()
         if not line.startswith("#") and not any(mark.isdigit() or mark in "$%" for mark in line)
     ]
