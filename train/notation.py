@@ -39,6 +39,7 @@ _AFTER: Sequence[Rule] = (
     (r"(\d) ([ap]) m\b", r"\1 \2m"),  # of "nine a m"
     (r"\bone (?=\d)|(?<=\d )one\b", "1 "),  # which the normaliser leaves
     (r"(?<=\d) +(?=\d)", ""),  # of "five five five"
+    (r"(?<![\d.])0(?=\.\d)", ""),  # 0.5 is heard for "point five"
 )
 _SPELT = re.compile(r"\b(?!a )[a-z](?: [a-z])+\b")  # "U S B"; an article is no letter of it
 

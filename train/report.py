@@ -34,6 +34,7 @@ class Report:
     sentences: int
     word_error_rate: dict[str, float]
     word_error_interval: dict[str, Interval]
+    agreed_word_error_rate: float | None  # of what all of several judges hear wrong
     character_error_rate: dict[str, float]
     dnsmos: dict[str, float]
     similarity: dict[str, float]
@@ -63,6 +64,7 @@ def summarise(
         sentences=len(verdicts),
         word_error_rate={judge: total.word_error_rate for judge, total in totals.items()},
         word_error_interval={judge: error_interval(each) for judge, each in mistakes.items()},
+        agreed_word_error_rate=agreed_rate(list(mistakes.values())),
         character_error_rate={judge: total.character_error_rate for judge, total in totals.items()},
         dnsmos=mean_of([verdict.dnsmos for verdict in verdicts]),
         similarity=mean_of([verdict.similarity for verdict in verdicts]),
@@ -77,6 +79,18 @@ def summarise(
         real_time_factor=sum(busy) / seconds if busy else None,
         verdicts=list(verdicts),
     )
+
+
+def agreed_rate(by_judge: Sequence[Sequence[Mistakes]]) -> float | None:
+    """Word errors that every judge hears: of each utterance the least edits. None for one judge.
+
+    What a judge mishears or writes in another way is a mistake of the judge if the other one hears
+    what was to be said.
+    """
+    if len(by_judge) < 2:
+        return None
+    least = [min(heard, key=lambda each: each.word_edits) for heard in zip(*by_judge, strict=True)]
+    return add_up(least).word_error_rate
 
 
 def add_up(mistakes: Sequence[Mistakes]) -> Mistakes:
@@ -118,6 +132,7 @@ def format_table(reports: Sequence[Report]) -> str:
     titles = [
         "system",
         *(f"WER {judge}" for judge in judges),
+        *(["WER agreed"] if len(judges) > 1 else []),
         *(f"CER {judge}" for judge in judges),
         *("OVRL", "P808", "stopped", "odd lengths", "repetitions", "words/s", "steps/s", "RTF"),
     ]
@@ -132,6 +147,11 @@ def _cells(report: Report, judges: Sequence[str]) -> list[str]:
     return [
         report.name,
         *words,
+        *(
+            []
+            if report.agreed_word_error_rate is None
+            else [percent(report.agreed_word_error_rate)]
+        ),
         *(percent(report.character_error_rate[judge]) for judge in judges),
         *(f"{report.dnsmos[scale]:.2f}" for scale in ("ovrl", "p808")),
         percent(report.stopped),

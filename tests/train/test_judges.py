@@ -116,6 +116,7 @@ def test_parts_cover_the_speech(frames: int, parts: int) -> None:
         ("Call zero eight zero zero, one two three.", "Call 0800 123."),
         ("He is six foot two.", "He is 6'2\"."),
         ("It was minus five dollars.", "It was -$5."),
+        ("The dose is point five grams.", "The dose is 0.5 grams."),
         ("It was minus five dollars.", "it was minus $5"),
         ("Henry the eighth had six wives.", "Henry VIII had six wives."),
         ("They sell nuts, et cetera.", "They sell nuts, etc."),

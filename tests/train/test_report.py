@@ -10,6 +10,7 @@ from train.jury import Verdict
 from train.recognisers import Mistakes, count_mistakes
 from train.report import (
     Report,
+    agreed_rate,
     difference_interval,
     error_interval,
     format_table,
@@ -56,6 +57,15 @@ def test_words_are_pooled_and_scores_averaged() -> None:
     low, high = pooled.word_error_interval["judge"]
     assert (low, high) == (0.0, pytest.approx(1 / 3))  # twice the one, twice the other
     assert "| name | 14.3 % (0.0–33.3) |" in format_table([pooled])
+
+
+def test_what_all_judges_hear_wrong_is_agreed() -> None:
+    first = [Mistakes(1, 3, 2, 9), Mistakes(2, 4, 5, 15)]
+    second = [Mistakes(0, 3, 0, 9), Mistakes(3, 4, 6, 15)]
+    assert agreed_rate([first, second]) == 2 / 7
+    assert agreed_rate([first]) is None
+    assert report().agreed_word_error_rate is None
+    assert "WER agreed" not in format_table([report()])
 
 
 def test_intervals_shrink_with_more_utterances_and_hold_the_rate() -> None:
