@@ -139,8 +139,8 @@ def _side_complaints(
             yield f"{side} {tensor.name} is {is_now}, should be {wanted[tensor.name]}"
     described = [tensor.name for tensor in found]
     for name in wanted:
-        if described.count(name) != 1:
-            yield f"{side} {name} is there {described.count(name)} times instead of once"
+        if (count := described.count(name)) != 1:
+            yield f"{side} {name} is {f'there {count} times' if count else 'missing'}"
 
 
 def _state_bytes(manifest: Manifest, spec: GraphSpec) -> int:

@@ -176,12 +176,14 @@ class PromptReader:
 
     def _check_rows(self) -> None:
         """Every id that a prompt can hold must have a row in the table."""
-        last_id = max(self._spec.bos_id, self._tokenizer.get_vocab_size() - 1)
-        if not 0 <= self._spec.bos_id <= last_id < len(self._table):
+        last_id = self._tokenizer.get_vocab_size() - 1
+        if last_id >= len(self._table):
             raise UserError(
                 f"{self._manifest.embeddings}: has {len(self._table)} rows, but the tokenizer has "
                 f"ids up to {last_id}; export again"
             )
+        if self._spec.bos_id >= len(self._table):
+            raise self._unfit(f"prompt.bos_id is not one of {len(self._table)} tokens")
 
     def _check_templates(self) -> None:
         """Templates must lead to speech, with one place for the speaker where there is one."""
@@ -229,8 +231,8 @@ def _map_embeddings(bundle: Bundle) -> NDArray[np.floating]:
     path = bundle.path(bundle.manifest.embeddings)
     try:
         table: NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: not an embedding table ({error}); export again") from None
+    except (ValueError, EOFError):  # the library's advice is to load pickles
+        raise UserError(f"{path}: not an embedding table in NumPy's format; export again") from None
     hidden = bundle.manifest.language_model.hidden_size
     if not isinstance(table, np.ndarray):
         raise UserError(f"{path}: holds several arrays instead of one table; export again")
