@@ -14,6 +14,7 @@ from export import lm_checks
 from export.calibration_folder import QuantizedWeight, open_calibration
 from export.check import refuse_failures
 from export.differences import relative_difference, relative_noise
+from export.graph_runner import GraphRunner
 from export.language_model import language_model_graphs
 from export.lm_checks import COARSEST, POSITIONS, check_backbone
 from export.quantized_products import quantized_formats
@@ -77,7 +78,7 @@ def test_a_graph_that_loses_its_cache_is_found(
 ) -> None:
     read_in = lm_checks._read_in
 
-    def forget(runner: object, embeddings: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    def forget(runner: GraphRunner, embeddings: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
         if len(sizes) == 1:
             return read_in(runner, embeddings, sizes)
         begun, ended = (

@@ -10,6 +10,7 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_threads(gpu: Any, engine: Path, tts: TTS) -> None:
             spoken = on_gpu.synthesize(f"{TEXT} {TEXT}", sampling=Sampling(seed=seed))
             found[seed] = spoken.frames, spoken.audio
 
-    run_threads([lambda seed=seed: speak(seed) for seed in range(MAX_LANES)])
+    run_threads([partial(speak, seed) for seed in range(MAX_LANES)])
     for seed in range(2 * MAX_LANES):
         expected = tts.synthesize(f"{TEXT} {TEXT}", sampling=Sampling(seed=seed))
         np.testing.assert_array_equal(found[seed][0], expected.frames)
@@ -333,7 +334,7 @@ def test_a_plan_that_is_not_what_the_manifest_says(gpu: Any, engine: Path) -> No
             codec,
             inputs=(*codec.inputs, *_changed([context], name=more["inputs"])),
             outputs=(*codec.outputs, *_changed([context], name=more["outputs"])),
-            states=(*codec.states, StateSpec(*more.values(), in_place=False)),
+            states=(*codec.states, StateSpec(more["inputs"], more["outputs"], in_place=False)),
         ),
         "has past_key_0 as float32, the manifest says float16": msgspec.structs.replace(
             backbone,
