@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other
 
@@ -17,6 +18,10 @@ from runtime.audio import SAMPLE_RATE_HZ
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")
+
+# Where tests are started in the background, signals are ignored, and commands keep it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SENTENCES = ("They know it.", "We read the letter twice.", "Is the door open?")
 

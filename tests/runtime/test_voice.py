@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -12,10 +11,9 @@ from safetensors.numpy import save_file
 
 from runtime import TTS
 from runtime.audio import read_sound
-from runtime.bundle import load_bundle
 from runtime.errors import UserError
 from runtime.speech import condition_speech
-from tests.runtime.tiny_bundle import HOP, SPEAKER, SPEAKER_CHANNELS, write_bundle
+from tests.runtime.tiny_bundle import HOP, SPEAKER, SPEAKER_CHANNELS, Scenario, write_bundle
 from tests.runtime.tiny_bundle import rewrite_manifest as rewrite
 from tests.speech_like import speak
 
@@ -54,9 +52,7 @@ def test_a_recording_without_speech(tts: TTS, tmp_path: Path) -> None:
 
 
 def test_a_recording_goes_to_the_rate_of_the_codec(tmp_path: Path) -> None:
-    folder = write_bundle(tmp_path / "engine")
-    codec = load_bundle(folder).manifest.codec
-    rewrite(folder, codec=msgspec.structs.replace(codec, sample_rate_hz=24_000))
+    folder = write_bundle(tmp_path / "engine", Scenario(sample_rate_hz=24_000))
     path = tmp_path / "mine.wav"
     soundfile.write(path, speak(), 16_000, subtype="FLOAT")
     loudest = condition_speech(read_sound(path), 24_000).max()

@@ -63,6 +63,7 @@ class Scenario:
     writes: str | None = None
     max_tokens: int = 30
     more_characters: str = ""  # that the tokenizer holds, such as phonemes
+    sample_rate_hz: int = SAMPLE_RATE_HZ  # of the codec
 
 
 def write_bundle(folder: Path, scenario: Scenario | None = None) -> Path:
@@ -77,7 +78,11 @@ def write_bundle(folder: Path, scenario: Scenario | None = None) -> Path:
     table[:, 2] = np.arange(rows)
     np.save(folder / "embeddings.npy", table)
     save_file({names.VOICE_TENSOR: SPEAKER}, folder / "voices" / "plain.safetensors")
-    graphs = {name: _write_graph(folder, name, *parts) for name, parts in _graphs(scenario).items()}
+    facts = _facts(scenario)
+    graphs = {
+        name: _write_graph(folder, name, *parts, facts.get(name, {}))
+        for name, parts in _graphs(scenario).items()
+    }
     manifest = _manifest(folder, scenario, tokenizer, graphs)
     (folder / names.MANIFEST_FILE).write_bytes(names.encode_manifest(manifest))
     return folder
@@ -146,12 +151,16 @@ def _drawn(scenario: Scenario, a: int, fed: int, cached: int, slot: int) -> list
 
 
 # What the files themselves tell, for the runtime to compare with the manifest.
-_CODEC_FACTS = {names.SAMPLE_RATE_FACT: str(SAMPLE_RATE_HZ), names.HOP_FACT: str(HOP)}
-_FACTS = {
-    names.BACKBONE: {names.MAX_POSITIONS_FACT: str(MAX_POSITIONS)},
-    names.CODEC_DECODER: _CODEC_FACTS | {names.DELAY_FACT: str(RIGHT)},
-    names.CODEC_ENCODER: _CODEC_FACTS,
-}
+
+
+def _facts(scenario: Scenario) -> dict[str, dict[str, str]]:
+    codec = {names.SAMPLE_RATE_FACT: str(scenario.sample_rate_hz), names.HOP_FACT: str(HOP)}
+    return {
+        names.BACKBONE: {names.MAX_POSITIONS_FACT: str(MAX_POSITIONS)},
+        names.CODEC_DECODER: codec | {names.DELAY_FACT: str(RIGHT)},
+        names.CODEC_ENCODER: codec,
+    }
+
 
 # Graphs in ONNX's own text form; constants stand in front of the body.
 
@@ -407,10 +416,12 @@ def _numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _write_graph(folder: Path, name: str, text: str, states: tuple[StateSpec, ...]) -> GraphSpec:
+def _write_graph(
+    folder: Path, name: str, text: str, states: tuple[StateSpec, ...], facts: dict[str, str]
+) -> GraphSpec:
     model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 20]> {text}')
     in_place = ",".join(state.output for state in states if state.in_place)
-    onnx.helper.set_model_props(model, _FACTS.get(name, {}) | {names.IN_PLACE_FACT: in_place})
+    onnx.helper.set_model_props(model, facts | {names.IN_PLACE_FACT: in_place})
     onnx.checker.check_model(model, full_check=True)
     file = f"{name}.onnx"
     onnx.save(model, folder / file)
@@ -457,7 +468,7 @@ def _manifest(
         sampling=names.SamplingDefaults(),
         length=names.LengthBound(frames_per_token=scenario.frames_per_token, extra_frames=16),
         codec=names.CodecSpec(
-            sample_rate_hz=SAMPLE_RATE_HZ,
+            sample_rate_hz=scenario.sample_rate_hz,
             hop_samples=HOP,
             speaker_channels=SPEAKER_CHANNELS,
             delay_frames=RIGHT,
