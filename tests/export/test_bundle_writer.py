@@ -22,6 +22,7 @@ from runtime.bundle import (
     Manifest,
     PromptSpec,
     SamplingDefaults,
+    TensorSpec,
     load_bundle,
 )
 from runtime.errors import UserError
@@ -46,16 +47,18 @@ def reported(failure: BaseException) -> type[BaseException]:
 
 
 def a_manifest() -> Manifest:
-    graph = GraphSpec("backbone.onnx", "fp32", inputs=(), outputs=())
+    token = TensorSpec(names.SPEAKER_TOKEN, "float32", (1, 1, 64))
+    speaker = TensorSpec(names.SPEAKER, "float32", (1, 256))
+    graph = GraphSpec("backbone.onnx", "fp32", inputs=(speaker,), outputs=(token,))
     return Manifest(
         schema_version=names.SCHEMA_VERSION,
         engine=EngineSpec("onnxruntime", "ort"),
-        language_model=LanguageModelSpec("mtp", 3, "linear", 64, 2, 2, 16, 128, False),
-        prompt=PromptSpec("{text}<sosp>", bos_id=1),
+        language_model=LanguageModelSpec("mtp", 3, "linear", 64, 2, 2, 16, 128, True),
+        prompt=PromptSpec("{text}<sosp>", bos_id=1, placeholder_id=2),
         sampling=SamplingDefaults(),
         length=LengthBound(),
         codec=CodecSpec(16_000, 200, 256, 28),
-        graphs={names.BACKBONE: graph},
+        graphs={names.SPEAKER_PROJECTION: graph},
         tokenizer="tokenizer.json",
         embeddings="embeddings.npy",
         voices={"anna": "voices/anna.safetensors"},
