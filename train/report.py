@@ -40,7 +40,7 @@ class Report:
     similarity: dict[str, float]
     stopped: float
     odd_lengths: int  # utterances too short or too long for their text (train/plausibility.py)
-    repetitions: int  # utterances in which a judge hears words twice
+    repetitions: int  # utterances in which every judge hears words twice
     words_per_second: float
     steps_per_second_of_audio: float | None
     real_time_factor: float | None
@@ -71,7 +71,8 @@ def summarise(
         stopped=statistics.fmean(verdict.stopped for verdict in verdicts),
         odd_lengths=sum(not has_plausible_length(each.text, each.seconds) for each in verdicts),
         repetitions=sum(
-            any(repeats_itself(each.text, heard) for heard in each.heard.values())
+            bool(each.heard)
+            and all(repeats_itself(each.text, text) for text in each.heard.values())
             for each in verdicts
         ),
         words_per_second=sum(len(verdict.text.split()) for verdict in verdicts) / seconds,
