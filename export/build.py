@@ -393,10 +393,12 @@ _SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability with
 _BUNDLE_HELP = "make the engine from this bundle, which was exported with --dialect portable"
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
 _TEXT_HEAD_HELP = "also export the head that writes text: what runtime.chat needs"
-_COMPARE_HELP = """compare what the graphs compute with PyTorch: some seconds, at the published
-size a minute or two (default: where PyTorch is installed)"""
+_COMPARISON_TAKES = """some seconds for a model of the demo's size, a minute or two at the published
+size, longer beside other work"""
+_COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {_COMPARISON_TAKES} (default:
+where PyTorch is installed)"""
 _COMPARISON = (
-    "compare with PyTorch: a minute or two at the published size; --no-compare leaves it out"
+    f"compare with PyTorch: {' '.join(_COMPARISON_TAKES.split())}; --no-compare leaves it out"
 )
 _ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
 or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""

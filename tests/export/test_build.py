@@ -230,7 +230,8 @@ def test_the_comparison_says_what_it_does(
     printed = capsys.readouterr().out
     begun = [printed.index(f"{step} ...") for step in COMPARISON]
     assert begun == sorted(begun)
-    assert printed.index("--no-compare leaves it out") < begun[0]
+    for said in ("--no-compare leaves it out", "the demo's size", "at the published size"):
+        assert printed.index(said) < begun[0]
 
 
 def test_a_comparison_that_cannot_be_is_refused_before_any_work(
