@@ -169,6 +169,8 @@ def build_bundle(options: BuildOptions) -> Manifest:
     with bundle_folder(options.output) as folder:
         sources = _open_sources(options)
         _tell_of_text(sources.checkpoint)
+        if options.text_head:
+            _tell_of_answers(sources.checkpoint)
         graphs = _write_graphs(sources, options, folder)
         with _progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
@@ -206,6 +208,17 @@ def _tell_of_text(checkpoint: Checkpoint) -> None:
         print(
             f"warning: {checkpoint.folder}: the tokenizer has no symbol for "
             f"{describe_symbols(lacking.lost)}; texts that need them are not read whole"
+        )
+
+
+def _tell_of_answers(checkpoint: Checkpoint) -> None:
+    """Say so where the model cannot have learnt to write."""
+    from export.writing_check import why_no_answers
+
+    if (why := why_no_answers(checkpoint)) is not None:
+        print(
+            f"warning: {checkpoint.folder}: {why}, so it cannot answer and --text-head is of no "
+            "use; a model that was trained on questions is samples/demo_chat/6-heads (docs/chat.md)"
         )
 
 
@@ -334,12 +347,13 @@ def _progress(name: str) -> Iterator[None]:
 
 def _print_summary(manifest: Manifest, output: Path, seconds: float) -> None:
     from export.next_command import example_command
+    from export.writing_check import may_answer
 
     size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
     voices = ", ".join(manifest.voices) or "none, so name a recording with --voice"
     print(f"{output}: {size_mb:.1f} MB, {seconds:.1f} s; voices: {voices}")
     print(f"speak: {example_command('runtime.tts', manifest, output)}")
-    if manifest.chat is not None:
+    if may_answer(manifest, output):
         print(f"ask:   {example_command('runtime.chat', manifest, output)}")
 
 
@@ -392,7 +406,8 @@ _SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability with
 80, 86, 89, 120, 121 (default: all from 80 to 120 that have the precision)"""
 _BUNDLE_HELP = "make the engine from this bundle, which was exported with --dialect portable"
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
-_TEXT_HEAD_HELP = "also export the head that writes text: what runtime.chat needs"
+_TEXT_HEAD_HELP = """also export the head that writes text: what runtime.chat needs, of a model that
+was trained on questions"""
 _COMPARISON_TAKES = """some seconds for a model of the demo's size, a minute or two at the published
 size, longer beside other work"""
 _COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {_COMPARISON_TAKES} (default:

@@ -263,6 +263,40 @@ def test_the_printed_command_speaks(
     assert (tmp_path / "out.wav").is_file()
 
 
+def rewrite_config(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"text_frontend": {"kind": "hibari", "language": "en-us"}}, "it reads phonemes"),
+        ({"prompts": {"chat": "¿{question}[Assistant]{answer}<sosp>"}}, "has no symbol for ¿ of"),
+        ({"prompts": {"chat": "[Human]{question}[Assistant]{answer}<sosp>"}}, None),
+    ],
+)
+def test_a_model_that_cannot_have_learnt_to_write_is_told(
+    inputs: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    why: str | None,
+) -> None:
+    model = output.parent.parent / "model"
+    shutil.copytree(inputs / "three", model)
+    rewrite_config(model, **changes)
+    assert build(inputs, output, str(model)) == 0
+    assert "--text-head" not in capsys.readouterr().out
+    assert build(inputs, output, str(model), "--text-head") == 0
+    printed = capsys.readouterr().out
+    warnings = [line for line in printed.splitlines() if "--text-head is of no use" in line]
+    assert len(warnings) == (why is not None)
+    assert why is None or why in warnings[0]
+    assert ("\nask:   " in printed) == (why is None)
+    assert "\nspeak: " in printed
+
+
 def test_the_printed_command_names_a_voice_where_there_is_none(
     inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

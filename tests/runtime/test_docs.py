@@ -15,20 +15,24 @@ ANSWERS = Scenario(codes_a=range(60), writes=" It is. aloud <sosp>")
 
 
 @pytest.mark.parametrize(
-    ("page", "scenario", "printed"),
-    [("runtime.md", TALKATIVE, "seconds; "), ("chat.md", ANSWERS, "It is. ")],
+    ("page", "engine", "scenario", "printed"),
+    [
+        ("runtime.md", "engine", TALKATIVE, "seconds; "),
+        ("chat.md", "engine-chat", ANSWERS, "It is. "),
+    ],
 )
 def test_python_examples(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     page: str,
+    engine: str,
     scenario: Scenario,
     printed: str,
 ) -> None:
-    write_bundle(tmp_path / "engine", scenario)
+    write_bundle(tmp_path / engine, scenario)
     rewrite_manifest(
-        tmp_path / "engine", voices={"anna": "voices/plain.safetensors"}, default_voice="anna"
+        tmp_path / engine, voices={"anna": "voices/plain.safetensors"}, default_voice="anna"
     )
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
