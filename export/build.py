@@ -239,6 +239,7 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
     dialect = options.dialect
     products: dict[str, tuple[int, ...]] = {}
     calibration = _open_calibration(sources, options)
+    codec_calibration = _open_codec_calibration(sources.codec, options)
     formats = quantized_formats(calibration.weights, dialect) if calibration else None
     for graph in language_model_graphs(
         sources.checkpoint, dialect, options.precision, formats, with_text_head=options.text_head
@@ -247,26 +248,21 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
         yield graph
     if calibration:
         require_known(calibration, products)
-    yield _build_decoder(sources.codec, options)
+    yield _build_decoder(sources.codec, options, codec_calibration)
     yield build_codec_encoder(sources.codec, dialect)
 
 
-def _build_decoder(codec: CodecCheckpoint, options: BuildOptions) -> Graph:
+def _build_decoder(
+    codec: CodecCheckpoint, options: BuildOptions, calibration: Calibration | None
+) -> Graph:
     """The codec's decoder, in the precision of its own calibration."""
-    from export.calibration_folder import open_calibration
     from export.codec_decoder import build_codec_decoder
     from export.quantized_convolutions import quantized_convolutions
     from export.quantized_products import require_known
 
     dialect, activation = options.dialect, options.codec_activation
-    if options.codec_calibration is None:
+    if calibration is None:
         return build_codec_decoder(codec, dialect, activation=activation)
-    if dialect != "portable":
-        raise UserError(
-            f"--codec-calibration is for engines of portable graphs, the {dialect} dialect is not: "
-            "add --dialect portable"
-        )
-    calibration = open_calibration(options.codec_calibration, codec.folder, *CODEC_PRECISIONS)
     graph = build_codec_decoder(
         codec,
         dialect,
@@ -278,18 +274,34 @@ def _build_decoder(codec: CodecCheckpoint, options: BuildOptions) -> Graph:
     return graph
 
 
+def _open_codec_calibration(codec: CodecCheckpoint, options: BuildOptions) -> Calibration | None:
+    """What --codec-calibration names, if it fits."""
+    from export.calibration_folder import open_calibration
+
+    if options.codec_calibration is None:
+        return None
+    if options.dialect != "portable":
+        raise UserError(
+            f"--codec-calibration is for engines of portable graphs, the {options.dialect} dialect "
+            "is not: add --dialect portable"
+        )
+    return open_calibration(options.codec_calibration, codec.folder, *CODEC_PRECISIONS)
+
+
 def _open_calibration(sources: Sources, options: BuildOptions) -> Calibration | None:
     """What the precision needs: scales, or nothing."""
     from export.calibration_folder import open_calibration
     from export.formats import QUANTIZED
+    from export.next_command import calibration_command
 
     precision, folder = options.precision, options.calibration
     if precision not in QUANTIZED and folder is None:
         return None
     if folder is None:
+        told = {"--model": options.model, "--codec": options.codec, "--heads": options.heads}
         raise UserError(
             f"--precision {precision} needs --calibration DIR; make one with: "
-            f"python -m calibration.run --precision {precision} --output DIR"
+            f"{calibration_command(precision, told, options.voices)}"
         )
     if precision not in QUANTIZED:
         raise UserError(f"--calibration has no use at --precision {precision}; leave it out")

@@ -263,6 +263,21 @@ def test_the_printed_command_speaks(
     assert (tmp_path / "out.wav").is_file()
 
 
+@pytest.mark.parametrize(
+    ("dialect", "said"), [("portable", "not a calibration"), ("ort", "add --dialect portable")]
+)
+def test_a_codecs_calibration_is_looked_at_before_graphs_are_written(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], dialect: str, said: str
+) -> None:
+    scales = output.parent.parent
+    options = ("--dialect", dialect, "--codec-calibration", scales)
+    status = build(inputs, output, "three", *options)
+    printed = capsys.readouterr()
+    assert status == 2
+    assert said in printed.err
+    assert "write" not in printed.out
+
+
 def rewrite_config(folder: Path, **changes: Any) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
