@@ -25,11 +25,11 @@ fourth sentence is held out and used to compare the result with the original."""
 EXAMPLES = """\
 examples:
   the demo voice in 4 bits, for the CPU:
-    python -m calibration.run --precision int4 --texts samples/calibration.txt --output scales
-    python -m export.build --precision int4 --calibration scales
+    python -m calibration.run --precision int4 --texts samples/calibration.txt --output scales-int4
+    python -m export.build --precision int4 --calibration scales-int4 --output engine-int4
   a checkpoint for TensorRT in FP8, no further from float32 than 0.01 nats:
     python -m calibration.run --model my-model --codec facodec --voice anna=anna.wav \\
-        --precision fp8 --dialect portable --texts texts.txt --budget kl=0.01 --output scales"""
+        --precision fp8 --dialect portable --texts texts.txt --budget kl=0.01 --output scales-fp8"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -169,6 +169,8 @@ def build_bundle(options: BuildOptions) -> Manifest:
     with bundle_folder(options.output) as folder:
         sources = _open_sources(options)
         _tell_of_text(sources.checkpoint)
+        if options.text_head:
+            _tell_of_answers(sources.checkpoint)
         graphs = _write_graphs(sources, options, folder)
         with _progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
@@ -209,6 +211,17 @@ def _tell_of_text(checkpoint: Checkpoint) -> None:
         )
 
 
+def _tell_of_answers(checkpoint: Checkpoint) -> None:
+    """Say so where the model cannot have learnt to write."""
+    from export.writing_check import why_no_answers
+
+    if (why := why_no_answers(checkpoint)) is not None:
+        print(
+            f"warning: {checkpoint.folder}: {why}, so it cannot answer and --text-head is of no "
+            "use; a model that was trained on questions is samples/demo_chat/6-heads (docs/chat.md)"
+        )
+
+
 def _write_graphs(sources: Sources, options: BuildOptions, folder: Path) -> dict[str, GraphSpec]:
     """Build and save one graph after the other."""
     graphs = {}
@@ -226,6 +239,7 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
     dialect = options.dialect
     products: dict[str, tuple[int, ...]] = {}
     calibration = _open_calibration(sources, options)
+    codec_calibration = _open_codec_calibration(sources.codec, options)
     formats = quantized_formats(calibration.weights, dialect) if calibration else None
     for graph in language_model_graphs(
         sources.checkpoint, dialect, options.precision, formats, with_text_head=options.text_head
@@ -234,26 +248,21 @@ def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
         yield graph
     if calibration:
         require_known(calibration, products)
-    yield _build_decoder(sources.codec, options)
+    yield _build_decoder(sources.codec, options, codec_calibration)
     yield build_codec_encoder(sources.codec, dialect)
 
 
-def _build_decoder(codec: CodecCheckpoint, options: BuildOptions) -> Graph:
+def _build_decoder(
+    codec: CodecCheckpoint, options: BuildOptions, calibration: Calibration | None
+) -> Graph:
     """The codec's decoder, in the precision of its own calibration."""
-    from export.calibration_folder import open_calibration
     from export.codec_decoder import build_codec_decoder
     from export.quantized_convolutions import quantized_convolutions
     from export.quantized_products import require_known
 
     dialect, activation = options.dialect, options.codec_activation
-    if options.codec_calibration is None:
+    if calibration is None:
         return build_codec_decoder(codec, dialect, activation=activation)
-    if dialect != "portable":
-        raise UserError(
-            f"--codec-calibration is for engines of portable graphs, the {dialect} dialect is not: "
-            "add --dialect portable"
-        )
-    calibration = open_calibration(options.codec_calibration, codec.folder, *CODEC_PRECISIONS)
     graph = build_codec_decoder(
         codec,
         dialect,
@@ -265,18 +274,34 @@ def _build_decoder(codec: CodecCheckpoint, options: BuildOptions) -> Graph:
     return graph
 
 
+def _open_codec_calibration(codec: CodecCheckpoint, options: BuildOptions) -> Calibration | None:
+    """What --codec-calibration names, if it fits."""
+    from export.calibration_folder import open_calibration
+
+    if options.codec_calibration is None:
+        return None
+    if options.dialect != "portable":
+        raise UserError(
+            f"--codec-calibration is for engines of portable graphs, the {options.dialect} dialect "
+            "is not: add --dialect portable"
+        )
+    return open_calibration(options.codec_calibration, codec.folder, *CODEC_PRECISIONS)
+
+
 def _open_calibration(sources: Sources, options: BuildOptions) -> Calibration | None:
     """What the precision needs: scales, or nothing."""
     from export.calibration_folder import open_calibration
     from export.formats import QUANTIZED
+    from export.next_command import calibration_command
 
     precision, folder = options.precision, options.calibration
     if precision not in QUANTIZED and folder is None:
         return None
     if folder is None:
+        told = {"--model": options.model, "--codec": options.codec, "--heads": options.heads}
         raise UserError(
             f"--precision {precision} needs --calibration DIR; make one with: "
-            f"python -m calibration.run --precision {precision} --output DIR"
+            f"{calibration_command(precision, told, options.voices)}"
         )
     if precision not in QUANTIZED:
         raise UserError(f"--calibration has no use at --precision {precision}; leave it out")
@@ -334,12 +359,13 @@ def _progress(name: str) -> Iterator[None]:
 
 def _print_summary(manifest: Manifest, output: Path, seconds: float) -> None:
     from export.next_command import example_command
+    from export.writing_check import may_answer
 
     size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
     voices = ", ".join(manifest.voices) or "none, so name a recording with --voice"
     print(f"{output}: {size_mb:.1f} MB, {seconds:.1f} s; voices: {voices}")
     print(f"speak: {example_command('runtime.tts', manifest, output)}")
-    if manifest.chat is not None:
+    if may_answer(manifest, output):
         print(f"ask:   {example_command('runtime.chat', manifest, output)}")
 
 
@@ -392,11 +418,14 @@ _SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability with
 80, 86, 89, 120, 121 (default: all from 80 to 120 that have the precision)"""
 _BUNDLE_HELP = "make the engine from this bundle, which was exported with --dialect portable"
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
-_TEXT_HEAD_HELP = "also export the head that writes text: what runtime.chat needs"
-_COMPARE_HELP = """compare what the graphs compute with PyTorch: some seconds, at the published
-size a minute or two (default: where PyTorch is installed)"""
+_TEXT_HEAD_HELP = """also export the head that writes text: what runtime.chat needs, of a model that
+was trained on questions"""
+_COMPARISON_TAKES = """some seconds for a model of the demo's size, a minute or two at the published
+size, longer beside other work"""
+_COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {_COMPARISON_TAKES} (default:
+where PyTorch is installed)"""
 _COMPARISON = (
-    "compare with PyTorch: a minute or two at the published size; --no-compare leaves it out"
+    f"compare with PyTorch: {' '.join(_COMPARISON_TAKES.split())}; --no-compare leaves it out"
 )
 _ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
 or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""

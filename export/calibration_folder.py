@@ -33,7 +33,10 @@ MODEL_FILES = (
     *("config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin"),
     *("codec.json", "ns3_facodec_*.bin"),
 )
-AGAIN = "calibrate again: python -m calibration.run, or calibration.codec for a codec"
+AGAIN = (
+    "calibrate again: python -m calibration.run, or calibration.codec for a codec, --precision P "
+    "--texts samples/calibration.txt --output DIR with the export's --model, --codec and --voice"
+)
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]

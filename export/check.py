@@ -17,6 +17,7 @@ from export.codec_checks import check_codec
 from export.codec_parity import check_codec_parity
 from export.lm_checks import check_language_model
 from export.lm_parity import Reference, compare_with, run_pytorch
+from export.torch_threads import fitting_threads
 from runtime.bundle import Check, GraphSpec
 from runtime.errors import UserError
 from runtime.extras import install_command
@@ -67,13 +68,18 @@ def comparison_steps(
     computed: list[Reference] = []
 
     def compute() -> list[Check]:
-        computed.append(run_pytorch(checkpoint))
+        with fitting_threads(checkpoint.tensors):
+            computed.append(run_pytorch(checkpoint))
         return []
+
+    def compare_codec() -> list[Check]:
+        with fitting_threads(codec.tensors):
+            return check_codec_parity(folder, graphs, codec.folder)
 
     return {
         "compute in PyTorch": compute,
         "compare language model": lambda: compare_with(computed.pop(), checkpoint, folder, graphs),
-        "compare codec": lambda: check_codec_parity(folder, graphs, codec.folder),
+        "compare codec": compare_codec,
     }
 
 

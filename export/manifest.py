@@ -68,7 +68,7 @@ def describe_bundle(
         files={},
         built_with=_versions() | {MODEL_HASH: hash_model(checkpoint.folder)},
         checks=checks,
-        chat=_chat(checkpoint) if TEXT_HEAD in graphs else None,
+        chat=describe_chat(checkpoint) if TEXT_HEAD in graphs else None,
     )
 
 
@@ -99,7 +99,8 @@ def _prompt(checkpoint: Checkpoint) -> PromptSpec:
     )
 
 
-def _chat(checkpoint: Checkpoint) -> ChatSpec:
+def describe_chat(checkpoint: Checkpoint) -> ChatSpec:
+    """How a bundle of this checkpoint asks, if it gets a text head."""
     config, tokens = checkpoint.config, checkpoint.tokens
     parts = config.prompts.chat_parts(with_speaker=config.spk_aware)
     return ChatSpec(

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from export.calibration_folder import QuantizedWeight
+from export.calibration_folder import AGAIN, QuantizedWeight
 from export.graph import Graph, Value
 from export.quantized_products import STORED, few_bits, require_fit
 from export.weights import Weight
@@ -47,7 +47,7 @@ class QuantizedConvolution:
         if self.quantized.scales.shape[1] != 1 or self.quantized.activation_scale is None:
             raise UserError(
                 f"{weight.name} needs a scale for each output channel and one for its input; "
-                "calibrate again: python -m calibration.codec"
+                f"{AGAIN}"
             )
         dtype, stored = STORED[self.quantized.form.name]
         codes = graph.lazy_constant(

@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from export.calibration_folder import Calibration, QuantizedWeight
+from export.calibration_folder import AGAIN, Calibration, QuantizedWeight
 from export.dialects import OrtGraph
 from export.formats import LinearFormat, StoredAs, WeightFormats
 from export.graph import Graph, Value
@@ -62,10 +62,7 @@ def require_known(calibration: Calibration, products: Mapping[str, tuple[int, ..
         part = _PART.fullmatch(name)
         shape = products.get(part[1] if part else name, ())
         if not shape or (part is not None and int(part[2]) >= shape[0]):
-            raise UserError(
-                f"{calibration.folder}: {name} is no weight of this model; "
-                "calibrate again: python -m calibration.run"
-            )
+            raise UserError(f"{calibration.folder}: {name} is no weight of this model; {AGAIN}")
 
 
 def part_name(name: str, index: int) -> str:
@@ -189,7 +186,7 @@ def require_fit(quantized: QuantizedWeight, weight: Weight) -> None:
     if quantized.shape != weight.shape:
         raise UserError(
             f"{weight.name} is {list(weight.shape)}, its calibration for {list(quantized.shape)}; "
-            "calibrate again: python -m calibration.run"
+            f"{AGAIN}"
         )
 
 

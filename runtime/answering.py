@@ -240,9 +240,10 @@ def answer_in(written: str, spec: ChatSpec, *, is_whole: bool) -> str:
 def _chat_spec(bundle: Bundle) -> ChatSpec:
     if bundle.manifest.chat is None:
         raise UserError(
-            f"{bundle.folder}: cannot answer: it was exported without its text head; export it "
-            f"with: python -m export.build --model DIR --codec DIR --text-head "
-            f"--output {bundle.folder.name}"
+            f"{bundle.folder}: cannot answer: it was exported without its text head. A model that "
+            "was trained on questions, as samples/demo_chat/6-heads is, is exported with: python "
+            "-m export.build --model DIR --codec DIR --text-head --output DIR; others, as the demo "
+            "voice, never learnt to write (docs/chat.md)"
         )
     return bundle.manifest.chat
 

@@ -81,6 +81,8 @@ class CodecTrainingConfig:
     def __post_init__(self) -> None:
         if not (self.hours > 0 and self.save_minutes > 0 and self.seed >= 0):
             raise UserError("'hours' and 'save_minutes' must be above 0, 'seed' at least 0")
+        if self.threads is not None and self.threads < 1:
+            raise UserError("'threads' must be at least 1")
 
 
 def read_training_config(path: Path) -> CodecTrainingConfig:

@@ -74,6 +74,8 @@ def train(
     """Run the training that `settings` describe and write the checkpoint to `output`; not after an
     interruption, which leaves a training checkpoint to resume from."""
     interruption = interruption or Interruption()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     run = output / RUN_FOLDER
     checkpoint = _checkpoint_to_resume(run, resume)
     tokenizer = make_tokenizer(settings)

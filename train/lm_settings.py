@@ -150,6 +150,7 @@ class LmSettings:
     average_decay: float = 0.0  # of the weights' moving average, per step; 0: none
     guided_attention: GuidedAttentionSettings | None = None
     speech_preview: SpeechPreview | None = None
+    threads: int | None = None  # of PyTorch on the CPU; None: its own choice
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     fsdp: bool = False
@@ -197,6 +198,7 @@ def _faults(settings: LmSettings) -> list[str]:
         ),
         (settings.max_steps > 0, "'max_steps' must be at least 1"),
         (settings.positions_per_batch > 0, "'positions_per_batch' must be at least 1"),
+        (settings.threads is None or settings.threads > 0, "'threads' must be at least 1"),
         (settings.gradient_accumulation > 0, "'gradient_accumulation' must be at least 1"),
         (0 <= settings.history_corruption <= 1, "'history_corruption' must be between 0 and 1"),
         (

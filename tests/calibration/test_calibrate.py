@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from calibration.arguments import check_data
 from calibration.calibrate import CalibrationOptions, calibrate
 from calibration.methods import Recipe
-from calibration.run import main
+from calibration.run import _make_parser, main
 from calibration.sensitivity import Budget
 from export.build import BuildOptions, build_bundle
-from export.calibration_folder import RECORD_FILE, TENSORS_FILE, open_calibration
+from export.calibration_folder import AGAIN, RECORD_FILE, TENSORS_FILE, open_calibration
 from export.formats import Precision
+from export.next_command import calibration_command
 from export.sources import SourceFolders, open_sources
 from runtime import TTS
 from runtime.bundle import BACKBONE, NTP_HEAD, load_bundle, sha256_file
@@ -27,6 +30,7 @@ from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 from tests.tolerances import limit
 
+ROOT = Path(__file__).parents[2]
 HEADS = 6
 QKV = "model.layers.0.self_attn.qkv.weight"
 
@@ -200,6 +204,36 @@ def test_precision_and_calibration_go_together(
     for calibration, precision, message in faults:
         with pytest.raises(UserError, match=message):
             build(sources, calibration, tmp_path / "engine", precision)
+
+
+def test_the_suggested_calibration_is_one_that_can_be_typed(
+    sources: SourceFolders, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as refused:
+        build(sources, None, tmp_path / "engine", "int4")
+    command = str(refused.value).partition("make one with: ")[2]
+    assert shlex.split(command) == [
+        *("python", "-m", "calibration.run", "--precision", "int4"),
+        *("--model", str(sources.model), "--codec", str(sources.codec)),
+        *("--voice", f"anna={sources.voices['anna']}"),
+        *("--texts", "samples/calibration.txt", "--output", "scales-int4"),
+    ]
+    arguments = _make_parser().parse_args(shlex.split(command)[3:])
+    check_data(arguments)
+    assert all((ROOT / text).is_file() for text in arguments.texts)
+
+
+def test_the_suggestion_for_the_demo_voice_names_its_heads() -> None:
+    sources = {"--model": None, "--codec": None, "--heads": 3}
+    assert calibration_command("fp8", sources, ()) == (
+        "python -m calibration.run --precision fp8 --heads 3 "
+        "--texts samples/calibration.txt --output scales-fp8"
+    )
+
+
+def test_to_calibrate_again_takes_texts() -> None:
+    for words in ("calibration.run", "calibration.codec", "--precision", "--texts", "--output"):
+        assert words in AGAIN
 
 
 def change_record(change: Callable[[dict], object]) -> Callable[[Path], object]:

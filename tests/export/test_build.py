@@ -230,7 +230,8 @@ def test_the_comparison_says_what_it_does(
     printed = capsys.readouterr().out
     begun = [printed.index(f"{step} ...") for step in COMPARISON]
     assert begun == sorted(begun)
-    assert printed.index("--no-compare leaves it out") < begun[0]
+    for said in ("--no-compare leaves it out", "the demo's size", "at the published size"):
+        assert printed.index(said) < begun[0]
 
 
 def test_a_comparison_that_cannot_be_is_refused_before_any_work(
@@ -260,6 +261,55 @@ def test_the_printed_command_speaks(
     speak = shlex.split(lines[-2].removeprefix("speak: "))
     subprocess.run([sys.executable, *speak[1:], "--max-steps", "3"], check=True)
     assert (tmp_path / "out.wav").is_file()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "said"), [("portable", "not a calibration"), ("ort", "add --dialect portable")]
+)
+def test_a_codecs_calibration_is_looked_at_before_graphs_are_written(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], dialect: str, said: str
+) -> None:
+    scales = output.parent.parent
+    options = ("--dialect", dialect, "--codec-calibration", scales)
+    status = build(inputs, output, "three", *options)
+    printed = capsys.readouterr()
+    assert status == 2
+    assert said in printed.err
+    assert "write" not in printed.out
+
+
+def rewrite_config(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"text_frontend": {"kind": "hibari", "language": "en-us"}}, "it reads phonemes"),
+        ({"prompts": {"chat": "¿{question}[Assistant]{answer}<sosp>"}}, "has no symbol for ¿ of"),
+        ({"prompts": {"chat": "[Human]{question}[Assistant]{answer}<sosp>"}}, None),
+    ],
+)
+def test_a_model_that_cannot_have_learnt_to_write_is_told(
+    inputs: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    why: str | None,
+) -> None:
+    model = output.parent.parent / "model"
+    shutil.copytree(inputs / "three", model)
+    rewrite_config(model, **changes)
+    assert build(inputs, output, str(model)) == 0
+    assert "--text-head" not in capsys.readouterr().out
+    assert build(inputs, output, str(model), "--text-head") == 0
+    printed = capsys.readouterr().out
+    warnings = [line for line in printed.splitlines() if "--text-head is of no use" in line]
+    assert len(warnings) == (why is not None)
+    assert why is None or why in warnings[0]
+    assert ("\nask:   " in printed) == (why is None)
+    assert "\nspeak: " in printed
 
 
 def test_the_printed_command_names_a_voice_where_there_is_none(

@@ -142,8 +142,12 @@ def test_faults(chat: Chat, tmp_path: Path, plain_folder: Path) -> None:
         chat.stream_answer("?")
     with pytest.raises(UserError, match="max_steps is 0"):
         chat.stream_answer(QUESTION, max_steps=0)
-    with pytest.raises(UserError, match=r"without its text head; .*export\.build .*--text-head"):
+    with pytest.raises(
+        UserError, match=r"without its text head.*export\.build .*--text-head"
+    ) as no:
         Chat.load(plain_folder)
+    for said in ("trained on questions", "samples/demo_chat/6-heads", "never learnt to write"):
+        assert said in str(no.value)
 
 
 @pytest.mark.parametrize(

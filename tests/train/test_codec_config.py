@@ -74,6 +74,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("batch: 2, crop_frames: 16", "batch: 3, crop_frames: 16", "must be even"),
         ("steps: 2", "step: 2", "did you mean 'steps'"),
         ("steps: 3", "steps: 0", "at least 1"),
+        ("output: codec", "output: codec\nthreads: 0", "'threads' must be at least 1"),
         ("output: codec", "output: [", "not valid YAML"),
     ],
 )

@@ -104,6 +104,19 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize(("chosen", "taken"), [({"threads": 3}, 3), ({}, 2)])
+def test_threads_are_as_many_as_the_settings_say(
+    tmp_path: Path, chosen: dict[str, int], taken: int
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run(write_settings(tmp_path, 3, max_steps=1, **chosen), tmp_path / "out")
+        assert torch.get_num_threads() == taken
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("kind", ["linear", "transformer"])
 def test_resumed_equals_uninterrupted(tmp_path: Path, kind: str) -> None:
     """Same losses and same weights, with everything random turned on."""
@@ -340,6 +353,7 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ({"model": {"heads": 3, "hidden_size": 65, "attention_heads": 4}}, "'hidden_size'"),
         ({"fsdp": True, "average_decay": 0.9}, "'fsdp'"),
         ({"fsdp": True, "optimizer": {"kind": "adamw"}}, "'fsdp' needs CUDA devices"),
+        ({"threads": 0}, "'threads' must be at least 1"),
         ({"history_corruption": 2.0}, "'history_corruption'"),
         ({"history_noise": "predicted"}, "nothing without 'history_corruption'"),
         (
