@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from runtime.channels import ChannelMeter
 from runtime.errors import SpeechWarning, UserError
 from runtime.files import require_unicode_path, write_atomically
-from runtime.sound_files import explain_foreign, explain_no_samples, explain_unreadable
+from runtime.sound_files import explain_foreign, explain_no_samples, explain_raw, explain_unreadable
 
 SAMPLE_RATE_HZ = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
@@ -88,10 +88,7 @@ def read_sound(
     if path.stat().st_size == 0:
         raise UserError(f"{path}: is empty (0 bytes); record it again")
     if path.suffix.lower() == ".raw":
-        raise UserError(
-            f"{path}: is raw samples, which do not say their rate; write a WAV, as with "
-            "ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav"
-        )
+        raise UserError(f"{path}: is {explain_raw(path)}")
     if foreign := explain_foreign(path):
         raise UserError(f"{path}: {foreign}")
     try:

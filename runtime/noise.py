@@ -1,17 +1,33 @@
-"""The noise of rounding to few bits, taken out again.
+"""Noise in recordings: that of rounding and what is below voices is taken out, other is measured.
 
-In: audio, and the step that its samples were rounded to. Out: audio of the same length. Speech
-at -30 dB in a 16-bit file has as much of it as a room has noise, once it is brought to its level.
-Spectral subtraction (Boll 1979) of a noise whose power is known: white, step² / 12.
+In: audio. Out: audio of the same length, or how far below the loudest speech its noise is. Speech
+at -30 dB in a 16-bit file has as much noise of rounding as a room has, once it is brought to its
+level: spectral subtraction (Boll 1979) of a noise whose power is known, white, step² / 12.
+Noise under speech is what each band never falls below (Martin 2001, minimum statistics): speech
+leaves each band now and then, noise leaves none.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_SAMPLES, HOP_SAMPLES = 512, 128
 SMOOTHED_FRAMES = SMOOTHED_BINS = 5  # single bins of noise are far from its mean
+
+RUMBLE_HZ, VOICES_HZ = 62.0, 75.0  # hum of 50 and 60 Hz and drift below, voices above
+RUMBLE_PAD_SECONDS = 0.1
+
+BAND_EDGES_HZ = (150, 300, 600, 1000, 1500, 2000, 2700, 3500, 4500, 5500, 6500, 7800)
+BAND_FRAME_SECONDS, BAND_HOP_SECONDS = 0.02, 0.01
+FLOOR_PERCENTILE = 5  # of the frames of a band
+LOUD_FRAMES = 10  # the level that a tenth of a second exceeds stands for the loudest speech
+DIGITAL_SILENCE_DB = 80.0  # below the loudest speech: gated pauses tell nothing of the noise
+
+PITCH_HZ = (80, 400)
+VOICED_LIKENESS = 0.6  # of a voice to itself one period later over 0.75, of noise under 0.1
 
 Array = NDArray[np.float64]
 
@@ -28,6 +44,41 @@ def subtract_rounding(
     power = _smooth(_smooth(np.square(np.abs(spectra)), SMOOTHED_FRAMES).T, SMOOTHED_BINS).T
     gains = np.sqrt(np.clip(1 - noise / np.maximum(power, 1e-30), 0, 1))
     return _synthesise(spectra * gains, window, len(audio))
+
+
+def remove_rumble(audio: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """Without drift and mains hum: float32 [samples] -> the same length, in phase."""
+    pad = round(RUMBLE_PAD_SECONDS * rate_hz)
+    spectrum = np.fft.rfft(np.pad(audio.astype(np.float64), pad, mode="edge"))
+    frequencies = np.fft.rfftfreq(len(audio) + 2 * pad, 1 / rate_hz)
+    share = np.clip((frequencies - RUMBLE_HZ) / (VOICES_HZ - RUMBLE_HZ), 0, 1)
+    filtered = np.fft.irfft(spectrum * np.sin(np.pi / 2 * share) ** 2, len(audio) + 2 * pad)
+    return filtered[pad : pad + len(audio)].astype(np.float32)
+
+
+def measure_noise_distance(audio: NDArray[np.float32], rate_hz: int) -> float:
+    """How far below the loudest speech, in dB, the noise is that goes on under it."""
+    size, hop = round(BAND_FRAME_SECONDS * rate_hz), round(BAND_HOP_SECONDS * rate_hz)
+    frames = np.lib.stride_tricks.sliding_window_view(audio, size)[::hop]
+    power = np.square(np.abs(np.fft.rfft(frames * np.hanning(size + 1)[:-1], axis=1)))
+    frequencies = np.fft.rfftfreq(size, 1 / rate_hz)
+    pairs = itertools.pairwise(BAND_EDGES_HZ)
+    inside = [(frequencies >= low) & (frequencies < high) for low, high in pairs]
+    bands = np.stack([power[:, bins].sum(axis=1) for bins in inside], axis=1)
+    total = bands.sum(axis=1)
+    loud = np.sort(total)[-min(LOUD_FRAMES, len(total))]
+    heard = bands[total > loud * 10 ** (-DIGITAL_SILENCE_DB / 10)]
+    floor = np.percentile(heard, FLOOR_PERCENTILE, axis=0).sum() if len(heard) else 0.0
+    return float(10 * np.log10((loud + 1e-12) / (floor + 1e-12)))
+
+
+def is_voiced(audio: NDArray[np.float32], rate_hz: int) -> bool:
+    """Whether it repeats as vowels do, which noise does not."""
+    wave = audio.astype(np.float64) - audio.mean(dtype=np.float64)
+    likeness = np.fft.irfft(np.square(np.abs(np.fft.rfft(wave, 2 * len(wave)))))[: len(wave)]
+    likeness *= len(wave) / (len(wave) - np.arange(len(wave))) / (likeness[0] + 1e-20)
+    shortest, longest = (round(rate_hz / pitch_hz) for pitch_hz in reversed(PITCH_HZ))
+    return bool(likeness[shortest : longest + 1].max(initial=0.0) > VOICED_LIKENESS)
 
 
 def _analyse(audio: NDArray[np.float32], window: Array) -> NDArray[np.complex128]:

@@ -38,11 +38,21 @@ DAMAGED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"OggS", "an Ogg file that is damaged or holds no Vorbis, Opus or FLAC"),
     (0, b"fLaC", "a damaged FLAC file"),
     (0, b"ID3", "a damaged MP3 file"),
+    (0, b"RIFF", "a WAV that is damaged or of a kind that is not supported"),
+    (0, b"RIFX", "a WAV that is damaged or of a kind that is not supported"),
+    (0, b"RF64", "a WAV that is damaged or of a kind that is not supported"),
+    (0, b"FORM", "an AIFF file that is damaged or of a kind that is not supported"),
+    (0, b".snd", "an AU file that is damaged or of a kind that is not supported"),
+    (0, b"riff", "a W64 file that is damaged or of a kind that is not supported"),
 )
+ZIP = ((0, b"PK\x03\x04", "a ZIP archive; unpack it"),)
+TORCH_RECORD = b"/data.pkl"  # the first in the archives that torch.save writes
 NO_SOUND: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a pointer of Git LFS; fetch the file with `git lfs pull`"),
-    (0, b"PK\x03\x04", "a ZIP archive; unpack it"),
+    *ZIP,
     (0, b"\x1f\x8b", "a gzip archive; unpack it"),
+    (0, b"\x80\x02\x8a", "an old file of PyTorch, no recording"),
+    (0, b"\x93NUMPY", "an array of NumPy; write a WAV of it"),
     (0, b"%PDF", "a PDF, no recording"),
     (0, b"\x89PNG", "a picture, no recording"),
     (0, b"\xff\xd8\xff", "a picture, no recording"),
@@ -55,6 +65,8 @@ NO_SOUND: tuple[tuple[int, bytes, str], ...] = (
 def explain_foreign(path: Path) -> str | None:
     """What a file is that libsndfile is not to be asked about, and what to do; None for others."""
     head = _read_head(path)
+    if _find(head, ZIP) and TORCH_RECORD in head:
+        return "cannot be read: it is a file of PyTorch, no recording"
     if what := _find(head, NO_SOUND):
         return f"cannot be read: it is {what}"
     if what := _find(head, UNREADABLE):
@@ -66,9 +78,20 @@ def explain_foreign(path: Path) -> str | None:
 
 def explain_unreadable(path: Path, reason: str) -> str:
     """Why libsndfile cannot read `path`, and what to do. `reason` is libsndfile's own."""
-    what = _find(_read_head(path), DAMAGED)
-    why = f": it is {what}" if what else f" ({reason.rstrip('.')})"
-    return f"cannot be read{why}; convert it: {convert_command(path)}"
+    head = _read_head(path)
+    if what := _find(head, DAMAGED):
+        return f"cannot be read: it is {what}; convert it: {convert_command(path)}"
+    if head[:1] == b"\xff":  # MP3 and its like begin so
+        return f"cannot be read ({reason.rstrip('.')}); convert it: {convert_command(path)}"
+    return f"is no known kind of sound file ({reason.rstrip('.')}); perhaps {explain_raw(path)}"
+
+
+def explain_raw(path: Path) -> str:
+    """What samples without a header lack, and how to make a WAV of them."""
+    return (
+        "raw samples, which do not say their rate and format; write a WAV with yours, as with "
+        f"{convert_command(path, 's16le', '16000')}"
+    )
 
 
 def _read_head(path: Path) -> bytes:
@@ -107,7 +130,8 @@ def explain_no_samples(path: Path) -> str | None:
     )
 
 
-def convert_command(path: Path) -> str:
-    """A line for a shell that makes a WAV which can be read."""
+def convert_command(path: Path, raw_format: str = "", raw_rate: str = "") -> str:
+    """A line for a shell that makes a WAV which can be read; raw samples need format and rate."""
     target = path.with_name(f"{path.stem}-converted.wav")
-    return shlex.join(["ffmpeg", "-i", str(path), "-ac", "1", str(target)])
+    raw = ["-f", raw_format, "-ar", raw_rate, "-ac", "1"] if raw_format else []
+    return shlex.join(["ffmpeg", *raw, "-i", str(path), "-ac", "1", str(target)])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.audio import Sound
 from runtime.errors import SpeechWarning, UserError
-from runtime.noise import subtract_rounding
+from runtime.noise import is_voiced, measure_noise_distance, remove_rumble, subtract_rounding
 
 FRAME_SECONDS = 0.01
 PAUSE_SECONDS = 0.2  # before, after, and in place of longer pauses: as much as demo voices have
@@ -35,6 +35,7 @@ BACKGROUND_PERCENTILE = 10
 ABOVE_BACKGROUND_DB = 5.0
 LEAST_UNSTEADY_DB = 25.0  # the quietest tenth may be speech itself: nearer to it nothing is dropped
 STEADY_FRAMES, STEADY_DB = 15, 1.5  # noise changes by 0.6 dB, if pink by 1.2, speech by over 2
+QUIET_SPEECH_DB = 10.0  # so far above the quietest, what repeats like a vowel is no hum
 STEADY_BELOW_DB = 20.0  # nearer to the loudest, vowels and hisses last as long
 
 LEVEL_NORM = 12  # near the peak, but nothing that clipping lowers much
@@ -43,17 +44,25 @@ REFERENCE_LEVEL = 10 ** (-9.5 / 20)  # what the demo's teachers have: peaks of 0
 
 LEAST_CHANGE = 1e-4
 LEAST_RANGE_DB = 12.0  # speech has over 20 without any pause, noise and tones under 10
-NOISY_DB = 30.0
+NOISY_DB = 33.0  # plain speech has 37 and more under it
+ANOTHER_VOICE_DB = 27.0  # nearer, recordings of five of the demo's six voices are all another's
 LEAST_SPEECH_SECONDS = 1.0
+LEAST_JUDGED_SECONDS = 0.5  # shorter ones are one sound: neither speech nor noise
 CLIPPED_SHARE, UNUSABLE_CLIPPED_SHARE = 0.001, 0.05
-WIDE_BAND_HZ, NARROW_BAND_DB = (4_300, 7_500), -50.0  # against the band of telephones
-TELEPHONE_BAND_HZ = (200, 3_400)
+FULL_RATE_HZ, WIDE_BAND_HZ = 15_000, 6_500  # of recordings that lack nothing
+TELEPHONE_BAND_HZ, NARROW_BAND_DB = (200, 3_400), -50.0  # against what telephones carry
+FILLED_SHARE = 0.85  # of what a rate can carry
+HIGHEST_HZ, TELEPHONE_EDGE_HZ = 7_500, (3_000, 4_250)
 
 Audio = NDArray[np.float32]
 
 
 class NoSpeechError(UserError):
     """There is nothing in a recording from which a speaker could be heard."""
+
+
+class NoisySpeechError(UserError):
+    """There is speech, but in so much noise that somebody else would be heard from it."""
 
 
 @dataclass(frozen=True)
@@ -80,32 +89,47 @@ def condition_speech(sound: Sound, rate_hz: int) -> Audio:
     What makes a voice worse is told as a `SpeechWarning`.
 
     Raises:
-        NoSpeechError: silence, a constant, a tone, noise without speech.
-        UserError: so much of it is clipped that it would sound like somebody else.
+        NoSpeechError: silence, a constant, a tone, noise without speech, too short to tell.
+        UserError: so much of it is clipped or noise that it would sound like somebody else.
     """
+    speech, too_noisy = _condition(sound, rate_hz)
+    if too_noisy:
+        raise NoisySpeechError(too_noisy)
+    return speech
+
+
+def condition_if_spoken(sound: Sound, rate_hz: int) -> Audio:
+    """The same, but what no speaker can be heard from stays as it is, and noise is no reason to
+    refuse; both are told."""
+    try:
+        speech, too_noisy = _condition(sound, rate_hz)
+    except NoSpeechError as reason:
+        _warn(f"{reason}; its speaker embedding says little")
+        return sound.at_rate(rate_hz)
+    if too_noisy:
+        _warn(too_noisy)
+    return speech
+
+
+def _condition(sound: Sound, rate_hz: int) -> tuple[Audio, str]:
+    """What a speaker is heard from, and why that is somebody else, if there is too much noise."""
     if not np.ptp(sound.mono) > LEAST_CHANGE:
         raise NoSpeechError(f"{sound.where}: is silent or constant; use a recording with speech")
     _check_clipping(sound)
     audio = sound.at_rate(rate_hz)
     audio = audio - audio.mean(dtype=np.float64).astype(np.float32)
+    _check_levels(sound, measure_levels(audio, rate_hz))  # of hum alone, too little is left below
+    audio = remove_rumble(audio, rate_hz)
     levels = measure_levels(audio, rate_hz)
     _check_levels(sound, levels)
+    too_noisy = _check_noise(sound, levels, audio, rate_hz)
     audio = subtract_rounding(audio, sound.rounding_step, rate_hz / sound.rate_hz)
     stretches = cut_stretches(audio, find_stretches(levels), rate_hz)
     _check_speech(sound, np.concatenate(stretches), rate_hz)
     gain = REFERENCE_LEVEL / measure_loudness(np.concatenate(stretches), rate_hz)
     pause = np.zeros(round(PAUSE_SECONDS * rate_hz), np.float32)
     parts = [part for stretch in stretches for part in (pause, stretch * gain)]
-    return np.concatenate([*parts, pause]).astype(np.float32)
-
-
-def condition_if_spoken(sound: Sound, rate_hz: int) -> Audio:
-    """The same, but a sound that no speaker can be heard from stays as it is, which is told."""
-    try:
-        return condition_speech(sound, rate_hz)
-    except NoSpeechError as reason:
-        _warn(f"{reason}; its speaker embedding says little")
-        return sound.at_rate(rate_hz)
+    return np.concatenate([*parts, pause]).astype(np.float32), too_noisy
 
 
 def measure_levels(audio: Audio, rate_hz: int) -> Levels:
@@ -122,18 +146,28 @@ def measure_levels(audio: Audio, rate_hz: int) -> Levels:
     loud = float(np.sort(levels)[-min(LOUD_FRAMES, len(levels))])
     heard = levels[levels > loud - DIGITAL_SILENCE_DB]
     quiet = float(np.percentile(heard, BACKGROUND_PERCENTILE))
-    return Levels(levels, loud, quiet, _find_steady(levels, loud))
+    steady = next(
+        (
+            level
+            for first, level in _find_steady(levels, loud)
+            if level < quiet + QUIET_SPEECH_DB
+            or not is_voiced(audio[first * hop :][: STEADY_FRAMES * hop], rate_hz)
+        ),
+        None,
+    )
+    return Levels(levels, loud, quiet, steady)
 
 
-def _find_steady(levels: NDArray[np.float64], loud_db: float) -> float | None:
-    """The loudest noise that goes on for `STEADY_FRAMES` without speech, if there is one."""
+def _find_steady(levels: NDArray[np.float64], loud_db: float) -> list[tuple[int, float]]:
+    """Where it stays as loud for `STEADY_FRAMES`, below speech: first frames and levels, the
+    loudest first. It is noise, or a vowel of quiet speech."""
     if len(levels) < STEADY_FRAMES:
-        return None
+        return []
     windows = np.lib.stride_tricks.sliding_window_view(levels, STEADY_FRAMES)
     means, changes = windows.mean(axis=1), windows.std(axis=1)
     audible = (means > loud_db - DIGITAL_SILENCE_DB) & (means < loud_db - STEADY_BELOW_DB)
-    steady = means[(changes < STEADY_DB) & audible]
-    return float(steady.max()) if len(steady) else None
+    steady = np.flatnonzero((changes < STEADY_DB) & audible)
+    return [(int(first), float(means[first])) for first in steady[np.argsort(-means[steady])]]
 
 
 def find_stretches(levels: Levels) -> list[tuple[int, int]]:
@@ -191,44 +225,72 @@ def _check_clipping(sound: Sound) -> None:
 def _check_levels(sound: Sound, levels: Levels) -> None:
     """Raise if nothing rises above the rest; warn if not much does."""
     range_db = levels.loud_db - levels.quiet_db
-    if range_db < LEAST_RANGE_DB or not find_stretches(levels):
-        raise NoSpeechError(
-            f"{sound.where}: holds no speech: its loudest part is only {range_db:.0f} dB above its "
-            "quietest, as in noise or a tone"
-        )
-    if levels.steady_db is None:
+    if range_db >= LEAST_RANGE_DB and find_stretches(levels):
         return
-    distance_db = levels.loud_db - levels.steady_db
-    if distance_db < NOISY_DB:
-        _warn(
-            f"{sound.where}: has a steady noise {distance_db:.0f} dB below its loudest speech, "
-            "which changes the voice; record it where it is quiet"
+    seconds = len(sound.mono) / sound.rate_hz
+    if seconds < LEAST_JUDGED_SECONDS:
+        raise NoSpeechError(
+            f"{sound.where}: lasts {seconds:.2f} s, too short to tell whether it holds speech; "
+            "record 3 s or more"
         )
+    raise NoSpeechError(
+        f"{sound.where}: holds no speech: its loudest part is only {range_db:.0f} dB above its "
+        "quietest, as in noise or a tone"
+    )
+
+
+def _check_noise(sound: Sound, levels: Levels, audio: Audio, rate_hz: int) -> str:
+    """Warn of noise, around speech or under it; what is to be said of too much of it under it."""
+    hop = round(FRAME_SECONDS * rate_hz)
+    stretches = find_stretches(levels)
+    spoken = audio[stretches[0][0] * hop : stretches[-1][1] * hop]
+    long_enough = len(spoken) >= LEAST_SPEECH_SECONDS * rate_hz
+    under_db = measure_noise_distance(spoken, rate_hz) if long_enough else np.inf
+    if under_db < ANOTHER_VOICE_DB:
+        return (
+            f"{sound.where}: noise goes on under its speech, {under_db:.0f} dB below the loudest, "
+            "which makes another person's voice of it; record it where it is quiet"
+        )
+    around_db = np.inf if levels.steady_db is None else levels.loud_db - levels.steady_db
+    if min(under_db, around_db) < NOISY_DB:
+        _warn(
+            f"{sound.where}: has a steady noise {min(under_db, around_db):.0f} dB below its "
+            "loudest speech, which changes the voice; record it where it is quiet"
+        )
+    return ""
 
 
 def _check_speech(sound: Sound, speech: Audio, rate_hz: int) -> None:
     seconds = len(speech) / rate_hz
     if seconds < LEAST_SPEECH_SECONDS:
         _warn(f"{sound.where}: holds {seconds:.1f} s of speech; 3 s or more make a better voice")
-    band_db = measure_high_band(speech, rate_hz)
-    if band_db < NARROW_BAND_DB:
+    if rate_hz < FULL_RATE_HZ:
+        return
+    band_hz, highest_hz = measure_band(speech, rate_hz), sound.rate_hz / 2
+    if band_hz > FILLED_SHARE * highest_hz:
+        band_hz = highest_hz
+    if band_hz < WIDE_BAND_HZ or sound.rate_hz < FULL_RATE_HZ:
+        first, last = TELEPHONE_EDGE_HZ
+        likened = ", as telephones do," if first < band_hz < last else ","
         _warn(
-            f"{sound.where}: ends near 4 kHz, as telephones do (what is above is {-band_db:.0f} dB "
-            "lower), which makes another voice of it; record it at 16 kHz or more"
+            f"{sound.where}: ends near {round(band_hz / 500) / 2:g} kHz{likened} which makes "
+            "another voice of it; record it at 16 kHz or more"
         )
 
 
-def measure_high_band(speech: Audio, rate_hz: int) -> float:
-    """Power of what telephones leave out, in dB against what they carry; 0 at lower rates."""
+def measure_band(speech: Audio, rate_hz: int) -> float:
+    """The frequency in Hz above which there is next to nothing, against what telephones carry.
+    The highest that is looked at, if there is something up to it."""
     frequencies = np.fft.rfftfreq(len(speech), 1 / rate_hz)
-    if frequencies[-1] < WIDE_BAND_HZ[1]:
-        return 0.0
     power = np.square(np.abs(np.fft.rfft(speech * np.hanning(len(speech)))))
-    high, low = (
-        float(power[(frequencies > first) & (frequencies < last)].sum())
-        for first, last in (WIDE_BAND_HZ, TELEPHONE_BAND_HZ)
-    )
-    return float(10 * np.log10((high + 1e-12) / (low + 1e-12)))
+    first, last = TELEPHONE_BAND_HZ
+    carried = power[(frequencies > first) & (frequencies < last)].sum()
+    looked_at = frequencies < HIGHEST_HZ
+    above = np.cumsum(power[looked_at][::-1])[::-1]
+    filled = np.flatnonzero(above > carried * 10 ** (NARROW_BAND_DB / 10))
+    if not len(filled) or frequencies[looked_at][filled[-1]] > HIGHEST_HZ - 500:
+        return HIGHEST_HZ
+    return float(frequencies[filled[-1]])
 
 
 def _warn(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import struct
 import tempfile
 import warnings
@@ -211,6 +212,10 @@ FOREIGN = {
     "notes.wav": (b"They know it.\n" * 9, "text or a web page"),
     "lfs.wav": (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
     "zip.wav": (b"PK\x03\x04\x14\0", "a ZIP archive"),
+    "codec.pt": (b"PK\x03\x04\0\0\x08\x08codec/data.pklFB\x14\0ZZ", "a file of PyTorch"),
+    "old.pt": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "an old file of PyTorch"),
+    "array.npy": (b"\x93NUMPY\x01\0", "an array of NumPy"),
+    "kind.wav": (b"RIFF\x64\0\0\0WAVEjunk", "a WAV that is damaged"),
 }
 
 
@@ -227,6 +232,25 @@ def test_raw_samples_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "samples.RAW"
     path.write_bytes(bytes(32_000))
     with pytest.raises(UserError, match="is raw samples, which do not say their rate"):
+        read_recording(path)
+
+
+@pytest.mark.parametrize("name", ["my take.pcm", "take.s16", "take", "take.raw", "take.wav"])
+def test_raw_samples_come_with_a_command_that_says_their_rate(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes((20_000 * tone(16_000)).astype("<i2").tobytes())
+    with pytest.raises(UserError, match="raw samples, which do not say their rate") as refusal:
+        read_recording(path)
+    command = shlex.split(str(refusal.value).split("as with ")[1])
+    converted = str(path.with_name(f"{path.stem}-converted.wav"))
+    raw = ["-f", "s16le", "-ar", "16000", "-ac", "1"]
+    assert command == ["ffmpeg", *raw, "-i", str(path), "-ac", "1", converted]
+
+
+def test_a_program_is_not_called_raw_samples(tmp_path: Path) -> None:
+    path = tmp_path / "any.wav"
+    path.write_bytes(b"MZ" + bytes(100))
+    with pytest.raises(UserError, match="a program, no recording"):
         read_recording(path)
 
 

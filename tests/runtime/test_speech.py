@@ -16,6 +16,7 @@ from runtime.errors import SpeechWarning, UserError
 from runtime.speech import (
     PAUSE_SECONDS,
     REFERENCE_LEVEL,
+    NoisySpeechError,
     NoSpeechError,
     condition_if_spoken,
     condition_speech,
@@ -153,7 +154,7 @@ def test_without_speech_all_of_it_can_be_taken() -> None:
 
 
 def test_clipping_is_told_by_its_share() -> None:
-    loud = rounded(2.5 * SPEECH)
+    loud = rounded(2.2 * SPEECH)
     share = 100 * np.mean(np.abs(loud.astype(int)) == 32_767)
     assert 0.2 < share < 5
     (warning,) = told(loud)
@@ -167,7 +168,7 @@ def test_much_clipping_is_refused() -> None:
 
 
 def test_clipping_is_found_after_the_level_was_lowered() -> None:
-    assert any("are clipped" in line for line in told(0.3 * np.clip(SPEECH, -0.25, 0.25)))
+    assert any("are clipped" in line for line in told(0.3 * np.clip(SPEECH, -0.35, 0.35)))
 
 
 def test_telephone_speech_is_told() -> None:
@@ -179,9 +180,100 @@ def test_telephone_speech_is_told() -> None:
 
 
 def test_noise_behind_the_speech_is_told_by_its_distance() -> None:
-    (warning,) = told(np.pad(SPEECH, RATE_HZ) + noise(2 + len(SPEECH) / RATE_HZ, -36))
+    (warning,) = told(np.pad(SPEECH, RATE_HZ) + noise(2 + len(SPEECH) / RATE_HZ, -44))
     assert "steady noise" in warning
     assert told(np.pad(SPEECH, RATE_HZ) + noise(2 + len(SPEECH) / RATE_HZ, -60)) == []
+
+
+def under_noise(snr_db: float) -> np.ndarray:
+    """Speech in white noise, at a ratio of their powers."""
+    level_db = 10 * np.log10(np.mean(np.square(SPEECH, dtype=np.float64))) - snr_db
+    return SPEECH + noise(len(SPEECH) / RATE_HZ, level_db)
+
+
+def severity(audio: np.ndarray) -> tuple[int, float]:
+    """How strongly noise is told: nothing, a warning, a refusal; and minus the distance."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            condition_speech(convert_sound(audio, RATE_HZ), RATE_HZ)
+        except UserError as error:
+            message, kind = str(error), 2
+        else:
+            message, kind = (str(caught[0].message), 1) if caught else ("0 dB", 0)
+    return kind, -float(re.findall(r"(\d+) dB", message)[0])
+
+
+def test_the_noisier_the_stronger_the_message() -> None:
+    told_of = [severity(under_noise(snr_db)) for snr_db in range(44, -11, -2)]
+    kinds = [kind for kind, _ in told_of]
+    assert kinds == sorted(kinds)
+    assert (kinds[0], kinds[-1]) == (0, 2)
+    assert 1 in kinds
+    distances = [distance for kind, distance in told_of if kind == 1]
+    assert distances == sorted(distances)
+
+
+@pytest.mark.parametrize("snr_db", [15, 12, 10, 8, 6, 4, 0])
+def test_noise_that_makes_another_voice_is_refused(snr_db: float) -> None:
+    with pytest.raises(UserError, match=r"makes another person's voice|holds no speech"):
+        condition(under_noise(snr_db))
+
+
+def test_what_is_refused_for_noise_can_still_be_taken() -> None:
+    sound = convert_sound(under_noise(12), RATE_HZ)
+    with pytest.raises(NoisySpeechError, match=r"noise goes on under its speech, \d\d dB below"):
+        condition_speech(sound, RATE_HZ)
+    with pytest.warns(SpeechWarning, match="makes another person's voice"):
+        taken = condition_if_spoken(sound, RATE_HZ)
+    assert measure_loudness(taken, RATE_HZ) == pytest.approx(REFERENCE_LEVEL, rel=0.02)
+
+
+@pytest.mark.parametrize("hum_hz", [50, 60])
+def test_loud_hum_and_drift_are_removed(hum_hz: float) -> None:
+    time = np.arange(len(SPEECH)) / RATE_HZ
+    hum = 0.3 * np.sin(2 * np.pi * hum_hz * time)
+    drift = 0.2 * np.sin(2 * np.pi * 0.4 * time) + np.linspace(-0.2, 0.2, len(SPEECH))
+    for added in (hum, drift):
+        audio = (SPEECH + added).astype(np.float32)
+        assert distance_db(condition(audio)) < -25
+        assert told(audio) == []
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "edge"), [(4_000, "2"), (8_000, "4"), (11_025, "5.5"), (12_000, "6"), (14_000, "7")]
+)
+def test_what_a_low_rate_leaves_out_is_told(rate_hz: int, edge: str) -> None:
+    (warning,) = told(soxr.resample(SPEECH, RATE_HZ, rate_hz), rate_hz)
+    assert f"ends near {edge} kHz" in warning
+    assert ("as telephones do" in warning) == (rate_hz == 8_000)
+
+
+def test_a_low_rate_is_heard_after_it_was_raised() -> None:
+    narrow = soxr.resample(SPEECH, RATE_HZ, 11_025)
+    (warning,) = told(rounded(soxr.resample(narrow, 11_025, 44_100)), 44_100)
+    assert re.search(r"ends near 5(\.5)? kHz", warning)
+
+
+def long_vowel() -> np.ndarray:
+    time = np.arange(round(0.6 * RATE_HZ)) / RATE_HZ
+    return sum(np.sin(2 * np.pi * 170 * k * time) / k for k in range(1, 20))
+
+
+def test_quiet_speech_is_not_called_noise() -> None:
+    vowel = 0.3 * 10 ** (-25 / 20) * long_vowel()
+    quiet = [np.zeros(RATE_HZ // 4), vowel, 10 ** (-25 / 20) * SPEECH]
+    assert told(np.concatenate([SPEECH, *quiet]).astype(np.float32)) == []
+    hiss = noise(0.6, 20 * np.log10(np.std(vowel)))
+    (warning,) = told(np.concatenate([SPEECH, hiss, SPEECH]).astype(np.float32))
+    assert "has a steady noise" in warning
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.15, 0.2])
+def test_one_sound_is_called_too_short_not_noise(seconds: float) -> None:
+    vowel = (0.3 * long_vowel()[: round(seconds * RATE_HZ)]).astype(np.float32)
+    with pytest.raises(NoSpeechError, match=rf"audio: lasts {seconds:.2f} s, too short to tell"):
+        condition(vowel)
 
 
 def test_too_little_speech_is_told() -> None:
