@@ -138,6 +138,20 @@ def test_abbreviations_that_end_sentences(text: str, sentences: list[str]) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("It was late.At home we ate.", ["It was late.", "At home we ate."]),
+        ("Hello.World.", ["Hello.", "World."]),
+        ("Yes!No.", ["Yes!", "No."]),
+        ("Mr.Smith has a Ph.D in math.", ["Mr.Smith has a Ph.D in math."]),
+        ("See Jane.Doe@x.com or Report.Pdf.", ["See Jane.Doe@x.com or Report.Pdf."]),
+    ],
+)
+def test_a_space_may_be_missing_between_sentences(text: str, sentences: list[str]) -> None:
+    assert split_sentences(text) == sentences
+
+
+@pytest.mark.parametrize(
     ("text", "items"),
     [
         ("fruits:\nApple\nBanana", ["fruits:", "Apple", "Banana"]),

@@ -171,6 +171,23 @@ NAMES = [
     ("He saw the Sun. It shone.", "He saw the Sun. It shone."),
     ("fruit, e.g. apples vs. pears", "fruit, for example apples versus pears"),
 ]
+INITIALS_AND_STOPS = [
+    ("I live in D.C. now", "I live in D.C. now"),
+    ("N.Y.C., A.C. and J.H. Smith", "N.Y.C., A.C. and J.H. Smith"),
+    ("500 B.C.", "five hundred B.C."),
+    ("42 U.S.C. 1983", "forty two U.S.C. nineteen eighty three"),
+    ("B.C. 5", "B.C. five"),
+    ("main.c and report.pdf", "main dot c and report dot p d f"),
+    ("It was late.At home", "It was late. At home"),
+    ("We ate.So we left", "We ate. So we left"),
+    ("Sam.Tv is on", "Sam. Tv is on"),
+    ("Hello.World.", "Hello. World."),
+    ("Yes!No.", "Yes! No."),
+    ("Mr.Smith left", "Mr Smith left"),
+    ("cats.dogs", "cats. dogs"),
+    ("www.Example.com", "w w w dot Example dot com"),
+    ("HTTP://EXAMPLE.COM", "example dot com"),
+]
 MARKDOWN = [
     ("# Heading", "Heading."),
     ("**bold**, _it_, `code`", "bold, it, code"),
@@ -231,7 +248,17 @@ KEPT_CAPITALS_WRITTEN = (
 )
 KEPT_CAPITALS = KEPT_CAPITALS_WRITTEN.split()
 
-CASES = [*MONEY, *NUMBERS, *UNITS, *TIMES, *NAMES, *MARKDOWN, *CHARACTERS, *CAPITALS]
+CASES = [
+    *INITIALS_AND_STOPS,
+    *MONEY,
+    *NUMBERS,
+    *UNITS,
+    *TIMES,
+    *NAMES,
+    *MARKDOWN,
+    *CHARACTERS,
+    *CAPITALS,
+]
 
 
 @pytest.mark.parametrize(("written", "spoken"), CASES)
