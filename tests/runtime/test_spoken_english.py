@@ -188,6 +188,26 @@ INITIALS_AND_STOPS = [
     ("www.Example.com", "w w w dot Example dot com"),
     ("HTTP://EXAMPLE.COM", "example dot com"),
 ]
+ABBREVIATIONS = [
+    ("DR. LEE AND ST. MARY'S", "Doctor lee and Saint mary's"),
+    ("PAY BY DEC. 31", "Pay by December thirty-first"),
+    ("DUE APR. 8 (NO. 5)", "Due April eighth (Number five)"),
+    ("I said NO. Then we left.", "I said no. Then we left."),
+    ("$20 excl. VAT, incl. 5", "twenty dollars excluding VAT, including five"),
+    ("born c. 1850, est. 1990", "born circa eighteen fifty, established nineteen ninety"),
+    ("max. 5, min. 3, qty. 4", "maximum five, minimum three, quantity four"),
+    ("Ref. 12, para. 5, exp. 2025", "Reference twelve, paragraph five, expires twenty twenty five"),
+    ("Roe v. Wade", "Roe versus Wade"),
+    ("Vol. IV, Ch. XII, Art. I", "Volume four, Chapter twelve, Article one"),
+    ("No. A5", "Number A-five"),
+    ("Drs. Lee, Asst. Manager Bob", "Doctors Lee, Assistant Manager Bob"),
+    ("5 ft. 6 in. is tall", "five feet six inches is tall"),
+    ("8 lbs. 3 oz. is it", "eight pounds three ounces is it"),
+    ("5 min. 30 sec. is it", "five minutes thirty seconds is it"),
+    ("25-30 min., or 8 oz., more", "twenty five to thirty minutes, or eight ounces, more"),
+    ("Is it 6 in.?", "Is it six inches?"),
+    ("CHF 20.- or 5,- €", "twenty Swiss francs or five euros"),
+]
 MARKDOWN = [
     ("# Heading", "Heading."),
     ("**bold**, _it_, `code`", "bold, it, code"),
