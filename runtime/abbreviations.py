@@ -22,6 +22,7 @@ _BEFORE_NAME = _words("""
 # Before a number, in any case: "No. 5", "Fig. 3", "Tel. 030", "Feb. 3", "Apt. 4B".
 _BEFORE_NUMBER = _words("""
     no nos n° nr vol fig figs eq eqs sec secs ch chap p pp art par bk pt ver tab tel ext fax
+    cor matt rom heb isa jer ps prov gen exod lev deut eph phil thess tim pet
     max min est c exp ref rs para qty dept approx
     apt rm ste bldg hwy rte jan feb mar apr jun jul aug sep sept oct nov dec op opp ser
 """)

@@ -69,7 +69,7 @@ def read_amounts(text: str) -> str:
     text = _INCHES.sub(_read_inches, text)
     text = _MONEY.sub(_read_money, text)
     text = _MONEY_AFTER.sub(_read_money, text)
-    text = _PENCE.sub(lambda found: f"{cardinal(int(found[1]))} pence", text)
+    text = _PENCE.sub(_read_pence, text)
     text = _COUNTED.sub(_read_counted, text)
     text = _SPACED_DEGREES.sub("°", text)
     return _UNIT.sub(_read_unit, text)
@@ -106,6 +106,10 @@ def _name_sum(
         minor_unit = minor_one if minor == 1 or singular else minor_several
         parts.append(f"{cardinal(minor)} {minor_unit}")
     return " and ".join(parts)
+
+
+def _read_pence(found: re.Match[str]) -> str:
+    return f"{cardinal(int(found[1]))} {'penny' if found[1] == '1' else 'pence'}"
 
 
 def _read_counted(found: re.Match[str]) -> str:

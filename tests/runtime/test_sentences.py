@@ -120,6 +120,7 @@ def test_what_never_fits_is_refused() -> None:
         "Drs. Smith and Jones met Asst. Manager Bob at Approx. 5.",
         "He is 5 ft. 6 in. and weighs 8 lbs. 3 oz. after 5 min. 30 sec. today.",
         "He is 6 ft. 2 in. tall.",
+        "He read 1 Cor. 13:4-8.",
     ],
 )
 def test_full_stops_within_sentences(sentence: str) -> None:

@@ -208,6 +208,43 @@ ABBREVIATIONS = [
     ("Is it 6 in.?", "Is it six inches?"),
     ("CHF 20.- or 5,- €", "twenty Swiss francs or five euros"),
 ]
+MEASURES = [
+    ("ran 100m in 9.8 s", "ran one hundred meters in nine point eight seconds"),
+    ("3m x 4m, 3m × 4m", "three meters by four meters, three meters by four meters"),
+    ("5h 30m.", "five hours thirty minutes."),
+    ("1h30m or 2h15", "one hour thirty minutes or two hours fifteen minutes"),
+    ("3M is old", "three M is old"),
+    (
+        "2m views, 15k likes, 3M users",
+        "two million views, fifteen thousand likes, three million users",
+    ),
+    ('8.5"x11"', "eight point five inches by eleven inches"),
+    ("12' x 14'", "twelve feet by fourteen feet"),
+    ("5'-6''", "five foot six"),
+    ("1-in-10, 2-for-1, 1-on-1", "one in ten, two for one, one on one"),
+]
+CODES = [
+    ("1-800-FLOWERS", "one eight hundred flowers"),
+    ("in 2024-02", "in February twenty twenty four"),
+    (
+        "2024-03-15T10:22:13Z",
+        "March fifteenth, twenty twenty four, ten twenty-two and thirteen seconds UTC",
+    ),
+    ("a 737-800", "a seven thirty seven eight hundred"),
+    ("1 Cor. 13:4-8", "First Corinthians thirteen four to eight"),
+    ("DE89 3704 0044 05", "D E eight nine, three seven zero four, zero zero four four, zero five"),
+    (
+        "4111 1111 1111 1111",
+        "four one one one, one one one one, one one one one, one one one one",
+    ),
+    ("won 101-99", "won one hundred one to ninety nine"),
+    ("1:10,000", "one to ten thousand"),
+    ("1,00,000", "one hundred thousand"),
+    ("1,000s of them in $20s", "thousands of them in twenties"),
+    ("1p", "one penny"),
+    ("Call 911, dial 112", "Call nine one one, dial one one two"),
+    ("call 911.5", "call nine hundred eleven point five"),
+]
 MARKDOWN = [
     ("# Heading", "Heading."),
     ("**bold**, _it_, `code`", "bold, it, code"),
@@ -423,6 +460,12 @@ def test_numbers_are_named_as_hibari_names_them(number: int) -> None:
     assert ordinal(number).split() == plain(g2p.normalize.__globals__["N"].ordinal(number))
     if 1010 <= number <= 2099:
         assert year(number).split() == plain(g2p.normalize.__globals__["N"].year(number))
+
+
+def test_identifiers_have_no_ranges(words: Container[str]) -> None:
+    spoken = write_as_spoken("550e8400-e29b-41d4-a716-446655440000", words)
+    assert spoken.startswith("five five zero E eight four zero zero, E two nine B,")
+    assert " to " not in spoken
 
 
 def test_other_values_of_numbers() -> None:
