@@ -259,6 +259,12 @@ MARKDOWN = [
     ("<b>Hello</b> &amp; you", "Hello and you"),
     ("[sic] {x}", "(sic) (x)"),
     ("snake_case", "snake case"),
+    ("|a|b|\n|:---|:---:|\n|c|d|", "a, b.\nc, d."),
+    ("| a | b | |:---|:-:|", "a, b."),
+    ("Bob <bob@x.org> met <name>", "Bob bob at x dot org met name"),
+    ("Map<String, List<Int>>", "Map String, List Int"),
+    ("3 < 5 and x > y", "three less than five and x greater than y"),
+    ("`--out=DIR` is set", "dash dash out equals DIR is set"),
 ]
 CHARACTERS = [
     ("cafe\u0301", "café"),
