@@ -16,14 +16,23 @@ def _words(text: str) -> frozenset[str]:
 # Titles and places that stand before a name, and Latin words that are never last.
 _BEFORE_NAME = _words("""
     Mr Mrs Ms Mx Dr Prof Rev Fr Gen Col Capt Cmdr Cdr Comdr Lt Sgt Cpl Pvt Maj Adm Brig Gov
-    Sen Rep Hon Pres Supt Insp Det Amb Atty Msgr Messrs Mme Mlle Mt Mts Ft Pt vs cf viz approx
-    ca al e.g i.e
+    Sen Rep Hon Pres Supt Insp Det Amb Atty Msgr Messrs Mme Mlle Mt Mts Ft Pt Drs Asst vs v cf
+    viz approx Approx ca al e.g i.e incl Incl excl Excl
 """)
 # Before a number, in any case: "No. 5", "Fig. 3", "Tel. 030", "Feb. 3", "Apt. 4B".
 _BEFORE_NUMBER = _words("""
     no nos n° nr vol fig figs eq eqs sec secs ch chap p pp art par bk pt ver tab tel ext fax
+    cor matt rom heb isa jer ps prov gen exod lev deut eph phil thess tim pet
+    max min est c exp ref rs para qty dept approx
     apt rm ste bldg hwy rte jan feb mar apr jun jul aug sep sept oct nov dec op opp ser
 """)
+# Before a letter or a Roman numeral: "Fig. A", "Vol. IV", "No. A5".
+_BEFORE_LETTER = _words("Vol Fig Ch Chap Art Sec Pt Eq Para Bk App Nr")
+_LETTER = re.compile(r"(?:[A-Z]|[IVXLC]+)\b(?!['’.]\w)")
+_LETTER_AND_NUMBER = re.compile(r"[A-Z]-?\d")
+# After a number, when a smaller measure follows: "5 ft. 6 in.", "8 lbs. 3 oz.".
+_MEASURES = _words("ft yd lb lbs hr hrs min mins h m km")
+_SMALLER = re.compile(r"\d[\d./]*\s?(?:in|ft|oz|lbs?|min|mins|sec|secs|s|cm|m)\b")
 # After a name; they may end a sentence.
 _AFTER_NAME = _words("""
     St Ste Ave Blvd Rd Ln Hwy Pkwy Sq Jr Sr Esq Inc Ltd Co Corp Bros LLC PLC Dept Univ Assn
@@ -55,6 +64,7 @@ _BEGINNINGS = _words("""
     Your Can't Didn't Don't Won't
 """)
 _BEFORE_WORDS = "(\"“'‘[«•‣▪◦⁃*–—-"
+_LONG_WORD = re.compile(r"[^\W\d_]{2,}")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
@@ -68,7 +78,11 @@ def keeps_full_stop(before: str, after: str) -> bool:
     last = words[-1] if words else ""
     if is_list_mark(words):
         return True
-    if last in _BEFORE_NAME or (last.lower() in _BEFORE_NUMBER and after[0].isdecimal()):
+    if last.isupper() and len(last) > 1 and is_in_capitals(" ".join(words[:-1]), after):
+        last = last.capitalize()
+    if last in _MEASURES and len(words) > 1 and words[-2][-1].isdecimal():
+        return bool(_SMALLER.match(after))
+    if last in _BEFORE_NAME or _stands_before_number(last, after):
         return True
     following = _first_word(after)
     if last.lower() in _TIMES:
@@ -79,6 +93,19 @@ def keeps_full_stop(before: str, after: str) -> bool:
     if last in _AFTER_NAME or _is_initials(last):
         return not _begins_sentence(following, after)
     return is_count(words) and after[0].isdecimal()
+
+
+def is_in_capitals(before: str, after: str) -> bool:
+    """Whether a word beside is in capitals, or the word stands without others: "DEC. 31"."""
+    near = [*_LONG_WORD.findall(before)[-1:], *_LONG_WORD.findall(after)[:1]]
+    return any(word.isupper() for word in near) or not near
+
+
+def _stands_before_number(last: str, after: str) -> bool:
+    if last in _BEFORE_LETTER and _LETTER.match(after):
+        return True
+    is_number = after[0].isdecimal() or _LETTER_AND_NUMBER.match(after)
+    return last.lower() in _BEFORE_NUMBER and last != "C" and bool(is_number)
 
 
 def is_list_mark(words: list[str]) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from runtime.abbreviations import is_count, is_list_mark, keeps_full_stop
 from runtime.errors import UserError
+from runtime.joined_sentences import JOINT, ends_joined_sentence
 from runtime.layout import split_items
 from runtime.text import has_words
 
@@ -21,7 +22,7 @@ _WIDE_ENDS = "。！？"  # sentence ends of scripts that put no space after the
 _MARKS = ".!?…"
 _CONTEXT = 200  # characters on each side of a full stop that tell what it is
 _SENTENCE_END = re.compile(
-    rf"(?<![{_MARKS}])[{_MARKS}]+[{_CLOSING}]*\s+|[{_WIDE_ENDS}]+[{_CLOSING}]*\s*"
+    rf"(?<![{_MARKS}])[{_MARKS}]+[{_CLOSING}]*\s+|[{_WIDE_ENDS}]+[{_CLOSING}]*\s*|{JOINT.pattern}"
 )
 _CLAUSE_END = re.compile(r"[,;:][\"'”’)]*\s+|\s[–—-]+\s|[，；：、]|—")
 _SPACE = re.compile(r"\s+")
@@ -73,6 +74,8 @@ def _ends_sentence(text: str, start: int, match: re.Match[str]) -> bool:
     if mark[0] in _WIDE_ENDS:
         return True
     if after[0].islower() or after[0] in _MARKS or before.endswith("["):  # "[...]" is left out
+        return False
+    if not match.group()[-1].isspace() and not ends_joined_sentence(match):
         return False
     if mark == ".":
         return not keeps_full_stop(before, after)

@@ -20,6 +20,8 @@ from runtime.spoken_english.characters import fold_characters
 from runtime.spoken_english.counts import even_out_numbers, read_counts, read_relations
 from runtime.spoken_english.dates import read_dates
 from runtime.spoken_english.markdown import read_entities, strip_markdown
+from runtime.spoken_english.measures import read_measures
+from runtime.spoken_english.references import read_references
 from runtime.spoken_english.roman import read_roman_numerals
 from runtime.spoken_english.signs import break_long_words, drop_emoticons, read_signs, tidy
 
@@ -30,9 +32,9 @@ def write_as_spoken(text: str, words: Container[str]) -> str:
     `words` has the spellings that the phonemizer knows: "this", "Paris", "NASA".
     """
     spoken = drop_emoticons(strip_markdown(fold_characters(read_entities(text))))
-    spoken = read_addresses(spoken, words)
+    spoken = read_addresses(read_references(spoken), words)
     spoken = expand_abbreviations(spoken)
-    spoken = read_dates(spoken)
+    spoken = read_dates(read_measures(spoken))
     spoken = read_relations(even_out_numbers(spoken))
     spoken = read_counts(read_amounts(spoken))
     spoken = read_signs(read_roman_numerals(spoken))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 
+from runtime.joined_sentences import JOINT, ends_joined_sentence
+
 _TOP_LEVEL = (
     "com org net edu gov mil info biz io dev app ai co uk de fr eu ch at ca au tv ly jp xyz tech"
 )
@@ -23,12 +25,17 @@ _LABEL = r"[^\W_](?:[\w-]{0,62}[^\W_])?"
 _SCHEME = re.compile(r"(?:https?|ftp)://|mailto:", re.IGNORECASE)
 # What a piece between spaces, commas and brackets may be as a whole.
 _ADDRESS = re.compile(
-    rf"(?:https?|ftp)://\S+|(?:mailto:)?\w[\w.+-]{{0,63}}@(?:{_LABEL}\.){{1,8}}[A-Za-z]{{2,12}}|www\.\S+"
+    rf"(?i:https?|ftp)://\S+|(?:mailto:)?\w[\w.+-]{{0,63}}@(?:{_LABEL}\.){{1,8}}[A-Za-z]{{2,12}}|www\.\S+"
     rf"|(?:{_LABEL}\.){{1,8}}(?:(?i:{'|'.join(_TOP_LEVEL.split())})(?::\d+)?(?:[/?#]\S*)?"
     rf"|(?i:{'|'.join(_EXTENSIONS.split())}))"
     r"|(?:~|\.{1,2})?(?:/[\w.+~-]{1,100}){2,60}/?|[A-Za-z]:\\\S*|(?:~|\.{1,2})/[\w.+~/-]+|/[a-z][\w.+~-]*"
     rf"|(?:[\w.-]{{1,100}}/){{1,60}}[\w-]{{1,100}}\.(?i:{'|'.join(_EXTENSIONS.split())})"
 )
+_INITIALS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # "D.C", "J.H": letters, not a file of C
+_GLUED = re.compile(
+    r"(?<![^\s(\"“'])([^\W\d_]{2,40})([.!?])([^\W\d_]{2,40})(?![^\s.,;:!?)\"”']|\.\w)"
+)
+_GLUED_TITLE = re.compile(r"\b((?:Mr|Mrs|Ms|Dr|Prof|St|Mt|Gen|Sen|Gov|Rev|Capt)\.)(?=[A-Z][a-z])")
 _CHUNK = re.compile(r"\S+")
 _DIVIDER = re.compile(r"([,;()<>\"“”\[\]{}|*]+)")
 _TRAILING = re.compile(r"(?:'s)?[.:!?']{0,8}$")
@@ -66,12 +73,32 @@ _VOWEL = re.compile("[aeiouyAEIOUYà-öø-ÿ]")
 
 def read_addresses(text: str, words: Container[str]) -> str:
     """Words for URLs, e-mail addresses, file names, handles and hashtags."""
+    text = _part_sentences(text, words)
     text = _CHUNK.sub(lambda chunk: _read_chunk(chunk[0], words), text)
     text = _HANDLE.sub(lambda found: f"at {_read_name(found[1], words)}", text)
     text = _HASHTAG.sub(lambda found: f"hashtag {_read_name(found[1], words)}", text)
     text = _PLUSES.sub(r"\1 plus plus", text)
     text = _GRADE.sub(r"\1 plus", _SHARP.sub(r"\1 sharp", text))
     return _DOT_NAME.sub(_read_dot, text)
+
+
+def _part_sentences(text: str, words: Container[str]) -> str:
+    """A space after each stop that was typed without one: "Mr.Smith", "late.We", "cats.dogs"."""
+    text = _GLUED_TITLE.sub(r"\1 ", text)
+    text = JOINT.sub(lambda found: found[0] + (" " if ends_joined_sentence(found) else ""), text)
+    return _GLUED.sub(lambda found: _part_words(found, words), text)
+
+
+def _part_words(found: re.Match[str], words: Container[str]) -> str:
+    """Two words that the dictionary has, unless they are an address as a whole."""
+    before, stop, after = found.groups()
+    is_prose = all(
+        small in words or small.removesuffix("s") in words
+        for small in (before.lower(), after.lower())
+    )
+    if not is_prose or _ADDRESS.fullmatch(f"{before}{stop}{after}"):
+        return found[0]
+    return f"{before}{stop} {after}"
 
 
 def spell_label(label: str, words: Container[str]) -> str:
@@ -98,7 +125,7 @@ def _read_piece(piece: str, words: Container[str]) -> str:
     """The piece in words if it is an address, followed by the punctuation of its sentence."""
     end = _TRAILING.search(piece)
     address, trailing = (piece[: end.start()], end[0]) if end else (piece, "")
-    if not _ADDRESS.fullmatch(address):
+    if not _ADDRESS.fullmatch(address) or _INITIALS.fullmatch(address):
         return piece
     return _read_pieces(_SCHEME.sub("", address, count=1).rstrip("/"), words) + trailing
 

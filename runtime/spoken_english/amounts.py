@@ -49,8 +49,9 @@ _COUNTED = re.compile(
 _UNIT = re.compile(
     rf"{_BEFORE}(?P<minus>(?<!\w)-)?(?P<number>{NUMBER})(?P<joint> ?|-)"
     rf"(?:(?P<unit>{'|'.join(sorted(map(re.escape, UNITS), key=len, reverse=True))})"
-    rf"(?:\^?(?P<power>[23]))?)(?![\w°])(?!['’]\w){_PER}(?P<stop>\.(?= [a-z]))?"
+    rf"(?:\^?(?P<power>[23]))?)(?![\w°])(?!['’]\w){_PER}(?P<stop>\.(?= [a-z\d]| ?[,;:?!]))?"
 )
+_NO_CENTS = re.compile(r"(?<=\d)[.,][-–—]+(?=\s|$|[,;!?)])")  # "CHF 20.-", "5,- €"
 _SPACED_DEGREES = re.compile(r"(?<=\d) ?° ?(?=[CF]\b)")
 _FEET = re.compile(r"(?<![\w.,'])(\d{1,2})' ?(\d{1,2})(?:\"|''|(?!['\w]))")
 _INCHES = re.compile(rf"{_BEFORE}({NUMBER})\"")
@@ -61,13 +62,14 @@ _NOUN_FOLLOWS = re.compile(r" [a-z]")
 
 def read_amounts(text: str) -> str:
     """Words for money, measures and percentages; the rest of the text stays."""
+    text = _NO_CENTS.sub("", text)
     text = _FEET.sub(
         lambda found: f"{cardinal(int(found[1]))} foot {cardinal(int(found[2]))}", text
     )
     text = _INCHES.sub(_read_inches, text)
     text = _MONEY.sub(_read_money, text)
     text = _MONEY_AFTER.sub(_read_money, text)
-    text = _PENCE.sub(lambda found: f"{cardinal(int(found[1]))} pence", text)
+    text = _PENCE.sub(_read_pence, text)
     text = _COUNTED.sub(_read_counted, text)
     text = _SPACED_DEGREES.sub("°", text)
     return _UNIT.sub(_read_unit, text)
@@ -106,6 +108,10 @@ def _name_sum(
     return " and ".join(parts)
 
 
+def _read_pence(found: re.Match[str]) -> str:
+    return f"{cardinal(int(found[1]))} {'penny' if found[1] == '1' else 'pence'}"
+
+
 def _read_counted(found: re.Match[str]) -> str:
     return f"{read_number(found['number'])} {MAGNITUDES[found['size'] or found['spaced']]}"
 
@@ -140,7 +146,7 @@ def _is_meant(found: re.Match[str]) -> bool:
     """Whether letters after a number are a unit: "5 in" and "5s" have likelier readings."""
     unit, joint = found["unit"], found["joint"]
     if unit == "in" and joint == " ":
-        return found.string[found.end() : found.end() + 1] in (".", ")")
+        return bool(found["stop"]) or found.string[found.end() : found.end() + 1] in (".", ")")
     return unit != "s" or joint == " " or "." in found["number"]
 
 

@@ -26,6 +26,7 @@ _SPACED_GROUPS = re.compile(
 _POINTED_GROUPS = re.compile(
     r"(?<![\w.,])([1-9]\d{0,2}(?:(?:\.\d{3})+(?=,\d{1,2}\b)|(?:\.\d{3}){2,}))(?:,(\d{1,2}))?(?![\w.,]\d|\d)"
 )
+_INDIAN_GROUPS = re.compile(r"(?<![\w.,])\d{1,2}(?:,\d{2})+,\d{3}(?![\w,])")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d{1,2}|\d{4,9})(?![\d,]|\.\d)")
 
 _PHONE = re.compile(
@@ -49,7 +50,14 @@ _DENOMINATORS = {2: "half", 3: "third", 4: "quarter"} | {
     number: ordinal(number) for number in (5, 6, 7, 8, 9, 10, 16, 32, 64, 100, 1000)
 }
 _NAMED_PAIRS = {"24/7": "twenty four seven", "9/11": "nine eleven"}
-_RANGE = re.compile(r"(?<=\d)(?P<unit>%|°[CF]?|k[gm]|[cm]m|m|lb|GB|MB)?(?: ?[-–] ?|—)(?=[$£€]?\d)")
+_RANGE = re.compile(
+    r"(?<![A-Za-z]-)(?<=\d)(?P<unit>%|°[CF]?|k[gm]|[cm]m|m|lb|GB|MB)?(?: ?[-–] ?|—)(?=[$£€]?\d)"
+)
+# Beside the hyphen of a code, which is no range: "A1-5", "12-34-B", "2024-02".
+_CODE_BEFORE = re.compile(r"(?:[A-Za-z]-?[\d.]{0,20}|\d-\d{1,20})$")
+_CODE_AFTER = re.compile(r"\d{1,20}-?(?:[A-Z]|-\d|[a-f]\d)")
+_ZERO_AFTER = re.compile(r"0\d")
+_ZERO_BEFORE = re.compile(r"(?<![\d.,:])0\d{1,20}$")
 _OPERATION = re.compile(r"(?<=\d) ?([+*x×÷^]|[-–/](?=[\d .+*x×÷/-]{1,40}=)) ?(?=-?\.?\d)")
 _TIMES = re.compile(r"(?<=\d)x(?=[\s.,!?;:)]|$)")
 _FIFTY = re.compile(r"\b50-50\b")
@@ -66,7 +74,7 @@ _NUMBER_SIGN = re.compile(r"(?<![\w&])# ?(?=\d)")
 _LETTER_A = re.compile(r"\bA-?(?=\d)")
 _AFTER_LETTER = re.compile(r"(?<=[^\W\d_])(?<!\bA)[-–.]?(?=\d)")
 _BEFORE_LETTER = re.compile(r"(?<=\d)(?=[^\W\d_])")
-_PLURAL = re.compile(r"(?<![\d.,])(\d+)'?s\b")
+_PLURAL = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+|\d+)'?s\b")
 _NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)(?:\.\d+)?|(?<![\w.])\.\d+")
 
 
@@ -76,6 +84,7 @@ def even_out_numbers(text: str) -> str:
     text = _PHONE.sub(_read_phone, text)
     text = _SPACED_GROUPS.sub(lambda found: _group(re.sub("[ ']", "", found[1]), found[3]), text)
     text = _POINTED_GROUPS.sub(lambda found: _group(found[1].replace(".", ""), found[2]), text)
+    text = _INDIAN_GROUPS.sub(lambda found: _group(found[0].replace(",", ""), None), text)
     text = _DECIMAL_COMMA.sub(r"\1.\2", text)
     text = _CHAIN.sub(_read_chain, text)
     return _VERSION.sub(_read_version, text)
@@ -86,7 +95,7 @@ def read_relations(text: str) -> str:
     text = _TIMES.sub(" times", _OPERATION.sub(_read_operation, text))
     text = _FIFTY.sub("fifty fifty", text)
     text = _FRACTION.sub(_read_fraction, text)
-    text = _RANGE.sub(lambda found: f"{found['unit'] or ''} to ", text)
+    text = _RANGE.sub(_read_range, text)
     text = _EACH.sub(" per ", _RATIO.sub(" to ", text))
     return _PORT.sub(": ", text)
 
@@ -97,7 +106,7 @@ def read_counts(text: str) -> str:
     text = _ORDINAL.sub(_read_ordinal, text)
     text = _PLUS.sub("plus ", _MINUS.sub("minus ", text))
     text = _AFTER_LETTER.sub(" ", _LETTER_A.sub("A-", text))
-    text = _PLURAL.sub(lambda found: plural(read_count(found[1])), text)
+    text = _PLURAL.sub(_read_plural, text)
     text = _BEFORE_LETTER.sub(" ", text)
     return _NUMBER.sub(lambda found: read_count(found[0]), text)
 
@@ -163,6 +172,20 @@ def _read_pair(above: int, below: int) -> str:
         return f"{MONTHS[above - 1]} {ordinal(below)}"
     joint = " " if above == below and above != 10 else " out of " if below in (5, 10) else " over "
     return f"{cardinal(above)}{joint}{cardinal(below)}"
+
+
+def _read_plural(found: re.Match[str]) -> str:
+    """ "747s" and "1,000s", which are thousands, not "one thousands"."""
+    words = plural(read_count(found[1]))
+    return words.removeprefix("one ") if words in ("one hundreds", "one thousands") else words
+
+
+def _read_range(found: re.Match[str]) -> str:
+    """ "to" from number to number; a pause inside of a code."""
+    before = found.string[max(0, found.start() - 30) : found.start()]
+    is_code = _CODE_BEFORE.search(before) or _CODE_AFTER.match(found.string, found.end())
+    has_zero = _ZERO_AFTER.match(found.string, found.end()) and not _ZERO_BEFORE.search(before)
+    return f"{found['unit'] or ''}{', ' if is_code or has_zero else ' to '}"
 
 
 def _read_ordinal(found: re.Match[str]) -> str:

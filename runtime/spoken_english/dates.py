@@ -20,6 +20,7 @@ _MONTH = "|".join([*MONTHS, *sorted(_SHORT, key=len, reverse=True)])
 
 _YEAR = r"(?P<year>\d{4})"
 _ISO = re.compile(rf"(?<![\w.-]){_YEAR}([-/.])(?P<month>\d{{1,2}})\2(?P<day>\d{{1,2}})(?![\w-])")
+_ISO_MONTH = re.compile(r"(?<![\w./$£€-])((?:19|20)\d\d)-(0[1-9]|1[0-2])(?![\w-]|[.,:/]\d)")
 _SLASHED = re.compile(r"(?<![\w./])(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})(?![\w/])")
 _DASHED = re.compile(r"(?<![\w.-])(\d{1,2})([-.])(\d{1,2})\2(\d{4})(?![\w-])")
 _MONTH_DAY = re.compile(
@@ -44,7 +45,7 @@ _UNTIL = re.compile(
     r"(?=\d{1,2}(?::\d\d|(?:\.\d\d)? ?[AaPp]\.?[Mm]\b))"
 )
 _TIME = re.compile(
-    rf"(?<![\w.:,])(?P<hour>\d{{1,2}}):(?P<minute>\d{{2}})(?::(?P<second>\d{{2}}))?(?![\d:]|\.\d)"
+    rf"(?<![\w.:,])(?P<hour>\d{{1,2}}):(?P<minute>\d{{2}})(?::(?P<second>\d{{2}}))?(?![\d:]|[.,]\d)"
     rf"(?:{_HALF})?"
 )
 _HALF_DAY = re.compile(rf"(?<![\w.:,$])(?P<hour>\d{{1,2}})(?:\.(?P<minute>[0-5]\d))?{_HALF}")
@@ -56,6 +57,7 @@ _SHORT_YEAR = re.compile(r"(?<!\w)'(\d{2})(?![\w'.,]*\w)(?!')")
 def read_dates(text: str) -> str:
     """Words for dates, times of day and decades; the rest of the text stays."""
     text = _ISO.sub(_read_iso, text)
+    text = _ISO_MONTH.sub(lambda found: f"{MONTHS[int(found[2]) - 1]} {found[1]}", text)
     text = _SLASHED.sub(lambda found: _read_slashed(found, found[1], found[2], found[3]), text)
     text = _DASHED.sub(lambda found: _read_slashed(found, found[3], found[1], found[4]), text)
     text = _MONTH_DAYS.sub(_read_month_days, text)

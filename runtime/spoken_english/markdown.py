@@ -12,7 +12,9 @@ import re
 
 _FENCE = re.compile(r"[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*")
 _RULE = re.compile(r"[ \t]*(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,}|={2,}[ \t]*)")
-_TABLE_RULE = re.compile(r"(?=[^|]*\|)(?=.*--)[-:| \t]+")
+_TABLE_RULE = re.compile(r"(?=[^|]*\|)(?=.*-)[-:| \t]+")
+# Behind the row above it, where a sentence has lost its line breaks.
+_INLINE_RULE = re.compile(r"\|[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+")
 _REFERENCE = re.compile(r"[ \t]{0,3}\[[^\]\n]{1,200}\]:[ \t]+\S+.*")
 _QUOTE = re.compile(r"[ \t]*(?:>[ \t]*)+(?![ \t>=\d])")
 _HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+(.*)")
@@ -40,6 +42,10 @@ _LINK = re.compile(
 )
 _FOOTNOTE = re.compile(r"\[\^[^\]\n]{1,50}\]")
 _AUTOLINK = re.compile(r"<((?:https?://|mailto:)[^\s<>]{1,500})>")
+# Around a word or an address: "Bob <bob@x.org>", "List<String>"; a relation has spaces.
+_BRACKETED = re.compile(
+    r"(?<![<=\d])<(?!\d|-)(/?[^\W\d_][^\s<>=]{0,200}(?:, ?[^\W\d_][^<>=,]{0,60}){0,5})>(?!=)"
+)
 _ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+.!|>~-])")
 _CODE = re.compile(r"`+")
 _STRONG = re.compile(r"\*{2,}|~~|==(?=\w)|(?<=[\w.!?,])==|(?<!\w)_+(?=[^\s_])|(?<=[^\s_])_+(?!\w)")
@@ -48,7 +54,7 @@ _EMPHASIS = re.compile(r"(?<![\w)*])\*(?=[^\s*\d])|(?<=[^\s*])\*(?![\w(*])")
 
 def strip_markdown(text: str) -> str:
     """The text without Markdown's and HTML's control characters."""
-    text = _COMMENT.sub(" ", text)
+    text = _INLINE_RULE.sub("|", _COMMENT.sub(" ", text))
     text = _TAG.sub(lambda tag: "" if _INLINE_TAG.match(tag[0]) else " ", text)
     lines = [_strip_line(line) for line in text.split("\n")]
     text = "\n".join(line for line in lines if line is not None)
@@ -91,5 +97,14 @@ def _strip_inline(text: str) -> str:
     for _ in range(2):  # a picture may be the words of a link
         text = _LINK.sub(r"\1", text)
     text = _AUTOLINK.sub(r"\1", _FOOTNOTE.sub("", text))
+    for _ in range(2):  # "Map<String, List<Int>>"
+        text = _BRACKETED.sub(_drop_brackets, text)
     text = _ESCAPE.sub(r"\1", text)
     return _EMPHASIS.sub("", _STRONG.sub("", _CODE.sub("", text)))
+
+
+def _drop_brackets(found: re.Match[str]) -> str:
+    """The words between brackets, not glued to what is beside them."""
+    text = found.string
+    before = " " if text[found.start() - 1 : found.start()].isalnum() else ""
+    return f"{before}{found[1]}{' ' if text[found.end() : found.end() + 1].isalnum() else ''}"

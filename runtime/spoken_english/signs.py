@@ -19,6 +19,7 @@ _EMOTICON = re.compile(
 _LETTERS_AND_LETTERS = re.compile(r"\b[A-Z]{1,4}(?: ?& ?[A-Z]{1,4})+\b(?!')")
 _ARROW = re.compile(r" ?(?:<?-{1,2}>|={1,2}>|→) ?")
 _BACK_ARROW = re.compile(r" ?(?:<-{1,2}|←) ?")
+_OPTION = re.compile(r"(?<![\w-])--(?=[A-Za-z][\w-]*=)")  # "--out=DIR", of a command line
 _DASH = re.compile(r" ?(?<!-)-{2,3}(?!-) ?")
 _READ = {
     **{"<=": "is at most", ">=": "is at least", "!=": "is not", "==": "equals", "≤": "is at most"},
@@ -65,6 +66,7 @@ def read_signs(text: str) -> str:
     """Words for signs that have some; brackets are round; the rest leaves a space."""
     text = _LETTERS_AND_LETTERS.sub(_read_letters, text)
     text = _BACK_ARROW.sub(" ", _ARROW.sub(" to ", text))
+    text = _OPTION.sub("dash dash ", text)
     text = _BESIDE_NOTHING.sub(" ", _DASH.sub(" — ", text))
     text = _SQUARE.sub(lambda found: _SQUARED[found[0]], text)
     text = _SIGN.sub(lambda found: f" {_READ[found[0]]} ", text)

@@ -113,6 +113,14 @@ def test_what_never_fits_is_refused() -> None:
         "1.) The first option.",
         "He moved to 12 Main St. Springfield.",
         "You write “[...] The end” there.",
+        "MR. JONES AND DR. LEE PAY BY DEC. 31 AT ST. MARY'S.",
+        "It is $20 excl. VAT, or 25 incl. 5 for est. 1990.",
+        "Born c. 1850, max. 5, min. 3, exp. 2025, qty. 5, para. 5, Ref. 12, dept. 5, Rs. 500.",
+        "In Roe v. Wade, Vol. IV, Ch. XII, Art. I, Fig. A, No. A5.",
+        "Drs. Smith and Jones met Asst. Manager Bob at Approx. 5.",
+        "He is 5 ft. 6 in. and weighs 8 lbs. 3 oz. after 5 min. 30 sec. today.",
+        "He is 6 ft. 2 in. tall.",
+        "He read 1 Cor. 13:4-8.",
     ],
 )
 def test_full_stops_within_sentences(sentence: str) -> None:
@@ -130,10 +138,27 @@ def test_full_stops_within_sentences(sentence: str) -> None:
         ("It was plan B. They left.", ["It was plan B.", "They left."]),
         ("He left at 6 p.m. Smith stayed.", ["He left at 6 p.m.", "Smith stayed."]),
         ("3. 2. 1. Go!", ["3. 2. 1.", "Go!"]),
+        ("I said NO. Then we left.", ["I said NO.", "Then we left."]),
+        ("HE SAID NO. THEY LEFT.", ["HE SAID NO.", "THEY LEFT."]),
+        ("Wait 5 min. 30 people came.", ["Wait 5 min.", "30 people came."]),
         ("He sat. May he live.", ["He sat.", "May he live."]),
     ],
 )
 def test_abbreviations_that_end_sentences(text: str, sentences: list[str]) -> None:
+    assert split_sentences(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("It was late.At home we ate.", ["It was late.", "At home we ate."]),
+        ("Hello.World.", ["Hello.", "World."]),
+        ("Yes!No.", ["Yes!", "No."]),
+        ("Mr.Smith has a Ph.D in math.", ["Mr.Smith has a Ph.D in math."]),
+        ("See Jane.Doe@x.com or Report.Pdf.", ["See Jane.Doe@x.com or Report.Pdf."]),
+    ],
+)
+def test_a_space_may_be_missing_between_sentences(text: str, sentences: list[str]) -> None:
     assert split_sentences(text) == sentences
 
 

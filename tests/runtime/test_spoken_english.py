@@ -171,6 +171,80 @@ NAMES = [
     ("He saw the Sun. It shone.", "He saw the Sun. It shone."),
     ("fruit, e.g. apples vs. pears", "fruit, for example apples versus pears"),
 ]
+INITIALS_AND_STOPS = [
+    ("I live in D.C. now", "I live in D.C. now"),
+    ("N.Y.C., A.C. and J.H. Smith", "N.Y.C., A.C. and J.H. Smith"),
+    ("500 B.C.", "five hundred B.C."),
+    ("42 U.S.C. 1983", "forty two U.S.C. nineteen eighty three"),
+    ("B.C. 5", "B.C. five"),
+    ("main.c and report.pdf", "main dot c and report dot p d f"),
+    ("It was late.At home", "It was late. At home"),
+    ("We ate.So we left", "We ate. So we left"),
+    ("Sam.Tv is on", "Sam. Tv is on"),
+    ("Hello.World.", "Hello. World."),
+    ("Yes!No.", "Yes! No."),
+    ("Mr.Smith left", "Mr Smith left"),
+    ("cats.dogs", "cats. dogs"),
+    ("www.Example.com", "w w w dot Example dot com"),
+    ("HTTP://EXAMPLE.COM", "example dot com"),
+]
+ABBREVIATIONS = [
+    ("DR. LEE AND ST. MARY'S", "Doctor lee and Saint mary's"),
+    ("PAY BY DEC. 31", "Pay by December thirty-first"),
+    ("DUE APR. 8 (NO. 5)", "Due April eighth (Number five)"),
+    ("I said NO. Then we left.", "I said no. Then we left."),
+    ("$20 excl. VAT, incl. 5", "twenty dollars excluding VAT, including five"),
+    ("born c. 1850, est. 1990", "born circa eighteen fifty, established nineteen ninety"),
+    ("max. 5, min. 3, qty. 4", "maximum five, minimum three, quantity four"),
+    ("Ref. 12, para. 5, exp. 2025", "Reference twelve, paragraph five, expires twenty twenty five"),
+    ("Roe v. Wade", "Roe versus Wade"),
+    ("Vol. IV, Ch. XII, Art. I", "Volume four, Chapter twelve, Article one"),
+    ("No. A5", "Number A-five"),
+    ("Drs. Lee, Asst. Manager Bob", "Doctors Lee, Assistant Manager Bob"),
+    ("5 ft. 6 in. is tall", "five feet six inches is tall"),
+    ("8 lbs. 3 oz. is it", "eight pounds three ounces is it"),
+    ("5 min. 30 sec. is it", "five minutes thirty seconds is it"),
+    ("25-30 min., or 8 oz., more", "twenty five to thirty minutes, or eight ounces, more"),
+    ("Is it 6 in.?", "Is it six inches?"),
+    ("CHF 20.- or 5,- €", "twenty Swiss francs or five euros"),
+]
+MEASURES = [
+    ("ran 100m in 9.8 s", "ran one hundred meters in nine point eight seconds"),
+    ("3m x 4m, 3m × 4m", "three meters by four meters, three meters by four meters"),
+    ("5h 30m.", "five hours thirty minutes."),
+    ("1h30m or 2h15", "one hour thirty minutes or two hours fifteen minutes"),
+    ("3M is old", "three M is old"),
+    (
+        "2m views, 15k likes, 3M users",
+        "two million views, fifteen thousand likes, three million users",
+    ),
+    ('8.5"x11"', "eight point five inches by eleven inches"),
+    ("12' x 14'", "twelve feet by fourteen feet"),
+    ("5'-6''", "five foot six"),
+    ("1-in-10, 2-for-1, 1-on-1", "one in ten, two for one, one on one"),
+]
+CODES = [
+    ("1-800-FLOWERS", "one eight hundred flowers"),
+    ("in 2024-02", "in February twenty twenty four"),
+    (
+        "2024-03-15T10:22:13Z",
+        "March fifteenth, twenty twenty four, ten twenty-two and thirteen seconds UTC",
+    ),
+    ("a 737-800", "a seven thirty seven eight hundred"),
+    ("1 Cor. 13:4-8", "First Corinthians thirteen four to eight"),
+    ("DE89 3704 0044 05", "D E eight nine, three seven zero four, zero zero four four, zero five"),
+    (
+        "4111 1111 1111 1111",
+        "four one one one, one one one one, one one one one, one one one one",
+    ),
+    ("won 101-99", "won one hundred one to ninety nine"),
+    ("1:10,000", "one to ten thousand"),
+    ("1,00,000", "one hundred thousand"),
+    ("1,000s of them in $20s", "thousands of them in twenties"),
+    ("1p", "one penny"),
+    ("Call 911, dial 112", "Call nine one one, dial one one two"),
+    ("call 911.5", "call nine hundred eleven point five"),
+]
 MARKDOWN = [
     ("# Heading", "Heading."),
     ("**bold**, _it_, `code`", "bold, it, code"),
@@ -185,6 +259,12 @@ MARKDOWN = [
     ("<b>Hello</b> &amp; you", "Hello and you"),
     ("[sic] {x}", "(sic) (x)"),
     ("snake_case", "snake case"),
+    ("|a|b|\n|:---|:---:|\n|c|d|", "a, b.\nc, d."),
+    ("| a | b | |:---|:-:|", "a, b."),
+    ("Bob <bob@x.org> met <name>", "Bob bob at x dot org met name"),
+    ("Map<String, List<Int>>", "Map String, List Int"),
+    ("3 < 5 and x > y", "three less than five and x greater than y"),
+    ("`--out=DIR` is set", "dash dash out equals DIR is set"),
 ]
 CHARACTERS = [
     ("cafe\u0301", "café"),
@@ -231,7 +311,17 @@ KEPT_CAPITALS_WRITTEN = (
 )
 KEPT_CAPITALS = KEPT_CAPITALS_WRITTEN.split()
 
-CASES = [*MONEY, *NUMBERS, *UNITS, *TIMES, *NAMES, *MARKDOWN, *CHARACTERS, *CAPITALS]
+CASES = [
+    *INITIALS_AND_STOPS,
+    *MONEY,
+    *NUMBERS,
+    *UNITS,
+    *TIMES,
+    *NAMES,
+    *MARKDOWN,
+    *CHARACTERS,
+    *CAPITALS,
+]
 
 
 @pytest.mark.parametrize(("written", "spoken"), CASES)
@@ -376,6 +466,12 @@ def test_numbers_are_named_as_hibari_names_them(number: int) -> None:
     assert ordinal(number).split() == plain(g2p.normalize.__globals__["N"].ordinal(number))
     if 1010 <= number <= 2099:
         assert year(number).split() == plain(g2p.normalize.__globals__["N"].year(number))
+
+
+def test_identifiers_have_no_ranges(words: Container[str]) -> None:
+    spoken = write_as_spoken("550e8400-e29b-41d4-a716-446655440000", words)
+    assert spoken.startswith("five five zero E eight four zero zero, E two nine B,")
+    assert " to " not in spoken
 
 
 def test_other_values_of_numbers() -> None:
