@@ -7,6 +7,9 @@ played. Everything else happens in `runtime.answering`.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import runtime.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
+
 import argparse
 import sys
 from collections.abc import Iterator, Sequence

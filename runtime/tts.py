@@ -7,6 +7,9 @@ Everything else happens in `runtime.synthesis`.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import runtime.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
+
 import argparse
 import json
 import os

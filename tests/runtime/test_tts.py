@@ -369,6 +369,38 @@ def test_no_player_is_one_line(
     assert "nothing here can play audio" in line
 
 
+INTERRUPT = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+SWALLOWED = """\
+try:
+    import os, signal, time
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(9)
+except KeyboardInterrupt:
+    raise ImportError("numpy's core cannot be imported")
+"""
+
+
+@pytest.mark.parametrize("module", ["tts", "chat", "profile"])
+@pytest.mark.parametrize(
+    ("imported", "content"), [("secrets", INTERRUPT), ("numpy", INTERRUPT), ("numpy", SWALLOWED)]
+)
+def test_ctrl_c_during_imports_is_one_word(
+    plain_folder: Path, tmp_path: Path, module: str, imported: str, content: str
+) -> None:
+    """Before the command begins (secrets), and in it (numpy, which makes other errors of it)."""
+    (tmp_path / f"{imported}.py").write_text(content)
+    command = [sys.executable, "-m", f"runtime.{module}", "--engine", str(plain_folder)]
+    words = {"tts": [TEXT, "-o", str(tmp_path / "out.wav")], "chat": ["--question", "Who?"]}
+    done = subprocess.run(
+        [*command, *words.get(module, [])],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     scenario = Scenario(codes_a=range(900), frames_per_token=100.0)
     folder = write_bundle(tmp_path / "engine", scenario)
