@@ -7,6 +7,9 @@ played. Everything else happens in `runtime.answering`.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import runtime.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
+
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +20,7 @@ from runtime.command_line import CommandParser, add_backend
 from runtime.errors import UserError, run_cli
 from runtime.files import check_target
 from runtime.standard_streams import ReaderLeft, reader_has_left
+from runtime.text import drop_terminal_codes
 from runtime.voice_names import print_voices
 
 if TYPE_CHECKING:
@@ -55,6 +59,10 @@ def chat(argv: Sequence[str] | None) -> None:
         print_voices(arguments.engine)
         return
     _check_output(arguments.output)
+    if arguments.play:
+        from runtime.playback import require_player
+
+        require_player()
     from runtime.answering import Chat
     from runtime.sampling import Sampling
 
@@ -62,7 +70,7 @@ def chat(argv: Sequence[str] | None) -> None:
     loaded = Chat.load(arguments.engine, arguments.backend, arguments.threads)
     print(loaded.describe(), file=sys.stderr)
     if arguments.question is not None:
-        answer(loaded, arguments.question, sampling, arguments)
+        answer(loaded, drop_terminal_codes(arguments.question), sampling, arguments)
         return
     loaded.speaker(arguments.voice)  # a wrong voice is told before the first question
     for question in read_questions():
@@ -94,7 +102,7 @@ def read_questions() -> Iterator[str]:
                 print(file=sys.stderr)
             return
         if line.strip():
-            yield line.strip()
+            yield drop_terminal_codes(line.strip())
 
 
 def answer(loaded: Chat, question: str, sampling: Sampling, arguments: argparse.Namespace) -> None:

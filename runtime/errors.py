@@ -12,12 +12,12 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
+from runtime.early_interrupt import EXIT_INTERRUPTED, end_at_once
 from runtime.standard_streams import ReaderLeft, ready_streams
 
 EXIT_OK = 0
 EXIT_USER_ERROR = 2
 SIGNALLED = 128  # + the signal: what shells report of a process that one has ended
-EXIT_INTERRUPTED = SIGNALLED + signal.SIGINT  # Ctrl-C
 EXIT_READER_LEFT = SIGNALLED + 13  # SIGPIPE, which Windows has no name for
 
 _ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # not every system has all of them
@@ -57,17 +57,20 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
     keeps its traceback.
     """
     is_program = argv is None  # else somebody's function call, whose process is theirs to end
-    with ready_streams(), signals_raised() if is_program else nullcontext():
+    interrupts = Interrupts()
+    with ready_streams():
         try:
-            with _telling():
+            with signals_raised(interrupts) if is_program else nullcontext(), _telling():
                 command(argv)
             sys.stdout.flush()
         except UserError as error:
             return _report(str(error))
-        except ModuleNotFoundError as error:
-            return _report_missing(error, _command_name(command))
         except ReaderLeft:  # as `| head` does: no fault of anybody's
             return EXIT_READER_LEFT
+        except ImportError as error:
+            if interrupts.are_noted:  # numpy makes such errors of it
+                return _report_interrupt()
+            return _report_missing(error, _command_name(command))
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
             return _report(f"{error.strerror or error}{where}")
@@ -75,14 +78,25 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
             print("terminated", file=sys.stderr)
             return SIGNALLED + error.signal_number
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return EXIT_INTERRUPTED
+            return _report_interrupt()
     return EXIT_OK
 
 
+class Interrupts:
+    """Whether there has been a Ctrl-C, which extension modules may turn into other errors."""
+
+    def __init__(self) -> None:
+        self.are_noted = False
+
+    def note(self, _: int, __: FrameType | None) -> None:
+        """A signal handler."""
+        self.are_noted = True
+        raise KeyboardInterrupt
+
+
 @contextmanager
-def signals_raised() -> Iterator[None]:
-    """Raise `Terminated` where a signal would end the process on the spot.
+def signals_raised(interrupts: Interrupts | None = None) -> Iterator[None]:
+    """Raise `Terminated` where a signal would end the process on the spot, and note Ctrl-C.
 
     So what is half done is undone: files that were begun, programs that were started. Signals that
     somebody ignores (`nohup`) or handles stay as they are.
@@ -100,11 +114,17 @@ def signals_raised() -> Iterator[None]:
 
     numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
     raised = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    for number in raised:
-        signal.signal(number, end)
+    handler = signal.getsignal(signal.SIGINT)
+    is_noted = interrupts is not None and handler in (signal.default_int_handler, end_at_once)
     try:
+        if interrupts is not None and is_noted:
+            signal.signal(signal.SIGINT, interrupts.note)
+        for number in raised:
+            signal.signal(number, end)
         yield
     finally:
+        if is_noted:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in raised:
             signal.signal(number, signal.SIG_DFL)
 
@@ -117,11 +137,16 @@ def _command_name(command: Callable[[Sequence[str] | None], None]) -> str:
     return command.__module__
 
 
-def _report_missing(error: ModuleNotFoundError, command: str) -> int:
+def _report_interrupt() -> int:
+    print("interrupted", file=sys.stderr)
+    return EXIT_INTERRUPTED
+
+
+def _report_missing(error: ImportError, command: str) -> int:
     """Report a package that an extra of this project brings; raise any other failed import."""
     from runtime.extras import explain_missing
 
-    message = explain_missing(error, command)
+    message = explain_missing(error, command) if isinstance(error, ModuleNotFoundError) else None
     if message is None:
         raise error
     return _report(message)

@@ -84,8 +84,23 @@ def check_target(path: str | Path) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise UserError(f"{path}: no folder {path.parent}; make it first")
+    target = real_path(path)
+    if not target.parent.is_dir():  # of a link
+        raise UserError(
+            f"{path}: leads to {target}, but there is no folder {target.parent}; make it first"
+        )
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file")
+
+
+def require_two_files(one: str | Path, other: str | Path) -> None:
+    """Refuse to write two things into the same file, whatever it is called.
+
+    Raises:
+        UserError: both are the same file.
+    """
+    if real_path(one) == real_path(other) and not _is_no_file(one):
+        raise UserError(f"{one} and {other} are the same file; give one of them another name")
 
 
 def require_unicode_path(path: str | Path) -> None:

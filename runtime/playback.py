@@ -29,6 +29,10 @@ _PIPED = {
     "ffplay": "-loglevel error -nodisp -autoexit -f s16le -ar {rate} -",
 }
 _FILE_PLAYER = "afplay"  # macOS: plays files only
+_NO_PLAYER = (
+    f"nothing here can play audio: install one of {', '.join(_PIPED)} "
+    "or `pip install sounddevice`, or write a file with -o"
+)
 MAX_COMPLAINT_BYTES = 500
 SECONDS_TO_COMPLAIN = 1.0
 _TAIL_SECONDS = 0.2  # silence at the end, because some players cut the last buffer
@@ -77,10 +81,21 @@ def open_player(rate_hz: int) -> Player:
     try:
         return DevicePlayer(rate_hz)
     except (ImportError, OSError):  # the package, or its PortAudio library, is missing
-        raise UserError(
-            f"nothing here can play audio: install one of {', '.join(_PIPED)} "
-            "or `pip install sounddevice`, or write a file with -o"
-        ) from None
+        raise UserError(_NO_PLAYER) from None
+
+
+def require_player() -> None:
+    """Refuse where nothing can play, before there is anything to be heard; no device is opened.
+
+    Raises:
+        UserError: there is no player.
+    """
+    if any(map(shutil.which, (*_PIPED, _FILE_PLAYER))):
+        return
+    try:
+        import_module("sounddevice")
+    except (ImportError, OSError):  # the package, or its PortAudio library, is missing
+        raise UserError(_NO_PLAYER) from None
 
 
 class PipedPlayer(Player):

@@ -7,6 +7,9 @@ stage, memory. The graphs run exactly as in `runtime.synthesis`; each call is on
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import runtime.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
+
 import argparse
 import json
 import sys

@@ -5,12 +5,15 @@ In: text. Out: nothing, or a refusal. It does not know sentences, prompts, token
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from runtime.errors import UserError
 
 MAX_TEXT_BYTES = 100_000
 
+# What terminals are told: colours and the like (CSI "m"), and addresses behind words (OSC 8).
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;:]*m|\x1b\]8;[^\x07\x1b]*(?:\x07|\x1b\\)")
 _LAYOUT_CHARACTERS = "\n\r\t\f\v"
 
 
@@ -33,6 +36,11 @@ def check_text(text: str) -> None:
     if not has_words(text):
         what = "is empty" if not text.strip() else f"{text.strip()[:20]!r} has no letter or digit"
         raise UserError(f"the text {what}; there is nothing to speak")
+
+
+def drop_terminal_codes(text: str) -> str:
+    """Text as a terminal shows it: without colours and links, which pasting may bring along."""
+    return _TERMINAL_CODES.sub("", text)
 
 
 def has_words(text: str) -> bool:

@@ -7,9 +7,13 @@ Everything else happens in `runtime.synthesis`.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import runtime.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
+
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -20,8 +24,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from runtime.command_line import CommandParser, add_backend
 from runtime.errors import UserError, run_cli
-from runtime.files import check_target
+from runtime.files import check_target, require_two_files
 from runtime.standard_streams import ReaderLeft, output_is_closed, reader_has_left, write_bytes
+from runtime.text import drop_terminal_codes
 from runtime.voice_names import print_voices
 
 if TYPE_CHECKING:
@@ -34,6 +39,9 @@ MAX_INPUT_BYTES = 100_000  # as runtime.text.MAX_TEXT_BYTES: looked at before a 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINE_BREAK = b"\r\n"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # text that can be converted, for all its zeros
+NO_TEXT = (b"%PDF-", b"{\\rtf", b"%!PS", b"PK\x03\x04", b"\x1f\x8b", b"\x89PNG", b"\xff\xd8\xff")
+_SENTENCE_SIGNS = re.compile(r"[,;:!?\"]|\.\s|\n")  # in a file's name, hardly ever
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -113,32 +121,35 @@ def speak(argv: Sequence[str] | None) -> None:
 def read_text(argument: str) -> str:
     """The text that the command line names: a file's, if there is one of that name.
 
-    A file's text loses a byte order mark and the line break at its end, nothing else.
+    A file's text loses a byte order mark and the line break at its end, nothing else; colours and
+    other codes for terminals are dropped from any text.
 
     Raises:
-        UserError: a missing, too large, or not UTF-8 encoded file.
+        UserError: a folder, or a file that is missing, too large, no text, or not UTF-8 encoded.
     """
     if argument == "-":
-        return _decode(sys.stdin.buffer, "standard input")
-    if os.path.exists(argument) and not os.path.isdir(argument):  # False for text of any length
+        return drop_terminal_codes(_decode(sys.stdin.buffer, "standard input"))
+    if os.path.isdir(argument):  # False for text of any length
+        raise UserError(f"{argument}: is a folder; name a text file, or say more than its name")
+    if os.path.exists(argument):
         with Path(argument).open("rb") as file:
-            return _decode(file, argument)
-    if argument.lower().endswith(TEXT_SUFFIXES) and " " not in argument:
-        raise UserError(f"{argument}: no such text file")
-    return argument
+            return drop_terminal_codes(_decode(file, argument))
+    if argument.lower().endswith(TEXT_SUFFIXES) and not _SENTENCE_SIGNS.search(argument):
+        raise UserError(f"{argument}: no such text file; text to speak ends with a full stop")
+    return drop_terminal_codes(argument)
 
 
 def _decode(file: BinaryIO, where: str) -> str:
     content = file.read(len(BYTE_ORDER_MARK) + MAX_INPUT_BYTES + len(LINE_BREAK) + 1)
     content = content.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\n").removesuffix(b"\r")
+    if content.startswith(NO_TEXT) or (b"\0" in content and not content.startswith(UTF_16)):
+        raise UserError(f"{where}: is not text; name a text file")
     if len(content) > MAX_INPUT_BYTES:
         raise UserError(f"{where}: the limit is {MAX_INPUT_BYTES} bytes; cut it up")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise UserError(f"{where}: is not UTF-8 text; convert it") from None
-    if "\0" in text:
-        raise UserError(f"{where}: is not text")
     return text
 
 
@@ -156,6 +167,12 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
             check_target(path)
     if arguments.output and not arguments.output.lower().endswith(".wav"):
         raise UserError(f"{arguments.output}: only WAV files can be written; end its name in .wav")
+    if arguments.output and arguments.frames_out:
+        require_two_files(arguments.output, arguments.frames_out)
+    if arguments.play:
+        from runtime.playback import require_player
+
+        require_player()
 
 
 def _sampling(arguments: argparse.Namespace) -> Sampling:

@@ -235,6 +235,16 @@ def test_mistakes_are_one_line(
     assert message in error
 
 
+def test_no_player_is_told_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert ask(tmp_path / "no-engine", "--question", QUESTION, "--play") == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "nothing here can play audio" in line
+
+
 def test_cuts_and_silence_are_told(
     tmp_path: Path, engine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

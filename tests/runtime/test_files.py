@@ -12,7 +12,13 @@ import pytest
 
 from runtime.audio import read_recording
 from runtime.errors import UserError
-from runtime.files import replacing, require_unicode_path, write_atomically
+from runtime.files import (
+    check_target,
+    replacing,
+    require_two_files,
+    require_unicode_path,
+    write_atomically,
+)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -116,6 +122,25 @@ def test_a_missing_folder_is_named_before_the_work(tmp_path: Path) -> None:
         replacing(tmp_path / "gone" / "a"),
     ):
         pytest.fail("nothing is to be written")
+
+
+def test_a_link_into_a_missing_folder_is_told_before_the_work(tmp_path: Path) -> None:
+    link = tmp_path / "out.wav"
+    link.symlink_to(tmp_path / "gone" / "out.wav")
+    with pytest.raises(UserError, match=rf"no folder {tmp_path}/gone; make it first"):
+        check_target(link)
+    (tmp_path / "gone").mkdir()
+    check_target(link)
+
+
+def test_the_same_file_is_not_written_twice(tmp_path: Path) -> None:
+    file, link = tmp_path / "out.wav", tmp_path / "link.wav"
+    link.symlink_to(file)
+    for other in (file, link, tmp_path / "." / "out.wav", f"{tmp_path}/../{tmp_path.name}/out.wav"):
+        with pytest.raises(UserError, match="are the same file"):
+            require_two_files(file, other)
+    require_two_files(file, tmp_path / "frames.json")
+    require_two_files("/dev/null", "/dev/null")
 
 
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:

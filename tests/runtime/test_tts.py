@@ -91,9 +91,11 @@ def test_an_argument_that_names_a_file_is_read(engine: Path, name: str) -> None:
     "text",
     [
         "words",
-        "I read it in story.txt",
-        "Open the file called a.md",
-        "sub",
+        "I read it in story.txt.",
+        "Yes, I read it in story.txt",
+        "Open the file: it is called a.md",
+        "Read this. Then a.md",
+        "sub.",
         "a" * 90_000,
         "nul\0",
         "and/or",
@@ -103,6 +105,50 @@ def test_an_argument_that_names_a_file_is_read(engine: Path, name: str) -> None:
 def test_other_arguments_are_text(engine: Path, text: str) -> None:
     Path("sub").mkdir()
     assert read_text(text) == text
+
+
+@pytest.mark.parametrize("name", ["sub", ".", "..", "/", "sub/"])
+def test_a_folder_is_not_spoken(engine: Path, name: str) -> None:
+    Path("sub").mkdir()
+    with pytest.raises(UserError, match="is a folder; name a text file"):
+        read_text(name)
+
+
+@pytest.mark.parametrize("name", ["my story.txt", "My Book.MD", "sub dir/a b c d e.text", "a.txt"])
+def test_a_missing_file_is_not_spoken(engine: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"{name}: no such text file"):
+        read_text(name)
+    Path("sub dir").mkdir()
+    Path(name).write_text("They know it.")
+    assert read_text(name) == "They know it."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"%PDF-1.4\nplain", b"RIFF\0\0" + 120_000 * b"\0", b"ab\0c", b"{\\rtf1 Hello}", b"PK\x03\x04"],
+)
+@pytest.mark.parametrize("name", ["book.pdf", "story.txt"])
+def test_a_file_that_is_no_text_is_not_spoken(engine: Path, content: bytes, name: str) -> None:
+    Path(name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name}: is not text"):
+        read_text(name)
+
+
+def test_text_of_another_encoding_is_to_be_converted(engine: Path) -> None:
+    Path("story.txt").write_bytes("They know it.".encode("utf-16"))
+    with pytest.raises(UserError, match=r"story.txt: is not UTF-8 text; convert it"):
+        read_text("story.txt")
+
+
+def test_colours_of_a_terminal_are_dropped(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = "\x1b]8;;http://a.b\x1b\\They\x1b]8;;\x07"
+    text = f"\x1b[1;31m{link}\x1b[0m know \x1b[38:5:1mit\x1b[m."
+    assert read_text(text) == "They know it."
+    Path("story.txt").write_text(text)
+    assert read_text("story.txt") == "They know it."
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert read_text("-") == "They know it."
+    assert read_text("a\x1b[2Jb") == "a\x1b[2Jb"  # which moves text about, and is refused
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -172,6 +218,10 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "too long": (["long.txt", "-o", "out.wav"], "limit is 100000"),
     "voice": ([TEXT, "--voice", "nobody", "-o", "out.wav"], "no voice nobody"),
     "recording of 0 bytes": ([TEXT, "--voice", "empty.wav", "-o", "out.wav"], "0 bytes"),
+    "one file for two": (
+        [TEXT, "-o", "out.wav", "--frames-out", "./out.wav"],
+        "are the same file",
+    ),
     "raw and play": ([TEXT, "--raw", "--play"], "cannot be used together"),
 }
 
@@ -315,7 +365,40 @@ def test_no_player_is_one_line(
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert speak(engine, TEXT, "--play") == 2
-    assert "nothing here can play audio" in capsys.readouterr().err.splitlines()[-1]
+    [line] = capsys.readouterr().err.splitlines()  # nothing was loaded for it
+    assert "nothing here can play audio" in line
+
+
+INTERRUPT = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+SWALLOWED = """\
+try:
+    import os, signal, time
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(9)
+except KeyboardInterrupt:
+    raise ImportError("numpy's core cannot be imported")
+"""
+
+
+@pytest.mark.parametrize("module", ["tts", "chat", "profile"])
+@pytest.mark.parametrize(
+    ("imported", "content"), [("secrets", INTERRUPT), ("numpy", INTERRUPT), ("numpy", SWALLOWED)]
+)
+def test_ctrl_c_during_imports_is_one_word(
+    plain_folder: Path, tmp_path: Path, module: str, imported: str, content: str
+) -> None:
+    """Before the command begins (secrets), and in it (numpy, which makes other errors of it)."""
+    (tmp_path / f"{imported}.py").write_text(content)
+    command = [sys.executable, "-m", f"runtime.{module}", "--engine", str(plain_folder)]
+    words = {"tts": [TEXT, "-o", str(tmp_path / "out.wav")], "chat": ["--question", "Who?"]}
+    done = subprocess.run(
+        [*command, *words.get(module, [])],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
