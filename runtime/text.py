@@ -11,6 +11,7 @@ from runtime.errors import UserError
 
 MAX_TEXT_BYTES = 100_000
 
+_TRADE_MARKS = "™℠"
 _LAYOUT_CHARACTERS = "\n\r\t\f\v"
 
 
@@ -36,8 +37,18 @@ def check_text(text: str) -> None:
 
 
 def has_words(text: str) -> bool:
-    """Whether there is anything to speak: a letter or a digit of any script."""
-    return any(character.isalnum() for character in text)
+    """Whether there is anything to speak: a letter or a digit of any script, or a sign of them.
+
+    "㎏" is such a sign; "™" is not, because it is not read.
+    """
+    if any(character.isalnum() for character in text):
+        return True
+    return not text.isascii() and any(map(_is_sign_of_letters, text))
+
+
+def _is_sign_of_letters(character: str) -> bool:
+    plain = unicodedata.normalize("NFKC", character)
+    return plain[0].isalnum() and character not in _TRADE_MARKS
 
 
 def _is_control(character: str) -> bool:
