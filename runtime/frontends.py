@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from runtime.errors import UserError
 from runtime.letters import simplify_letters, take_foreign_words
 from runtime.signs import PAUSES, STOPS, close_phonemes
-from runtime.spoken_english import write_as_spoken
+from runtime.spoken_english import find_unread_signs, write_as_spoken
 
 HIBARI = "hibari"
 HIBARI_LANGUAGES = ("en-us", "en-gb")
@@ -119,7 +119,7 @@ def _make_hibari(language: str) -> Reader:
                 f"hibari cannot read {text[:40]!r} ({error}); change the text"
             ) from None
         known = "".join(symbol for symbol in phonemes if symbol in alphabet)
-        return Reading(close_phonemes(known), skipped)
+        return Reading(close_phonemes(known), skipped + find_unread_signs(latin))
 
     return read
 

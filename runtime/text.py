@@ -12,8 +12,12 @@ from runtime.errors import UserError
 
 MAX_TEXT_BYTES = 100_000
 
+<<<<<<< HEAD
 # What terminals are told: colours and the like (CSI "m"), and addresses behind words (OSC 8).
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;:]*m|\x1b\]8;[^\x07\x1b]*(?:\x07|\x1b\\)")
+=======
+_TRADE_MARKS = "™℠"
+>>>>>>> fix-text
 _LAYOUT_CHARACTERS = "\n\r\t\f\v"
 
 
@@ -44,8 +48,18 @@ def drop_terminal_codes(text: str) -> str:
 
 
 def has_words(text: str) -> bool:
-    """Whether there is anything to speak: a letter or a digit of any script."""
-    return any(character.isalnum() for character in text)
+    """Whether there is anything to speak: a letter or a digit of any script, or a sign of them.
+
+    "㎏" is such a sign; "™" is not, because it is not read.
+    """
+    if any(character.isalnum() for character in text):
+        return True
+    return not text.isascii() and any(map(_is_sign_of_letters, text))
+
+
+def _is_sign_of_letters(character: str) -> bool:
+    plain = unicodedata.normalize("NFKC", character)
+    return plain[0].isalnum() and character not in _TRADE_MARKS
 
 
 def _is_control(character: str) -> bool:

@@ -15,8 +15,8 @@ from collections.abc import Container
 from runtime.spoken_english.abbreviations import expand_abbreviations
 from runtime.spoken_english.addresses import read_addresses
 from runtime.spoken_english.amounts import read_amounts
-from runtime.spoken_english.capitals import drop_diaereses, read_capitals
-from runtime.spoken_english.characters import fold_characters
+from runtime.spoken_english.capitals import drop_diaereses, mark_letter_a, read_capitals
+from runtime.spoken_english.characters import find_unread_signs, fold_characters
 from runtime.spoken_english.counts import even_out_numbers, read_counts, read_relations
 from runtime.spoken_english.dates import read_dates
 from runtime.spoken_english.markdown import read_entities, strip_markdown
@@ -24,6 +24,8 @@ from runtime.spoken_english.measures import read_measures
 from runtime.spoken_english.references import read_references
 from runtime.spoken_english.roman import read_roman_numerals
 from runtime.spoken_english.signs import break_long_words, drop_emoticons, read_signs, tidy
+
+__all__ = ["find_unread_signs", "write_as_spoken"]
 
 
 def write_as_spoken(text: str, words: Container[str]) -> str:
@@ -38,6 +40,7 @@ def write_as_spoken(text: str, words: Container[str]) -> str:
     spoken = read_relations(even_out_numbers(spoken))
     spoken = read_counts(read_amounts(spoken))
     spoken = read_signs(read_roman_numerals(spoken))
+    spoken = mark_letter_a(spoken)
     spoken = read_capitals(drop_diaereses(spoken, words), words)
     spoken = break_long_words(spoken, words)
     return text if spoken == text else tidy(spoken)

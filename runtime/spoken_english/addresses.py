@@ -7,7 +7,7 @@ In: text. Out: "w w w dot example dot com slash docs". Which letters form a word
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from runtime.joined_sentences import JOINT, ends_joined_sentence
 
@@ -78,7 +78,7 @@ def read_addresses(text: str, words: Container[str]) -> str:
     text = _HANDLE.sub(lambda found: f"at {_read_name(found[1], words)}", text)
     text = _HASHTAG.sub(lambda found: f"hashtag {_read_name(found[1], words)}", text)
     text = _PLUSES.sub(r"\1 plus plus", text)
-    text = _GRADE.sub(r"\1 plus", _SHARP.sub(r"\1 sharp", text))
+    text = _GRADE.sub(_name_mark("plus"), _SHARP.sub(_name_mark("sharp"), text))
     return _DOT_NAME.sub(_read_dot, text)
 
 
@@ -143,6 +143,11 @@ def _read_pieces(body: str, words: Container[str]) -> str:
         if piece
     ]
     return " ".join(spoken)
+
+
+def _name_mark(name: str) -> Callable[[re.Match[str]], str]:
+    """ "B+" -> "B plus"; a hyphen tells that "A" is no article."""
+    return lambda found: f"{found[1]}{'-' if found[1] == 'A' else ''} {name}"
 
 
 def _read_dot(found: re.Match[str]) -> str:

@@ -30,6 +30,17 @@ _DETERMINERS = frozenset(_DETERMINERS_WRITTEN.split())
 _VOWEL = re.compile("[AEIOUYÀ-ÖØ-Ý]")
 _UNSAYABLE = re.compile("[^AEIOUYÀ-ÖØ-Ý]{4}")
 _ENDINGS = (("s", ""), ("es", ""), ("ies", "y"), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"))
+_LETTERED_WRITTEN = (
+    "Figure Vitamin Hepatitis Plan Type Group Section Part Grade Exhibit Appendix Option Team "
+    "Class Table Schedule Point Side Number Letter Article Chapter Item Level Gate Block Wing"
+)
+# The letter A, where hibari would read an article: in a run of capitals, in "Figure A shows",
+# and in "from A to B", where an article would be small.
+_LETTER_A = re.compile(
+    r"(?<![\w'.-])A(?= [B-HJ-Z](?: [A-Z]\b|[,.;:!?)]|$))|(?<=\b[B-HJ-Z] )A(?= )"
+    r"|(?<=[a-z] )A(?= [a-z])"
+)
+_LETTERED_A = re.compile(rf"\b({'|'.join(_LETTERED_WRITTEN.split())}) A(?= )")
 _MIN_SAYABLE = 5  # shorter runs that no dictionary has are spelt: HTML, ESPN, UCLA
 
 
@@ -52,6 +63,11 @@ def read_capitals(text: str, words: Container[str]) -> str:
         pieces += [text[end : token.start()], word]
         end = token.end()
     return "".join([*pieces, text[end:]])
+
+
+def mark_letter_a(text: str) -> str:
+    """A hyphen after each A that is a letter: hibari reads "A-" so, and an article without it."""
+    return _LETTERED_A.sub(r"\1 A-", _LETTER_A.sub("A-", text))
 
 
 def drop_diaereses(text: str, words: Container[str]) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from runtime.spoken_english.sign_names import is_picture, name_signs
+
 # Marks inside words that nobody sees go without leaving a space.
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff™®℠]"
@@ -46,13 +48,21 @@ def fold_characters(text: str) -> str:
     A sign without a reading, such as a picture, leaves a space, so that no two words are glued.
     """
     if not text.isascii():
-        text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
+        text = name_signs(_INVISIBLE.sub("", unicodedata.normalize("NFC", text)))
         text = _APOSTROPHE.sub("'", _SPACES.sub(" ", text))
         text = _POWER.sub(lambda power: "^" + power[0].translate(_RAISED), text)
         text = _FRACTION_AFTER_DIGIT.sub(" ", text).translate(_PLAIN)
         text = _COMPATIBLE.sub(lambda form: unicodedata.normalize("NFKC", form[0]), text)
         text = "".join(map(_fold_digit, text.translate(_PLAIN)))
     return _UNREAD.sub(" ", text)
+
+
+def find_unread_signs(text: str) -> tuple[str, ...]:
+    """Signs such as "⊕" that are left out, though they mean something; not emoji or ornaments."""
+    if text.isascii():
+        return ()
+    signs = (sign for sign in dict.fromkeys(text) if not (sign.isascii() or is_picture(sign)))
+    return tuple(sign for sign in signs if not fold_characters(sign).strip())
 
 
 def _fold_digit(character: str) -> str:

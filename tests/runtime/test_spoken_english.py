@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.frontends import make_frontend
+from runtime.frontends import make_frontend, make_reader
 from runtime.spoken_english import write_as_spoken
 from runtime.spoken_english.number_words import cardinal, ordinal, read_digits, roman_value, year
 
@@ -245,6 +245,22 @@ CODES = [
     ("Call 911, dial 112", "Call nine one one, dial one one two"),
     ("call 911.5", "call nine hundred eleven point five"),
 ]
+LETTERS_AND_SIGNS = [
+    ("A B C D", "A- B C D"),
+    ("A♯, B♭, A# and A+", "A- sharp, B flat, A- sharp and A- plus"),
+    ("Fig. A shows it", "Figure A- shows it"),
+    ("from A to B", "from A- to B"),
+    ("an A in math", "an A- in math"),
+    ("A B movie", "A B movie"),
+    ("A man", "A man"),
+    ("α and Ω", "alpha and omega"),
+    ("2πr, 5 kΩ, 10 μm", "two pi r, five kiloohms, ten micrometers"),
+    ("I ♥ it ✓", "I heart it check"),
+    ("x ∈ A ⇒ y", "x in A implies y"),
+    ("© 2024", "copyright twenty twenty four"),
+    ("rated ★★★☆☆", "rated three-star"),
+    ("㎏", "kg"),
+]
 MARKDOWN = [
     ("# Heading", "Heading."),
     ("**bold**, _it_, `code`", "bold, it, code"),
@@ -313,6 +329,10 @@ KEPT_CAPITALS = KEPT_CAPITALS_WRITTEN.split()
 
 CASES = [
     *INITIALS_AND_STOPS,
+    *ABBREVIATIONS,
+    *MEASURES,
+    *CODES,
+    *LETTERS_AND_SIGNS,
     *MONEY,
     *NUMBERS,
     *UNITS,
@@ -408,10 +428,23 @@ def test_phonemes_are_those_of_the_reading_by_hand(
 
 @pytest.mark.parametrize(
     ("text", "letters"),
-    [("THIS", "ðˈɪs"), ("FBI", "ˌɛfbˌiˈI"), ("NASA", "nˈæsə"), ("I am up at 7 a.m.", "ˌAˈɛm.")],
+    [
+        ("Fig. A shows", "fˈɪɡjəɹ ˈA ʃˈOz"),
+        ("A B C", "ˈA bˈi sˈi"),
+        ("THIS", "ðˈɪs"),
+        ("FBI", "ˌɛfbˌiˈI"),
+        ("NASA", "nˈæsə"),
+        ("I am up at 7 a.m.", "ˌAˈɛm."),
+    ],
 )
 def test_the_frontend_reads_through_it(text: str, letters: str) -> None:
     assert letters in make_frontend({"kind": "hibari"})(text)
+
+
+def test_signs_that_mean_something_are_not_lost_in_silence() -> None:
+    read = make_reader({"kind": "hibari"})
+    assert read("5 ⊕ 3 and ⊗ or ⊕").skipped == ("⊕", "⊗")
+    assert read("I ♥ it 😀 ▶ → ™ 5 € ≤ x ⁺ ✅").skipped == ()
 
 
 def test_other_frontends_get_the_text_as_it_is() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.errors import UserError
-from runtime.text import MAX_TEXT_BYTES, check_text
+from runtime.text import MAX_TEXT_BYTES, check_text, has_words
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,8 @@ def test_text_that_cannot_be_spoken_is_refused(text: str, complaint: str) -> Non
 @pytest.mark.parametrize("text", ["They know it.", "a\tb\nc", "你好", "7", "a" * MAX_TEXT_BYTES])
 def test_other_text_is_accepted(text: str) -> None:
     check_text(text)
+
+
+def test_signs_of_letters_are_words() -> None:
+    assert has_words("㎏")
+    assert not has_words("™ … 😀")
