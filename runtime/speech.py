@@ -44,7 +44,7 @@ REFERENCE_LEVEL = 10 ** (-9.5 / 20)  # what the demo's teachers have: peaks of 0
 
 LEAST_CHANGE = 1e-4
 LEAST_RANGE_DB = 12.0  # speech has over 20 without any pause, noise and tones under 10
-NOISY_DB = 33.0  # plain speech has 37 and more under it
+NOISY_DB, NOISY_UNDER_DB = 30.0, 33.0  # around speech, under it; plain speech has 37 and more
 ANOTHER_VOICE_DB = 27.0  # nearer, recordings of five of the demo's six voices are all another's
 LEAST_SPEECH_SECONDS = 1.0
 LEAST_JUDGED_SECONDS = 0.5  # shorter ones are one sound: neither speech nor noise
@@ -230,8 +230,8 @@ def _check_levels(sound: Sound, levels: Levels) -> None:
     seconds = len(sound.mono) / sound.rate_hz
     if seconds < LEAST_JUDGED_SECONDS:
         raise NoSpeechError(
-            f"{sound.where}: lasts {seconds:.2f} s, too short to tell whether it holds speech; "
-            "record 3 s or more"
+            f"{sound.where}: holds no speech that could be told from noise: its {seconds:.2f} s "
+            "are too short; record 3 s or more"
         )
     raise NoSpeechError(
         f"{sound.where}: holds no speech: its loudest part is only {range_db:.0f} dB above its "
@@ -252,7 +252,7 @@ def _check_noise(sound: Sound, levels: Levels, audio: Audio, rate_hz: int) -> st
             "which makes another person's voice of it; record it where it is quiet"
         )
     around_db = np.inf if levels.steady_db is None else levels.loud_db - levels.steady_db
-    if min(under_db, around_db) < NOISY_DB:
+    if around_db < NOISY_DB or under_db < NOISY_UNDER_DB:
         _warn(
             f"{sound.where}: has a steady noise {min(under_db, around_db):.0f} dB below its "
             "loudest speech, which changes the voice; record it where it is quiet"

@@ -12,12 +12,9 @@ from runtime.errors import UserError
 
 MAX_TEXT_BYTES = 100_000
 
-<<<<<<< HEAD
 # What terminals are told: colours and the like (CSI "m"), and addresses behind words (OSC 8).
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;:]*m|\x1b\]8;[^\x07\x1b]*(?:\x07|\x1b\\)")
-=======
 _TRADE_MARKS = "™℠"
->>>>>>> fix-text
 _LAYOUT_CHARACTERS = "\n\r\t\f\v"
 
 
