@@ -41,7 +41,7 @@ demo: .venv-demo/installed
 
 .venv-demo/installed: pyproject.toml requirements.lock runtime/version.py | python
 	$(PYTHON) -m venv .venv-demo
-	@echo "installing what speaking and exporting need, 350 MB in .venv-demo, from the package index ..."
+	@echo "installing what speaking and exporting need, 380 MB in .venv-demo, from the package index: a minute or more ..."
 	.venv-demo/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[export,phonemes]"
 	touch $@
 

@@ -196,6 +196,7 @@ def profile(argv: Sequence[str] | None) -> None:
     report = measure_engine(arguments)
     if arguments.json:
         write_atomically(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
+        print(f"wrote {arguments.json}", file=sys.stderr)
     print(format_report(report))
 
 

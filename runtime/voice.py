@@ -7,6 +7,7 @@ It does not know how recordings are encoded: it is handed a function for that.
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def resolve_voice(voice: Voice, bundle: Bundle, encode: EncodeSpeaker) -> NDArra
         return read_voice_file(bundle.path(bundle.manifest.voices[voice]), channels)
     path = Path(voice)
     if not path.is_file():
-        raise UserError(f"no voice {voice}: neither a file nor one of {_voice_names(bundle)}")
+        raise UserError(
+            f"no voice {voice}: neither a file nor one of {_voice_names(bundle)}"
+            f"{_suggestion(str(voice), bundle)}"
+        )
     if path.suffix == ".safetensors":
         return read_voice_file(path, channels)
     speech = condition_speech(read_sound(path), bundle.manifest.codec.sample_rate_hz)
@@ -80,6 +84,13 @@ def _default_voice(bundle: Bundle) -> str:
             f"({_voice_names(bundle)}, or a file), or export with --voice NAME=FILE"
         )
     return default
+
+
+def _suggestion(voice: str, bundle: Bundle) -> str:
+    """A question for the voice that was meant; nothing where none is alike."""
+    names = {name.casefold(): name for name in bundle.manifest.voices}
+    alike = get_close_matches(voice.casefold(), names, n=1)
+    return f"; did you mean {names[alike[0]]}?" if alike else ""
 
 
 def _voice_names(bundle: Bundle) -> str:

@@ -75,6 +75,24 @@ def test_the_text_arrives_as_it_was_typed(clone: Path, text: str, from_environme
     assert not (clone / "pwned").exists()
 
 
+def test_what_the_documented_commands_leave_is_not_shown_as_new(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    left = (
+        "scales scales-int4 codec-int8 aligned predicted teacher engine-chat .engine.unfinished-a1"
+    )
+    for folder in left.split():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").touch()
+    (tmp_path / "profile.json").touch()
+    for name in ("scales.md", "train/predicted/kept.py"):  # of the repository itself
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    command = ["git", "-C", tmp_path, "ls-files", "--others", "--exclude-standard"]
+    new = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert new == [".gitignore", "scales.md", "train/predicted/kept.py"]
+
+
 def test_cleaning_leaves_what_make_has_not_made(clone: Path) -> None:
     own = ("engine", "engine-6", "engine-mine", "my-engine", "build/engine", "dist", ".venv/lib")
     made = ("demo-engine", "engine-rtx-6-fp16", "gpu-check/engine", "build/scales-3-int8")

@@ -33,7 +33,9 @@ def test_figures(plain_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert 0 < report["share_outside_graphs"] < 1
     assert report["peak_memory_mb"] > 10
     assert os.listdir(tmp_path) == ["figures.json"]
-    table = capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert printed.err == f"wrote {path}\n"
+    table = printed.out
     for row in ("first audio, ms", "real-time factor", "prefill, ms", "codec_chunk, ms"):
         assert row in table
 

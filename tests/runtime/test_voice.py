@@ -72,6 +72,9 @@ def test_the_voice_is_heard_and_the_frames_stay(tts: TTS) -> None:
 def test_an_unknown_name_lists_the_known_ones(tts: TTS) -> None:
     with pytest.raises(UserError, match="no voice nobody: neither a file nor one of plain"):
         tts.speaker("nobody")
+    for alike in ("Plain", "plian", "PLAIN "):
+        with pytest.raises(UserError, match=rf"no voice {alike}: .*; did you mean plain\?"):
+            tts.speaker(alike)
 
 
 def test_no_default_voice(tmp_path: Path) -> None:
