@@ -106,7 +106,7 @@ EVERYTHING: dict[str, Any] = {
 
 @pytest.mark.parametrize(("chosen", "taken"), [({"threads": 3}, 3), ({}, 2)])
 def test_threads_are_as_many_as_the_settings_say(
-    tmp_path: Path, chosen: dict[str, int], taken: int
+    tmp_path: Path, chosen: dict[str, Any], taken: int
 ) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
