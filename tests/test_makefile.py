@@ -88,7 +88,7 @@ def test_what_the_documented_commands_leave_is_not_shown_as_new(tmp_path: Path) 
     for name in ("scales.md", "train/predicted/kept.py"):  # of the repository itself
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    command = ["git", "-C", tmp_path, "ls-files", "--others", "--exclude-standard"]
+    command = ["git", "-C", str(tmp_path), "ls-files", "--others", "--exclude-standard"]
     new = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert new == [".gitignore", "scales.md", "train/predicted/kept.py"]
 
