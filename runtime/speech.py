@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from runtime.audio import Sound
 from runtime.errors import SpeechWarning, UserError
-from runtime.noise import is_voiced, measure_noise_distance, remove_rumble, subtract_rounding
+from runtime.noise import measure_noise_distance, remove_rumble, subtract_rounding
+from runtime.steady_noise import DIGITAL_SILENCE_DB, FRAME_SECONDS, find_steady_level
 
-FRAME_SECONDS = 0.01
 PAUSE_SECONDS = 0.2  # before, after, and in place of longer pauses: as much as demo voices have
 FADE_SECONDS = 0.02  # kept around each stretch, fading
 LEAST_STRETCH_FRAMES = 10  # shorter ones are clicks, if there is a longer one
@@ -30,13 +30,9 @@ LOWEST_HZ = 150  # below is hum
 LOUD_FRAMES = 10  # the level that a tenth of a second exceeds stands for the loudest speech
 SPEECH_DB = 35.0  # below that level is silence,
 LEAST_SPEECH_DB = 12.0  # above so much below it never
-DIGITAL_SILENCE_DB = 80.0  # below it is no background
 BACKGROUND_PERCENTILE = 10
 ABOVE_BACKGROUND_DB = 5.0
 LEAST_UNSTEADY_DB = 25.0  # the quietest tenth may be speech itself: nearer to it nothing is dropped
-STEADY_FRAMES, STEADY_DB = 15, 1.5  # noise changes by 0.6 dB, if pink by 1.2, speech by over 2
-QUIET_SPEECH_DB = 10.0  # so far above the quietest, what repeats like a vowel is no hum
-STEADY_BELOW_DB = 20.0  # nearer to the loudest, vowels and hisses last as long
 
 LEVEL_NORM = 12  # near the peak, but nothing that clipping lowers much
 CLICKS_PERCENTILE = 99  # louder frames do not count
@@ -146,28 +142,8 @@ def measure_levels(audio: Audio, rate_hz: int) -> Levels:
     loud = float(np.sort(levels)[-min(LOUD_FRAMES, len(levels))])
     heard = levels[levels > loud - DIGITAL_SILENCE_DB]
     quiet = float(np.percentile(heard, BACKGROUND_PERCENTILE))
-    steady = next(
-        (
-            level
-            for first, level in _find_steady(levels, loud)
-            if level < quiet + QUIET_SPEECH_DB
-            or not is_voiced(audio[first * hop :][: STEADY_FRAMES * hop], rate_hz)
-        ),
-        None,
-    )
+    steady = find_steady_level(levels, loud, quiet, audio, rate_hz)
     return Levels(levels, loud, quiet, steady)
-
-
-def _find_steady(levels: NDArray[np.float64], loud_db: float) -> list[tuple[int, float]]:
-    """Where it stays as loud for `STEADY_FRAMES`, below speech: first frames and levels, the
-    loudest first. It is noise, or a vowel of quiet speech."""
-    if len(levels) < STEADY_FRAMES:
-        return []
-    windows = np.lib.stride_tricks.sliding_window_view(levels, STEADY_FRAMES)
-    means, changes = windows.mean(axis=1), windows.std(axis=1)
-    audible = (means > loud_db - DIGITAL_SILENCE_DB) & (means < loud_db - STEADY_BELOW_DB)
-    steady = np.flatnonzero((changes < STEADY_DB) & audible)
-    return [(int(first), float(means[first])) for first in steady[np.argsort(-means[steady])]]
 
 
 def find_stretches(levels: Levels) -> list[tuple[int, int]]:

@@ -89,6 +89,18 @@ def test_noise_around_speech_does_not_matter(level_db: float, before: float, aft
     assert distance_db(condition(np.concatenate(parts))) < -20
 
 
+@pytest.mark.parametrize(("gain_db", "level_db"), [(-6, -40), (-12, -40), (-20, -50)])
+@pytest.mark.parametrize("seconds", [0.2, 1, 3])
+def test_noise_around_quiet_speech_is_dropped(
+    gain_db: float, level_db: float, seconds: float
+) -> None:
+    """Nearer to it than vowels are to the loudest: it lasts, or is at the recording's ends."""
+    quiet = 10 ** (gain_db / 20) * SPEECH
+    before, after = noise(seconds, level_db), noise(seconds, level_db, seed=1)
+    conditioned = condition(np.concatenate([before, quiet, after]))
+    assert abs(len(conditioned) - len(PLAIN)) < 0.25 * RATE_HZ
+
+
 @pytest.mark.parametrize("gain_db", [-30, -20, -10, 0])
 def test_quiet_speech_in_sixteen_bits_is_as_loud_and_nearly_as_clean(gain_db: float) -> None:
     conditioned = condition(rounded(SPEECH * 10 ** (gain_db / 20)))
