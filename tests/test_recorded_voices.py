@@ -3,8 +3,8 @@
 The way that an embedding moves is told as a share of the way to the nearest other voice. Voices
 are the demo's teachers, as far as they are installed, which read a sentence here.
 The sentence is one of those that the method's constants were chosen on: this guards what was
-reached there. `python -m samples.recorded_voices` measures more (docs/voice.md); on other sentences
-noise at -40 dB and -30 dB in 16 bits move some voices by more than a fifth.
+reached there. `python -m samples.recorded_voices` measures more (docs/voice.md); on others
+noise at -40 dB and -30 dB in 16 bits move some voices by a little more than a fifth.
 """
 
 from __future__ import annotations
