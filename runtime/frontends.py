@@ -114,7 +114,7 @@ def _make_hibari(language: str) -> Reader:
         try:
             # hibari's own normalization is left out: what it does wrong, `write_as_spoken` does.
             phonemes = phonemize(spoken, normalize_text=False) or ""
-        except Exception as error:  # numbers of hundreds of digits, for one
+        except Exception as error:  # the library names no type for what it cannot read
             raise UserError(
                 f"hibari cannot read {text[:40]!r} ({error}); change the text"
             ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import errors, folders, work_folders
+from runtime import folders, work_folders
 from runtime.errors import UserError
 from runtime.folders import FolderKind, publish_folder, unpublished_folder
 
@@ -101,7 +101,6 @@ def test_names_with_special_characters(tmp_path: Path) -> None:
         assert content_of(tmp_path / name) == ["new", "new"]
 
 
-@pytest.mark.skipif(not hasattr(errors, "Terminated"), reason="signals end commands on the spot")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_process_that_is_told_to_end_leaves_nothing(
     tmp_path: Path, writer: subprocess.Popen[str], number: signal.Signals
