@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from export.safetensors_reader import StoredTensor
+from runtime.sessions.threads import LARGE_WEIGHTS_BYTES
 
-LARGE_WEIGHTS_BYTES = 64 * 2**20  # as in the runtime
 BYTES_PER_WEIGHT = 4  # PyTorch computes in float32
 
 

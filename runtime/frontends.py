@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runtime.errors import UserError
+from runtime.extras import install_command
 from runtime.letters import simplify_letters, take_foreign_words
 from runtime.signs import PAUSES, STOPS, close_phonemes
 from runtime.spoken_english import find_unread_signs, write_as_spoken
@@ -101,7 +102,8 @@ def _make_hibari(language: str) -> Reader:
         from hibari import g2p
     except ImportError:
         raise UserError(
-            "this voice reads phonemes, which need the package hibari-tts: pip install hibari-tts"
+            "this voice reads phonemes, which need the package hibari-tts; install it: "
+            + install_command("phonemes")
         ) from None
     phonemize = g2p.G2P(british=language == "en-gb")
     alphabet = frozenset(g2p._load_json("vocab.json"))

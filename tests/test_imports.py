@@ -14,7 +14,7 @@ SHARED = (
     *("runtime.bundle", "runtime.errors", "runtime.text", "runtime.audio", "runtime.files"),
     *("runtime.gpu_targets", "runtime.engine_check", "runtime.peak_memory", "runtime.folders"),
     *("runtime.frontends", "runtime.signs", "runtime.symbols", "runtime.speech"),
-    *("runtime.command_line", "runtime.extras"),
+    *("runtime.command_line", "runtime.extras", "runtime.sessions.threads"),
 )
 
 # Importing package -> modules of the other packages that it may use.

@@ -32,7 +32,7 @@ def test_unknown_frontends_are_refused(spec: dict[str, str], complaint: str) -> 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hibari", None)
-    with pytest.raises(UserError, match="pip install hibari-tts"):
+    with pytest.raises(UserError, match=r"hibari-tts; install it: .*\[phonemes\]"):
         make_frontend({"kind": "hibari"})
 
 
