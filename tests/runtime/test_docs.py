@@ -33,9 +33,8 @@ def test_python_examples(
     printed: str,
 ) -> None:
     write_bundle(tmp_path / engine, scenario)
-    rewrite_manifest(
-        tmp_path / engine, voices={"anna": "voices/plain.safetensors"}, default_voice="anna"
-    )
+    voices = dict.fromkeys(("anna", "oak"), "voices/plain.safetensors")
+    rewrite_manifest(tmp_path / engine, voices=voices, default_voice="anna")
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
     assert examples
