@@ -39,7 +39,7 @@ demo: .venv-demo/installed
 	.venv-demo/bin/python -m export.build --heads $(HEADS) --output demo-engine
 	.venv-demo/bin/python -m runtime.tts --engine demo-engine -o demo.wav -- "$$SPOKEN"
 
-.venv-demo/installed: pyproject.toml requirements.lock runtime/version.py | python
+.venv-demo/installed: pyproject.toml requirements.lock commands/version.py | python
 	$(PYTHON) -m venv .venv-demo
 	@echo "installing what speaking and exporting need, 380 MB in .venv-demo, from the package index: a minute or more ..."
 	.venv-demo/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[export,phonemes]"
@@ -47,7 +47,7 @@ demo: .venv-demo/installed
 
 venv: .venv/installed
 
-.venv/installed: pyproject.toml requirements.lock runtime/version.py | python
+.venv/installed: pyproject.toml requirements.lock commands/version.py | python
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock torch
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
@@ -102,7 +102,7 @@ lock: venv
 ENGINE_PRECISIONS ?= fp16 bf16 $(QUANTIZED)
 PLANS_OF := $(filter-out $(QUANTIZED),$(ENGINE_PRECISIONS))
 QUANTIZED_PLANS_OF := $(filter $(QUANTIZED),$(ENGINE_PRECISIONS))
-PLAN_SOURCES := .venv/installed $(wildcard export/*.py export/tensorrt/*.py)
+PLAN_SOURCES := .venv/installed $(wildcard export/*.py export/*/*.py)
 BUILD_PLANS = .venv/bin/python -m export.build --target tensorrt-rtx --precision $* --output $(@D)
 CALIBRATE = .venv/bin/python -m calibration.run --precision $* --dialect portable --output $(@D)
 
@@ -136,7 +136,7 @@ $(PUBLISHED)/scales-%/calibration.json: $(PUBLISHED)/tokens.jsonl
 	$(CALIBRATE) $(PUBLISHED_SOURCE) --tokens $< --method nearest --activations max --weights max
 
 $(PUBLISHED)/tokens.jsonl: .venv/installed
-	.venv/bin/python -m samples.published_size --heads $(HEADS) --output $(@D)
+	.venv/bin/python -m benchmarks.published_size --heads $(HEADS) --output $(@D)
 
 # The demo voice from nothing, in runs/demo. Cut off, the same command goes on where it was.
 WORDNET ?= /usr/share/wordnet
@@ -297,12 +297,12 @@ $(VOICE)/references/%/complete: samples/evaluation/harvard.txt
 
 $(JUDGED)/speakers/report.json: $(VOICE)/engine-6/manifest.json \
 		$(foreach speaker,$(SPEAKERS),$(VOICE)/references/$(speaker)/complete)
-	.venv/bin/python -m train.evaluate --engine 6-heads=$(VOICE)/engine-6 --voice all \
+	.venv/bin/python -m evaluation.speech --engine 6-heads=$(VOICE)/engine-6 --voice all \
 		--references $(VOICE)/references --recogniser whisper --output $(@D)
 
 $(JUDGED)/%/report.json: $(VOICE)/teacher/%/complete \
 		$(foreach heads,$(JUDGED_HEADS),$(VOICE)/engine-$(heads)/manifest.json)
-	.venv/bin/python -m train.evaluate --sentences samples/evaluation/$*.txt \
+	.venv/bin/python -m evaluation.speech --sentences samples/evaluation/$*.txt \
 		--wavs teacher=$(VOICE)/teacher/$* --codec codec=$(VOICE)/engine-6 \
 		$(foreach heads,$(JUDGED_HEADS),--engine $(heads)-heads=$(VOICE)/engine-$(heads)) \
 		--spectrograms 10 --output $(@D)
@@ -322,7 +322,7 @@ CHAT_VOICES := heart oak
 
 chat: venv engine-chat/manifest.json
 	.venv/bin/python -m runtime.chat --engine engine-chat --question "What is the capital of France?" -o answer.wav
-	.venv/bin/python -m train.evaluate_answers --engine engine-chat --output evaluation/chat
+	.venv/bin/python -m evaluation.answers --engine engine-chat --output evaluation/chat
 
 $(CHAT)/answers.txt: samples/demo_chat/domain.py
 	.venv/bin/python -m samples.demo_chat.examples sentences $@
@@ -352,7 +352,7 @@ engine-chat/manifest.json: $(CHAT)/lm-6/model.safetensors
 SPEAKERLESS := $(CHAT)/speakerless
 
 chat-speakerless: venv engine-chat-speakerless/manifest.json
-	.venv/bin/python -m train.evaluate_answers --engine engine-chat-speakerless \
+	.venv/bin/python -m evaluation.answers --engine engine-chat-speakerless \
 		--output evaluation/chat-speakerless
 
 $(SPEAKERLESS)/tokens/h6.jsonl: $(CHAT)/recordings/complete

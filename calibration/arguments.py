@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.build import DEMO_HEADS
-from runtime.errors import UserError
+from commands.errors import UserError
+from export.options import DEMO_HEADS
 
 if TYPE_CHECKING:
     from export.sources import Sources
@@ -30,7 +30,7 @@ def check_data(arguments: argparse.Namespace) -> None:
 
 def open_data(arguments: argparse.Namespace) -> tuple[Sources, Sequence[str]]:
     """The model with its codec and voices, and the texts: none where tokens are followed."""
-    from calibration.utterances import read_texts
+    from calibration.measurement.utterances import read_texts
     from export.sources import find_sources, open_sources
 
     texts = read_texts(arguments.texts) if arguments.texts else ()

@@ -12,27 +12,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from calibration.candidates import Judge
-from calibration.fidelity import Fidelity
-from calibration.methods import Recipe, quantize_weight
-from calibration.progress import progress
-from calibration.reference import make_utterances, write_recorded
+from calibration.measurement.candidates import Judge
+from calibration.measurement.fidelity import Fidelity
+from calibration.measurement.reference import make_utterances, write_recorded
+from calibration.measurement.statistics import StatisticsCollector
+from calibration.measurement.teacher_forcing import Follower
+from calibration.measurement.utterances import Utterance
+from calibration.methods.quantize import Recipe, quantize_weight
 from calibration.scales_folder import describe_weight, new_folder, write_calibration
 from calibration.sensitivity import Budget, Sensitivity, choose_excluded, measure_sensitivity
 from calibration.sensitivity_report import write_sensitivity
-from calibration.statistics import StatisticsCollector
-from calibration.teacher_forcing import Follower
-from calibration.utterances import Utterance
-from export.calibration_folder import (
+from commands.errors import UserError
+from commands.progress import progress
+from export.sources import Sources
+from formats.calibration_folder import (
     SCHEMA_VERSION,
     CalibrationRecord,
     MethodRecord,
     QuantizedWeight,
     hash_model,
 )
-from export.sources import Sources
-from export.weights import Array
-from runtime.errors import UserError
+from formats.weights import Array
 
 
 @dataclass(frozen=True)

@@ -12,30 +12,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from calibration.decoding import follow_decoder, signal_to_noise_db
-from calibration.methods import Recipe, quantize_weight
-from calibration.progress import Track, progress
-from calibration.reference import make_utterances
+from calibration.measurement.decoding import follow_decoder, signal_to_noise_db
+from calibration.measurement.reference import make_utterances
+from calibration.measurement.statistics import InputStatistics
+from calibration.measurement.utterances import Utterance
+from calibration.methods.quantize import Recipe, quantize_weight
 from calibration.scales_folder import describe_weight, new_folder, write_calibration
 from calibration.sensitivity import choose_excluded
-from calibration.statistics import InputStatistics
-from calibration.utterances import Utterance
-from export.calibration_folder import (
+from commands.errors import UserError
+from commands.progress import Track, progress
+from export.codec.decoder import build_codec_decoder
+from export.graph.graph import Graph
+from export.graph.runner import Arrays, GraphRunner
+from export.graph.writer import Value
+from export.quantization.convolutions import ConvolutionFormats, as_rows, quantized_convolutions
+from export.readers.codec_checkpoint import CodecCheckpoint
+from export.sources import Sources
+from formats.calibration_folder import (
     SCHEMA_VERSION,
     CalibrationRecord,
     MethodRecord,
     QuantizedWeight,
     hash_model,
 )
-from export.codec_checkpoint import CodecCheckpoint
-from export.codec_decoder import build_codec_decoder
-from export.graph import Graph, Value
-from export.graph_runner import Arrays, GraphRunner
-from export.number_formats import FormatName
-from export.quantized_convolutions import ConvolutionFormats, as_rows, quantized_convolutions
-from export.sources import Sources
-from export.weights import Array, Weight
-from runtime.errors import UserError
+from formats.number_formats import FormatName
+from formats.weights import Array, Weight
 
 DIALECT = "portable"
 

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
-from export.build import CODEC_PRECISIONS
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
+from export.options import CODEC_PRECISIONS
 
 DESCRIPTION = """\
 Choose scales for the convolutions of a codec's decoder, for engines of portable
@@ -43,7 +44,7 @@ def _command(argv: Sequence[str] | None) -> None:
     if arguments.snr is not None and not 0 < arguments.snr < 100:
         raise UserError(f"--snr {arguments.snr:g}: decibels between 0 and 100 are possible")
     from calibration.calibrate_codec import CodecOptions, calibrate_codec
-    from calibration.methods import Recipe
+    from calibration.methods.quantize import Recipe
 
     recipe = Recipe(arguments.precision, "nearest", arguments.activations, arguments.weights)
     sources, texts = open_data(arguments)

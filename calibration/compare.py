@@ -18,15 +18,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
-from runtime.files import check_target, write_atomically
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
+from formats.files.atomic import check_target, write_atomically
 
 if TYPE_CHECKING:
-    from calibration.progress import Track
-    from calibration.utterances import Utterance
-    from export.weights import Array
-    from runtime.bundle import Bundle
+    from calibration.measurement.utterances import Utterance
+    from commands.progress import Track
+    from formats.weights import Array
+    from runtime.bundle.loading import Bundle
 
 DEFAULT_RUNS = 3
 REFERENCE = "fp32"
@@ -57,10 +58,11 @@ def compare(
     Raises:
         UserError: an engine that is damaged or of another model.
     """
-    from calibration.progress import progress
-    from calibration.utterances import Speaker
-    from export.checkpoint import open_checkpoint
-    from runtime.bundle import BACKBONE, load_bundle
+    from calibration.measurement.utterances import Speaker
+    from commands.progress import progress
+    from export.readers.checkpoint import open_checkpoint
+    from runtime.bundle.loading import load_bundle
+    from runtime.bundle.names import BACKBONE
 
     bundles = {REFERENCE: load_bundle(reference)}
     bundles |= {name: load_bundle(folder) for name, folder in engines.items()}
@@ -88,7 +90,7 @@ def _row(
     scores: Sequence[Array],
     runs: int,
 ) -> Row:
-    from calibration.fidelity import compare_scores
+    from calibration.measurement.fidelity import compare_scores
 
     fidelity = compare_scores(expected, scores)
     figures = _measure_speed(bundle.folder, runs) if runs else {}
@@ -105,8 +107,8 @@ def _row(
 
 def _check_bundles(bundles: dict[str, Bundle], model: Path) -> None:
     """Engines may differ in bits and in room, and in nothing else."""
-    from export.calibration_folder import hash_model
-    from export.manifest import MODEL_HASH
+    from export.bundle.manifest import MODEL_HASH
+    from formats.calibration_folder import hash_model
 
     reference = bundles[REFERENCE]
     expected, checkpoint = _identity(reference), hash_model(model)
@@ -149,7 +151,7 @@ def _some_embeddings(bundle: Bundle) -> bytes:
 
 
 def _scores(bundle: Bundle, utterances: Sequence[Utterance], track: Track) -> list[Array]:
-    from calibration.teacher_forcing import Follower
+    from calibration.measurement.teacher_forcing import Follower
 
     capacity = max(utterance.embeddings.shape[1] for utterance in utterances)
     follower = Follower.load(bundle.folder, bundle.manifest.graphs, capacity)
@@ -158,7 +160,7 @@ def _scores(bundle: Bundle, utterances: Sequence[Utterance], track: Track) -> li
 
 def _size_mb(bundle: Bundle) -> float:
     """Files of the backbone and the head."""
-    from runtime.bundle import BACKBONE
+    from runtime.bundle.names import BACKBONE
 
     graphs = [bundle.manifest.graphs[name] for name in (BACKBONE, bundle.manifest.head)]
     files = [file for graph in graphs for file in (graph.file, graph.weights) if file]
@@ -217,7 +219,7 @@ def _command(argv: Sequence[str] | None) -> None:
     if arguments.json:
         check_target(arguments.json)
     engines = dict(_parse_engine(engine) for engine in arguments.engine)
-    from calibration.utterances import read_texts
+    from calibration.measurement.utterances import read_texts
 
     texts = read_texts(arguments.texts)[: arguments.limit]
     rows = compare(arguments.reference, engines, arguments.model, texts, arguments.runs)

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 
 from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
 
 PRECISIONS = ("int8", "fp8", "int4")
 DIALECTS = ("ort", "portable")
@@ -43,7 +44,7 @@ def _command(argv: Sequence[str] | None) -> None:
     if arguments.precision == "fp8" and arguments.dialect == "ort":
         raise UserError("ONNX Runtime's own dialect has no fp8; add --dialect portable")
     from calibration.calibrate import CalibrationOptions, calibrate
-    from calibration.methods import Recipe
+    from calibration.methods.quantize import Recipe
     from calibration.sensitivity import Budget
 
     recipe = Recipe(

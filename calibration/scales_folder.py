@@ -1,4 +1,4 @@
-"""Writes the directory that `export.calibration_folder` reads.
+"""Writes the directory that `formats.calibration_folder` reads.
 
 In: quantized weights and what is known about them. Out: `calibration.json` and
 `calibration.safetensors`, both or none of them; an older calibration stays until then.
@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from safetensors.numpy import save
 
-from export.calibration_folder import (
+from formats.calibration_folder import (
     CODES,
     RECORD_FILE,
     SCALES,
@@ -25,10 +25,10 @@ from export.calibration_folder import (
     QuantizedWeight,
     encode_record,
 )
-from export.number_formats import INT4, pack_nibbles
-from export.weights import Array
-from runtime.bundle import sha256_file
-from runtime.folders import FolderKind, publish_folder, unpublished_folder
+from formats.files.folders import FolderKind, publish_folder, unpublished_folder
+from formats.files.hashing import sha256_file
+from formats.number_formats import INT4, pack_nibbles
+from formats.weights import Array
 
 CALIBRATION = FolderKind("calibration", RECORD_FILE)
 

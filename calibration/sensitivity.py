@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from calibration.fidelity import Fidelity
-from export.calibration_folder import QuantizedWeight
-from runtime.errors import UserError
+from calibration.measurement.fidelity import Fidelity
+from commands.errors import UserError
+from formats.calibration_folder import QuantizedWeight
 
 Weights = Mapping[str, QuantizedWeight]
 JudgeWeights = Callable[[Weights], Fidelity]

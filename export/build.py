@@ -10,33 +10,28 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
+from export.options import (
+    CODEC_ACTIVATIONS,
+    COMPARISON_TAKES,
+    CPU,
+    DEFAULT_OUTPUT,
+    DEMO_HEADS,
+    DIALECTS,
+    PRECISIONS,
+    TARGETS,
+    BuildOptions,
+)
 
 if TYPE_CHECKING:
-    from export.calibration_folder import Calibration
-    from export.check import Step
-    from export.checkpoint import Checkpoint
-    from export.codec_checkpoint import CodecCheckpoint
-    from export.formats import Precision
-    from export.graph import Graph
-    from export.sources import Sources
-    from runtime.bundle import Check, GraphSpec, Manifest
+    from runtime.bundle.manifest import Manifest
 
-DEMO_HEADS = 6  # understood best: docs/performance.md
-DIALECTS = ("ort", "portable")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
-CODEC_PRECISIONS = ("int8", "fp8")  # of the decoder's convolutions; all else is fp32
-CODEC_ACTIVATIONS = ("operators", "plugin")
-DEFAULT_OUTPUT = "engine"
-CPU = "onnxruntime"
-TARGETS = (CPU, "tensorrt-rtx", "tensorrt")
 GPU_OPTIONS = ("target", "sm", "bundle", "print_trtexec")
 
 DESCRIPTION = """\
@@ -62,25 +57,6 @@ examples:
     python -m export.build --target tensorrt --bundle portable-bundle"""
 
 
-@dataclass(frozen=True)
-class BuildOptions:
-    """What to export. Without `model`: the demo voice."""
-
-    heads: int | None = None  # checked against the checkpoint; for the demo voice, which one
-    model: Path | None = None
-    codec: Path | None = None
-    voices: tuple[str, ...] = ()  # NAME=FILE
-    output: Path = Path(DEFAULT_OUTPUT)
-    precision: Precision = "fp32"
-    dialect: str = "ort"
-    codec_activation: str = "operators"
-    text_head: bool = False
-    max_positions: int | None = None
-    calibration: Path | None = None  # what `python -m calibration.run` left
-    codec_calibration: Path | None = None  # what `python -m calibration.codec` left
-    compare: bool | None = None  # with PyTorch; None: where that is installed
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of this module; returns the exit status."""
     return run_cli(_command, argv)
@@ -92,13 +68,15 @@ def _command(argv: Sequence[str] | None) -> None:
     target, sm, bundle, print_trtexec = (arguments.pop(name) for name in GPU_OPTIONS)
     arguments["voices"] = tuple(arguments.pop("voice"))
     if target == CPU:
+        from export.pipeline import build_bundle
+
         started = time.perf_counter()
         options = BuildOptions(
             **_settled(arguments, dialect="ort", precision="fp32", codec_activation="operators")
         )
         _print_summary(build_bundle(options), options.output, time.perf_counter() - started)
         return
-    from export.gpu_build import GpuOptions, build_for_gpu, bundle_precision
+    from export.plans.gpu_build import GpuOptions, build_for_gpu, bundle_precision
 
     usual = "fp16" if bundle is None else arguments["precision"] or bundle_precision(bundle)
     options = BuildOptions(
@@ -112,14 +90,14 @@ def _command(argv: Sequence[str] | None) -> None:
         bundle,
         print_trtexec,
     )
-    build_for_gpu(options, gpu, build_bundle, _progress)
+    build_for_gpu(options, gpu)
 
 
 def _codec_precision(options: BuildOptions, bundle: Path | None) -> str:
     """What the codec's decoder is computed in; nothing is opened but one small file."""
-    from export.calibration_folder import read_record
-    from export.gpu_build import bundle_precision
-    from runtime.bundle import CODEC_DECODER
+    from export.plans.gpu_build import bundle_precision
+    from formats.calibration_folder import read_record
+    from runtime.bundle.names import CODEC_DECODER
 
     if bundle is not None:
         return bundle_precision(bundle, CODEC_DECODER)
@@ -152,214 +130,9 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def build_bundle(options: BuildOptions) -> Manifest:
-    """Export to `options.output`, printing progress; returns the manifest that was written.
-
-    Raises:
-        UserError: an input that does not fit, or a check that failed; nothing is written.
-        OSError: a full disk, no permission; nothing is written.
-    """
-    from export.bundle_writer import bundle_folder, publish_bundle
-    from export.check import decide_comparison
-    from export.manifest import describe_bundle
-    from export.voices import write_voices
-    from runtime.bundle import CODEC_ENCODER
-
-    compare = decide_comparison(options.compare)
-    with bundle_folder(options.output) as folder:
-        sources = _open_sources(options)
-        _tell_of_text(sources.checkpoint)
-        if options.text_head:
-            _tell_of_answers(sources.checkpoint)
-        graphs = _write_graphs(sources, options, folder)
-        with _progress("voices, tokenizer, embeddings"):
-            voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
-            write_tables(sources.checkpoint, folder, options.precision)
-        checks = _run_checks(sources, graphs, folder, compare)
-        manifest = describe_bundle(
-            sources.checkpoint, sources.codec.config, options.dialect, graphs, voices, checks
-        )
-        with _progress("hash and write to disk"):
-            return publish_bundle(folder, manifest, options.output)
-
-
-def _open_sources(options: BuildOptions) -> Sources:
-    from export.sources import find_sources, open_sources
-
-    demo_heads = DEMO_HEADS if options.heads is None else options.heads
-    folders = find_sources(options.model, options.codec, options.voices, demo_heads)
-    with _progress(f"read {folders.model} and {folders.codec}"):
-        return open_sources(
-            folders,
-            options.heads,
-            options.max_positions,
-            fixed_capacity=options.dialect == "portable",
-        )
-
-
-def _tell_of_text(checkpoint: Checkpoint) -> None:
-    """Say which symbols of its texts the model has not learnt."""
-    from export.frontend_check import describe_symbols, find_lacking
-
-    lacking = find_lacking(checkpoint)
-    if lacking.replaced:
-        print(f"signs read as commas, stops or nothing: {describe_symbols(lacking.replaced)}")
-    if lacking.lost:
-        print(
-            f"warning: {checkpoint.folder}: the tokenizer has no symbol for "
-            f"{describe_symbols(lacking.lost)}; texts that need them are not read whole"
-        )
-
-
-def _tell_of_answers(checkpoint: Checkpoint) -> None:
-    """Say so where the model cannot have learnt to write."""
-    from export.writing_check import why_no_answers
-
-    if (why := why_no_answers(checkpoint)) is not None:
-        print(
-            f"warning: {checkpoint.folder}: {why}, so it cannot answer and --text-head is of no "
-            "use; a model that was trained on questions is samples/demo_chat/6-heads (docs/chat.md)"
-        )
-
-
-def _write_graphs(sources: Sources, options: BuildOptions, folder: Path) -> dict[str, GraphSpec]:
-    """Build and save one graph after the other."""
-    graphs = {}
-    for graph in _build_graphs(sources, options):
-        with _progress(f"write {graph.name}"):
-            graphs[graph.name] = graph.save(folder)
-    return graphs
-
-
-def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
-    from export.codec_encoder import build_codec_encoder
-    from export.language_model import language_model_graphs
-    from export.quantized_products import quantized_formats, require_known
-
-    dialect = options.dialect
-    products: dict[str, tuple[int, ...]] = {}
-    calibration = _open_calibration(sources, options)
-    codec_calibration = _open_codec_calibration(sources.codec, options)
-    formats = quantized_formats(calibration.weights, dialect) if calibration else None
-    for graph in language_model_graphs(
-        sources.checkpoint, dialect, options.precision, formats, with_text_head=options.text_head
-    ):
-        products |= graph.products
-        yield graph
-    if calibration:
-        require_known(calibration, products)
-    yield _build_decoder(sources.codec, options, codec_calibration)
-    yield build_codec_encoder(sources.codec, dialect)
-
-
-def _build_decoder(
-    codec: CodecCheckpoint, options: BuildOptions, calibration: Calibration | None
-) -> Graph:
-    """The codec's decoder, in the precision of its own calibration."""
-    from export.codec_decoder import build_codec_decoder
-    from export.quantized_convolutions import quantized_convolutions
-    from export.quantized_products import require_known
-
-    dialect, activation = options.dialect, options.codec_activation
-    if calibration is None:
-        return build_codec_decoder(codec, dialect, activation=activation)
-    graph = build_codec_decoder(
-        codec,
-        dialect,
-        calibration.record.precision,
-        activation,
-        quantized_convolutions(calibration.weights),
-    )
-    require_known(calibration, graph.products)
-    return graph
-
-
-def _open_codec_calibration(codec: CodecCheckpoint, options: BuildOptions) -> Calibration | None:
-    """What --codec-calibration names, if it fits."""
-    from export.calibration_folder import open_calibration
-
-    if options.codec_calibration is None:
-        return None
-    if options.dialect != "portable":
-        raise UserError(
-            f"--codec-calibration is for engines of portable graphs, the {options.dialect} dialect "
-            "is not: add --dialect portable"
-        )
-    return open_calibration(options.codec_calibration, codec.folder, *CODEC_PRECISIONS)
-
-
-def _open_calibration(sources: Sources, options: BuildOptions) -> Calibration | None:
-    """What the precision needs: scales, or nothing."""
-    from export.calibration_folder import open_calibration
-    from export.formats import QUANTIZED
-    from export.next_command import calibration_command
-
-    precision, folder = options.precision, options.calibration
-    if precision not in QUANTIZED and folder is None:
-        return None
-    if folder is None:
-        told = {"--model": options.model, "--codec": options.codec, "--heads": options.heads}
-        raise UserError(
-            f"--precision {precision} needs --calibration DIR; make one with: "
-            f"{calibration_command(precision, told, options.voices)}"
-        )
-    if precision not in QUANTIZED:
-        raise UserError(f"--calibration has no use at --precision {precision}; leave it out")
-    return open_calibration(folder, sources.checkpoint.folder, precision)
-
-
-def write_tables(checkpoint: Checkpoint, folder: Path, precision: Precision = "fp32") -> None:
-    """Write the tokenizer and the embedding table into a bundle's folder."""
-    from export.embedding_table import write_embeddings
-    from export.manifest import TOKENIZER_FILE
-
-    (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
-    write_embeddings(checkpoint, folder, precision)
-
-
-def _run_checks(
-    sources: Sources, graphs: dict[str, GraphSpec], folder: Path, compare: bool
-) -> tuple[Check, ...]:
-    from export.check import check_steps, comparison_steps, format_checks, refuse_failures
-    from export.formats import QUANTIZED
-
-    made_from = folder, graphs, sources.checkpoint, sources.codec
-    checks = _run_steps(check_steps(*made_from))
-    if compare:
-        print(_COMPARISON)
-        checks += _run_steps(comparison_steps(*made_from))
-    print(format_checks(checks), flush=True)
-    if not compare:
-        print("  not compared with PyTorch: --compare does it")
-    calibrated = any(graph.precision in QUANTIZED for graph in graphs.values())
-    refuse_failures(checks, calibrated=calibrated)
-    return tuple(checks)
-
-
-def _run_steps(steps: dict[str, Step]) -> list[Check]:
-    checks = []
-    for name, step in steps.items():
-        with _progress(name):
-            checks += step()
-    return checks
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[None]:
-    """Print what is being done, and the seconds it took."""
-    started = time.perf_counter()
-    print(f"{name} ...", end=" ", flush=True)
-    try:
-        yield
-    except BaseException:
-        print(flush=True)  # end the line: an error message follows
-        raise
-    print(f"{time.perf_counter() - started:.1f} s", flush=True)
-
-
 def _print_summary(manifest: Manifest, output: Path, seconds: float) -> None:
-    from export.next_command import example_command
-    from export.writing_check import may_answer
+    from export.bundle.next_command import example_command
+    from export.checks.writing_check import may_answer
 
     size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
     voices = ", ".join(manifest.voices) or "none, so name a recording with --voice"
@@ -420,13 +193,8 @@ _BUNDLE_HELP = "make the engine from this bundle, which was exported with --dial
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
 _TEXT_HEAD_HELP = """also export the head that writes text: what runtime.chat needs, of a model that
 was trained on questions"""
-_COMPARISON_TAKES = """some seconds for a model of the demo's size, a minute or two at the published
-size, longer beside other work"""
-_COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {_COMPARISON_TAKES} (default:
+_COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {COMPARISON_TAKES} (default:
 where PyTorch is installed)"""
-_COMPARISON = (
-    f"compare with PyTorch: {' '.join(_COMPARISON_TAKES.split())}; --no-compare leaves it out"
-)
 _ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
 or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""
 _POSITIONS_HELP = """longest prompt and speech together, in positions (default: what the

@@ -1,7 +1,7 @@
 """`python -m export.emulate`: hear on a CPU what half precision sounds like on a GPU.
 
 In: a bundle in half precision. Out: a bundle that ONNX Runtime speaks from on the CPU, whose
-graphs round as the originals do on a GPU (`export.half_session`). It is for listening and for
+graphs round as the originals do on a GPU (`export.graph.half_session`). It is for listening and for
 judging, not for speed.
 """
 
@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
 
 DESCRIPTION = """\
 Copy an engine of half precision so that it runs on a CPU, rounding as on a GPU.
@@ -41,9 +42,9 @@ def emulate_bundle(engine: Path, output: Path) -> list[str]:
     """
     import shutil
 
-    from export.bundle_writer import bundle_folder, publish_bundle
-    from export.half_session import write_rounding_copy
-    from runtime.bundle import load_bundle
+    from export.bundle.writer import bundle_folder, publish_bundle
+    from export.graph.half_session import write_rounding_copy
+    from runtime.bundle.loading import load_bundle
 
     bundle = load_bundle(engine)
     with bundle_folder(output) as folder:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.codec_checkpoint import CodecCheckpoint, open_codec
-from export.decoder_layers import LONGEST_PREFILL
-from export.voices import VoiceSource, parse_voices, read_voices
-from runtime.bundle import MAX_POSITIONS
-from runtime.errors import UserError
-from train.lm_config import TOKENS_PER_FRAME
-from train.tokenizer import CODEBOOK_SIZE
+from commands.errors import UserError
+from export.bundle.voices import VoiceSource, parse_voices, read_voices
+from export.language_model.decoder_layers import LONGEST_PREFILL
+from export.readers.checkpoint import Checkpoint, open_checkpoint
+from export.readers.codec_checkpoint import CodecCheckpoint, open_codec
+from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
+from formats.checkpoint.tokenizer import CODEBOOK_SIZE
+from runtime.bundle.names import MAX_POSITIONS
 
 DEMO_VOICE = Path(__file__).parent.parent / "samples" / "demo_voice"
 DEMO_MODEL, DEMO_CODEC, DEMO_VOICES = "{heads}-heads", "codec", "voices"

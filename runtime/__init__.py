@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runtime.version import VERSION as __version__
+from commands.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from runtime.answering import Answer as Answer
-    from runtime.answering import Chat as Chat
-    from runtime.errors import TextWarning as TextWarning
-    from runtime.errors import UserError as UserError
-    from runtime.sampling import Sampling as Sampling
-    from runtime.synthesis import TTS as TTS
-    from runtime.synthesis import Chunk as Chunk
-    from runtime.synthesis import Utterance as Utterance
+    from commands.errors import TextWarning as TextWarning
+    from commands.errors import UserError as UserError
+    from runtime.speech.answering import Answer as Answer
+    from runtime.speech.answering import Chat as Chat
+    from runtime.speech.sampling import Sampling as Sampling
+    from runtime.speech.synthesis import TTS as TTS
+    from runtime.speech.synthesis import Chunk as Chunk
+    from runtime.speech.synthesis import Utterance as Utterance
 
 _MODULES = {
-    "Answer": "runtime.answering",
-    "Chat": "runtime.answering",
-    "TTS": "runtime.synthesis",
-    "Chunk": "runtime.synthesis",
-    "Utterance": "runtime.synthesis",
-    "Sampling": "runtime.sampling",
-    "TextWarning": "runtime.errors",
-    "UserError": "runtime.errors",
+    "Answer": "runtime.speech.answering",
+    "Chat": "runtime.speech.answering",
+    "TTS": "runtime.speech.synthesis",
+    "Chunk": "runtime.speech.synthesis",
+    "Utterance": "runtime.speech.synthesis",
+    "Sampling": "runtime.speech.sampling",
+    "TextWarning": "commands.errors",
+    "UserError": "commands.errors",
 }
 __all__ = [
     "TTS",

@@ -2,13 +2,13 @@
 
 In: an engine directory that was exported with --text-head, and questions: one as an argument, or
 line by line from standard input. Out: answers on standard output, their speech in a WAV file or
-played. Everything else happens in `runtime.answering`.
+played. Everything else happens in `runtime.speech.answering`.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    import runtime.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
+    import commands.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
 
 import argparse
 import sys
@@ -16,17 +16,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from runtime.command_line import CommandParser, add_backend
-from runtime.errors import UserError, run_cli
-from runtime.files import check_target
-from runtime.standard_streams import ReaderLeft, reader_has_left
-from runtime.text import drop_terminal_codes
-from runtime.voice_names import print_voices
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
+from commands.standard_streams import ReaderLeft, reader_has_left
+from formats.files.atomic import check_target
+from runtime.bundle.voice_names import print_voices
+from runtime.engines.choices import add_backend
+from runtime.text.typed_text import drop_terminal_codes
 
 if TYPE_CHECKING:
-    from runtime.answering import Chat
-    from runtime.sampling import Sampling
-    from runtime.synthesis import Chunk
+    from runtime.speech.answering import Chat
+    from runtime.speech.sampling import Sampling
+    from runtime.speech.synthesis import Chunk
 
 PROMPT = "> "
 
@@ -60,11 +62,11 @@ def chat(argv: Sequence[str] | None) -> None:
         return
     _check_output(arguments.output)
     if arguments.play:
-        from runtime.playback import require_player
+        from runtime.audio.playback import require_player
 
         require_player()
-    from runtime.answering import Chat
-    from runtime.sampling import Sampling
+    from runtime.speech.answering import Chat
+    from runtime.speech.sampling import Sampling
 
     sampling = Sampling(do_sample=False if arguments.greedy else None, seed=arguments.seed)
     loaded = Chat.load(arguments.engine, arguments.backend, arguments.threads)
@@ -107,9 +109,9 @@ def read_questions() -> Iterator[str]:
 
 def answer(loaded: Chat, question: str, sampling: Sampling, arguments: argparse.Namespace) -> None:
     """Print the answer while it is written, then speak it."""
-    from runtime.audio import to_pcm16
-    from runtime.codec import WHOLE_UTTERANCE, ChunkSchedule
-    from runtime.playback import open_player
+    from runtime.audio.playback import open_player
+    from runtime.audio.sound import to_pcm16
+    from runtime.speech.codec import WHOLE_UTTERANCE, ChunkSchedule
 
     pieces = loaded.stream_answer(
         question,
@@ -154,7 +156,7 @@ def finish(loaded: Chat, spoken: list[Chunk], output: str | None) -> None:
     """Write the speech, and say what is not as it should be."""
     import numpy as np
 
-    from runtime.audio import write_wav
+    from runtime.audio.sound import write_wav
 
     audio = np.concatenate([np.zeros(0, np.float32), *(chunk.audio for chunk in spoken)])
     if not all(chunk.finished for chunk in spoken):

@@ -17,13 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
-from runtime.files import write_atomically
-from runtime.gpu_driver import count_gpus
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
+from formats.files.atomic import write_atomically
+from runtime.engines.tensorrt.gpu_driver import count_gpus
 
 if TYPE_CHECKING:
-    from runtime.synthesis import TTS, Utterance
+    from runtime.speech.synthesis import TTS, Utterance
 
 SENTENCES = (
     "The birds sang in the old garden while the rain fell softly.",
@@ -97,8 +98,8 @@ def target_options() -> str:
     Raises:
         UserError: no cuda-python, no driver, no GPU, or one that no plans can be built for.
     """
-    from runtime.bundle import TENSORRT_RTX
-    from runtime.gpu_targets import find_target
+    from runtime.bundle.names import TENSORRT_RTX
+    from runtime.engines.tensorrt.gpu_targets import find_target
 
     gpu = _find_gpu()
     target = find_target(gpu.compute_capability)
@@ -109,10 +110,10 @@ def target_options() -> str:
 
 
 def _find_gpu() -> Any:
-    from runtime.extras import install_command
+    from commands.extras import install_command
 
     try:
-        from runtime.sessions.cuda import find_gpu
+        from runtime.engines.tensorrt.cuda import find_gpu
     except ImportError as error:
         raise UserError(
             f"needs cuda-python ({error}); install it: {install_command('tensorrt-rtx')}"
@@ -123,7 +124,7 @@ def _find_gpu() -> Any:
 def make_report(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that is written, by section."""
     gpu = _find_gpu()  # first: nothing else matters without one
-    from runtime.synthesis import TTS
+    from runtime.speech.synthesis import TTS
 
     on_gpu = TTS.load(arguments.engine)
     on_cpu = TTS.load(arguments.reference, threads=arguments.threads)
@@ -154,7 +155,7 @@ def check_same_model(on_cpu: TTS, on_gpu: TTS) -> None:
 
 def compare_speech(on_cpu: TTS, on_gpu: TTS) -> list[Parity]:
     """Every sentence greedily, and with a seed."""
-    from runtime.sampling import Sampling
+    from runtime.speech.sampling import Sampling
 
     settings = {"greedy": Sampling(do_sample=False), "seed 1": Sampling(seed=1)}
     if not on_cpu.bundle.manifest.sampling.do_sample:
@@ -203,9 +204,9 @@ def snr_db(expected: Any, found: Any) -> float | None:
 
 def step_floor(tts: TTS) -> dict[str, float]:
     """The least time of a step: its weights and half a cache, at the bandwidth of a plain copy."""
-    from runtime import bundle as names
-    from runtime.sessions.cuda import measure_bandwidth
-    from runtime.sessions.device_loop import state_bytes
+    from runtime.bundle import names
+    from runtime.engines.tensorrt.cuda import measure_bandwidth
+    from runtime.engines.tensorrt.device_loop import state_bytes
 
     manifest = tts.bundle.manifest
     specs = [manifest.graphs[name] for name in (names.BACKBONE, manifest.head)]

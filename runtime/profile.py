@@ -2,13 +2,13 @@
 
 In: an engine directory and a text. Out: a table, and JSON on request: time to first audio,
 real-time factor (compute time / audio time: below 1 is faster than speech), percentiles of every
-stage, memory. The graphs run exactly as in `runtime.synthesis`; each call is only timed.
+stage, memory. The graphs run exactly as in `runtime.speech.synthesis`; each call is only timed.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    import runtime.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
+    import commands.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
 
 import argparse
 import json
@@ -20,14 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command_line import CommandParser, add_backend
-from runtime.errors import UserError, run_cli
-from runtime.files import check_target, write_atomically
-from runtime.peak_memory import peak_memory_mb
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.peak_memory import peak_memory_mb
+from commands.run import run_cli
+from formats.files.atomic import check_target, write_atomically
+from runtime.engines.choices import add_backend
 
 if TYPE_CHECKING:
-    from runtime.backends import OpenGraph
-    from runtime.sessions.graph import (
+    from runtime.engines.graph import (
         Array,
         BackgroundGraph,
         BindableGraph,
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
         States,
         StepLoop,
     )
-    from runtime.synthesis import TTS
+    from runtime.engines.opening import OpenGraph
+    from runtime.speech.synthesis import TTS
 
 DEFAULT_TEXT = "The birds sang in the old garden while the rain fell softly."
 PERCENTILES = (50, 95, 99)
@@ -163,7 +165,7 @@ class TimedCall:
 
 def stage_of(graph: str, inputs: Mapping[str, Array]) -> str:
     """The stage that a call belongs to, told by its graph and its number of positions."""
-    from runtime import bundle as names
+    from runtime.bundle import names
 
     if graph == names.BACKBONE:
         return "prefill" if inputs[names.INPUTS_EMBEDS].shape[1] > 1 else "step"
@@ -202,9 +204,9 @@ def profile(argv: Sequence[str] | None) -> None:
 
 def measure_engine(arguments: argparse.Namespace) -> dict[str, Any]:
     """Load the engine, speak as often as asked, and return all figures."""
-    from runtime.backends import open_engine
-    from runtime.bundle import load_bundle
-    from runtime.synthesis import TTS
+    from runtime.bundle.loading import load_bundle
+    from runtime.engines.opening import open_engine
+    from runtime.speech.synthesis import TTS
 
     start = time.perf_counter()
     bundle = load_bundle(arguments.engine)
@@ -221,7 +223,7 @@ def measure_engine(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def timed(open_graph: OpenGraph, durations: Durations) -> OpenGraph:
     """The same graphs, timed."""
-    from runtime.sessions.graph import BackgroundGraph, BindableGraph, LoopingGraph
+    from runtime.engines.graph import BackgroundGraph, BindableGraph, LoopingGraph
 
     kinds = (  # the most able first
         (LoopingGraph, TimedDeviceBackbone),
@@ -241,7 +243,7 @@ def measure_run(
     tts: TTS, arguments: argparse.Namespace, measurements: Measurements, keep: bool, seed: int
 ) -> None:
     """Stream the text once, as a listener would."""
-    from runtime.sampling import seeded
+    from runtime.speech.sampling import seeded
 
     sampling = seeded(tts.bundle.manifest.sampling, seed)
     inside_before = sum(map(sum, measurements.stages.values()))

@@ -2,13 +2,13 @@
 
 In: an engine directory and text (an argument, a text file, or - for standard input).
 Out: a WAV file, sound, or raw PCM on standard output; files appear whole or not at all.
-Everything else happens in `runtime.synthesis`.
+Everything else happens in `runtime.speech.synthesis`.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    import runtime.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
+    import commands.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
 
 import argparse
 import json
@@ -22,20 +22,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from runtime.command_line import CommandParser, add_backend
-from runtime.errors import UserError, run_cli
-from runtime.files import check_target, require_two_files
-from runtime.standard_streams import ReaderLeft, output_is_closed, reader_has_left, write_bytes
-from runtime.text import drop_terminal_codes
-from runtime.voice_names import print_voices
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
+from commands.standard_streams import ReaderLeft, output_is_closed, reader_has_left, write_bytes
+from formats.files.atomic import check_target, require_two_files
+from runtime.bundle.voice_names import print_voices
+from runtime.engines.choices import add_backend
+from runtime.text.typed_text import drop_terminal_codes
 
 if TYPE_CHECKING:
-    from runtime.sampling import Sampling
-    from runtime.synthesis import TTS, Chunk
+    from runtime.speech.sampling import Sampling
+    from runtime.speech.synthesis import TTS, Chunk
 
 SECONDS_BETWEEN_LINES = 60.0  # where no line can be rewritten
 END_OF_INPUT = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
-MAX_INPUT_BYTES = 100_000  # as runtime.text.MAX_TEXT_BYTES: looked at before a file is read
+MAX_INPUT_BYTES = (
+    100_000  # as runtime.text.typed_text.MAX_TEXT_BYTES: looked at before a file is read
+)
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINE_BREAK = b"\r\n"
@@ -93,8 +97,8 @@ def speak(argv: Sequence[str] | None) -> None:
     if arguments.text == "-" and sys.stdin.isatty():
         print(f"type the text, then {END_OF_INPUT}", file=sys.stderr)
     text = read_text(arguments.text)
-    from runtime.codec import WHOLE_UTTERANCE, ChunkSchedule
-    from runtime.synthesis import TTS
+    from runtime.speech.codec import WHOLE_UTTERANCE, ChunkSchedule
+    from runtime.speech.synthesis import TTS
 
     sampling = _sampling(arguments)
     tts = TTS.load(arguments.engine, arguments.backend, arguments.threads)
@@ -170,13 +174,13 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     if arguments.output and arguments.frames_out:
         require_two_files(arguments.output, arguments.frames_out)
     if arguments.play:
-        from runtime.playback import require_player
+        from runtime.audio.playback import require_player
 
         require_player()
 
 
 def _sampling(arguments: argparse.Namespace) -> Sampling:
-    from runtime.sampling import Sampling
+    from runtime.speech.sampling import Sampling
 
     return Sampling(
         do_sample=False if arguments.greedy else None,
@@ -194,8 +198,8 @@ def _emit(tts: TTS, chunks: Iterator[Chunk], arguments: argparse.Namespace) -> l
     Raises:
         ReaderLeft: nobody reads --raw any more, and there is no file to go on for.
     """
-    from runtime.audio import to_pcm16
-    from runtime.playback import open_player
+    from runtime.audio.playback import open_player
+    from runtime.audio.sound import to_pcm16
 
     spoken = []
     with ExitStack() as stack:
@@ -214,8 +218,8 @@ def _emit(tts: TTS, chunks: Iterator[Chunk], arguments: argparse.Namespace) -> l
 def _write_files(spoken: list[Chunk], rate_hz: int, arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from runtime.audio import write_wav
-    from runtime.files import write_atomically
+    from formats.files.atomic import write_atomically
+    from runtime.audio.sound import write_wav
 
     if arguments.output:
         write_wav(arguments.output, np.concatenate([chunk.audio for chunk in spoken]), rate_hz)

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from hypothesis import settings
 
-from runtime.audio import SAMPLE_RATE_HZ
+from runtime.audio.sound import SAMPLE_RATE_HZ
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")
@@ -31,7 +31,8 @@ def tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a tiny random 3-head model and codec, with one voice."""
     from safetensors.numpy import save_file
 
-    from export.build import BuildOptions, build_bundle
+    from export.options import BuildOptions
+    from export.pipeline import build_bundle
     from tests.tiny_codec import make_codec_checkpoint
     from tests.tiny_models import make_lm_checkpoint
 

@@ -17,16 +17,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from export.checkpoint import open_checkpoint
-from export.language_model import language_model_graphs
+from export.language_model.graphs import language_model_graphs
+from export.readers.checkpoint import open_checkpoint
 from runtime import Chat, Sampling
-from runtime.text_decoding import TextDecoder
+from runtime.speech.text_decoding import TextDecoder
 from tests.export.lm_exports import Export, Recipe, random_speaker
 from tests.test_speech_parity import write_bundle
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
-from train.checkpoint import WEIGHTS_FILE, LanguageModel, load_checkpoint
-from train.generate import DecodingOptions, Generation, answer_question
+from train.language_model.checkpoint import WEIGHTS_FILE, LanguageModel, load_checkpoint
+from train.language_model.generate import DecodingOptions, Generation, answer_question
 
 QUESTION = "Do they know it?"
 TOKENS = 7  # that are written, `<sosp>` included

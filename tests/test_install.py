@@ -43,7 +43,15 @@ def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     metadata = {top for top in tops if top.endswith(".dist-info")}
-    assert tops - metadata == {"runtime", "export", "train", "calibration"}
+    assert tops - metadata == {
+        "runtime",
+        "export",
+        "train",
+        "calibration",
+        "evaluation",
+        "formats",
+        "commands",
+    }
 
 
 def test_device_has_no_training_or_export_libraries(device: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def clone(tmp_path: Path) -> Path:
     """The Makefile and what it depends on, and a Python that only notes what it is told."""
     folder = tmp_path / "clone"
     (folder / "runtime").mkdir(parents=True)
-    for file in ("Makefile", "pyproject.toml", "requirements.lock", "runtime/version.py"):
+    for file in ("Makefile", "pyproject.toml", "requirements.lock", "commands/version.py"):
         shutil.copy(ROOT / file, folder / file)
     write_stand_in(folder / "stand-in")
     return folder

@@ -18,21 +18,21 @@ import numpy as np
 import pytest
 import torch
 
-from export.bundle_writer import bundle_folder, publish_bundle
-from export.codec_checkpoint import open_codec
-from export.codec_decoder import build_codec_decoder
-from export.codec_encoder import build_codec_encoder
-from export.embedding_table import write_embeddings
-from export.manifest import TOKENIZER_FILE, describe_bundle
+from export.bundle.embedding_table import write_embeddings
+from export.bundle.manifest import TOKENIZER_FILE, describe_bundle
+from export.bundle.writer import bundle_folder, publish_bundle
+from export.codec.decoder import build_codec_decoder
+from export.codec.encoder import build_codec_encoder
+from export.readers.codec_checkpoint import open_codec
 from runtime import TTS, Sampling
-from runtime.audio import convert_sound
-from runtime.codec import ChunkSchedule
-from runtime.speech import condition_speech
+from runtime.audio.conditioning import condition_speech
+from runtime.audio.sound import convert_sound
+from runtime.speech.codec import ChunkSchedule
 from tests.export.lm_exports import Export, Recipe, random_speaker, tiny_export
 from tests.speech_like import speak
 from tests.tiny_codec import make_codec, make_codec_checkpoint, tiny_codec_config
-from train.facodec import FACodec
-from train.generate import DecodingOptions, Generation, generate_frames
+from train.codec_model.facodec import FACodec
+from train.language_model.generate import DecodingOptions, Generation, generate_frames
 
 TEXT = "They know it."
 MAX_STEPS = 40
@@ -166,7 +166,7 @@ def test_encoding_equals_pytorch(load: Load) -> None:
 
 
 def test_speakers_equal_pytorch_on_the_speech(load: Load) -> None:
-    """Frames are of the audio as it is, the speaker of what `runtime.speech` makes of it."""
+    """Frames are of the audio as it is, the speaker is that of its speech alone."""
     voiced = load(MODELS[0], "ort")
     audio = np.pad(0.1 * speak(), 16_000)
     frames, speaker = voiced.tts.encode(audio, voiced.tts.sample_rate)

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from train.codec_checkpoint import save_codec
-from train.codec_config import CodecConfig, MelConfig
-from train.facodec import FACodec
+from formats.checkpoint.codec_config import CodecConfig, MelConfig
+from train.codec_model.checkpoint import save_codec
+from train.codec_model.facodec import FACodec
 
 
 def tiny_codec_config(**changes: Any) -> CodecConfig:

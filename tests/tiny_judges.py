@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train import jury, recognisers, speaker_similarity
+from evaluation import jury, recognisers, speaker_similarity
 
 HEARD = "they know it"
 SCORES = {"ovrl": 3.0, "sig": 3.2, "bak": 3.4, "p808": 3.6}

@@ -12,11 +12,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from train.checkpoint import PREFIX, WEIGHTS_FILE, LanguageModel, make_model, save_checkpoint
-from train.generate import END, PAD
-from train.lm_config import CONFIG_FILE, LanguageModelConfig
-from train.mtp import MtpModel
-from train.tokenizer import build_phoneme_tokenizer, read_speech_tokens
+from formats.checkpoint.language_model_config import CONFIG_FILE, LanguageModelConfig
+from formats.checkpoint.tokenizer import build_phoneme_tokenizer, read_speech_tokens
+from train.language_model.checkpoint import (
+    PREFIX,
+    WEIGHTS_FILE,
+    LanguageModel,
+    make_model,
+    save_checkpoint,
+)
+from train.language_model.generate import END, PAD
+from train.language_model.mtp import MtpModel
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;?!'\"-\n"
 

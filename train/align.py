@@ -1,10 +1,10 @@
 """Durations of symbols for recordings without them: `python -m train.align AUDIO --output DIR`.
 
-In: folders of recordings (train/recordings.py has their forms) and their texts. Out: a folder
-of recordings that every other command reads, with `symbol_frames` (train/aligned_folder.py).
-Durations that are known already are kept. Recordings that cannot be aligned are told and counted,
-and stay in the folder without durations. What is found is kept beside the output until all is, so
-the same command goes on where it was cut off.
+In: folders of recordings (train/data/recordings.py has their forms) and their texts. Out: a folder
+of recordings that every other command reads, with `symbol_frames`
+(train/alignment/aligned_folder.py). Durations that are known already are kept. Recordings that
+cannot be aligned are told and counted, and stay in the folder without durations. What is found is
+kept beside the output until all is, so the same command goes on where it was cut off.
 
 With `--compare` nothing is written: durations are found for the recordings whose durations are
 known, without looking at them, and a table says how far off they are.
@@ -19,14 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
-from train.interruption import format_command
-from train.next_step import print_next, quote
-from train.recording_folders import ARGUMENT_HELP, parse_folder
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.interruption import format_command
+from commands.next_step import print_next, quote
+from commands.run import run_cli
+from train.data.recording_folders import ARGUMENT_HELP, parse_folder
 
 if TYPE_CHECKING:
-    from train.duration_search import Script, ScriptReader, SearchOptions
+    from train.alignment.duration_search import Script, ScriptReader, SearchOptions
 
 METHODS = ("learned", "diagonal")
 FRAME_MS = 12.5
@@ -34,9 +35,9 @@ FRAME_MS = 12.5
 
 def align(arguments: argparse.Namespace) -> None:
     """Find the durations and write the folder or print the comparison. Raises `UserError`."""
-    from train.align_progress import AlignProgress
-    from train.aligned_folder import AlignedRecording, check_output, write_aligned_folder
-    from train.duration_search import DurationSearch, ScriptReader
+    from train.alignment.aligned_folder import AlignedRecording, check_output, write_aligned_folder
+    from train.alignment.duration_search import DurationSearch, ScriptReader
+    from train.alignment.progress import AlignProgress
 
     if not arguments.compare:
         check_output(arguments.output, arguments.audio)
@@ -86,7 +87,7 @@ def describe_plan(scripts: Sequence[Script], arguments: argparse.Namespace) -> d
 
 
 def search_options(arguments: argparse.Namespace) -> SearchOptions:
-    from train.duration_search import SearchOptions
+    from train.alignment.duration_search import SearchOptions
 
     names = ("steps", "learn_from", "seed", "threads")
     return SearchOptions(**{name: getattr(arguments, name) for name in names})
@@ -98,8 +99,8 @@ def print_comparison(
     """A table of how far off the methods are, where durations are known."""
     import numpy as np
 
-    from train.alignment import compare_durations, format_errors
-    from train.duration_search import DurationSearch
+    from train.alignment.duration_search import DurationSearch
+    from train.alignment.paths import compare_durations, format_errors
 
     known = {s.recording.path: s.known_frames for s in scripts if s.known_frames is not None}
     if not known:

@@ -17,18 +17,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
-from train.codec_training_config import CodecTrainingConfig, PhaseConfig, read_located_config
-from train.interruption import Interruption, format_command
-from train.next_step import print_next, quote
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.interruption import Interruption, format_command
+from commands.next_step import print_next, quote
+from commands.run import run_cli
+from train.codec_training.config import CodecTrainingConfig, PhaseConfig, read_located_config
 
 if TYPE_CHECKING:
     import torch
 
-    from train.audio_pool import AudioPool
-    from train.codec_phase import Phase
-    from train.facodec import FACodec
+    from train.codec_model.facodec import FACodec
+    from train.codec_training.audio_pool import AudioPool
+    from train.codec_training.phase import Phase
 
 REPORT_STEPS = 20
 PHASES = ("tokenizer", "decoder")
@@ -58,9 +59,9 @@ def train_codec(
     """
     import torch
 
-    from train.audio_pool import load_pool
+    from train.codec_training.audio_pool import load_pool
+    from train.data.recordings import find_recordings
     from train.device import check_device
-    from train.recordings import find_recordings
 
     check_device(config.device, "'device'")
     check_rate(config)
@@ -92,7 +93,7 @@ def phase_config(config: CodecTrainingConfig, name: str) -> PhaseConfig:
 
 def check_rate(config: CodecTrainingConfig) -> None:
     """Recordings are read at one rate. Raises `UserError` if the codec works at another."""
-    from runtime.audio import SAMPLE_RATE_HZ
+    from runtime.audio.sound import SAMPLE_RATE_HZ
 
     if config.codec.sample_rate_hz != SAMPLE_RATE_HZ:
         raise UserError(f"codec: 'sample_rate_hz' must be {SAMPLE_RATE_HZ} to be trained here")
@@ -100,7 +101,7 @@ def check_rate(config: CodecTrainingConfig) -> None:
 
 def check_crops(config: CodecTrainingConfig) -> None:
     """Crops must be long enough to be analysed. Raises `UserError` if one is not."""
-    from train.codec_losses import LEAST_SAMPLES
+    from train.codec_training.losses import LEAST_SAMPLES
 
     hop = config.codec.hop_samples
     for name, samples in (
@@ -115,10 +116,10 @@ def make_phase(name: str, config: CodecTrainingConfig, pool: AudioPool, output: 
     """The tokenizer phase begins with random weights, the decoder phase with the tokenizer."""
     import torch
 
-    from train.codec_decoder_phase import DecoderPhase
-    from train.codec_phase import Computing
-    from train.codec_tokenizer_phase import TokenizerPhase
-    from train.facodec import FACodec
+    from train.codec_model.facodec import FACodec
+    from train.codec_training.decoder_phase import DecoderPhase
+    from train.codec_training.phase import Computing
+    from train.codec_training.tokenizer_phase import TokenizerPhase
 
     torch.manual_seed(config.seed)
     computing = Computing(config.precision, config.compile)
@@ -131,7 +132,7 @@ def make_phase(name: str, config: CodecTrainingConfig, pool: AudioPool, output: 
 
 def load_tokenizer(output: Path, config: CodecTrainingConfig) -> FACodec:
     """The codec that the decoder phase begins with. Raises `UserError`."""
-    from train.codec_checkpoint import load_codec
+    from train.codec_model.checkpoint import load_codec
 
     codec = load_codec(output)
     if codec.config != config.codec:
@@ -179,7 +180,7 @@ def run_phase(
 
 def resume_phase(phase: Phase, name: str, schedule: PhaseConfig, output: Path) -> int:
     """Take up the saved state, if there is one; returns the step to go on with."""
-    from train.codec_checkpoint import load_training_state
+    from train.codec_model.checkpoint import load_training_state
 
     path = output / f"{name}.pt"
     step = 0
@@ -203,7 +204,7 @@ def resume_phase(phase: Phase, name: str, schedule: PhaseConfig, output: Path) -
 
 def save_phase(phase: Phase, name: str, step: int, schedule: PhaseConfig, output: Path) -> None:
     """Save for resuming, and the codec unless it is a tokenizer that is not finished."""
-    from train.codec_checkpoint import save_codec, save_training_state
+    from train.codec_model.checkpoint import save_codec, save_training_state
 
     if name == "decoder" or step == schedule.steps:
         save_codec(phase.trained_codec(), output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from runtime.errors import UserError
+from commands.errors import UserError
 
 
 def check_device(name: str, where: str) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
 
 if TYPE_CHECKING:
-    from train.facodec import FACodec
+    from train.codec_model.facodec import FACodec
 
 _COMPARED_FRAMES = 400  # five seconds
 
@@ -26,7 +27,7 @@ def halve_codec(source: Path, output: Path, limit: float) -> float:
     """Write the smaller codec; returns the audio's largest change relative to its peak."""
     import torch
 
-    from train.codec_checkpoint import is_kept_exact, load_codec, save_codec
+    from train.codec_model.checkpoint import is_kept_exact, load_codec, save_codec
 
     codec, rounded = load_codec(source), load_codec(source)
     for name, weight in rounded.named_parameters():

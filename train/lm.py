@@ -1,10 +1,10 @@
 """Train a speech language model: `python -m train.lm --config FILE --output DIR`.
 
-In: a YAML file (train/lm_settings.py), tokens JSONL, optionally a base model and a codec.
-Out: a checkpoint directory (train/lm_run.py). On several processes:
-`torchrun --nproc-per-node N -m train.lm --config FILE --output DIR`. On a CPU with glibc,
-`MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000` in the environment saves the time that
-giving freed memory back and asking for it again takes.
+In: a YAML file (train/language_model_training/settings.py), tokens JSONL, optionally a base model
+and a codec. Out: a checkpoint directory (train/language_model_training/run.py). On several
+processes: `torchrun --nproc-per-node N -m train.lm --config FILE --output DIR`. On a CPU with
+glibc, `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000` in the environment saves the time
+that giving freed memory back and asking for it again takes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.command_line import CommandParser
-from runtime.errors import run_cli
-from train.interruption import Interruption, format_command
-from train.next_step import export_command, print_next
+from commands.arguments import CommandParser
+from commands.interruption import Interruption, format_command
+from commands.next_step import export_command, print_next
+from commands.run import run_cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,11 +34,11 @@ def _command(argv: Sequence[str] | None) -> None:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    from train.lm_settings import read_located_settings
+    from train.language_model_training.settings import read_located_settings
 
     settings = read_located_settings(args.config)
 
-    from train.lm_run import train
+    from train.language_model_training.run import train
 
     interruption = Interruption()
     train(settings, args.output, args.resume, args.max_minutes, interruption)

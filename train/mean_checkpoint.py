@@ -12,9 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
-from train.next_step import export_command, print_next
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.next_step import export_command, print_next
+from commands.run import run_cli
 
 
 def write_mean(folders: Sequence[Path], output: Path, dtype: str) -> None:
@@ -25,7 +26,7 @@ def write_mean(folders: Sequence[Path], output: Path, dtype: str) -> None:
     """
     import torch
 
-    from train.checkpoint import load_checkpoint, save_checkpoint
+    from train.language_model.checkpoint import load_checkpoint, save_checkpoint
 
     if len(folders) < 2:
         raise UserError("the mean needs two checkpoints or more")

@@ -3,7 +3,7 @@
 In: a multi-token model and a file of tokens that it could be trained on. Out: the same file, with
 each step's tokens replaced by the likeliest ones after the true steps before it. They follow the
 recordings frame by frame, and differ from the true codes as the model's own speech does, so a
-decoder that also learns from them (`predicted` in train/codec_training_config.py) is ready for
+decoder that also learns from them (`predicted` in train/codec_training/config.py) is ready for
 it; vocoders are fine-tuned like this on "ground-truth-aligned" spectrograms (Tacotron 2, arXiv
 1712.05884).
 
@@ -23,18 +23,19 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
-from runtime.files import check_target
-from train.interruption import Interruption, format_command
-from train.lm_config import TOKENS_PER_FRAME
-from train.next_step import print_next
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.interruption import Interruption, format_command
+from commands.next_step import print_next
+from commands.run import run_cli
+from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
+from formats.files.atomic import check_target
 
 if TYPE_CHECKING:
-    from train.checkpoint import Checkpoint
-    from train.dataset import Example
-    from train.mtp import MtpModel
-    from train.tokens import TokenizedUtterance
+    from formats.tokens import TokenizedUtterance
+    from train.language_model.checkpoint import Checkpoint
+    from train.language_model.mtp import MtpModel
+    from train.language_model_training.dataset import Example
 
 POSITIONS_PER_BATCH = 4000
 PREDICTED_FILE = "predicted.jsonl"
@@ -44,11 +45,11 @@ def predict(arguments: argparse.Namespace) -> None:
     """Write the predicted tokens. Raises `UserError` for unusable input."""
     from tqdm import tqdm
 
-    from train.checkpoint import load_checkpoint
+    from formats.tokens import read_utterances
+    from train.data.token_parts import check_plan
     from train.device import check_device
-    from train.mtp import MtpModel
-    from train.token_parts import check_plan
-    from train.tokens import read_utterances
+    from train.language_model.checkpoint import load_checkpoint
+    from train.language_model.mtp import MtpModel
 
     check_device(arguments.device, "--device")
     checkpoint = load_checkpoint(arguments.model)
@@ -99,7 +100,7 @@ def write_predicted(
     path: Path, utterances: Iterable[TokenizedUtterance], heads: int, command: str
 ) -> None:
     """Add the utterances to a file. An interruption keeps those that are there, and says so."""
-    from train.tokens import format_utterance
+    from formats.tokens import format_utterance
 
     with Interruption() as interruption, path.open("a", encoding="utf-8", newline="\n") as lines:
         for utterance in utterances:
@@ -119,7 +120,7 @@ def predict_utterances(
 ) -> Iterator[TokenizedUtterance]:
     """The utterances, short ones first, with predicted frames; as many as they had. The first
     `done` are left out, and batches are what they would be with them."""
-    from train.dataset import ExampleBuilder, utterance_speaker
+    from train.language_model_training.dataset import ExampleBuilder, utterance_speaker
 
     config = checkpoint.config
     builder = ExampleBuilder(config, checkpoint.tokenizer, model.tokens, with_tail=False)
@@ -147,8 +148,8 @@ def _predict_batch(
 ) -> Iterator[TokenizedUtterance]:
     import torch
 
-    from train.dataset import collate
     from train.device import mixed_precision
+    from train.language_model_training.dataset import collate
 
     device = model.embedding.weight.device
     tensors = collate([example for _, example in batch], model.tokens.eos)

@@ -1,7 +1,7 @@
 """Recordings to speech tokens: `python -m train.prepare AUDIO --codec DIR --heads 3 --output DIR`.
 
-In: folders of recordings (train/recordings.py has their forms) and a codec. Out, in the
-output folder: `ntp.jsonl` for `--heads 1` and `hN.jsonl` for N heads (train/tokens.py), in the
+In: folders of recordings (train/data/recordings.py has their forms) and a codec. Out, in the
+output folder: `ntp.jsonl` for `--heads 1` and `hN.jsonl` for N heads (formats/tokens.py), in the
 order of the recordings, `speakers/` with the speaker embeddings that the lines name, relative to
 the output folder, and `voices/` with the mean embedding of each known speaker: voices for the
 runtime. Recordings that cannot be used are left out and listed at the end; with `--strict`, no
@@ -17,10 +17,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.command_line import CommandParser
-from runtime.errors import run_cli
-from train.interruption import format_command
-from train.recording_folders import ARGUMENT_HELP, parse_folder
+from commands.arguments import CommandParser
+from commands.interruption import format_command
+from commands.run import run_cli
+from train.data.recording_folders import ARGUMENT_HELP, parse_folder
 
 EMBEDDING_SCOPES = ("utterance", "speaker", "none")
 
@@ -63,7 +63,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def prepare_from_arguments(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
-    from train.token_preparation import prepare
+    from train.data.token_preparation import prepare
 
     prepare(arguments)
 

@@ -4,8 +4,8 @@ Out: facts, each with one right answer and eight ways to ask for it, of which on
 validation and one for the test: a held-out question asks a known fact in words that the model has
 heard about other facts only. It knows no files, voices or models.
 
-The countries are those whose names the judge of spoken answers (train/recognisers.py) spells right
-when the teachers read "The capital of … is ….": the others would measure the judge.
+The countries are those whose names the judge of spoken answers (evaluation/recognisers.py) spells
+right when the teachers read "The capital of … is ….": the others would measure the judge.
 """
 
 from __future__ import annotations

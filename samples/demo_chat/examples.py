@@ -19,14 +19,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
-from runtime.extras import importing
-from runtime.files import write_atomically
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.extras import importing
+from commands.run import run_cli
+from formats.files.atomic import write_atomically
 
 with importing():
+    from formats.tokens import TokenizedUtterance, read_utterances, write_utterances
     from samples.demo_chat.domain import CASUAL_SHARE, Fact, casual, facts
-    from train.tokens import TokenizedUtterance, read_utterances, write_utterances
 
 HEADS = 6
 VOICES = ("heart", "oak")  # the test asks them in turn

@@ -19,9 +19,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
-from train.evaluate import (
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
+from evaluation.speech import (
     CACHE_FILE,
     DEFAULT_SENTENCES,
     RECOGNISERS,
@@ -31,10 +32,10 @@ from train.evaluate import (
 )
 
 if TYPE_CHECKING:
+    from evaluation.jury import Jury
+    from evaluation.report import Report
+    from evaluation.systems import Sentence
     from samples.demo_voice.paired_speed import Speed
-    from train.jury import Jury
-    from train.report import Report
-    from train.systems import Sentence
 
 JUDGE = "whisper"  # whose errors are compared between models
 TIMED_SENTENCES = 10  # are enough: every round says them again
@@ -76,10 +77,10 @@ def compare(argv: Sequence[str] | None) -> None:
         raise UserError("give two or more bundles with different names: NAME=DIR NAME=DIR")
     if arguments.rounds < 1:
         raise UserError("--rounds takes 1 or more")
+    from evaluation.jury import Jury
+    from evaluation.plots import plotting
+    from evaluation.systems import read_sentences
     from samples.demo_voice.paired_speed import measure_speeds
-    from train.jury import Jury
-    from train.plots import plotting
-    from train.systems import read_sentences
 
     plotting()
     sentences = read_sentences(arguments.sentences, arguments.limit)
@@ -98,7 +99,7 @@ def judge_bundle(
     name: str, folder: Path, sentences: Sequence[Sentence], jury: Jury, threads: int | None
 ) -> Report:
     """The report on a bundle's default voice."""
-    from train.systems import open_bundle
+    from evaluation.systems import open_bundle
 
     [system] = open_bundle(name, folder, sentences, [], threads)
     return judge_system(system, jury, len(sentences))[0]
@@ -111,7 +112,7 @@ def write_comparison(
     judges: Mapping[str, str],
 ) -> None:
     """The table with its limits, on stdout too; all figures; and a plot."""
-    from runtime.files import write_atomically
+    from formats.files.atomic import write_atomically
 
     limits = LIMITS.format(
         sentences=reports[0].sentences,
@@ -134,7 +135,7 @@ def write_comparison(
 
 def format_comparison(reports: Sequence[Report], speeds: Mapping[str, Speed]) -> str:
     """A Markdown table, one row per model."""
-    from train.report import markdown_table
+    from evaluation.report import markdown_table
 
     titles = ["model", *(f"WER {judge}" for judge in reports[0].word_error_rate)]
     titles += [f"{JUDGE}: against {reports[0].name}", "OVRL", "stopped", "steps per s of audio"]
@@ -144,7 +145,7 @@ def format_comparison(reports: Sequence[Report], speeds: Mapping[str, Speed]) ->
 
 
 def _cells(report: Report, first: Report, speed: Speed) -> list[str]:
-    from train.report import percent
+    from evaluation.report import percent
 
     low, high = speed.quartiles
     return [
@@ -172,7 +173,7 @@ def steps_per_second(report: Report) -> float:
 
 def difference(first: Report, other: Report) -> str:
     """Points of word error rate between two models on the same sentences, with the interval."""
-    from train.report import difference_interval
+    from evaluation.report import difference_interval
 
     mistakes = [[verdict.mistakes[JUDGE] for verdict in each.verdicts] for each in (first, other)]
     points = 100 * (other.word_error_rate[JUDGE] - first.word_error_rate[JUDGE])
@@ -194,7 +195,7 @@ def plot_comparison(reports: Sequence[Report], speeds: Mapping[str, Speed], path
     """Word errors, DNSMOS, steps and speed-up of every model, side by side."""
     import numpy as np
 
-    from train.plots import plotting, save_figure
+    from evaluation.plots import plotting, save_figure
 
     pyplot = plotting()
     figure, (errors, quality, steps, speed) = pyplot.subplots(1, 4, figsize=(13, 3.2))

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.bundle import load_bundle
-from runtime.errors import UserError
+from commands.errors import UserError
+from runtime.bundle.loading import load_bundle
 from runtime.profile import timed
-from runtime.sampling import seeded
-from runtime.synthesis import TTS, open_engine
+from runtime.speech.sampling import seeded
+from runtime.speech.synthesis import TTS, open_engine
 
 DECODING = ("step", "head")  # stages of runtime.profile: without the prompt and the codec
 

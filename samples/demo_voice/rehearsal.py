@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.command_line import CommandParser
-from runtime.errors import run_cli
-from train.strict_fields import read_yaml
+from commands.arguments import CommandParser
+from commands.run import run_cli
+from formats.files.strict_fields import read_yaml
 
 RECIPE = Path(__file__).parent
 RECIPE_RUNS = "runs/demo"  # where the recipe's files keep everything

@@ -16,9 +16,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
-from runtime.files import write_atomically
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
+from formats.files.atomic import write_atomically
 from samples.demo_voice.repetitions import add_repetitions
 from samples.demo_voice.spoken_forms import write_spoken_forms
 

@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from runtime.command_line import CommandParser
-from runtime.errors import run_cli
-from runtime.files import write_atomically
+from commands.arguments import CommandParser
+from commands.run import run_cli
+from formats.files.atomic import write_atomically
 from samples.demo_voice.sentences import HOW_TO_GET_WORDNET, read_examples
 
 SEED = 11
@@ -218,7 +218,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def write_texts(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
-    from train.systems import read_sentences
+    from evaluation.systems import read_sentences
 
     judged = {sentence.text for sentence in read_sentences(JUDGED)}
     examples = list(read_examples(arguments.dict_folder))

@@ -27,13 +27,13 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
-from runtime.command_line import CommandParser
-from runtime.errors import run_cli
-from runtime.extras import importing
+from commands.arguments import CommandParser
+from commands.extras import importing
+from commands.run import run_cli
 
 with importing():
+    from evaluation.systems import read_sentences
     from samples.demo_voice.teachers import SAMPLE_RATE_HZ, SPEAKERS, Teacher, make_teacher
-    from train.systems import read_sentences
 
 SENTENCES_PER_SHARD = 250
 

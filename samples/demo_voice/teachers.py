@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.errors import UserError
-from runtime.extras import install_command
+from commands.errors import UserError
+from commands.extras import install_command
 
 SAMPLE_RATE_HZ = 16_000
 FRAME_SAMPLES = 200

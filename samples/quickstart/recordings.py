@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.command_line import CommandParser
-from runtime.errors import UserError, run_cli
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.run import run_cli
 
 SENTENCES = (
     "The baker opens his shop before the sun is up.",

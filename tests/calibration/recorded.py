@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from export.calibration_folder import RECORD_FILE
-from train.tokens import TokenizedUtterance, write_utterances
+from formats.calibration_folder import RECORD_FILE
+from formats.tokens import TokenizedUtterance, write_utterances
 
 
 def write_tokens(folder: Path, heads: int, utterances: int, frames: int, seed: int = 1) -> Path:

@@ -14,17 +14,20 @@ from safetensors.numpy import load_file, save_file
 
 from calibration.arguments import check_data
 from calibration.calibrate import CalibrationOptions, calibrate
-from calibration.methods import Recipe
+from calibration.methods.quantize import Recipe
 from calibration.run import _make_parser, main
 from calibration.sensitivity import Budget
-from export.build import BuildOptions, build_bundle
-from export.calibration_folder import AGAIN, RECORD_FILE, TENSORS_FILE, open_calibration
-from export.formats import Precision
-from export.next_command import calibration_command
+from commands.errors import UserError
+from export.bundle.next_command import calibration_command
+from export.graph.precisions import Precision
+from export.options import BuildOptions
+from export.pipeline import build_bundle
 from export.sources import SourceFolders, open_sources
+from formats.calibration_folder import AGAIN, RECORD_FILE, TENSORS_FILE, open_calibration
+from formats.files.hashing import sha256_file
 from runtime import TTS
-from runtime.bundle import BACKBONE, NTP_HEAD, load_bundle, sha256_file
-from runtime.errors import UserError
+from runtime.bundle.loading import load_bundle
+from runtime.bundle.names import BACKBONE, NTP_HEAD
 from tests.calibration.recorded import record_of, write_tokens
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint

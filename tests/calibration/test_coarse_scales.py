@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 
 from calibration.calibrate import CalibrationOptions, calibrate
-from calibration.methods import Recipe
-from export import lm_checks
-from export.calibration_folder import QuantizedWeight, open_calibration
-from export.check import refuse_failures
-from export.differences import relative_difference, relative_noise
-from export.graph_runner import GraphRunner
-from export.language_model import language_model_graphs
-from export.lm_checks import COARSEST, POSITIONS, check_backbone
-from export.quantized_products import quantized_formats
+from calibration.methods.quantize import Recipe
+from commands.errors import UserError
+from export.checks import lm_checks
+from export.checks.check import refuse_failures
+from export.checks.differences import relative_difference, relative_noise
+from export.checks.lm_checks import COARSEST, POSITIONS, check_backbone
+from export.graph.runner import GraphRunner
+from export.language_model.graphs import language_model_graphs
+from export.quantization.products import quantized_formats
 from export.sources import SourceFolders, Sources, open_sources
-from runtime.bundle import BACKBONE, Check
-from runtime.errors import UserError
+from formats.calibration_folder import QuantizedWeight, open_calibration
+from runtime.bundle.manifest import Check
+from runtime.bundle.names import BACKBONE
 from tests.calibration.recorded import write_tokens
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint

@@ -14,27 +14,29 @@ from safetensors.numpy import save_file
 from calibration.calibrate import CalibrationOptions, calibrate
 from calibration.calibrate_codec import CodecOptions, calibrate_codec
 from calibration.codec import main
-from calibration.decoding import follow_decoder, signal_to_noise_db
-from calibration.methods import Recipe
-from calibration.utterances import Utterance
-from export.build import BuildOptions, build_bundle
+from calibration.measurement.decoding import follow_decoder, signal_to_noise_db
+from calibration.measurement.utterances import Utterance
+from calibration.methods.quantize import Recipe
+from commands.errors import UserError
 from export.build import main as build_main
-from export.calibration_folder import RECORD_FILE, open_calibration
-from export.codec_checkpoint import open_codec
-from export.codec_checks import decode, example_frames, example_speaker
-from export.codec_decoder import build_codec_decoder
-from export.graph_runner import GraphRunner
-from export.number_formats import FormatName
-from export.quantized_convolutions import quantized_convolutions
+from export.checks.codec_checks import decode, example_frames, example_speaker
+from export.codec.decoder import build_codec_decoder
+from export.graph.runner import GraphRunner
+from export.options import BuildOptions
+from export.pipeline import build_bundle
+from export.plans.inspection import count_products, inspect
+from export.plans.library import open_library
+from export.plans.network import parse
+from export.plans.plans import build_plan
+from export.plans.precision_plan import plan_precision
+from export.quantization.convolutions import quantized_convolutions
+from export.readers.codec_checkpoint import open_codec
 from export.sources import SourceFolders, open_sources
-from export.tensorrt.inspection import count_products, inspect
-from export.tensorrt.library import open_library
-from export.tensorrt.network import parse
-from export.tensorrt.plans import build_plan
-from export.tensorrt.precision_plan import plan_precision
-from runtime.bundle import CODEC_DECODER, TENSORRT_RTX, load_bundle
-from runtime.errors import UserError
-from runtime.gpu_targets import check_targets
+from formats.calibration_folder import RECORD_FILE, open_calibration
+from formats.number_formats import FormatName
+from runtime.bundle.loading import load_bundle
+from runtime.bundle.names import CODEC_DECODER, TENSORRT_RTX
+from runtime.engines.tensorrt.gpu_targets import check_targets
 from tests.calibration.recorded import record_of, write_tokens
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint

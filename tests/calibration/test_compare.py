@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from calibration.compare import main
-from runtime.bundle import MANIFEST_FILE, describe_file, encode_manifest, read_manifest
-from runtime.errors import UserError
+from commands.errors import UserError
+from runtime.bundle.loading import describe_file
+from runtime.bundle.manifest import encode_manifest, read_manifest
+from runtime.bundle.names import MANIFEST_FILE
 from tests.tiny_models import make_lm_checkpoint
 
 

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.activation_scales import (
+from calibration.methods.activation_scales import (
     ACTIVATION_METHODS,
     PERCENTILE,
     ActivationMethod,
     activation_scale,
 )
-from calibration.weight_scales import approximate_weight, weight_scales
-from export.number_formats import (
+from calibration.methods.weight_scales import approximate_weight, weight_scales
+from commands.errors import UserError
+from formats.number_formats import (
     FORMATS,
     FP8,
     INT4,
@@ -24,7 +25,6 @@ from export.number_formats import (
     pack_nibbles,
     unpack_nibbles,
 )
-from runtime.errors import UserError
 
 HALF = 2.0**-11  # scales are rounded to float16
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.fidelity import Fidelity, compare_scores
+from calibration.measurement.fidelity import Fidelity, compare_scores
 from calibration.sensitivity import Budget, choose_excluded, measure_sensitivity
 from calibration.sensitivity_report import write_sensitivity
-from export.calibration_folder import QuantizedWeight
-from export.number_formats import INT8
-from runtime.errors import UserError
+from commands.errors import UserError
+from formats.calibration_folder import QuantizedWeight
+from formats.number_formats import INT8
 
 COSTS = {"a": 0.001, "b": 0.05, "c": 0.002, "d": 0.4}
 WEIGHTS = {name: QuantizedWeight(INT8, 4, np.ones((3, 1), np.float32)) for name in COSTS}

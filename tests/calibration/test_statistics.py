@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibration.statistics import SAMPLE_ROWS, InputStatistics
-from calibration.utterances import step_embeddings
-from export.code_embeddings import END_ROW, PAD_ROW
+from calibration.measurement.statistics import SAMPLE_ROWS, InputStatistics
+from calibration.measurement.utterances import step_embeddings
+from export.language_model.code_embeddings import END_ROW, PAD_ROW
 
 
 def test_statistics_are_those_of_all_rows() -> None:

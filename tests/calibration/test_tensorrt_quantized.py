@@ -11,20 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.methods import Recipe, quantize_weight
-from calibration.reference import write_recorded
-from calibration.statistics import StatisticsCollector
-from export.checkpoint import open_checkpoint
-from export.language_model import language_model_graphs
-from export.number_formats import FormatName
-from export.quantized_products import quantized_formats
-from export.tensorrt.inspection import count_products, inspect
-from export.tensorrt.library import open_library
-from export.tensorrt.network import parse
-from export.tensorrt.plans import build_plan
-from export.tensorrt.precision_plan import plan_precision
-from runtime.bundle import BACKBONE, MTP_HEAD, NTP_HEAD, TENSORRT_RTX, GraphSpec
-from runtime.gpu_targets import check_targets
+from calibration.measurement.reference import write_recorded
+from calibration.measurement.statistics import StatisticsCollector
+from calibration.methods.quantize import Recipe, quantize_weight
+from export.language_model.graphs import language_model_graphs
+from export.plans.inspection import count_products, inspect
+from export.plans.library import open_library
+from export.plans.network import parse
+from export.plans.plans import build_plan
+from export.plans.precision_plan import plan_precision
+from export.quantization.products import quantized_formats
+from export.readers.checkpoint import open_checkpoint
+from formats.number_formats import FormatName
+from runtime.bundle.manifest import GraphSpec
+from runtime.bundle.names import BACKBONE, MTP_HEAD, NTP_HEAD, TENSORRT_RTX
+from runtime.engines.tensorrt.gpu_targets import check_targets
 from tests.export import lm_exports
 
 pytest.importorskip("tensorrt_rtx", reason="plans are built by the extra tensorrt-rtx")

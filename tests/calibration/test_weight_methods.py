@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibration.awq import search_awq
-from calibration.gptq import round_gptq
-from calibration.smoothquant import search_smoothquant, smoothing_factors
-from calibration.weight_scales import approximate_weight, weight_scales
-from export.number_formats import INT4, INT8, spread
+from calibration.methods.awq import search_awq
+from calibration.methods.gptq import round_gptq
+from calibration.methods.smoothquant import search_smoothquant, smoothing_factors
+from calibration.methods.weight_scales import approximate_weight, weight_scales
+from formats.number_formats import INT4, INT8, spread
 
 OUT, IN, ROWS = 24, 96, 500
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from export.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
-from export.formats import Precision
-from export.language_model import language_model_graphs
-from runtime.bundle import GraphSpec
+from export.graph.precisions import Precision
+from export.language_model.graphs import language_model_graphs
+from export.readers.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
+from runtime.bundle.manifest import GraphSpec
 from tests.tiny_models import make_lm_checkpoint
-from train.checkpoint import LanguageModel, load_checkpoint
+from train.language_model.checkpoint import LanguageModel, load_checkpoint
 
 DIALECTS = ("ort", "portable")
 POSITIONS = 288  # room of the portable dialect's caches

@@ -8,16 +8,16 @@ import onnx
 import pytest
 import torch
 
-from export.alias_free_plugin import DOMAIN, NAME
-from export.codec_checkpoint import open_codec
-from export.codec_checks import decode, example_frames, example_speaker
-from export.codec_decoder import build_codec_decoder
-from export.differences import relative_difference
-from export.graph_runner import GraphRunner
-from runtime.errors import UserError
+from commands.errors import UserError
+from export.checks.codec_checks import decode, example_frames, example_speaker
+from export.checks.differences import relative_difference
+from export.codec.alias_free_plugin import DOMAIN, NAME
+from export.codec.decoder import build_codec_decoder
+from export.graph.runner import GraphRunner
+from export.readers.codec_checkpoint import open_codec
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tolerances import limit
-from train.codec_checkpoint import load_codec
+from train.codec_model.checkpoint import load_codec
 
 
 @pytest.mark.parametrize("frames", [1, 83])

@@ -19,15 +19,20 @@ import soundfile
 import torch
 from safetensors.numpy import load_file, save_file
 
-from export import check, emulate, gpu_build, sources
-from export.build import BuildOptions, build_bundle, main
-from export.gpu_build import GpuOptions
-from export.graph import Graph
-from export.graph_runner import GraphRunner
-from runtime import bundle as names
-from runtime.bundle import SamplingDefaults, load_bundle
-from runtime.errors import UserError
-from runtime.synthesis import TTS
+from commands.errors import UserError
+from export import emulate, sources
+from export.build import main
+from export.checks import check
+from export.graph.graph import Graph
+from export.graph.runner import GraphRunner
+from export.options import BuildOptions
+from export.pipeline import build_bundle
+from export.plans import gpu_build
+from export.plans.gpu_build import GpuOptions
+from runtime.bundle import names
+from runtime.bundle.loading import load_bundle
+from runtime.bundle.manifest import Range, SamplingDefaults
+from runtime.speech.synthesis import TTS
 from tests.speech_like import speak
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
@@ -623,8 +628,8 @@ def test_half_precision_speaks_where_rounding_is_emulated(
     precision = graphs[names.BACKBONE].precision
     assert graphs[names.MTP_HEAD].precision == precision
     assert graphs[names.BACKBONE].profiles == {
-        names.PREFILL: {names.POSITIONS: names.Range(1, 64, 200)},
-        names.STEP: {names.POSITIONS: names.Range(1, 1, 1)},
+        names.PREFILL: {names.POSITIONS: Range(1, 64, 200)},
+        names.STEP: {names.POSITIONS: Range(1, 1, 1)},
     }
     assert emulate.main([str(half_engine), "--output", str(tmp_path / "emulated")]) == 0
     utterance = TTS.load(tmp_path / "emulated").synthesize("So.", max_steps=9)

@@ -10,10 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from export.bundle_writer import bundle_folder, publish_bundle
-from runtime import bundle as names
-from runtime import folders
-from runtime.bundle import (
+from commands.errors import UserError
+from export.bundle.writer import bundle_folder, publish_bundle
+from formats.files import folders
+from runtime.bundle import names
+from runtime.bundle.loading import load_bundle
+from runtime.bundle.manifest import (
     CodecSpec,
     EngineSpec,
     GraphSpec,
@@ -23,9 +25,7 @@ from runtime.bundle import (
     PromptSpec,
     SamplingDefaults,
     TensorSpec,
-    load_bundle,
 )
-from runtime.errors import UserError
 
 FAILURES = [
     UserError("a check failed"),

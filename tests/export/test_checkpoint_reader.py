@@ -14,12 +14,17 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from export.checkpoint import EMBEDDINGS, SAFETENSORS_FILE, SAFETENSORS_INDEX, open_checkpoint
-from export.language_model import language_model_graphs
-from export.lm_parity import check_language_model_parity
-from runtime.errors import UserError
+from commands.errors import UserError
+from export.checks.lm_parity import check_language_model_parity
+from export.language_model.graphs import language_model_graphs
+from export.readers.checkpoint import (
+    EMBEDDINGS,
+    SAFETENSORS_FILE,
+    SAFETENSORS_INDEX,
+    open_checkpoint,
+)
 from tests.export.lm_exports import Recipe, tiny_checkpoint
-from train.checkpoint import load_checkpoint
+from train.language_model.checkpoint import load_checkpoint
 
 Tensors = dict[str, np.ndarray]
 Q_BIAS = "lm_model.model.layers.1.self_attn.q_proj.bias"

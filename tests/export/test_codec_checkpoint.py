@@ -13,15 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from export.codec_checkpoint import CODEC_FILE, PUBLISHED_FILES, make_codec, open_codec
-from export.codec_tensors import expected_shapes
-from export.pickle_reader import read_pickle
-from runtime.errors import UserError
+from commands.errors import UserError
+from export.readers.codec_checkpoint import CODEC_FILE, PUBLISHED_FILES, make_codec, open_codec
+from export.readers.codec_tensors import expected_shapes
+from export.readers.pickle_reader import read_pickle
+from formats.checkpoint.codec_config import CodecConfig
 from tests.tiny_codec import make_codec_checkpoint, tiny_codec_config
 from tests.train.published_codec import published_state
-from train.codec_checkpoint import load_codec
-from train.codec_config import CodecConfig
-from train.facodec import FACodec
+from train.codec_model.checkpoint import load_codec
+from train.codec_model.facodec import FACodec
 
 ENCODER_FILE, DECODER_FILE = PUBLISHED_FILES.values()
 

@@ -13,23 +13,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.codec_checkpoint import open_codec
-from export.codec_checks import (
-    decode,
-    example_audio,
-    example_frames,
-    example_speaker,
-)
-from export.codec_decoder import build_codec_decoder
-from export.codec_encoder import build_codec_encoder
-from export.differences import relative_difference
-from export.graph_runner import GraphRunner
-from runtime.bundle import AUDIO, CODEC_FRAMES, PAST_FRAMES, SPEAKER, UTTERANCE_FRAMES
+from export.checks.codec_checks import decode, example_audio, example_frames, example_speaker
+from export.checks.differences import relative_difference
+from export.codec.decoder import build_codec_decoder
+from export.codec.encoder import build_codec_encoder
+from export.graph.runner import GraphRunner
+from export.readers.codec_checkpoint import open_codec
+from formats.checkpoint.codec_config import CodecConfig, MelConfig
+from runtime.bundle.names import AUDIO, CODEC_FRAMES, PAST_FRAMES, SPEAKER, UTTERANCE_FRAMES
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tolerances import limit
-from train.codec_checkpoint import load_codec, save_codec
-from train.codec_config import CodecConfig, MelConfig
-from train.facodec import FACodec
+from train.codec_model.checkpoint import load_codec, save_codec
+from train.codec_model.facodec import FACodec
 
 DIALECTS = ("ort", "portable")
 KINDS: dict[str, dict[str, Any]] = {

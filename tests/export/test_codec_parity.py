@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from export.codec_checks import example_audio
-from export.codec_parity import CODES_LIMIT, _hear
+from export.checks.codec_checks import example_audio
+from export.checks.codec_parity import CODES_LIMIT, _hear
 from tests.tiny_codec import make_codec_checkpoint
-from train.codec_checkpoint import load_codec
-from train.facodec import FACodec
+from train.codec_model.checkpoint import load_codec
+from train.codec_model.facodec import FACodec
 
 SAMPLES = 400
 

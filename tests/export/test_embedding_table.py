@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from export.checkpoint import EMBEDDINGS, Checkpoint, open_checkpoint
-from export.embedding_table import EMBEDDINGS_FILE, write_embeddings
-from export.formats import Precision
-from runtime.errors import UserError
+from commands.errors import UserError
+from export.bundle.embedding_table import EMBEDDINGS_FILE, write_embeddings
+from export.graph.precisions import Precision
+from export.readers.checkpoint import EMBEDDINGS, Checkpoint, open_checkpoint
 from tests.export.lm_exports import Recipe, tiny_checkpoint
 from tests.tolerances import limit
-from train.checkpoint import load_checkpoint
+from train.language_model.checkpoint import load_checkpoint
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
 

@@ -15,12 +15,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from export.tensorrt.inspection import count_products, inspect, refuse_faults
-from export.tensorrt.library import open_library
-from export.tensorrt.network import parse
-from export.tensorrt.precision_plan import plan_precision
-from runtime.bundle import BACKBONE, MTP_HEAD, TENSORRT_RTX, GraphSpec, StateSpec, TensorSpec
-from runtime.errors import UserError
+from commands.errors import UserError
+from export.plans.inspection import count_products, inspect, refuse_faults
+from export.plans.library import open_library
+from export.plans.network import parse
+from export.plans.precision_plan import plan_precision
+from runtime.bundle.manifest import GraphSpec, StateSpec, TensorSpec
+from runtime.bundle.names import BACKBONE, MTP_HEAD, TENSORRT_RTX
 from tests.export.lm_exports import Recipe, tiny_export
 
 pytest.importorskip("tensorrt_rtx")

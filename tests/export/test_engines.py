@@ -17,23 +17,17 @@ import msgspec
 import onnx
 import pytest
 
-from export import check, gpu_build
+from commands.errors import UserError
 from export.build import main
-from export.tensorrt import device, library
-from export.tensorrt.device import Gpu
-from export.tensorrt.trtexec import trtexec_lines
-from runtime import engine_check
-from runtime.bundle import (
-    MANIFEST_FILE,
-    TENSORRT,
-    TENSORRT_RTX,
-    describe_file,
-    encode_manifest,
-    load_bundle,
-    read_manifest,
-    sha256_file,
-)
-from runtime.errors import UserError
+from export.checks import check
+from export.plans import device, gpu_build, library
+from export.plans.device import Gpu
+from export.plans.trtexec import trtexec_lines
+from formats.files.hashing import sha256_file
+from runtime.bundle.loading import describe_file, load_bundle
+from runtime.bundle.manifest import encode_manifest, read_manifest
+from runtime.bundle.names import MANIFEST_FILE, TENSORRT, TENSORRT_RTX
+from runtime.engines.tensorrt import plan_check as engine_check
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 

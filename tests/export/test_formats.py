@@ -9,14 +9,21 @@ import numpy as np
 import onnx
 import pytest
 
-from export.dialects import new_graph
-from export.formats import FLOAT32, ROW_SUMS, LinearFormat, Precision, StoredAs, WeightFormats
-from export.graph import Graph, Value
-from export.graph_runner import GraphRunner
-from export.language_model import language_model_graphs
-from export.weights import Weight, as_weight
-from runtime.bundle import BACKBONE, MTP_HEAD
-from runtime.errors import UserError
+from commands.errors import UserError
+from export.graph.dialects import new_graph
+from export.graph.precisions import (
+    FLOAT32,
+    ROW_SUMS,
+    LinearFormat,
+    Precision,
+    StoredAs,
+    WeightFormats,
+)
+from export.graph.runner import GraphRunner
+from export.graph.writer import GraphWriter, Value
+from export.language_model.graphs import language_model_graphs
+from formats.weights import Weight, as_weight
+from runtime.bundle.names import BACKBONE, MTP_HEAD
 from tests.export.lm_exports import Recipe, tiny_export
 
 RNG = np.random.default_rng(0)
@@ -28,7 +35,7 @@ class Recording:
 
     asked: list[str] = field(default_factory=list)
 
-    def product(self, graph: Graph, x: Value, weight: Weight) -> Value:
+    def product(self, graph: GraphWriter, x: Value, weight: Weight) -> Value:
         self.asked.append(weight.name)
         return StoredAs("float16").product(graph, x, weight)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from export import build
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.frontend_check import LackingSymbols, describe_symbols, find_lacking
-from runtime.frontends import HIBARI_SYMBOLS
+from export import pipeline
+from export.checks.frontend_check import LackingSymbols, describe_symbols, find_lacking
+from export.readers.checkpoint import Checkpoint, open_checkpoint
+from formats.checkpoint.language_model_config import TextFrontend
+from formats.checkpoint.tokenizer import build_phoneme_tokenizer, load_tokenizer
+from runtime.text.frontends import HIBARI_SYMBOLS
 from tests.tiny_models import make_lm_checkpoint
-from train.lm_config import TextFrontend
-from train.tokenizer import build_phoneme_tokenizer, load_tokenizer
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -60,7 +60,9 @@ def test_byte_level_tokenizers_lack_nothing(spelt: Checkpoint) -> None:
 
 
 def test_the_export_tells(spelt: Checkpoint, capsys: pytest.CaptureFixture[str]) -> None:
-    build._tell_of_text(phonemes(spelt, HIBARI_SYMBOLS["en-us"].replace(";", "").replace("ð", "")))
+    pipeline._tell_of_text(
+        phonemes(spelt, HIBARI_SYMBOLS["en-us"].replace(";", "").replace("ð", ""))
+    )
     replaced, lost = capsys.readouterr().out.splitlines()
     assert replaced == "signs read as commas, stops or nothing: ;"
     assert lost.startswith(f"warning: {spelt.folder}: the tokenizer has no symbol for ð; ")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from export.differences import relative_difference
-from export.graph_runner import GraphRunner
-from export.lm_parity import GreedyDecoder, generate
-from runtime.bundle import BACKBONE, HIDDEN, INPUTS_EMBEDS, PAST_LENGTH
+from export.checks.differences import relative_difference
+from export.checks.lm_parity import GreedyDecoder, generate
+from export.graph.runner import GraphRunner
+from runtime.bundle.names import BACKBONE, HIDDEN, INPUTS_EMBEDS, PAST_LENGTH
 from tests.export.lm_exports import Export, Recipe, tiny_export
 from tests.tolerances import limit
 

@@ -8,12 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from export.dialects import new_graph
-from export.graph import EXTERNAL_DATA_BYTES, AttentionGeometry, Graph
-from export.graph_runner import GraphRunner
-from export.weights import Weight, as_weight, concatenate, stack
-from runtime.bundle import StateSpec, TensorSpec
-from runtime.errors import UserError
+from commands.errors import UserError
+from export.graph.dialects import new_graph
+from export.graph.graph import AttentionGeometry, Graph
+from export.graph.runner import GraphRunner
+from export.graph.writer import EXTERNAL_DATA_BYTES
+from formats.weights import Weight, as_weight, concatenate, stack
+from runtime.bundle.manifest import StateSpec, TensorSpec
 from tests.export.lm_exports import DIALECTS
 
 RNG = np.random.default_rng(0)

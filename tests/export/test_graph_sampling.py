@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.dialects import new_graph
-from export.graph_runner import GraphRunner
-from export.sampling import declare_sampling, draw, penalize
-from runtime.bundle import NOISE, REPETITION_PENALTY, TEMPERATURE, TOP_K, TOP_P
+from export.graph.dialects import new_graph
+from export.graph.runner import GraphRunner
+from export.language_model.sampling import declare_sampling, draw, penalize
+from runtime.bundle.names import NOISE, REPETITION_PENALTY, TEMPERATURE, TOP_K, TOP_P
 from tests.export.lm_exports import DIALECTS
 
 ENTRIES = 13

@@ -9,15 +9,16 @@ import onnx
 import pytest
 import torch
 
-from export import decoder_layers
-from export.backbone import build_backbone
-from export.differences import relative_difference
-from export.formats import Precision
-from export.graph_runner import GraphRunner
-from export.half_range import NO_GAINS
-from export.lm_agreement import draw_along, greedy_inputs, speak
-from export.lm_parity import some_prompt
-from runtime.bundle import (
+from commands.errors import UserError
+from export.checks.differences import relative_difference
+from export.checks.lm_agreement import draw_along, greedy_inputs, speak
+from export.checks.lm_parity import some_prompt
+from export.graph.precisions import Precision
+from export.graph.runner import GraphRunner
+from export.language_model import decoder_layers
+from export.language_model.backbone import build_backbone
+from export.language_model.half_range import NO_GAINS
+from runtime.bundle.names import (
     BACKBONE,
     CODES,
     HIDDEN,
@@ -29,10 +30,9 @@ from runtime.bundle import (
     SPEAKER_PROJECTION,
     SPEAKER_TOKEN,
 )
-from runtime.errors import UserError
 from tests.export.lm_exports import Export, Recipe, random_speaker, tiny_export
 from tests.tolerances import limit
-from train.mtp import MtpModel
+from train.language_model.mtp import MtpModel
 
 HALVES: tuple[Precision, ...] = ("fp16", "bf16")
 ELEMENTS = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}

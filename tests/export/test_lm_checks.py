@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from export.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
-from export.language_model import language_model_graphs
-from export.lm_checks import check_language_model
-from export.lm_parity import check_language_model_parity
-from runtime.bundle import Check, GraphSpec
+from export.checks.lm_checks import check_language_model
+from export.checks.lm_parity import check_language_model_parity
+from export.language_model.graphs import language_model_graphs
+from export.readers.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
+from runtime.bundle.manifest import Check, GraphSpec
 from tests.export.lm_exports import DIALECTS, Recipe, tiny_checkpoint, tiny_export
 
 NORM = "lm_model.model.layers.1.input_layernorm.weight"

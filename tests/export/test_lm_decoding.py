@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.lm_parity import Generation, GreedyDecoder, generate, some_prompt
+from export.checks.lm_parity import Generation, GreedyDecoder, generate, some_prompt
 from tests.export.lm_exports import DIALECTS, Export, Recipe, random_speaker, tiny_export
 
 FRAMES = 24  # enough for codes to come again, which is when a penalty shows

@@ -7,9 +7,9 @@ import onnx
 import pytest
 import torch
 
-from export.differences import relative_difference
-from export.graph_runner import GraphRunner
-from runtime.bundle import (
+from export.checks.differences import relative_difference
+from export.graph.runner import GraphRunner
+from runtime.bundle.names import (
     BACKBONE,
     CAPACITY,
     CODES,
@@ -33,7 +33,7 @@ from runtime.bundle import (
 )
 from tests.export.lm_exports import DIALECTS, POSITIONS, Export, Recipe, random_speaker, tiny_export
 from tests.tolerances import limit
-from train.mtp import MtpModel
+from train.language_model.mtp import MtpModel
 
 SPEAKER_AWARE = Recipe(heads=6, speaker_aware=True)
 CONTRACT_STATES = {"linear": {"past_seen"}, "transformer": {"past_seen", "past_head_key_0"}}

@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import pytest
 
-from calibration.weight_scales import weight_scales
-from export.calibration_folder import QuantizedWeight
-from export.dialects import new_graph
-from export.graph_runner import GraphRunner
-from export.number_formats import FORMATS, FP8, INT4, INT8, FormatName, spread
-from export.quantized_products import ORT_BLOCK, part_name, quantized_formats
-from export.weights import as_weight
-from runtime.errors import UserError
+from calibration.methods.weight_scales import weight_scales
+from commands.errors import UserError
+from export.graph.dialects import new_graph
+from export.graph.runner import GraphRunner
+from export.quantization.products import ORT_BLOCK, part_name, quantized_formats
+from formats.calibration_folder import QuantizedWeight
+from formats.number_formats import FORMATS, FP8, INT4, INT8, FormatName, spread
+from formats.weights import as_weight
 
 OUT, IN, ROWS = 24, 96, 5
 FORMS: list[tuple[FormatName, str, int]] = [

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from export.codec_checkpoint import open_codec
-from export.codec_decoder import build_codec_decoder
-from export.formats import Precision
-from runtime.bundle import GraphSpec
+from export.codec.decoder import build_codec_decoder
+from export.graph.precisions import Precision
+from export.readers.codec_checkpoint import open_codec
+from runtime.bundle.manifest import GraphSpec
 from tests.export.lm_exports import Recipe, tiny_export
 from tests.tiny_codec import make_codec_checkpoint
 

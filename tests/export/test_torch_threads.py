@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from export import check
-from export.checkpoint import open_checkpoint
-from export.codec_checkpoint import open_codec
-from export.safetensors_reader import StoredTensor
+from export.checks import check
+from export.checks.torch_threads import LARGE_WEIGHTS_BYTES, fitting_threads, is_small
+from export.readers.checkpoint import open_checkpoint
+from export.readers.codec_checkpoint import open_codec
 from export.sources import DEMO_VOICE
-from export.torch_threads import LARGE_WEIGHTS_BYTES, fitting_threads, is_small
-from runtime.sessions import threads
+from formats.safetensors_reader import StoredTensor
+from runtime.engines.onnxruntime import threads
 
 BEFORE = 3
 

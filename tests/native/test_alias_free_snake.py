@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.tolerances import limit
-from train.alias_free import AliasFreeActivation
+from train.codec_model.alias_free import AliasFreeActivation
 
 ROOT = Path(__file__).parents[2]
 KERNEL = ROOT / "native" / "alias_free_snake" / "kernel.cu"

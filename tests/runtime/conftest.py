@@ -29,8 +29,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A machine with the stand-ins for CUDA and TensorRT-RTX: `.cuda` and `.tensorrt`."""
     pytest.importorskip("cuda.bindings.runtime")
     pytest.importorskip("tensorrt_rtx")
-    from runtime import engine_check
-    from runtime.sessions import cuda as cuda_layer
+    from runtime.engines.tensorrt import cuda as cuda_layer
+    from runtime.engines.tensorrt import plan_check as engine_check
     from tests.runtime.stand_in_cuda import StandInCuda
     from tests.runtime.stand_in_tensorrt import StandInTensorRT
 

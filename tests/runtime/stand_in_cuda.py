@@ -1,9 +1,9 @@
 """A stand-in for CUDA, backed by numpy: no GPU, but the rules that a GPU holds its callers to.
 
-It has the functions of `cuda.bindings.runtime` that `runtime.sessions.cuda` calls, with the same
-signatures (a test compares them), and does what they say as late as CUDA may: work that is put into
-a stream is done only when somebody waits for it, or now and then when somebody asks. So a missing
-wait shows:
+It has the functions of `cuda.bindings.runtime` that `runtime.engines.tensorrt.cuda` calls, with the
+same signatures (a test compares them), and does what they say as late as CUDA may: work that is put
+into a stream is done only when somebody waits for it, or now and then when somebody asks. So a
+missing wait shows:
 
 - GPU memory and page-locked memory that a download is going to fill hold poison until then;
 - an upload reads the host's memory when it is done, not when it was asked for;

@@ -1,10 +1,10 @@
 """A stand-in for TensorRT-RTX: plans that are ONNX graphs, run by ONNX Runtime in stand-in memory.
 
-It has what `runtime.sessions.tensorrt` calls; enumerations are those of the real package. It holds
-its caller to TensorRT's rules: every tensor needs an address, aligned and large enough; shapes lie
-within the context's profile; activations need lent memory, which two streams may not share; a
-context must have been enqueued once before it is captured, into one graph only; outputs that alias
-an input share its address; inputs that decide shapes lie on the host.
+It has what `runtime.engines.tensorrt.plans` calls; enumerations are those of the real package. It
+holds its caller to TensorRT's rules: every tensor needs an address, aligned and large enough;
+shapes lie within the context's profile; activations need lent memory, which two streams may not
+share; a context must have been enqueued once before it is captured, into one graph only; outputs
+that alias an input share its address; inputs that decide shapes lie on the host.
 
 `write_plans` turns a bundle of ONNX graphs into an engine directory with such plans.
 """
@@ -24,8 +24,17 @@ import onnx
 import onnxruntime
 import tensorrt_rtx as real
 
-from runtime import bundle as names
-from runtime.bundle import EngineSpec, GraphSpec, PlansSpec, Range, TensorSpec
+from runtime.bundle import names
+from runtime.bundle.loading import describe_file
+from runtime.bundle.manifest import (
+    EngineSpec,
+    GraphSpec,
+    PlansSpec,
+    Range,
+    TensorSpec,
+    encode_manifest,
+    read_manifest,
+)
 from tests.runtime.stand_in_cuda import Misuse, StandInCuda, as_bytes, host_view
 from tests.runtime.tiny_bundle import with_fixed_capacity
 
@@ -56,7 +65,7 @@ def write_plans(
     longest_part: positions of one prefill call. on_host: inputs that the plans read there.
     """
     shutil.copytree(source, folder)
-    manifest = names.read_manifest(folder)
+    manifest = read_manifest(folder)
     graphs = {
         name: spec
         if name in keep_onnx
@@ -76,9 +85,9 @@ def write_plans(
         manifest,
         engine=EngineSpec(kind=names.TENSORRT_RTX, dialect="portable", plans=plans),
         graphs=graphs,
-        files={str(path.relative_to(folder)): names.describe_file(path) for path in files},
+        files={str(path.relative_to(folder)): describe_file(path) for path in files},
     )
-    (folder / names.MANIFEST_FILE).write_bytes(names.encode_manifest(manifest))
+    (folder / names.MANIFEST_FILE).write_bytes(encode_manifest(manifest))
     return folder
 
 

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from runtime.audio import SAMPLE_RATE_HZ, convert_audio, read_recording, to_pcm16, write_wav
-from runtime.errors import SpeechWarning, UserError, run_cli
-from runtime.files import write_atomically
+from commands.errors import SpeechWarning, UserError
+from commands.run import run_cli
+from formats.files.atomic import write_atomically
+from runtime.audio.sound import SAMPLE_RATE_HZ, convert_audio, read_recording, to_pcm16, write_wav
 
 
 def tone(rate_hz: int, seconds: float = 0.5, frequency_hz: float = 440.0) -> np.ndarray:

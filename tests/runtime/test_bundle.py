@@ -15,15 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.bundle import (
-    MANIFEST_FILE,
-    MAX_MANIFEST_BYTES,
-    encode_manifest,
-    load_bundle,
-    parse_manifest,
-    read_manifest,
-)
-from runtime.errors import UserError
+from commands.errors import UserError
+from runtime.bundle.loading import load_bundle
+from runtime.bundle.manifest import encode_manifest, parse_manifest, read_manifest
+from runtime.bundle.names import MANIFEST_FILE, MAX_MANIFEST_BYTES
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime import Chat, Chunk, Sampling, TextWarning, UserError
-from runtime.answering import answer_in
-from runtime.bundle import ChatSpec
+from runtime.bundle.manifest import ChatSpec
 from runtime.chat import PROMPT, main
-from runtime.codec import ChunkSchedule
+from runtime.speech.answering import answer_in
+from runtime.speech.codec import ChunkSchedule
 from tests.runtime.tiny_bundle import (
     SCRIPT_START,
     Scenario,

@@ -11,10 +11,12 @@ import numpy as np
 import onnx
 import pytest
 
-from runtime import TTS, bundle
-from runtime.bundle import describe_file, load_bundle, read_manifest
-from runtime.errors import UserError
-from runtime.sessions import graph as session_graph
+from commands.errors import UserError
+from runtime import TTS
+from runtime.bundle import names as bundle
+from runtime.bundle.loading import describe_file, load_bundle
+from runtime.bundle.manifest import read_manifest
+from runtime.engines import graph as session_graph
 from tests.runtime.tiny_bundle import rewrite_manifest
 
 
@@ -172,7 +174,7 @@ def test_an_archive_is_no_table(folder: Path) -> None:
 
 
 def test_every_graph_of_the_contract_is_known() -> None:
-    from runtime.interfaces import INTERFACES
+    from runtime.bundle.interfaces import INTERFACES
 
     assert set(INTERFACES) == {
         bundle.BACKBONE,

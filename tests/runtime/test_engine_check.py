@@ -12,20 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from runtime import engine_check, gpu_targets
-from runtime.bundle import (
-    MANIFEST_FILE,
-    TENSORRT,
-    TENSORRT_RTX,
-    Bundle,
-    EngineSpec,
-    PlansSpec,
-    describe_file,
-    encode_manifest,
-    load_bundle,
-    read_manifest,
-)
-from runtime.errors import UserError
+from commands.errors import UserError
+from runtime.bundle.loading import Bundle, describe_file, load_bundle
+from runtime.bundle.manifest import EngineSpec, PlansSpec, encode_manifest, read_manifest
+from runtime.bundle.names import MANIFEST_FILE, TENSORRT, TENSORRT_RTX
+from runtime.engines.tensorrt import gpu_targets
+from runtime.engines.tensorrt import plan_check as engine_check
 from tests.runtime.tiny_bundle import with_fixed_capacity
 
 PLAN = b"vtrt, not a real plan: these checks end before a library reads it"

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from runtime.errors import UserError
-from runtime.frontends import HIBARI_SYMBOLS, Reading, list_words, make_frontend, make_reader
+from commands.errors import UserError
+from runtime.text.frontends import HIBARI_SYMBOLS, Reading, list_words, make_frontend, make_reader
 
 HIBARI = {"kind": "hibari", "language": "en-us"}
 

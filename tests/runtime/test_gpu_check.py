@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import gpu_driver
-from runtime.errors import UserError
+from commands.errors import UserError
+from runtime.engines.tensorrt import gpu_driver
 from runtime.gpu_check import main, snr_db
 from runtime.profile import main as profile
 from tests.runtime.tiny_bundle import Scenario, write_bundle
@@ -34,7 +34,7 @@ def check(engine: Path, reference: Path, output: Path, *arguments: str) -> int:
 @pytest.fixture
 def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in's memory is smaller than what the bandwidth is measured with."""
-    from runtime.sessions import cuda
+    from runtime.engines.tensorrt import cuda
 
     measure = cuda.measure_bandwidth
     monkeypatch.setattr(cuda, "measure_bandwidth", lambda: measure(4_096, 3))

@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from runtime.version import VERSION
+from commands.version import VERSION
 
-HEAVY = ("torch", "onnx", "onnxscript", "onnx_ir", "transformers", "scipy", "train", "export")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "onnx_ir",
+    "transformers",
+    "scipy",
+    "train",
+    "export",
+    "evaluation",
+)
 
 SPEAK = """
 import runtime.tts

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.letters import simplify_letters, take_foreign_words
+from runtime.text.letters import simplify_letters, take_foreign_words
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from commands.errors import UserError
 from runtime import TTS, Sampling
-from runtime.answering import Chat
-from runtime.bundle import MANIFEST_FILE, read_manifest
-from runtime.errors import UserError
+from runtime.bundle.manifest import read_manifest
+from runtime.bundle.names import MANIFEST_FILE
+from runtime.speech.answering import Chat
 from tests.runtime.manifest_lies import tell_lie
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 

@@ -9,11 +9,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from commands.errors import UserError
 from runtime import TTS, Sampling
-from runtime.bundle import load_bundle
-from runtime.errors import UserError
-from runtime.sessions import onnxruntime as sessions
-from runtime.sessions.onnxruntime import OnnxRuntimeGraph, Provider
+from runtime.bundle.loading import load_bundle
+from runtime.engines.onnxruntime import graphs as sessions
+from runtime.engines.onnxruntime.graphs import OnnxRuntimeGraph, Provider
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 HERE = set(onnxruntime.get_available_providers())

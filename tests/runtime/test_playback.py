@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from runtime.errors import UserError
-from runtime.playback import DevicePlayer, FilePlayer, PipedPlayer, Player, open_player
+from commands.errors import UserError
+from runtime.audio.playback import DevicePlayer, FilePlayer, PipedPlayer, Player, open_player
 
 PCM = bytes(range(240))  # 120 samples
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runtime import TTS, Sampling, TextWarning, UserError
-from runtime.prompt import PromptReader
+from runtime.speech.prompt import PromptReader
 from tests.runtime.tiny_bundle import Scenario, make_tokenizer, write_bundle
 
 GREEDY = Sampling(do_sample=False)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from commands.errors import UserError
 from runtime import Sampling
-from runtime.bundle import SamplingDefaults
-from runtime.errors import UserError
-from runtime.sampling import seeded
+from runtime.bundle.manifest import SamplingDefaults
+from runtime.speech.sampling import seeded
 
 DEFAULTS = SamplingDefaults(True, 0.9, 40, 0.7, 1.1)
 

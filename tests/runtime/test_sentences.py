@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import UserError
-from runtime.sentences import split_sentences, split_to_fit
+from commands.errors import UserError
+from runtime.text.sentences import split_sentences, split_to_fit
 
 PROSE = st.text(alphabet="ab A1.,!?;:\n\"'“”()-—…。， •", max_size=80)
 WORDS = st.text(alphabet="abcdefgh ", min_size=1, max_size=60).filter(str.strip)

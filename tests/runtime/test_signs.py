@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from runtime.signs import STOPS, close_phonemes, fit_phonemes, join_parts, soften_stops
-from runtime.symbols import HeldSymbols
+from runtime.text.signs import STOPS, close_phonemes, fit_phonemes, join_parts, soften_stops
+from runtime.text.symbols import HeldSymbols
 
 DEMO = Path(__file__).parents[2] / "samples" / "demo_voice"
 PHONEMES = st.text(alphabet='abˈˌə ,.!?;:—…()“”"', max_size=40)

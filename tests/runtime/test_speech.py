@@ -11,9 +11,8 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.audio import convert_sound
-from runtime.errors import SpeechWarning, UserError
-from runtime.speech import (
+from commands.errors import SpeechWarning, UserError
+from runtime.audio.conditioning import (
     PAUSE_SECONDS,
     REFERENCE_LEVEL,
     NoisySpeechError,
@@ -22,6 +21,7 @@ from runtime.speech import (
     condition_speech,
     measure_loudness,
 )
+from runtime.audio.sound import convert_sound
 from tests.speech_like import speak
 
 RATE_HZ = 16_000

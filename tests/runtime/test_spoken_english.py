@@ -12,9 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.frontends import make_frontend, make_reader
-from runtime.spoken_english import write_as_spoken
-from runtime.spoken_english.number_words import cardinal, ordinal, read_digits, roman_value, year
+from runtime.text.frontends import make_frontend, make_reader
+from runtime.text.spoken_english import write_as_spoken
+from runtime.text.spoken_english.number_words import (
+    cardinal,
+    ordinal,
+    read_digits,
+    roman_value,
+    year,
+)
 
 g2p = pytest.importorskip("hibari.g2p")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from runtime.symbols import HeldSymbols
+from runtime.text.symbols import HeldSymbols
 
 
 def spelt(unknown: str) -> Tokenizer:

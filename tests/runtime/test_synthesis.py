@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from commands.errors import SpeechWarning, UserError
 from runtime import TTS, Chunk, Sampling, Utterance
-from runtime.bundle import describe_file, load_bundle, read_manifest
-from runtime.codec import ChunkSchedule, CodecDecoder, DecoderStream
-from runtime.errors import SpeechWarning, UserError
-from runtime.sessions.graph import Array, BindableGraph, Call, Graph, States
-from runtime.sessions.onnxruntime import BoundCall, OnnxRuntimeGraph
-from runtime.synthesis import SENTENCE_PAUSE_SECONDS, open_engine
+from runtime.bundle.loading import describe_file, load_bundle
+from runtime.bundle.manifest import read_manifest
+from runtime.engines.graph import Array, BindableGraph, Call, Graph, States
+from runtime.engines.onnxruntime.graphs import BoundCall, OnnxRuntimeGraph
+from runtime.speech.codec import ChunkSchedule, CodecDecoder, DecoderStream
+from runtime.speech.synthesis import SENTENCE_PAUSE_SECONDS, open_engine
 from tests.runtime.tiny_bundle import (
     HIDDEN_SIZE,
     HOP,

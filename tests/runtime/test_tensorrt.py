@@ -23,11 +23,11 @@ pytest.importorskip("tensorrt_rtx")
 
 from cuda.bindings import runtime as real_cuda
 
+from commands.errors import UserError
 from runtime import TTS, Chunk, Sampling
-from runtime.codec import ChunkSchedule
-from runtime.errors import UserError
-from runtime.sessions import cuda, device_loop
-from runtime.sessions.device_loop import MAX_LANES
+from runtime.engines.tensorrt import cuda, device_loop
+from runtime.engines.tensorrt.device_loop import MAX_LANES
+from runtime.speech.codec import ChunkSchedule
 from tests.runtime.stand_in_cuda import Misuse, StandInCuda
 from tests.runtime.stand_in_tensorrt import write_plans
 from tests.runtime.tiny_bundle import SPEAKER, Scenario, expected_frames, write_bundle
@@ -258,7 +258,7 @@ def test_no_driver(gpu: Any, engine: Path, monkeypatch: pytest.MonkeyPatch) -> N
     gpu.cuda.has_driver = False
     with pytest.raises(UserError, match=r"^no NVIDIA driver for CUDA 13\.0 is here"):
         TTS.load(engine)
-    monkeypatch.setattr("runtime.engine_check.DRIVER_LIBRARY", "libmissing.so.1")
+    monkeypatch.setattr("runtime.engines.tensorrt.plan_check.DRIVER_LIBRARY", "libmissing.so.1")
     with pytest.raises(UserError, match=r"libmissing\.so\.1 of its driver is missing"):
         TTS.load(engine)
 
@@ -306,7 +306,8 @@ def test_inputs_of_a_step_that_decide_shapes(gpu: Any, tmp_path: Path, name: str
 
 
 def test_a_plan_that_is_none(gpu: Any, plain_folder: Path, tmp_path: Path) -> None:
-    from runtime.bundle import describe_file, read_manifest
+    from runtime.bundle.loading import describe_file
+    from runtime.bundle.manifest import read_manifest
     from tests.runtime.tiny_bundle import rewrite_manifest
 
     folder = write_plans(plain_folder, tmp_path / "plans")
@@ -322,7 +323,7 @@ def test_a_plan_that_is_none(gpu: Any, plain_folder: Path, tmp_path: Path) -> No
 
 def test_a_plan_that_is_not_what_the_manifest_says(gpu: Any, engine: Path) -> None:
     """Manifests that hold together, but speak of other plans."""
-    from runtime.bundle import Range, StateSpec, read_manifest
+    from runtime.bundle.manifest import Range, StateSpec, read_manifest
     from tests.runtime.tiny_bundle import rewrite_manifest
 
     graphs = dict(read_manifest(engine).graphs)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from export.build import BuildOptions, build_bundle
+from export.options import BuildOptions
+from export.pipeline import build_bundle
 from runtime import TTS, Sampling
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.errors import UserError
-from runtime.text import MAX_TEXT_BYTES, check_text, has_words
+from commands.errors import UserError
+from runtime.text.typed_text import MAX_TEXT_BYTES, check_text, has_words
 
 
 @pytest.mark.parametrize(

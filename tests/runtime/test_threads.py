@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime import TTS
-from runtime.bundle import BACKBONE, CODEC_DECODER, CODEC_ENCODER, MTP_HEAD, load_bundle
-from runtime.sessions import threads
-from runtime.sessions.onnxruntime import OnnxRuntimeGraph
-from runtime.sessions.threads import (
+from runtime.bundle.loading import load_bundle
+from runtime.bundle.names import BACKBONE, CODEC_DECODER, CODEC_ENCODER, MTP_HEAD
+from runtime.engines.onnxruntime import threads
+from runtime.engines.onnxruntime.graphs import OnnxRuntimeGraph
+from runtime.engines.onnxruntime.threads import (
     ENGINES_CHOICE,
     LARGE_WEIGHTS_BYTES,
     MAX_DEFAULT_THREADS,

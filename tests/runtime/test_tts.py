@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from runtime import TTS, Sampling, UserError, backends
-from runtime.audio import to_pcm16
-from runtime.bundle import TENSORRT, TENSORRT_RTX
+from runtime import TTS, Sampling, UserError
+from runtime.audio.sound import to_pcm16
+from runtime.bundle.names import TENSORRT, TENSORRT_RTX
+from runtime.engines import opening as backends
 from runtime.tts import main, read_text
 from tests.runtime.tiny_bundle import Scenario, rewrite_manifest, write_bundle
 

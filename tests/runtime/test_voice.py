@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from safetensors.numpy import save_file
 
+from commands.errors import UserError
 from runtime import TTS
-from runtime.audio import read_sound
-from runtime.errors import UserError
-from runtime.speech import condition_speech
+from runtime.audio.conditioning import condition_speech
+from runtime.audio.sound import read_sound
 from tests.runtime.tiny_bundle import HOP, SPEAKER, SPEAKER_CHANNELS, Scenario, write_bundle
 from tests.runtime.tiny_bundle import rewrite_manifest as rewrite
 from tests.speech_like import speak

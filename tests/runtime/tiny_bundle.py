@@ -25,8 +25,24 @@ import onnx.parser
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from runtime import bundle as names
-from runtime.bundle import DType, GraphSpec, Manifest, StateSpec, TensorSpec
+from runtime.bundle import names
+from runtime.bundle.loading import describe_file
+from runtime.bundle.manifest import (
+    ChatSpec,
+    CodecSpec,
+    DType,
+    EngineSpec,
+    GraphSpec,
+    LanguageModelSpec,
+    LengthBound,
+    Manifest,
+    PromptSpec,
+    SamplingDefaults,
+    StateSpec,
+    TensorSpec,
+    encode_manifest,
+    read_manifest,
+)
 
 HIDDEN_SIZE = 6
 KV_HEADS, HEAD_DIM = 2, 5
@@ -84,14 +100,14 @@ def write_bundle(folder: Path, scenario: Scenario | None = None) -> Path:
         for name, parts in _graphs(scenario).items()
     }
     manifest = _manifest(folder, scenario, tokenizer, graphs)
-    (folder / names.MANIFEST_FILE).write_bytes(names.encode_manifest(manifest))
+    (folder / names.MANIFEST_FILE).write_bytes(encode_manifest(manifest))
     return folder
 
 
 def rewrite_manifest(folder: Path, **changes: object) -> None:
     """Replace top-level fields of a written manifest."""
-    manifest = msgspec.structs.replace(names.read_manifest(folder), **changes)
-    (folder / names.MANIFEST_FILE).write_bytes(names.encode_manifest(manifest))
+    manifest = msgspec.structs.replace(read_manifest(folder), **changes)
+    (folder / names.MANIFEST_FILE).write_bytes(encode_manifest(manifest))
 
 
 def with_fixed_capacity(spec: GraphSpec) -> GraphSpec:
@@ -399,10 +415,10 @@ def _text_head(writes: str) -> _GraphText:
     return text, ()
 
 
-def _chat(scenario: Scenario, tokenizer: Tokenizer) -> names.ChatSpec | None:
+def _chat(scenario: Scenario, tokenizer: Tokenizer) -> ChatSpec | None:
     if scenario.writes is None:
         return None
-    return names.ChatSpec(
+    return ChatSpec(
         template="ask {question}" + (" <|placeholder|>" if scenario.speaker_aware else ""),
         before_answer=" ",
         after_answer=" aloud ",
@@ -447,8 +463,8 @@ def _manifest(
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return Manifest(
         schema_version=names.SCHEMA_VERSION,
-        engine=names.EngineSpec(kind="onnxruntime", dialect="ort"),
-        language_model=names.LanguageModelSpec(
+        engine=EngineSpec(kind="onnxruntime", dialect="ort"),
+        language_model=LanguageModelSpec(
             kind=scenario.kind,
             heads=1 if scenario.kind == "ntp" else scenario.heads,
             head_kind="lm_head" if scenario.kind == "ntp" else "linear",
@@ -459,15 +475,15 @@ def _manifest(
             max_positions=MAX_POSITIONS,
             speaker_aware=scenario.speaker_aware,
         ),
-        prompt=names.PromptSpec(
+        prompt=PromptSpec(
             template=scenario.template,
             bos_id=token_id(tokenizer, "<bos>"),
             placeholder_id=token_id(tokenizer, "<|placeholder|>"),
             text_frontend=scenario.frontend,
         ),
-        sampling=names.SamplingDefaults(),
-        length=names.LengthBound(frames_per_token=scenario.frames_per_token, extra_frames=16),
-        codec=names.CodecSpec(
+        sampling=SamplingDefaults(),
+        length=LengthBound(frames_per_token=scenario.frames_per_token, extra_frames=16),
+        codec=CodecSpec(
             sample_rate_hz=scenario.sample_rate_hz,
             hop_samples=HOP,
             speaker_channels=SPEAKER_CHANNELS,
@@ -478,7 +494,7 @@ def _manifest(
         embeddings="embeddings.npy",
         voices={"plain": "voices/plain.safetensors"},
         default_voice="plain",
-        files={str(path.relative_to(folder)): names.describe_file(path) for path in files},
+        files={str(path.relative_to(folder)): describe_file(path) for path in files},
         built_with={"by": "hand"},
         chat=_chat(scenario, tokenizer),
     )

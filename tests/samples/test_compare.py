@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import EXIT_USER_ERROR, UserError
+from commands.errors import UserError
+from commands.run import EXIT_USER_ERROR
 from samples.demo_voice import compare, paired_speed
 from samples.demo_voice.paired_speed import Timing, summarise_timings
 from tests.tiny_judges import use_tiny_judges

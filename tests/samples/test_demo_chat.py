@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.build import BuildOptions, build_bundle
+from evaluation.answers import DEFAULT_QUESTIONS, read_questions
+from export.options import BuildOptions
+from export.pipeline import build_bundle
+from formats.tokens import TokenizedUtterance, read_utterances, write_utterances
 from runtime import Chat
 from samples.demo_chat.domain import SPLITS, casual, facts
 from samples.demo_chat.examples import HEADS, VOICES, main, spread_over_letters
-from tests.train.test_tokens import FRAMES
-from train.evaluate_answers import DEFAULT_QUESTIONS, read_questions
-from train.tokens import TokenizedUtterance, read_utterances, write_utterances
+from tests.formats.test_tokens import FRAMES
 
 ROOT = Path(__file__).parent.parent.parent
 CHECKPOINT = ROOT / "samples" / "demo_chat" / "6-heads"

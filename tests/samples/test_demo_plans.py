@@ -1,7 +1,7 @@
 """The demo voice at every precision: calibrated on a few words, built for all GPUs that have it.
 
 TensorRT-RTX builds the plans on the CPU; nothing can run them there. What fewer bits do to the
-speech is judged elsewhere (samples/quantized_voice.py).
+speech is judged elsewhere (benchmarks/quantized_voice.py).
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from calibration.calibrate import CalibrationOptions, calibrate
-from calibration.methods import Recipe
-from export import check
-from export.build import PRECISIONS, main
-from export.number_formats import FORMATS
+from calibration.methods.quantize import Recipe
+from export.build import main
+from export.checks import check
+from export.options import PRECISIONS
 from export.sources import find_sources, open_sources
-from runtime.bundle import BACKBONE, TENSORRT_RTX, load_bundle
-from runtime.engine_check import plans_of, read_plan
+from formats.number_formats import FORMATS
+from runtime.bundle.loading import load_bundle
+from runtime.bundle.names import BACKBONE, TENSORRT_RTX
+from runtime.engines.tensorrt.plan_check import plans_of, read_plan
 
 pytest.importorskip("tensorrt_rtx", reason="plans are built by the extra tensorrt-rtx")
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.systems import match_recordings, read_sentences
 from samples.demo_voice.repetitions import add_repetitions, repeat_words
 from samples.demo_voice.sentences import (
     JOINED_WORDS,
@@ -35,7 +36,6 @@ from samples.demo_voice.teachers import (
     move_earlier,
     trim_silence,
 )
-from train.systems import match_recordings, read_sentences
 
 EVALUATION_LISTS = Path(__file__).parents[2] / "samples" / "evaluation"
 

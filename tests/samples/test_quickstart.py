@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from samples.quickstart.recordings import SENTENCES, main
-from train.codec_training_config import read_training_config
-from train.lm_settings import read_settings
+from train.codec_training.config import read_training_config
+from train.language_model_training.settings import read_settings
 
 CONFIGS = Path(__file__).parents[2] / "samples" / "quickstart"
 

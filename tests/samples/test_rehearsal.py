@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from samples.demo_voice.rehearsal import RECIPE, main
-from train.codec_training_config import read_training_config
-from train.lm_settings import read_settings
+from train.codec_training.config import read_training_config
+from train.language_model_training.settings import read_settings
 
 LM_FILES = sorted(path.name for path in RECIPE.glob("lm-*.yaml"))
 CODEC_FILES = sorted(path.name for path in RECIPE.glob("codec*.yaml"))

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from train.codec_checkpoint import PUBLISHED_FILES
-from train.facodec import FACodec
-from train.vector_quantizer import VectorQuantizer
+from train.codec_model.checkpoint import PUBLISHED_FILES
+from train.codec_model.facodec import FACodec
+from train.codec_model.vector_quantizer import VectorQuantizer
 
 CONSTANTS = ("filter", "pe", "mel_basis", "hann_window")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.errors import UserError
-from train.aligner import HOP_SAMPLES, SAMPLE_RATE_HZ, AlignmentFeatures, forward_sum_loss
-from train.aligner import train_aligner as train
-from train.alignment import compare_durations, spread_evenly
+from commands.errors import UserError
+from train.alignment.aligner import HOP_SAMPLES, SAMPLE_RATE_HZ, AlignmentFeatures, forward_sum_loss
+from train.alignment.aligner import train_aligner as train
+from train.alignment.paths import compare_durations, spread_evenly
 
 TONES_HZ = (300, 550, 850, 1300, 1900, 2700, 3800, 5400)
 FIRST_TONE = 2

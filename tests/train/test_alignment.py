@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.alignment import (
+from train.alignment.paths import (
     compare_durations,
     find_durations,
     find_speech_range,

@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from train import averaging, checkpoint, codec_checkpoint
-from train.averaging import AVERAGE_FILE, WeightAverage
-from train.checkpoint import write_tensors
-from train.codec_checkpoint import load_training_state, save_training_state
-from train.tokens import TokenizedUtterance, read_utterances, write_utterances
+from formats.tokens import TokenizedUtterance, read_utterances, write_utterances
+from train.codec_model import checkpoint as codec_checkpoint
+from train.codec_model.checkpoint import load_training_state, save_training_state
+from train.language_model import checkpoint
+from train.language_model.checkpoint import write_tensors
+from train.language_model_training import averaging
+from train.language_model_training.averaging import AVERAGE_FILE, WeightAverage
 
 
 def save_tensors(path: Path, value: float) -> None:

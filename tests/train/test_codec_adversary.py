@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from train.codec_adversary import (
+from train.codec_training.adversary import (
     PERIODS,
     RESOLUTIONS,
     WAVEFORM_GAIN,

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from runtime.errors import UserError
+from commands.errors import UserError
+from formats.checkpoint.codec_config import CodecConfig
 from tests.tiny_codec import make_codec, make_codec_checkpoint, tiny_codec_config
 from tests.train.published_codec import published_state, write_published
-from train import codec_checkpoint
-from train.codec_checkpoint import load_codec, save_codec
-from train.codec_config import CodecConfig
+from train.codec_model import checkpoint as codec_checkpoint
+from train.codec_model.checkpoint import load_codec, save_codec
 
 States = dict[str, dict[str, torch.Tensor]]
 

@@ -14,24 +14,24 @@ import pytest
 import torch
 import yaml
 
-from runtime.errors import UserError
-from train.audio_pool import AudioPool
-from train.codebook_learning import CodebookLearner, quantize_straight_through
+from commands.errors import UserError
+from formats.checkpoint.codec_config import CodecConfig, MelConfig
+from formats.tokens import TokenizedUtterance, write_utterances
 from train.codec import Budget, main, make_phase, set_learning_rate, train_codec
-from train.codec_checkpoint import load_codec
-from train.codec_config import CodecConfig, MelConfig
-from train.codec_decoder_phase import DecoderPhase
-from train.codec_losses import SpectralLoss
-from train.codec_phase import Computing, swap_partners
-from train.codec_tokenizer_phase import TokenizerPhase
-from train.codec_training_config import (
+from train.codec_model.checkpoint import load_codec
+from train.codec_model.vector_quantizer import VectorQuantizer
+from train.codec_training.audio_pool import AudioPool
+from train.codec_training.codebook_learning import CodebookLearner, quantize_straight_through
+from train.codec_training.config import (
     CodecTrainingConfig,
     DecoderPhaseConfig,
     PhaseConfig,
     PredictedTokens,
 )
-from train.tokens import TokenizedUtterance, write_utterances
-from train.vector_quantizer import VectorQuantizer
+from train.codec_training.decoder_phase import DecoderPhase
+from train.codec_training.losses import SpectralLoss
+from train.codec_training.phase import Computing, swap_partners
+from train.codec_training.tokenizer_phase import TokenizerPhase
 
 PHASE = PhaseConfig(
     steps=4, batch=2, crop_frames=12, learning_rate=2e-3, final_learning_rate=1e-3, warmup_steps=2
@@ -307,7 +307,7 @@ def test_what_is_missing_is_missed_before_the_work(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("train.audio_pool.load_pool", None)  # is not come to
+    monkeypatch.setattr("train.codec_training.audio_pool.load_pool", None)  # is not come to
     predicted = [{"file": "gone.jsonl", "heads": 3}]
     path = write_config(
         config, tmp_path / "codec.yaml", decoder=vars(PHASE) | {"predicted": predicted}

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from formats.checkpoint.codec_config import CodecConfig, decoder_reach_frames
 from tests.tiny_codec import make_codec, tiny_codec_config
 from tests.train.published_codec import published_state
-from train.codec_checkpoint import load_strictly
-from train.codec_config import CodecConfig, decoder_reach_frames
-from train.facodec import FACodec
-from train.mel import mel_basis
+from train.codec_model.checkpoint import load_strictly
+from train.codec_model.facodec import FACodec
+from train.codec_model.mel import mel_basis
 
 LIBROSA = [0.01126728, 0.024415132, 0.014444176, 0.0033306333, 5.1186576]  # of its elements below
 SMALL: dict[str, Any] = {"latent_channels": 16, "decoder_channels": 8}

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from formats.checkpoint.language_model_config import TextFrontend
+from formats.checkpoint.prompts import PromptTemplates
+from formats.checkpoint.tokenizer import build_phoneme_tokenizer, read_speech_tokens
+from formats.tokens import TokenizedUtterance
 from tests.tiny_models import tiny_config
-from train.dataset import ExampleBuilder
-from train.fitted_symbols import fit_utterance
-from train.lm_config import TextFrontend
-from train.prompts import PromptTemplates
-from train.tokenizer import build_phoneme_tokenizer, read_speech_tokens
-from train.tokens import TokenizedUtterance
+from train.data.fitted_symbols import fit_utterance
+from train.language_model_training.dataset import ExampleBuilder
 
 FRAMES = np.zeros((40, 3), int)
 

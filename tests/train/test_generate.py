@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.tiny_models import make_lm_checkpoint
-from train.checkpoint import Checkpoint, load_checkpoint
-from train.generate import (
+from train.language_model.checkpoint import Checkpoint, load_checkpoint
+from train.language_model.generate import (
     END,
     PAD,
     DecodingOptions,
@@ -18,8 +18,8 @@ from train.generate import (
     nucleus,
     penalize,
 )
-from train.mtp import MtpModel
-from train.ntp import NtpModel
+from train.language_model.mtp import MtpModel
+from train.language_model.ntp import NtpModel
 
 TEXT = "Know it."
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tiny_codec import make_codec_checkpoint
-from train.codec_checkpoint import load_codec
+from train.codec_model.checkpoint import load_codec
 from train.halve_codec import main
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from runtime.errors import UserError
+from commands.errors import UserError
 from tests.tiny_models import make_lm_checkpoint
-from train.checkpoint import load_checkpoint, save_checkpoint
-from train.mtp import MtpModel
-from train.ntp import NtpModel
+from train.language_model.checkpoint import load_checkpoint, save_checkpoint
+from train.language_model.mtp import MtpModel
+from train.language_model.ntp import NtpModel
 
 Tensors = dict[str, torch.Tensor]
 WEIGHTS = "model.safetensors"

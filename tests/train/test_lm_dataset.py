@@ -13,14 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from runtime.errors import UserError
+from commands.errors import UserError
+from formats.checkpoint.language_model_config import LanguageModelConfig, TextFrontend
+from formats.checkpoint.prompts import PromptTemplates
+from formats.checkpoint.tokenizer import SpeechTokens, build_phoneme_tokenizer, read_speech_tokens
+from formats.tokens import TokenizedUtterance, write_utterances
 from tests.tiny_models import CHARACTERS, tiny_config
-from train.batches import LengthSortedBatches, SourceRange
-from train.dataset import Example, ExampleBuilder, collate, read_dialogues, read_examples
-from train.lm_config import LanguageModelConfig, TextFrontend
-from train.prompts import PromptTemplates
-from train.tokenizer import SpeechTokens, build_phoneme_tokenizer, read_speech_tokens
-from train.tokens import TokenizedUtterance, write_utterances
+from train.language_model_training.batches import LengthSortedBatches, SourceRange
+from train.language_model_training.dataset import (
+    Example,
+    ExampleBuilder,
+    collate,
+    read_dialogues,
+    read_examples,
+)
 
 FRAMES = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]])
 PHONEMES = PromptTemplates("{text}<sosp>", "{text}<|placeholder|><sosp>", "")

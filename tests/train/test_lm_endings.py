@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.train.test_lm_training import history, run, write_settings
-from train.averaging import WeightAverage
+from train.language_model_training.averaging import WeightAverage
+from train.language_model_training.steps import agree
+from train.language_model_training.trainer import LmTrainer
 from train.lm import main
-from train.lm_steps import agree
-from train.lm_trainer import LmTrainer
 
 
 def test_an_interrupted_run_is_saved_and_goes_on(
@@ -50,7 +50,7 @@ def test_an_interrupted_run_is_saved_and_goes_on(
 
 VOTE = """
 import sys, torch
-from train.lm_steps import agree
+from train.language_model_training.steps import agree
 rank, store = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
 print([agree(wanted, torch.device("cpu")) for wanted in (False, rank == 1, True)])

@@ -6,15 +6,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from formats.checkpoint.tokenizer import SpeechTokens, build_phoneme_tokenizer, read_speech_tokens
 from tests.tiny_models import CHARACTERS, tiny_config
-from train.backbone import set_attention
-from train.checkpoint import make_model
-from train.corruption import corrupt_history
-from train.fused_loss import linear_cross_entropy
-from train.guided_attention import ATTENTION_NAME, AttentionProbe, guided_attention_loss
-from train.mtp import LossWeights, MtpModel
-from train.ntp import NtpModel
-from train.tokenizer import SpeechTokens, build_phoneme_tokenizer, read_speech_tokens
+from train.language_model.backbone import set_attention
+from train.language_model.checkpoint import make_model
+from train.language_model.fused_loss import linear_cross_entropy
+from train.language_model.mtp import LossWeights, MtpModel
+from train.language_model.ntp import NtpModel
+from train.language_model_training.corruption import corrupt_history
+from train.language_model_training.guided_attention import (
+    ATTENTION_NAME,
+    AttentionProbe,
+    guided_attention_loss,
+)
 
 
 def tokens_for(mtp: bool) -> SpeechTokens:
@@ -130,7 +134,9 @@ def test_speaker_stands_at_the_placeholder() -> None:
 def test_fused_loss_equals_torch(
     with_bias: bool, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.fused_loss._BLOCK_ELEMENTS", {"cpu": 4 * 37})  # 4 rows a block
+    monkeypatch.setattr(
+        "train.language_model.fused_loss._BLOCK_ELEMENTS", {"cpu": 4 * 37}
+    )  # 4 rows a block
     torch.manual_seed(1)
     features = torch.randn(rows, 13, requires_grad=True)
     weight = torch.randn(37, 13, requires_grad=True)

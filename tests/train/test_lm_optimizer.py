@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from train.averaging import WeightAverage
-from train.lm_settings import OptimizerSettings
-from train.optimizer import make_optimizer, orthogonalize, rate_factor
+from train.language_model_training.averaging import WeightAverage
+from train.language_model_training.optimizer import make_optimizer, orthogonalize, rate_factor
+from train.language_model_training.settings import OptimizerSettings
 
 
 class TwoLayers(nn.Module):

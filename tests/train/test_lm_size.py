@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
-from train import lm_size
-from train.checkpoint import make_model
-from train.lm_settings import DataSettings, LmSettings, ModelSettings, scratch_config
-from train.lm_size import count_parameters, report_size
-from train.tokenizer import build_phoneme_tokenizer, read_speech_tokens
+from formats.checkpoint.tokenizer import build_phoneme_tokenizer, read_speech_tokens
+from train.language_model.checkpoint import make_model
+from train.language_model_training import size as lm_size
+from train.language_model_training.settings import (
+    DataSettings,
+    LmSettings,
+    ModelSettings,
+    scratch_config,
+)
+from train.language_model_training.size import count_parameters, report_size
 
 DATA = DataSettings(train=())
 SMALL: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "layers": 2}

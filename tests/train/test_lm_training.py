@@ -13,14 +13,14 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from formats.tokens import TokenizedUtterance, write_utterances
 from tests.tiny_models import make_lm_checkpoint
-from train.checkpoint import load_checkpoint
-from train.generate import DecodingOptions, answer_question, generate_frames
+from train.language_model.checkpoint import load_checkpoint
+from train.language_model.generate import DecodingOptions, answer_question, generate_frames
+from train.language_model.mtp import MtpModel
+from train.language_model_training.run import build_model, load_data, make_tokenizer
+from train.language_model_training.settings import read_settings
 from train.lm import main
-from train.lm_run import build_model, load_data, make_tokenizer
-from train.lm_settings import read_settings
-from train.mtp import MtpModel
-from train.tokens import TokenizedUtterance, write_utterances
 
 MODEL: dict[str, Any] = {
     "hidden_size": 64,

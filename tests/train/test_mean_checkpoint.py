@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tiny_models import make_lm_checkpoint
-from train.checkpoint import load_checkpoint
+from train.language_model.checkpoint import load_checkpoint
 from train.mean_checkpoint import main
 
 

@@ -10,17 +10,17 @@ import pytest
 import soundfile
 import torch
 
-from runtime.audio import SAMPLE_RATE_HZ, read_recording
-from runtime.errors import UserError
+from commands.errors import UserError
+from formats.checkpoint.codec_config import MelConfig
+from formats.tokens import TokenizedUtterance, write_utterances
+from runtime.audio.sound import SAMPLE_RATE_HZ, read_recording
 from tests.tiny_codec import make_codec, tiny_codec_config
-from train.audio_pool import AudioPool, Crops, load_pool
-from train.codec_config import MelConfig
-from train.codec_training_config import PredictedTokens
-from train.facodec import FACodec
-from train.pool_tokens import PoolTokens
-from train.recordings import find_recordings
-from train.silence import find_speech
-from train.tokens import TokenizedUtterance, write_utterances
+from train.codec_model.facodec import FACodec
+from train.codec_training.audio_pool import AudioPool, Crops, load_pool
+from train.codec_training.config import PredictedTokens
+from train.codec_training.pool_tokens import PoolTokens
+from train.data.recordings import find_recordings
+from train.data.silence import find_speech
 
 HOP = 200
 LENGTHS = (50, 61, 72)  # frames

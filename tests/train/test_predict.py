@@ -13,13 +13,13 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from formats.checkpoint.tokenizer import CODEBOOK_SIZE
+from formats.tokens import TokenizedUtterance, read_utterances, write_utterances
 from tests.tiny_models import make_lm_checkpoint
 from train import predict
-from train.checkpoint import load_checkpoint
-from train.dataset import ExampleBuilder, utterance_speaker
-from train.mtp import MtpModel
-from train.tokenizer import CODEBOOK_SIZE
-from train.tokens import TokenizedUtterance, read_utterances, write_utterances
+from train.language_model.checkpoint import load_checkpoint
+from train.language_model.mtp import MtpModel
+from train.language_model_training.dataset import ExampleBuilder, utterance_speaker
 
 LENGTHS = (11, 4, 23, 1, 7)  # frames; most fill no whole number of steps
 TEXTS = ("They know it.", "No.", "We read the letter twice.", "I", "Is it late?")

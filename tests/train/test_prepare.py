@@ -17,15 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from runtime.audio import SAMPLE_RATE_HZ, convert_sound, read_recording
-from runtime.speech import condition_speech
+from formats.checkpoint.codec_config import MelConfig
+from formats.tokens import read_utterances
+from runtime.audio.conditioning import condition_speech
+from runtime.audio.sound import SAMPLE_RATE_HZ, convert_sound, read_recording
 from tests.speech_like import speak
 from tests.tiny_codec import make_codec_checkpoint
-from train import prepare, quality, token_preparation, utterance_preparation
-from train.codec_checkpoint import load_codec
-from train.codec_config import MelConfig
-from train.tokenization import find_speech, trim_counts
-from train.tokens import read_utterances
+from train import prepare
+from train.codec_model.checkpoint import load_codec
+from train.data import quality, token_preparation, utterance_preparation
+from train.data.tokenization import find_speech, trim_counts
 
 HOP = 200
 FRAMES = 40  # of every aligned recording
@@ -221,7 +222,7 @@ def test_an_interruption_keeps_what_is_done(
         return describe(found, *rest)
 
     monkeypatch.setattr(utterance_preparation, "describe_utterance", interrupted)
-    monkeypatch.setattr("train.tokenization._LARGEST_BATCH_SECONDS", 0)  # one at a time
+    monkeypatch.setattr("train.data.tokenization._LARGEST_BATCH_SECONDS", 0)  # one at a time
     output = tmp_path / "tokens"
     if number == signal.SIGINT:
         assert run(codec, corpus, output, "--heads", "3") == 130

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from runtime.errors import UserError
+from commands.errors import UserError
 from tests.tiny_codec import make_codec_checkpoint
 from tests.train.test_lm_training import run, write_settings
-from train.dataset import Example
-from train.guided_attention import AttentionProbe
-from train.lm_settings import read_settings
-from train.previews import attention_pictures
+from train.language_model_training.dataset import Example
+from train.language_model_training.guided_attention import AttentionProbe
+from train.language_model_training.previews import attention_pictures
+from train.language_model_training.settings import read_settings
 
 
 def test_attention_and_speech_of_each_evaluation(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import UserError
-from train.recording_folders import check_names, parse_folder
-from train.recordings import explain_missing, find_recordings
+from commands.errors import UserError
+from train.data.recording_folders import check_names, parse_folder
+from train.data.recordings import explain_missing, find_recordings
 
 
 def write_metadata(folder: Path, *lines: object) -> None:

@@ -1,0 +1,1 @@
+"""What costs how much, measured: one command for each table in the docs."""

@@ -1,0 +1,147 @@
+"""What building engines of the published size costs: one command for the table in docs/gpu.md.
+
+In: nothing. Out: `DIR` with random checkpoints and scales, and a table of the CPU time and peak
+memory of each stage, a process of its own, and of the size of what it leaves. Engines are removed
+when they have been measured: three of them would not fit on a small disk. Scales come from a
+little random speech, so they are of no use but for this.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from commands.arguments import CommandParser
+from commands.errors import UserError
+from commands.extras import importing
+from commands.run import run_cli
+
+with importing():
+    from runtime.bundle.names import BACKBONE, MTP_HEAD, PLAN_SUFFIX, TENSORRT_RTX
+
+PRECISIONS = ("fp16", "bf16", "int8", "fp8", "int4")
+QUANTIZED = ("int8", "fp8", "int4")
+DEFAULT_SM = 89
+# The quickest of all methods: what it costs to build does not depend on it.
+QUICKEST = ("--method", "nearest", "--activations", "max", "--weights", "max")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one process. cpu_seconds: user and system time, of all threads."""
+
+    cpu_seconds: float
+    peak_memory_gb: float
+
+    def __str__(self) -> str:
+        return f"{self.cpu_seconds:.0f} s, {self.peak_memory_gb:.1f} GB"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One precision. calibration: None where there is nothing to calibrate. Sizes in MB."""
+
+    precision: str
+    calibration: Cost | None
+    export: Cost
+    plans: Cost
+    engine_mb: float
+    backbone_mb: float
+    head_mb: float
+
+
+def measure_costs(heads: int, precisions: Sequence[str], sm: int, output: Path) -> list[Row]:
+    """Write random checkpoints to `output` unless they are there, then build and measure.
+
+    Raises:
+        UserError: a stage failed; what it said is printed.
+    """
+    tokens = output / "tokens.jsonl"
+    if not tokens.is_file():
+        _run("benchmarks.published_size", "--heads", heads, "--output", output)
+    return [_measure_precision(precision, sm, output) for precision in precisions]
+
+
+def _measure_precision(precision: str, sm: int, output: Path) -> Row:
+    source: list[str | Path] = ["--model", output / "model", "--codec", output / "codec"]
+    calibration, scales = None, output / f"scales-{precision}"
+    portable, engine = output / f"portable-{precision}", output / f"engine-{precision}"
+    of_precision = ["--precision", precision, "--dialect", "portable"]
+    words: list[str | Path] = []
+    if precision in QUANTIZED:
+        calibration = _run("calibration.run", *source, *of_precision, *QUICKEST, "--tokens",
+                           output / "tokens.jsonl", "--output", scales)  # fmt: skip
+        words = ["--calibration", scales]
+    export = _run("export.build", *source, *of_precision, *words, "--output", portable)
+    plans = _run("export.build", "--target", TENSORRT_RTX, "--sm", sm, "--bundle", portable,
+                 "--output", engine)  # fmt: skip
+    row = Row(
+        precision,
+        calibration,
+        export,
+        plans,
+        sum(path.stat().st_size for path in engine.rglob("*") if path.is_file()) / 1e6,
+        _plan_mb(engine, BACKBONE),
+        _plan_mb(engine, MTP_HEAD),
+    )
+    for folder in (portable, engine):
+        shutil.rmtree(folder)
+    return row
+
+
+def _plan_mb(engine: Path, graph: str) -> float:
+    return (engine / f"{graph}{PLAN_SUFFIX}").stat().st_size / 1e6
+
+
+def _run(module: str, *arguments: str | Path | int) -> Cost:
+    """Run a command of this project in a process of its own."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    print("$", shlex.join(["python", *command[1:]]), flush=True)
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise UserError(f"python -m {module} failed; see above")
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6)
+
+
+def format_rows(rows: Sequence[Row]) -> str:
+    """Markdown."""
+    lines = [
+        "| precision | calibration | export | plans | engine directory | backbone | head |",
+        "|" + " --- |" * 7,
+    ]
+    for row in rows:
+        sizes = (f"{size:,.0f} MB" for size in (row.engine_mb, row.backbone_mb, row.head_mb))
+        stages = (str(cost or "–") for cost in (row.calibration, row.export, row.plans))
+        lines.append(f"| {' | '.join((row.precision, *stages, *sizes))} |")
+    return "\n".join(lines)
+
+
+def _command(argv: Sequence[str] | None) -> None:
+    parser = CommandParser(
+        prog="python -m benchmarks.engine_costs", description=__doc__.split("\n")[0]
+    )
+    add = parser.add_argument
+    add("--heads", type=int, default=3, metavar="N", help="default: 3")
+    add("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="default: all")
+    add("--sm", type=int, default=DEFAULT_SM, metavar="N", help=f"GPU (default: {DEFAULT_SM})")
+    add("--output", type=Path, required=True, metavar="DIR", help="checkpoints in it are kept")
+    arguments = parser.parse_args(argv)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    rows = measure_costs(arguments.heads, arguments.precision, arguments.sm, arguments.output)
+    print(format_rows(rows))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(_command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

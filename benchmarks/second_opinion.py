@@ -1,0 +1,152 @@
+"""Another quantizer's ONNX files of the demo voice, judged as this project's calibrations are.
+
+    python -m benchmarks.second_opinion prepare DIR
+    python -m benchmarks.second_opinion judge DIR FOLDER [FOLDER …]
+
+`prepare` leaves `DIR/graphs`, the portable float32 bundle for the other tool to read (and to
+scribble in), and `backbone.npz` and `mtp_head.npz`: inputs of each graph, call after call along the
+first axis, from the sentences that `calibration.run` calibrates on. `judge` leads a FOLDER's
+`backbone.onnx` and `mtp_head.onnx` through the held-out sentences and prints how far they are from
+float32. docs/calibration.md has what stands between the two.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from commands.arguments import CommandParser
+from commands.extras import importing
+from commands.run import run_cli
+
+with importing():
+    import numpy as np
+
+    from calibration.measurement.fidelity import compare_scores
+    from calibration.measurement.reference import make_utterances, write_recorded
+    from calibration.measurement.teacher_forcing import Follower
+    from calibration.measurement.utterances import Utterance, read_texts
+    from export.checks.lm_agreement import greedy_inputs
+    from export.graph.runner import Arrays, GraphRunner
+    from export.options import DEMO_HEADS, BuildOptions
+    from export.pipeline import build_bundle
+    from export.sources import Sources, find_sources, open_sources
+    from formats.weights import Array
+    from runtime.bundle.manifest import GraphSpec, numpy_type, read_manifest
+    from runtime.bundle.names import BACKBONE, HIDDEN, INPUTS_EMBEDS, MTP_HEAD, PAST_LENGTH
+
+TEXTS = Path(__file__).parents[1] / "samples" / "calibration.txt"
+GRAPHS = "graphs"
+STRIDE = 4  # every fourth step goes into the head's inputs
+
+
+def prepare(folder: Path) -> None:
+    """Write the graphs and their inputs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    build_bundle(BuildOptions(heads=DEMO_HEADS, dialect="portable", output=folder / GRAPHS))
+    graphs = read_manifest(folder / GRAPHS).graphs
+    calibrated, _ = _speak(_demo_voice())
+    _save(folder / f"{BACKBONE}.npz", _backbone_inputs(graphs, calibrated))
+    hidden = _hidden_states(folder / GRAPHS, graphs, calibrated)
+    _save(folder / f"{MTP_HEAD}.npz", _head_inputs(graphs[MTP_HEAD], hidden))
+
+
+def judge(folder: Path, candidates: Sequence[Path]) -> None:
+    """Print KL divergence and agreement of each candidate."""
+    graphs = read_manifest(folder / GRAPHS).graphs
+    sources = _demo_voice()
+    _, held_out = _speak(sources)
+    capacity = max(utterance.embeddings.shape[1] for utterance in held_out)
+    with tempfile.TemporaryDirectory() as scratch:
+        _, specs = write_recorded(sources.checkpoint, Path(scratch))
+        reference = _scores(Path(scratch), specs, held_out, capacity)
+    for candidate in candidates:
+        found = compare_scores(reference, _scores(candidate, graphs, held_out, capacity))
+        print(f"{candidate}: KL {found.kl_divergence:.4f}, {found.agreement:.1%} of best codes")
+
+
+def _save(file: Path, inputs: Arrays) -> None:
+    write: Callable[..., None] = np.savez_compressed  # its stub takes names for its own options
+    write(file, **inputs)
+
+
+def _demo_voice() -> Sources:
+    return open_sources(find_sources(None, None, (), DEMO_HEADS))
+
+
+def _speak(sources: Sources) -> tuple[list[Utterance], list[Utterance]]:
+    """The calibration sentences, split as `calibration.run` splits them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return make_utterances(sources, read_texts([TEXTS]), None, Path(scratch), threads=1)
+
+
+def _backbone_inputs(graphs: Mapping[str, GraphSpec], utterances: Sequence[Utterance]) -> Arrays:
+    """The beginnings of all utterances, as long as the shortest; caches are empty."""
+    shortest = min(utterance.embeddings.shape[1] for utterance in utterances)
+    inputs = _empty_states(graphs[BACKBONE], len(utterances))
+    inputs[INPUTS_EMBEDS] = np.concatenate([u.embeddings[:, :shortest] for u in utterances])
+    inputs[PAST_LENGTH] = np.zeros(len(utterances), np.int64)
+    return inputs
+
+
+def _hidden_states(
+    folder: Path, graphs: Mapping[str, GraphSpec], utterances: Sequence[Utterance]
+) -> Array:
+    """Hidden states (steps, H) of every fourth step of each utterance."""
+    backbone, kept = GraphRunner(folder, graphs[BACKBONE]), []
+    for utterance in utterances:
+        backbone.reset()
+        call: Arrays = {INPUTS_EMBEDS: utterance.embeddings, PAST_LENGTH: np.zeros(1, np.int64)}
+        kept.append(backbone.run(call)[HIDDEN][0, utterance.prompt - 1 :][::STRIDE])
+    return np.concatenate(kept)
+
+
+def _head_inputs(head: GraphSpec, hidden: Array) -> Arrays:
+    """A greedy call of the head for each of the hidden states (steps, H)."""
+    calls = [greedy_inputs(head, state[None, None], 0) for state in hidden]
+    together = {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
+    return _empty_states(head, len(hidden)) | together
+
+
+def _empty_states(spec: GraphSpec, calls: int) -> Arrays:
+    states = {state.input for state in spec.states}
+    return {
+        tensor.name: np.zeros(
+            (calls * int(tensor.shape[0]), *map(int, tensor.shape[1:])), numpy_type(tensor.dtype)
+        )
+        for tensor in spec.inputs
+        if tensor.name in states
+    }
+
+
+def _scores(
+    folder: Path, graphs: Mapping[str, GraphSpec], utterances: Sequence[Utterance], capacity: int
+) -> list[Array]:
+    follower = Follower.load(folder, graphs, capacity)
+    return [follower.scores(utterance) for utterance in utterances]
+
+
+def _command(argv: Sequence[str] | None) -> None:
+    parser = CommandParser(
+        prog="python -m benchmarks.second_opinion", description=(__doc__ or "").splitlines()[0]
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, does in (("prepare", "graphs and their inputs"), ("judge", "files of another tool")):
+        command = commands.add_parser(name, help=does)
+        command.add_argument("folder", type=Path, help="what `prepare` writes")
+    command.add_argument("candidates", type=Path, nargs="+", help="folders with both ONNX files")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "prepare":
+        prepare(arguments.folder)
+    else:
+        judge(arguments.folder, arguments.candidates)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_cli(_command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

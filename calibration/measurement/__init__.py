@@ -1,0 +1,1 @@
+"""What a model says and what flows through it, at any precision."""

@@ -1,0 +1,81 @@
+"""A language model's graphs led through given utterances, at any precision.
+
+In: saved graphs and `Utterance`s. Out: the scores of every step before anything is drawn, and
+whatever other values inside the graphs were asked for. The backbone reads an utterance in one
+call, the head step by step. Nothing is fed back: two models see the same inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calibration.measurement.utterances import Utterance
+from export.checks.lm_agreement import greedy_inputs
+from export.graph.runner import Arrays, GraphRunner
+from export.language_model.sampling import SCORES
+from formats.weights import Array
+from runtime.bundle.manifest import GraphSpec
+from runtime.bundle.names import BACKBONE, HIDDEN, INPUTS_EMBEDS, MTP_HEAD, NTP_HEAD, PAST_LENGTH
+
+Watch = Callable[[Arrays], None]  # takes watched values by name
+
+
+def head_name(graphs: Mapping[str, GraphSpec]) -> str:
+    """Which of the graphs turns hidden states into codes."""
+    return MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD
+
+
+@dataclass
+class Follower:
+    """Backbone and head of one model, loaded."""
+
+    backbone: GraphRunner
+    head: GraphRunner
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        graphs: Mapping[str, GraphSpec],
+        capacity: int,
+        *,
+        threads: int = 1,
+        watched: Mapping[str, Sequence[str]] | None = None,
+    ) -> Follower:
+        """capacity: positions of the longest utterance. watched: values by name of their graph."""
+        watched, head = watched or {}, head_name(graphs)
+
+        def load(name: str, *more: str) -> GraphRunner:
+            values = (*more, *watched.get(name, ()))
+            return GraphRunner(folder, graphs[name], capacity, threads, values)
+
+        return cls(load(BACKBONE), load(head, SCORES))
+
+    def scores(self, utterance: Utterance, watch: Watch | None = None) -> Array:
+        """Scores float32 (steps, codes of a step, entries) of the utterance.
+
+        watch: called with the values that the graphs were loaded with `watched` for.
+        """
+        self.backbone.reset()
+        start = np.zeros(1, np.int64)
+        inputs: Arrays = {INPUTS_EMBEDS: utterance.embeddings, PAST_LENGTH: start}
+        values = self.backbone.run(inputs)
+        hidden = values[HIDDEN]
+        if watch is not None:
+            watch(values)
+        return np.stack(list(self._follow_head(hidden, utterance.prompt, watch)))
+
+    def _follow_head(self, hidden: Array, prompt: int, watch: Watch | None) -> list[Array]:
+        self.head.reset()
+        scores, past = [], 0
+        for end in range(prompt, hidden.shape[1] + 1):
+            values = self.head.run(greedy_inputs(self.head.spec, hidden[:, past:end], past))
+            scores.append(values[SCORES].astype(np.float32))
+            past = end
+            if watch is not None:
+                watch(values)
+        return scores

@@ -1,0 +1,154 @@
+"""What a model reads and says while it is calibrated: prompts and the steps behind them.
+
+In: a float32 bundle, and texts (the model then speaks, with its own sampling) or tokens in JSON
+lines (recorded speech is then what the model is fed with). Out: `Utterance`s, each the whole
+sequence of embeddings that the backbone has seen, with what the codec decodes. It does not run
+the graphs that are measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from commands.errors import UserError
+from export.language_model.code_embeddings import END_ROW, PAD_ROW, code_embeddings
+from export.readers.checkpoint import Checkpoint
+from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
+from formats.tokens import TokenizedUtterance, read_utterances
+from runtime.bundle.loading import Bundle
+from runtime.bundle.names import BACKBONE, SPEAKER_PROJECTION
+from runtime.speech.decoding import SpeechDecoder, bound_steps
+from runtime.speech.prompt import Prompt, PromptReader
+from runtime.speech.sampling import seeded
+from runtime.speech.synthesis import open_engine
+from runtime.speech.voice import read_voice_file
+
+Floats = npt.NDArray[np.float32]
+MAX_TEXTS = 10_000
+HELD_OUT = 4  # every fourth utterance is not calibrated on, but judged with
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """embeddings: float32 (1, positions, H), a prompt of `prompt` positions and the fed-back steps.
+
+    The last position of the prompt and every later one predict a step. frames: int64 (T, 3), what
+    is said, and speaker: float32 (speaker_channels), by whom.
+    """
+
+    embeddings: Floats
+    prompt: int
+    frames: npt.NDArray[np.int64]
+    speaker: Floats
+
+    @property
+    def steps(self) -> int:
+        return self.embeddings.shape[1] - self.prompt + 1
+
+
+class Speaker:
+    """Makes utterances with a float32 bundle. Voices of the bundle take turns."""
+
+    def __init__(self, bundle: Bundle, checkpoint: Checkpoint, threads: int) -> None:
+        open_graph, _ = open_engine(bundle, "auto", threads)
+        manifest = bundle.manifest
+        aware = manifest.language_model.speaker_aware
+        if aware and not manifest.voices:
+            raise UserError("a speaker-aware model is calibrated with voices; give --voice")
+        self._bundle, self._heads = bundle, checkpoint.config.heads
+        self._reader = PromptReader(bundle, open_graph(SPEAKER_PROJECTION) if aware else None)
+        self._decoder = SpeechDecoder(open_graph(BACKBONE), open_graph(manifest.head))
+        self._table = code_embeddings(checkpoint).read()
+        self._voices = [*manifest.voices]
+
+    def say(self, texts: Sequence[str]) -> Iterator[Utterance]:
+        """The model says every text; the n-th with seed n."""
+        for number, text in enumerate(texts):
+            speaker = self._voice(number)
+            prompt = self._reader.embed(self._reader.read(text), speaker)
+            yield self._joined(prompt, self._generate(prompt, number), speaker)
+
+    def follow(self, tokens: Path) -> Iterator[Utterance]:
+        """The model is led through recorded frames, text by text."""
+        for number, recorded in enumerate(read_utterances(tokens, self._heads)):
+            speaker = self._recorded_speaker(tokens.parent, recorded, number)
+            read = self._reader.read(recorded.sentence or recorded.text)
+            prompt = self._reader.embed(read, speaker)
+            yield self._joined(prompt, recorded.frames, speaker)
+
+    def _voice(self, number: int) -> Floats:
+        channels = self._bundle.manifest.codec.speaker_channels
+        if not self._voices:
+            return np.zeros(channels, np.float32)  # nobody's: the model is not speaker-aware
+        file = self._bundle.manifest.voices[self._voices[number % len(self._voices)]]
+        return read_voice_file(self._bundle.path(file), channels)
+
+    def _recorded_speaker(self, folder: Path, recorded: TokenizedUtterance, number: int) -> Floats:
+        if recorded.spk_emb_path is None:
+            return self._voice(number)
+        return read_voice_file(
+            folder / recorded.spk_emb_path, self._bundle.manifest.codec.speaker_channels
+        )
+
+    def _generate(self, prompt: Prompt, seed: int) -> npt.NDArray[np.int64]:
+        manifest = self._bundle.manifest
+        sampling = seeded(manifest.sampling, seed)
+        bound = bound_steps(
+            manifest.language_model,
+            manifest.length,
+            prompt.text_tokens,
+            prompt.embeddings.shape[1],
+        )
+        steps = self._decoder.steps(
+            prompt.embeddings,
+            sampling.resolve(manifest.sampling),
+            sampling.random_generator(0),
+            bound,
+        )
+        return np.concatenate([step.frames for step in steps])
+
+    def _joined(self, prompt: Prompt, frames: npt.NDArray[np.int64], speaker: Floats) -> Utterance:
+        steps = step_embeddings(self._table, frames, self._heads)
+        embeddings = np.concatenate([prompt.embeddings, steps[None]], axis=1)
+        room = self._bundle.manifest.language_model.max_positions
+        return Utterance(embeddings[:, :room], prompt.embeddings.shape[1], frames, speaker)
+
+
+def step_embeddings(table: Floats, frames: npt.NDArray[np.int64], heads: int) -> Floats:
+    """What is fed back after each step: (steps, H), the mean of the embeddings of its codes.
+
+    table: (3·1024 + 2, H) as in `export.language_model.code_embeddings`. frames: int64 (T, 3). The
+    last step of a multi-token model is filled up with `<|speech_pad|>`.
+    """
+    rows = (frames + np.arange(TOKENS_PER_FRAME) * (END_ROW // TOKENS_PER_FRAME)).reshape(-1)
+    rows = np.pad(rows, (0, -len(rows) % heads), constant_values=PAD_ROW)
+    embeddings: Floats = table[rows.reshape(-1, heads)].mean(axis=1, dtype=np.float32)
+    return embeddings
+
+
+def read_texts(files: Sequence[Path]) -> list[str]:
+    """Lines that are not empty and do not start with `#`. Raises `UserError` without any."""
+    texts: list[str] = []
+    for path in files:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; --texts takes text files, a sentence a line")
+        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        texts += [line for line in lines if line and not line.startswith("#")]
+    if not texts or len(texts) > MAX_TEXTS:
+        raise UserError(f"{files[0]}: {len(texts)} sentences; calibration takes 1 to {MAX_TEXTS}")
+    return texts
+
+
+def split_utterances(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
+    """(to calibrate on, held out). Raises `UserError` if there are too few."""
+    held_out = [*utterances[HELD_OUT - 1 :: HELD_OUT]]
+    if not held_out:
+        raise UserError(
+            f"{len(utterances)} utterances are too few: give {HELD_OUT} sentences or more"
+        )
+    return [u for n, u in enumerate(utterances) if n % HELD_OUT != HELD_OUT - 1], held_out

@@ -1,0 +1,1 @@
+"""From a weight and what flows into it to a quantized weight."""

@@ -1,0 +1,1 @@
+"""What every command shares: errors, streams, signals, arguments, progress. Needs no library."""

@@ -1,0 +1,55 @@
+"""The input embeddings as a file that a runtime maps into memory.
+
+In: a checkpoint, and the number format of the model that reads them. Out: `embeddings.npy`, one row
+per token: in float32 for models in float32, unless the checkpoint is in float16, and in float16 for
+all others, where it is a third of a small model's INT4 bundle. Only the rows of a prompt are ever
+read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from commands.errors import UserError
+from export.graph.precisions import Precision
+from export.readers.checkpoint import EMBEDDINGS, Checkpoint
+from formats.safetensors_reader import StoredTensor
+from formats.weights import Array
+
+EMBEDDINGS_FILE = "embeddings.npy"
+_ROWS_AT_A_TIME = 8192
+
+
+def write_embeddings(checkpoint: Checkpoint, folder: Path, precision: Precision = "fp32") -> None:
+    """Write `folder/embeddings.npy` in blocks of rows.
+
+    float16 has more places than bfloat16 and loses nothing of such a checkpoint but what is below
+    its smallest normal number, 6e-5: an error of 3e-8 at most.
+
+    Raises:
+        UserError: a value is beyond float16.
+    """
+    stored = checkpoint.tensors[EMBEDDINGS]
+    dtype = np.dtype("<f4" if precision == "fp32" and stored.dtype != np.float16 else "<f2")
+    header = {"descr": dtype.str, "fortran_order": False, "shape": stored.shape}
+    with (folder / EMBEDDINGS_FILE).open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in _blocks(stored, dtype):
+            file.write(block.tobytes())
+
+
+def _blocks(stored: StoredTensor, dtype: np.dtype[np.floating]) -> Iterator[Array]:
+    table = stored.read()
+    for start in range(0, len(table), _ROWS_AT_A_TIME):
+        rows = table[start : start + _ROWS_AT_A_TIME]
+        with np.errstate(over="ignore"):  # looked for below
+            block = rows.astype(dtype)
+        if np.isinf(block).any() and not np.isinf(rows).any():
+            largest = np.abs(rows.astype(np.float32)).max()
+            raise UserError(
+                f"{stored.where}: {largest:.3g} is beyond float16; export with --precision fp32"
+            )
+        yield block

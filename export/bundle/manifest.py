@@ -1,0 +1,137 @@
+"""What a bundle says about itself.
+
+In: the checkpoint, the codec and what was written. Out: a `Manifest`, still without the hashes
+of its files, which are known only when they are all there.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib import metadata
+from typing import cast
+
+from tokenizers import models
+
+from export.bundle.embedding_table import EMBEDDINGS_FILE
+from export.readers.checkpoint import Checkpoint
+from formats.calibration_folder import hash_model
+from formats.checkpoint.codec_config import CodecConfig
+from formats.checkpoint.language_model_config import LanguageModelConfig
+from formats.checkpoint.prompts import SPEECH_START
+from runtime.bundle.manifest import (
+    ChatSpec,
+    Check,
+    CodecSpec,
+    EngineSpec,
+    GraphSpec,
+    HeadKind,
+    LanguageModelSpec,
+    LengthBound,
+    Manifest,
+    PromptSpec,
+    SamplingDefaults,
+)
+from runtime.bundle.names import SCHEMA_VERSION, TEXT_HEAD
+
+ENGINE_KIND = "onnxruntime"
+TOKENIZER_FILE = "tokenizer.json"
+NTP_HEAD_KIND: HeadKind = "lm_head"
+SYMBOL_BOUND = LengthBound(frames_per_token=32.0)  # a phoneme or letter lasts about 7 frames
+MODEL_HASH = "model_sha256"  # in built_with: of the checkpoint
+BUILT_WITH = ("slm-deploy", "numpy", "onnx-ir", "onnxscript", "onnxruntime")
+
+
+def describe_bundle(
+    checkpoint: Checkpoint,
+    codec: CodecConfig,
+    dialect: str,
+    graphs: dict[str, GraphSpec],
+    voices: dict[str, str],
+    checks: tuple[Check, ...],
+) -> Manifest:
+    """The manifest of a bundle with these parts; its first voice is the default one."""
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        engine=EngineSpec(kind=ENGINE_KIND, dialect=dialect),
+        language_model=_language_model(checkpoint.config),
+        prompt=_prompt(checkpoint),
+        sampling=SamplingDefaults(**asdict(checkpoint.config.sampling)),
+        length=_length_bound(checkpoint),
+        codec=_codec(codec),
+        graphs=graphs,
+        tokenizer=TOKENIZER_FILE,
+        embeddings=EMBEDDINGS_FILE,
+        voices=voices,
+        default_voice=next(iter(voices), None),
+        files={},
+        built_with=_versions() | {MODEL_HASH: hash_model(checkpoint.folder)},
+        checks=checks,
+        chat=describe_chat(checkpoint) if TEXT_HEAD in graphs else None,
+    )
+
+
+def _language_model(config: LanguageModelConfig) -> LanguageModelSpec:
+    return LanguageModelSpec(
+        kind="mtp" if config.kind == "mtp" else "ntp",
+        heads=config.heads,
+        head_kind=cast(HeadKind, config.head_implement) if config.kind == "mtp" else NTP_HEAD_KIND,
+        hidden_size=config.hidden_size,
+        layers=config.num_hidden_layers,
+        kv_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        max_positions=config.max_position_embeddings,
+        speaker_aware=config.spk_aware,
+    )
+
+
+def _prompt(checkpoint: Checkpoint) -> PromptSpec:
+    config, tokens = checkpoint.config, checkpoint.tokens
+    frontend = asdict(config.text_frontend)
+    if frontend["kind"] == "none":
+        del frontend["language"]
+    return PromptSpec(
+        template=config.prompts.tts_speaker if config.spk_aware else config.prompts.tts,
+        bos_id=tokens.bos,
+        placeholder_id=tokens.placeholder if config.spk_aware else None,
+        text_frontend=frontend,
+    )
+
+
+def describe_chat(checkpoint: Checkpoint) -> ChatSpec:
+    """How a bundle of this checkpoint asks, if it gets a text head."""
+    config, tokens = checkpoint.config, checkpoint.tokens
+    parts = config.prompts.chat_parts(with_speaker=config.spk_aware)
+    return ChatSpec(
+        template=parts.question,
+        before_answer=parts.before_answer,
+        after_answer=parts.after_answer.removesuffix(SPEECH_START),
+        speech_start_id=tokens.start,
+        text_end_id=tokens.eos,
+    )
+
+
+def _length_bound(checkpoint: Checkpoint) -> LengthBound:
+    """Tokens that are one character each, phonemes or letters, do not last long."""
+    spelt = isinstance(checkpoint.tokenizer.model, models.WordLevel)
+    return SYMBOL_BOUND if spelt else LengthBound()
+
+
+def _codec(config: CodecConfig) -> CodecSpec:
+    return CodecSpec(
+        sample_rate_hz=config.sample_rate_hz,
+        hop_samples=config.hop_samples,
+        speaker_channels=config.speaker_channels,
+        delay_frames=config.delay_frames,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what built the bundle; a source tree that is not installed has none."""
+    versions = {"python": platform.python_version()}
+    for package in BUILT_WITH:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "source"
+    return versions

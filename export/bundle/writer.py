@@ -1,0 +1,50 @@
+"""Bundles that appear whole or not at all.
+
+In: a folder that an export has filled and the manifest's text. Out: the bundle under its name; the
+bundle that was there before stays until then (`formats.files.folders`). It knows file names and the
+manifest, but nothing about models.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+
+from formats.files.atomic import require_unicode_path
+from formats.files.folders import FolderKind, publish_folder, unpublished_folder
+from runtime.bundle.loading import describe_file
+from runtime.bundle.manifest import Manifest, encode_manifest
+from runtime.bundle.names import MANIFEST_FILE
+
+BUNDLE = FolderKind("bundle", MANIFEST_FILE)
+
+
+def bundle_folder(output: str | Path) -> AbstractContextManager[Path]:
+    """A temporary folder beside `output` to build in, gone at the end unless it was published.
+
+    Raises:
+        UserError: `output` is something that must not be replaced, or has a name that engines
+            cannot open, its folder is missing, or the disk is full.
+    """
+    require_unicode_path(Path(output).resolve())
+    return unpublished_folder(output, BUNDLE)
+
+
+def publish_bundle(folder: Path, manifest: Manifest, output: str | Path) -> Manifest:
+    """Complete `folder` with its manifest and put it at `output`.
+
+    The manifest gets the size and SHA-256 of every file in `folder`. Everything is on the disk
+    before it appears.
+
+    Raises:
+        UserError: `output` has become something that must not be replaced.
+        OSError: a full disk, no permission. In both cases `output` is as it was.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    records = {path.relative_to(folder).as_posix(): describe_file(path) for path in paths}
+    manifest = msgspec.structs.replace(manifest, files=records)
+    (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
+    publish_folder(folder, output, BUNDLE)
+    return manifest

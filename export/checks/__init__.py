@@ -1,0 +1,1 @@
+"""What every export proves about its graphs: against themselves, and against PyTorch."""

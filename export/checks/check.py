@@ -1,0 +1,119 @@
+"""The check that every export ends with.
+
+In: saved graphs and what they were made from. Out: `Check`s, all within their limits, printed as
+a table; anything else is an error. Graphs run in ONNX Runtime, and can be compared with the PyTorch
+models, too, where torch is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from commands.errors import UserError
+from commands.extras import install_command
+from export.checks.codec_checks import check_codec
+from export.checks.codec_parity import check_codec_parity
+from export.checks.lm_checks import check_language_model
+from export.checks.lm_parity import Reference, compare_with, run_pytorch
+from export.checks.torch_threads import fitting_threads
+from export.readers.checkpoint import Checkpoint
+from export.readers.codec_checkpoint import CodecCheckpoint
+from runtime.bundle.manifest import Check, GraphSpec
+
+Step = Callable[[], list[Check]]
+PARITY_NEEDS = ("torch", "transformers")
+
+
+def parity_is_possible() -> bool:
+    """Whether the PyTorch models can be loaded here; nothing is imported to find out."""
+    return all(find_spec(package) is not None for package in PARITY_NEEDS)
+
+
+def decide_comparison(wanted: bool | None) -> bool:
+    """Whether to compare with PyTorch: as wanted, else (None) where that is possible.
+
+    Raises:
+        UserError: it is wanted and not possible.
+    """
+    if wanted and not parity_is_possible():
+        raise UserError(
+            f"--compare needs {' and '.join(PARITY_NEEDS)}, which are not installed here; "
+            f"install them: {install_command('export', 'train')}"
+        )
+    return parity_is_possible() if wanted is None else wanted
+
+
+def check_steps(
+    folder: Path,
+    graphs: Mapping[str, GraphSpec],
+    checkpoint: Checkpoint,
+    codec: CodecCheckpoint,
+) -> dict[str, Step]:
+    """What is checked in ONNX Runtime, by name; each step loads what it needs and lets go of it."""
+    return {
+        "check language model": lambda: check_language_model(checkpoint, folder, graphs),
+        "check codec": lambda: check_codec(folder, graphs, codec.config),
+    }
+
+
+def comparison_steps(
+    folder: Path,
+    graphs: Mapping[str, GraphSpec],
+    checkpoint: Checkpoint,
+    codec: CodecCheckpoint,
+) -> dict[str, Step]:
+    """What is compared with PyTorch, by name, in this order: first PyTorch computes, alone."""
+    computed: list[Reference] = []
+
+    def compute() -> list[Check]:
+        with fitting_threads(checkpoint.tensors):
+            computed.append(run_pytorch(checkpoint))
+        return []
+
+    def compare_codec() -> list[Check]:
+        with fitting_threads(codec.tensors):
+            return check_codec_parity(folder, graphs, codec.folder)
+
+    return {
+        "compute in PyTorch": compute,
+        "compare language model": lambda: compare_with(computed.pop(), checkpoint, folder, graphs),
+        "compare codec": compare_codec,
+    }
+
+
+def refuse_failures(checks: Iterable[Check], *, calibrated: bool) -> None:
+    """Raise `UserError` naming every check that is beyond its limit; NaN is beyond any.
+
+    calibrated: weights are in few bits, by the scales of a calibration.
+    """
+    failed = [check for check in checks if not check.measured <= check.limit]
+    if failed:
+        figures = "; ".join(f"{c.name}: {c.measured:.3g} > {c.limit:.3g}" for c in failed)
+        raise UserError(
+            f"the exported graphs fail their checks, so nothing is written ({figures}); "
+            f"{_usual_reason(failed, calibrated)}"
+        )
+
+
+def _usual_reason(failed: Iterable[Check], calibrated: bool) -> str:
+    if calibrated and all(_follows_scales(check.name) for check in failed):
+        return (
+            "scales that are too coarse for the model are the usual reason: calibrate again with "
+            "the default --method, --activations and --weights, or with --budget or --snr"
+        )
+    return "damaged weights (NaN, infinity) are the usual reason"
+
+
+def _follows_scales(name: str) -> bool:
+    """Whether a check is of values that few bits change."""
+    return "not finite" not in name and name.startswith(("backbone", "share of codes", "codec_de"))
+
+
+def format_checks(checks: Iterable[Check]) -> str:
+    """A table for people."""
+    rows = [("check", "measured", "limit")]
+    rows += [(check.name, f"{check.measured:.2g}", f"{check.limit:.2g}") for check in checks]
+    width = max(len(name) for name, _, _ in rows)
+    return "\n".join(f"  {name:{width}}  {value:>8}  {limit:>8}" for name, value, limit in rows)

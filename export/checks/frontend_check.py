@@ -1,0 +1,44 @@
+"""Whether a checkpoint's tokenizer holds what its text frontend writes.
+
+In: a checkpoint. Out: the symbols that it lacks: those that are read as others, and those that
+cannot be read. A model that was trained on its frontend's output holds most, but seldom all signs.
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+
+from export.readers.checkpoint import Checkpoint
+from runtime.text.frontends import HIBARI, HIBARI_SYMBOLS
+from runtime.text.signs import PAUSES, QUOTES, STOPS, fit_phonemes
+from runtime.text.symbols import HeldSymbols
+
+NEEDED_SIGNS = " ,."  # others are read as these
+TYPED = string.ascii_letters + string.digits + " .,!?;:'\"()-"  # what English is spelt with
+
+
+@dataclass(frozen=True)
+class LackingSymbols:
+    """replaced: signs that are read as a comma, a stop or nothing. lost: not read at all."""
+
+    replaced: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def find_lacking(checkpoint: Checkpoint) -> LackingSymbols:
+    """What the frontend can write, or people can type where there is none, and has no token."""
+    symbols, frontend = HeldSymbols(checkpoint.tokenizer), checkpoint.config.text_frontend
+    if frontend.kind != HIBARI:
+        return LackingSymbols((), symbols.find_missing(TYPED))
+    written = HIBARI_SYMBOLS[frontend.language]
+    missing = [sign for sign in written if not symbols.holds(sign)]
+    lost = [sign for sign in missing if any(p.is_lost for p in fit_phonemes(sign, symbols.holds))]
+    lost += [sign for sign in missing if sign in NEEDED_SIGNS]
+    signs = [sign for sign in missing if sign in STOPS + PAUSES + QUOTES and sign not in lost]
+    return LackingSymbols(tuple(signs), tuple(lost))
+
+
+def describe_symbols(symbols: tuple[str, ...]) -> str:
+    """Side by side; a space is written out."""
+    return " ".join("(space)" if symbol == " " else symbol for symbol in symbols)

@@ -1,0 +1,125 @@
+"""How often graphs of fewer bits draw the code that PyTorch draws.
+
+In: a prompt, the PyTorch model, the graphs. PyTorch speaks greedily in float32; the graphs are
+fed what it fed itself, so that a code that differs changes no later one. Out: the codes of both.
+It does not judge how speech of other codes sounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export.graph.runner import Arrays, GraphRunner
+from export.language_model.code_embeddings import END_CODE
+from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
+from formats.weights import Array
+from runtime.bundle.manifest import GraphSpec
+from runtime.bundle.names import (
+    BACKBONE,
+    CODES,
+    HIDDEN,
+    INPUTS_EMBEDS,
+    MTP_HEAD,
+    NOISE,
+    NTP_HEAD,
+    PAST_LENGTH,
+    REPETITION_PENALTY,
+    TEMPERATURE,
+    TOP_K,
+    TOP_P,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from train.language_model.checkpoint import LanguageModel
+
+ENTRIES = END_CODE + 1  # that a next-token model draws from
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What was fed and the hidden states after it, both (1, prompt + steps - 1, H), and what was
+    drawn, int64 (steps, N)."""
+
+    embeddings: Array
+    hidden: Array
+    prompt_positions: int
+    codes: Array
+
+
+def speak(
+    model: LanguageModel, prompt: Sequence[int], speaker: Array | None, max_steps: int
+) -> Speech:
+    """Greedy speech of the PyTorch model."""
+    import torch
+
+    from train.language_model.generate import DecodingOptions, generate_frames
+
+    fed: list[torch.Tensor] = []
+
+    def record(_module: object, _arguments: object, keywords: dict[str, Any]) -> None:
+        fed.append(keywords["inputs_embeds"])
+
+    hook = model.lm_model.model.register_forward_pre_hook(record, with_kwargs=True)
+    voice = None if speaker is None else torch.from_numpy(speaker)
+    generate_frames(model, prompt, voice, DecodingOptions(max_steps=max_steps))
+    hook.remove()
+    embeddings = torch.cat(fed, dim=1)
+    hidden = model.hidden_states(embeddings)
+    codes = _best_codes(model, hidden, len(prompt))
+    return Speech(embeddings.numpy(), hidden.numpy(), len(prompt), codes)
+
+
+def draw_along(speech: Speech, folder: Path, graphs: Mapping[str, GraphSpec]) -> Array:
+    """The codes (steps, N) that the graphs draw where `speech` had its own drawn."""
+    backbone = GraphRunner(folder, graphs[BACKBONE], speech.embeddings.shape[1])
+    start = {PAST_LENGTH: np.zeros(1, np.int64)}
+    hidden = backbone.run({INPUTS_EMBEDS: speech.embeddings} | start)[HIDDEN]
+    del backbone  # a large one and a head would not always fit
+    head_spec = graphs[MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD]
+    head = GraphRunner(folder, head_spec, speech.embeddings.shape[1])
+    codes, past_length = [], 0
+    for end in range(speech.prompt_positions, speech.embeddings.shape[1] + 1):
+        inputs = greedy_inputs(head_spec, hidden[:, past_length:end], past_length)
+        codes.append(head.run(inputs)[CODES])
+        past_length = end
+    return np.array(codes)
+
+
+def greedy_inputs(head: GraphSpec, hidden: Array, past_length: int, penalty: float = 1.0) -> Arrays:
+    """All inputs of a speech head that are not states, for a greedy draw."""
+    codes = next(tensor.shape[0] for tensor in head.inputs if tensor.name == NOISE)
+    inputs: Arrays = {
+        HIDDEN: hidden,
+        PAST_LENGTH: np.array([past_length]),
+        REPETITION_PENALTY: np.array([penalty], np.float32),
+        TEMPERATURE: np.ones(1, np.float32),
+        TOP_K: np.ones(1, np.int64),
+        TOP_P: np.ones(1, np.float32),
+        NOISE: np.full(int(codes), 0.5, np.float32),
+    }
+    wanted = {tensor.name for tensor in head.inputs}
+    return {name: array for name, array in inputs.items() if name in wanted}
+
+
+def _best_codes(model: LanguageModel, hidden: torch.Tensor, prompt_positions: int) -> Array:
+    """The likeliest codes (steps, N) after each position from the prompt's last one on."""
+    import torch
+
+    from train.language_model.mtp import MtpModel
+
+    if isinstance(model, MtpModel):
+        scores = model.head_scores(hidden)
+        best = torch.stack([of_head[0].argmax(-1) for of_head in scores], dim=1)
+        return best[prompt_positions - 1 :].numpy()
+    best_codes = []
+    for step, state in enumerate(hidden[0, prompt_positions - 1 :]):
+        slot = torch.tensor(model.tokens.head_ids(step % TOKENS_PER_FRAME)[:ENTRIES])
+        best_codes.append([int(model.scores(state[None, None], slot).argmax())])
+    return np.array(best_codes)

@@ -1,0 +1,38 @@
+"""How many threads PyTorch gets while a comparison computes in it.
+
+In: the tensors of a checkpoint. Out: a context in which small models have one thread, as they have
+in the runtime (runtime/engines/onnxruntime/threads.py): PyTorch's threads wait for each other at
+every operation, which takes minutes beside other work. torch is imported when the context is
+entered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from formats.safetensors_reader import StoredTensor
+from runtime.engines.onnxruntime.threads import LARGE_WEIGHTS_BYTES
+
+BYTES_PER_WEIGHT = 4  # PyTorch computes in float32
+
+
+@contextmanager
+def fitting_threads(tensors: Mapping[str, StoredTensor]) -> Iterator[None]:
+    """One thread for a small model, else as many as PyTorch has; afterwards those of before."""
+    import torch
+
+    before = torch.get_num_threads()
+    if is_small(tensors):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def is_small(tensors: Mapping[str, StoredTensor]) -> bool:
+    """Whether all weights together, in float32, are less than what threads are worth."""
+    weights = sum(math.prod(tensor.shape) for tensor in tensors.values())
+    return weights * BYTES_PER_WEIGHT < LARGE_WEIGHTS_BYTES

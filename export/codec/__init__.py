@@ -1,0 +1,1 @@
+"""The codec as graphs: decoder and encoder, whole signals and streams."""

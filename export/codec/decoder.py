@@ -1,0 +1,146 @@
+"""The codec's decoder as a graph: frames and a speaker in, audio out.
+
+In: a `CodecCheckpoint`. Out: a `Graph` that takes an utterance in chunks of any size, and whose
+states carry what its layers still need of earlier chunks. Audio comes `delay_frames` frames late,
+because samples depend on that many later frames; joined, it equals the audio of the whole
+utterance decoded at once. FACodec (NaturalSpeech 3, arXiv 2403.03100) without residual codes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from commands.errors import UserError
+from export.codec.layers import LAYER_NORM_EPSILON, CodecLayers
+from export.codec.stream import Signal, StreamLayers
+from export.graph.dialects import new_graph
+from export.graph.graph import Graph
+from export.graph.precisions import FLOAT32, Precision, WeightFormats
+from export.graph.writer import Value
+from export.quantization.convolutions import ALL_FLOATS, ConvolutionFormats
+from export.readers.codec_checkpoint import CodecCheckpoint
+from export.readers.codec_tensors import CONTENT_BOOKS, PROSODY_BOOK
+from formats.checkpoint.codec_config import CodecConfig
+from formats.weights import Array, Weight
+from runtime.bundle.manifest import Range
+from runtime.bundle.names import (
+    AUDIO,
+    CHUNK,
+    CODEC_DECODER,
+    CODEC_FRAMES,
+    DELAY_FACT,
+    FRAMES,
+    HOP_FACT,
+    MAX_CALL_FRAMES,
+    PAST_FRAMES,
+    SAMPLE_RATE_FACT,
+    SAMPLES,
+    SPEAKER,
+    UTTERANCE_FRAMES,
+    WHOLE,
+)
+
+CHUNK_FRAMES = Range(1, 20, 160)
+WHOLE_FRAMES = Range(1, MAX_CALL_FRAMES, MAX_CALL_FRAMES)
+COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
+
+
+def build_codec_decoder(
+    codec: CodecCheckpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    activation: str = "operators",
+    formats: ConvolutionFormats = ALL_FLOATS,
+) -> Graph:
+    """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop), late.
+
+    formats: of convolutions; everything else is computed in float32, whatever the precision.
+
+    Raises:
+        UserError: activation "plugin" where there is none to replace, or in another dialect.
+    """
+    config = codec.config
+    if activation == "plugin":
+        _check_plugin(config, dialect)
+    graph = new_graph(CODEC_DECODER, dialect, precision, WeightFormats(FLOAT32))
+    frames = graph.input(CODEC_FRAMES, "int64", (1, FRAMES, 3))
+    speaker = graph.input(SPEAKER, "float32", (1, config.speaker_channels))
+    past_frames = graph.input(PAST_FRAMES, "int64", (1,))
+    utterance_frames = graph.input(UTTERANCE_FRAMES, "int64", (1,))
+    x = _embed_frames(graph, codec, frames)  # (1, T, C)
+    x = _apply_timbre(graph, codec, x, speaker)
+    layers = CodecLayers(graph, codec, formats)
+    count = graph.op.Shape(frames, start=1, end=2)
+    stream = StreamLayers(layers, past_frames, utterance_frames, count, activation)
+    latents = Signal(layers.as_map(x), config.latent_channels, rate=1, delay=0)
+    audio = _convolution_stack(stream, config, latents)  # (1, 1, 1, samples)
+    audio = stream.delayed(audio, config.delay_frames * config.hop_samples - audio.delay)
+    graph.output(AUDIO, graph.op.Squeeze(audio.value, [1, 2]), "float32", (1, SAMPLES))
+    graph.profile(CHUNK, frames=CHUNK_FRAMES)
+    graph.profile(WHOLE, frames=WHOLE_FRAMES)
+    graph.fact(SAMPLE_RATE_FACT, config.sample_rate_hz)
+    graph.fact(HOP_FACT, config.hop_samples)
+    graph.fact(DELAY_FACT, config.delay_frames)
+    return graph
+
+
+def _check_plugin(config: CodecConfig, dialect: str) -> None:
+    if dialect != "portable":
+        raise UserError(
+            f"--codec-activation plugin is for TensorRT, the {dialect} dialect is not: "
+            "add --dialect portable"
+        )
+    if config.activation != "alias_free":
+        raise UserError(
+            "--codec-activation plugin: this codec's activations are plain, there is nothing to "
+            "replace; leave the option out"
+        )
+
+
+def codebook_vectors(codec: CodecCheckpoint, book: str) -> Weight:
+    """What each code adds to a latent: out_proj(codebook), (codes, C)."""
+    config = codec.config
+    shape = (config.codebook_size, config.latent_channels)
+    return Weight(f"{book}.vectors", shape, lambda: _project_codebook(codec, book))
+
+
+def _project_codebook(codec: CodecCheckpoint, book: str) -> Array:
+    codes, weight, bias = (
+        codec.vector(f"{book}.{name}").astype(np.float64)
+        for name in ("_codebook.weight", "out_proj.weight", "out_proj.bias")
+    )
+    return (codes @ weight.T + bias).astype(np.float32)
+
+
+def _embed_frames(graph: Graph, codec: CodecCheckpoint, frames: Value) -> Value:
+    """The sum of the vectors of a frame's three codes: (1, T, C)."""
+    columns = graph.op.Split(frames, num_outputs=3, axis=2, _outputs=3)  # each (1, T, 1)
+    a, b, c = (
+        graph.op.Gather(graph.weight(codebook_vectors(codec, book)), graph.op.Squeeze(column, [2]))
+        for book, column in zip(COLUMN_BOOKS, columns, strict=True)
+    )
+    return graph.op.Add(graph.op.Add(a, b), c)
+
+
+def _apply_timbre(graph: Graph, codec: CodecCheckpoint, x: Value, speaker: Value) -> Value:
+    """LayerNorm over channels, then scale and shift by the speaker."""
+    name, channels = "decoder.timbre_linear", codec.config.latent_channels
+    unit = graph.constant(np.ones(channels, np.float32), "timbre_norm.unit")
+    x = graph.op.LayerNormalization(x, unit, axis=-1, epsilon=LAYER_NORM_EPSILON)
+    weight, bias = (codec.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
+    style = graph.linear(speaker, weight, bias, exact=True)
+    scale, shift = graph.op.Split(style, num_outputs=2, axis=1, _outputs=2)
+    return graph.op.Add(graph.op.Mul(x, scale), shift)
+
+
+def _convolution_stack(stream: StreamLayers, config: CodecConfig, x: Signal) -> Signal:
+    """(1, C, 1, T) -> (1, 1, 1, T · hop) in (-1, 1)."""
+    x = stream.convolution(x, "decoder.model.0")
+    for stage, ratio in enumerate(config.decoder_ratios, start=1):
+        name = f"decoder.model.{stage}.block"
+        x = stream.activation(x, f"{name}.0")
+        x = stream.upsampling(x, f"{name}.1", ratio)
+        x = stream.residual_units(x, name, first=2)
+    stages = len(config.decoder_ratios)
+    x = stream.activation(x, f"decoder.model.{stages + 1}")
+    return stream.tanh(stream.convolution(x, f"decoder.model.{stages + 2}"))

@@ -1,0 +1,265 @@
+"""Layers of the codec on signals that come in chunks, exactly as on the whole signal.
+
+In: chunks of feature maps, and states (1, C, 1, samples): the last samples of the chunk before.
+Out: chunks of the same length, and new states. Each layer that looks ahead hands on its signal
+so much later, which `Signal.delay` counts; nothing is computed twice but for a few samples inside
+alias-free activations. All shapes follow from the number of frames of the chunk.
+
+A whole signal has ends, and layers of different delay reach them in different calls. So whatever
+lies outside the utterance is set to zero in front of every convolution, as its padding would be,
+and alias-free activations repeat the utterance's first and last sample there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from export.codec.layers import END, TIME, CodecLayers
+from export.codec.snake_beta import AFTER_EVEN, AFTER_ODD, BEFORE_EVEN, BEFORE_ODD, REACH, SnakeBeta
+from export.graph.dialects import OrtGraph
+from export.graph.graph import Graph
+from export.graph.writer import Value
+from formats.checkpoint.codec_config import RESIDUAL_DILATIONS
+from formats.weights import Array, Weight
+from runtime.bundle.names import PAST_CONTEXT, PRESENT_CONTEXT
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A chunk of a signal with `rate` samples a frame: value (1, channels, 1, frames · rate).
+
+    It comes `delay` samples late: sample i of the chunk is sample past_frames · rate - delay + i
+    of the utterance. There are samples before the utterance's first and behind its last one;
+    their values mean nothing.
+    """
+
+    value: Value
+    channels: int
+    rate: int
+    delay: int
+
+
+class StreamLayers:
+    """Builds layers with state into the graph of `layers`.
+
+    past_frames, utterance_frames: int64 (1), see `runtime.bundle`. frames: int64 (1), of this call.
+    activation: alias-free ones as "operators", or each as one node, a "plugin" in TensorRT.
+    """
+
+    def __init__(
+        self,
+        layers: CodecLayers,
+        past_frames: Value,
+        utterance_frames: Value,
+        frames: Value,
+        activation: str = "operators",
+    ) -> None:
+        op = layers.graph.op
+        self._activation = activation
+        self._layers, self._graph, self._frames = layers, layers.graph, frames
+        behind_end = op.Sub(utterance_frames, past_frames)
+        self._ends = op.Concat(op.Neg(past_frames), behind_end, axis=0)  # in frames of this call
+        self._ends_at: dict[int, Value] = {}
+        self._indices_at: dict[int, Value] = {}
+        self._contexts = 0
+
+    def convolution(self, x: Signal, name: str, dilation: int = 1) -> Signal:
+        """Zero-padded convolution that keeps the length, by an odd number of taps."""
+        weight, bias = (self._layers.codec.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
+        channels, _, taps = weight.shape
+        reach = (taps - 1) * dilation
+        value = self._with_context(self._inside(x), reach) if reach else x.value
+        value = self._layers.convolve(value, weight, bias, (0, 0), dilation)
+        return Signal(value, channels, x.rate, x.delay + reach // 2)
+
+    def upsampling(self, x: Signal, name: str, ratio: int) -> Signal:
+        """Transposed convolution with 2·ratio taps and stride `ratio`.
+
+        Output q·ratio + r is x[q] · W[r] + x[q-1] · W[r + ratio]: a convolution with two taps
+        and `ratio` times as many channels, whose channels are then laid side by side in time.
+        What the layer cuts off at the start, ratio // 2 + ratio % 2 samples, is delay here.
+        """
+        weight, bias = (self._layers.codec.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
+        _, channels, _ = weight.shape
+        value = self._with_context(self._inside(x), 1)
+        value = self._layers.convolve(value, *_phases(weight, bias, ratio), (0, 0))
+        op = self._graph.op
+        value = op.Transpose(op.Reshape(value, [1, channels, ratio, -1]), perm=[0, 1, 3, 2])
+        value = op.Reshape(value, [1, channels, 1, -1])
+        delay = x.delay * ratio + ratio // 2 + ratio % 2
+        return Signal(value, channels, x.rate * ratio, delay)
+
+    def residual_units(self, x: Signal, name: str, first: int) -> Signal:
+        """Three residual units, the modules `name`.`first` and following."""
+        for index, dilation in enumerate(RESIDUAL_DILATIONS, start=first):
+            x = self.residual_unit(x, f"{name}.{index}", dilation)
+        return x
+
+    def residual_unit(self, x: Signal, name: str, dilation: int) -> Signal:
+        """x + conv1(act(conv7(act(x)))), with x as late as what is added to it."""
+        with self._graph.scope(name):
+            y = self.activation(x, f"{name}.block.0")
+            y = self.convolution(y, f"{name}.block.1", dilation)
+            y = self.activation(y, f"{name}.block.2")
+            y = self.convolution(y, f"{name}.block.3")
+            x = self.delayed(x, y.delay - x.delay)
+            return Signal(self._graph.op.Add(x.value, y.value), x.channels, x.rate, x.delay)
+
+    def activation(self, x: Signal, name: str) -> Signal:
+        """SnakeBeta, alias-free if the codec is."""
+        with self._graph.scope(name):
+            snake = SnakeBeta(self._graph, self._layers.codec, name)
+            if self._layers.codec.config.activation == "snake":
+                return Signal(snake.plain(x.value), x.channels, x.rate, x.delay)
+            return self._alias_free(snake, x)
+
+    def tanh(self, x: Signal) -> Signal:
+        return Signal(self._graph.op.Tanh(x.value), x.channels, x.rate, x.delay)
+
+    def delayed(self, x: Signal, samples: int) -> Signal:
+        """The same signal, `samples` later."""
+        if not samples:
+            return x
+        value = self._graph.op.Slice(self._with_context(x, samples), [0], [-samples], [TIME])
+        return Signal(value, x.channels, x.rate, x.delay + samples)
+
+    def _alias_free(self, snake: SnakeBeta, x: Signal) -> Signal:
+        """x goes twice `REACH` samples back, and both phases of the doubled rate as far as needed.
+
+        The doubled signal's first sample is of the even phase and its last one of the odd phase.
+        """
+        context, delay = self._with_context(x, 2 * REACH), x.delay + 2 * REACH
+        if self._activation == "plugin":
+            ends = self._graph.op.Add(self._find_ends(x.rate), [delay])
+            return Signal(snake.node(context, ends), x.channels, x.rate, x.delay + REACH)
+        window = self._ended(context, x.rate, delay)
+        signal = window.surrounded(x.channels, REACH, REACH)
+        delay = x.delay + REACH
+        even = self._ended(snake.even(signal), x.rate, delay + BEFORE_ODD)
+        odd = self._ended(snake.odd(signal), x.rate, delay + BEFORE_EVEN)
+        value = snake.down(
+            even.surrounded(x.channels, BEFORE_ODD, AFTER_ODD, last=odd.last()),
+            odd.surrounded(x.channels, BEFORE_EVEN, AFTER_EVEN, first=even.first()),
+        )
+        return Signal(value, x.channels, x.rate, delay)
+
+    def _with_context(self, x: Signal, samples: int) -> Value:
+        """x behind the last `samples` samples of the call before; this call's become the state."""
+        op, index = self._graph.op, self._contexts
+        self._contexts += 1
+        shape = (1, x.channels, 1, samples)
+        past, present = PAST_CONTEXT.format(index=index), PRESENT_CONTEXT.format(index=index)
+        # One buffer will do where operators run one by one: `joined` is made before it is written.
+        in_place = self._graph.dialect == OrtGraph.dialect
+        context = self._graph.state(past, present, "float32", shape, in_place=in_place)
+        joined = op.Concat(context, x.value, axis=TIME)
+        newest = op.Slice(joined, [-samples], [END], [TIME])
+        newest = op.Reshape(newest, shape)  # TensorRT does not see the size of such a slice
+        self._graph.output(present, newest, "float32", shape)
+        return joined
+
+    def _inside(self, x: Signal) -> Signal:
+        """x with zeros outside the utterance."""
+        op = self._graph.op
+        first, last = op.Split(
+            op.Add(self._find_ends(x.rate), [x.delay]), num_outputs=2, axis=0, _outputs=2
+        )
+        index = self._indices(x.rate)
+        inside = op.And(op.GreaterOrEqual(index, first), op.LessOrEqual(index, last))
+        value = op.Mul(x.value, op.Cast(inside, to=ir.DataType.FLOAT))
+        return Signal(value, x.channels, x.rate, x.delay)
+
+    def _find_ends(self, rate: int) -> Value:
+        """Where in a chunk without delay the utterance's first and last sample are: int64 (2).
+
+        Both may lie outside the chunk.
+        """
+        if rate not in self._ends_at:
+            op = self._graph.op
+            self._ends_at[rate] = op.Add(op.Mul(self._ends, [rate]), [0, -1])
+        return self._ends_at[rate]
+
+    def _indices(self, rate: int) -> Value:
+        """0 … frames · rate - 1."""
+        if rate not in self._indices_at:
+            op = self._graph.op
+            count = op.Squeeze(op.Mul(self._frames, [rate]), [0])
+            self._indices_at[rate] = op.Range(0, count, 1)
+        return self._indices_at[rate]
+
+    def _ended(self, value: Value, rate: int, delay: int) -> _EndedMap:
+        op = self._graph.op
+        newest = op.Sub(op.Shape(value, start=TIME, end=TIME + 1), [1])
+        ends = op.Min(op.Max(op.Add(self._find_ends(rate), [delay]), [0]), newest)
+        return _EndedMap(self._graph, value, ends, newest)
+
+
+class _EndedMap:
+    """A feature map and where in it the utterance's first and last sample are.
+
+    An end that the map does not hold is taken to be at the map's own first or last sample:
+    either nothing outside the utterance is held on that side, or nothing else is, and then its
+    values mean nothing.
+    """
+
+    def __init__(self, graph: Graph, value: Value, ends: Value, newest: Value) -> None:
+        op = graph.op
+        self._op, self._value, self._newest = op, value, newest
+        self._ends = ends
+        self._first, self._last = op.Split(ends, num_outputs=2, axis=0, _outputs=2)
+
+    def first(self) -> Value:
+        """The utterance's first sample, (1, C, 1, 1)."""
+        return self._op.Gather(self._value, self._first, axis=TIME)
+
+    def last(self) -> Value:
+        """The utterance's last sample, (1, C, 1, 1)."""
+        return self._op.Gather(self._value, self._last, axis=TIME)
+
+    def surrounded(
+        self,
+        channels: int,
+        before: int,
+        after: int,
+        first: Value | None = None,
+        last: Value | None = None,
+    ) -> Value:
+        """The map with `before` samples in front of the utterance replaced by `first`, and
+        `after` samples behind it by `last`; by default with its own first and last sample."""
+        op = self._op
+        side = np.repeat([0, 1], [before, after])
+        offset = np.concatenate([np.arange(-before, 0), np.arange(1, after + 1)])
+        cells = op.Add(op.Gather(self._ends, side.tolist()), offset.tolist())
+        cells = op.Min(op.Max(cells, [0]), self._newest)
+        source = op.Min(op.Max(cells, self._first), self._last)
+        values = op.Gather(self._value, source, axis=TIME)  # (1, C, 1, before + after)
+        if first is not None:
+            values = op.Where(op.Less(cells, self._first), first, values)
+        if last is not None:
+            values = op.Where(op.Greater(cells, self._last), last, values)
+        cells = op.Expand(cells, [1, channels, 1, before + after])
+        return op.ScatterElements(self._value, cells, values, axis=TIME)
+
+
+def _phases(weight: Weight, bias: Weight, ratio: int) -> tuple[Weight, Weight]:
+    """Of a transposed convolution (in, out, 2·ratio): weight (out·ratio, in, 2) and bias."""
+    inputs, channels, _ = weight.shape
+    phases = Weight(
+        f"{weight.name}.phases",
+        (channels * ratio, inputs, 2),
+        lambda: _phase_weights(weight.read(), ratio),
+    )
+    repeated = Weight(
+        f"{bias.name}.phases", (channels * ratio,), lambda: np.repeat(bias.read(), ratio)
+    )
+    return phases, repeated
+
+
+def _phase_weights(weight: Array, ratio: int) -> Array:
+    """(in, out, 2·ratio) -> (out·ratio, in, 2): taps on x[q-1] and x[q]."""
+    inputs, outputs, _ = weight.shape
+    phases = weight.reshape(inputs, outputs, 2, ratio)[:, :, ::-1]  # newest tap last
+    return np.ascontiguousarray(phases.transpose(1, 3, 0, 2)).reshape(outputs * ratio, inputs, 2)

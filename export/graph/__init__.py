@@ -1,0 +1,1 @@
+"""ONNX graphs under construction, the dialects they are written in, and running them."""

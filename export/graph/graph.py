@@ -1,0 +1,116 @@
+"""Layers that models are written in: what they compute, whatever the dialect.
+
+In: values of a graph under construction, and weights. Out: the values of a layer. Each dialect
+(`export.graph.dialects`) is a `Graph` with the operators that its engines run best. It knows
+neither models nor checkpoints.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from export.graph.precisions import Precision, WeightFormats, plain_formats
+from export.graph.writer import GraphWriter, Value, float_name
+from formats.weights import Weight
+from runtime.bundle.manifest import Dimension
+
+
+@dataclass(frozen=True)
+class AttentionGeometry:
+    """Sizes that all attention layers of one graph share."""
+
+    batch: int
+    query_heads: int
+    kv_heads: int
+    head_dim: int
+    max_positions: int  # rows of the rotary tables
+    rope_theta: float
+
+
+class KeyValues(NamedTuple):
+    """One layer's KV cache, each (B, KV, capacity, D)."""
+
+    key: Value
+    value: Value
+
+
+class CachedAttention(Protocol):
+    """Causal rotary attention over a KV cache of fixed capacity."""
+
+    def __call__(self, qkv: Value, past: KeyValues) -> tuple[Value, KeyValues]:
+        """Packed qkv (B, S, (H + 2·KV)·D) -> (B, S, H·D) and the cache with S more positions."""
+
+
+class Graph(GraphWriter):
+    """A graph with the layers that every model is made of."""
+
+    def __init__(
+        self, name: str, precision: Precision = "fp32", formats: WeightFormats | None = None
+    ) -> None:
+        super().__init__(name, precision)
+        self.formats = formats or plain_formats(precision)
+        self.products: dict[str, tuple[int, ...]] = {}  # weights of products and convolutions
+
+    # Layers that are the same in every dialect.
+
+    def linear(
+        self, x: Value, weight: Weight, bias: Weight | None = None, *, exact: bool = False
+    ) -> Value:
+        """x (…, in) times weight (out, in), or batched (N, S, in) times (N, out, in), plus bias.
+
+        Every matrix product with a weight passes through here; `export.graph.precisions` tells its
+        number format. x is float32 or of the type `compute`; so is the result.
+        exact: float32 unless the weight's own format says otherwise; x has one position then.
+        """
+        self.products[weight.name] = weight.shape
+        product = self.formats.of(weight, self.compute, exact).product(self, x, weight)
+        if bias is None:
+            return product
+        return self.op.Add(product, self.weight(bias, float_name(product.dtype)))
+
+    def silu(self, x: Value) -> Value:
+        """x · sigmoid(x)."""
+        return self.op.Mul(x, self.op.Sigmoid(x))
+
+    def layer_norm(self, x: Value, weight: Weight, bias: Weight, epsilon: float) -> Value:
+        """LayerNorm over the last axis, in float32. A batch of heads has weights (N, 1, H)."""
+        unit = self.constant(np.ones(weight.shape[-1], np.float32), f"{weight.name}.unit")
+        normed = self.op.LayerNormalization(x, unit, axis=-1, epsilon=epsilon)
+        return self.op.Add(self.op.Mul(normed, self.weight(weight)), self.weight(bias))
+
+    def last_position(self, x: Value) -> Value:
+        """(B, S, H) -> (B, 1, H)."""
+        return self.op.Slice(x, [-1], [2**31 - 1], [1])
+
+    # Layers whose best operators depend on the engine.
+
+    @abstractmethod
+    def capacity(self, positions: int) -> Dimension:
+        """Room of KV caches for a model of at most `positions`: a name or a number."""
+
+    @abstractmethod
+    def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
+        """The `count` (1) best of scores float32 (N, entries), best first, and their indices.
+
+        Both are (N, k) with k ≥ count; values behind `count` are -inf.
+        """
+
+    @abstractmethod
+    def rms_norm(self, x: Value, weight: Weight, epsilon: float) -> Value:
+        """x / sqrt(mean(x²) + epsilon) · weight, over the last axis, in float32."""
+
+    @abstractmethod
+    def add_rms_norm(
+        self, x: Value, residual: Value, weight: Weight, epsilon: float
+    ) -> tuple[Value, Value]:
+        """(rms_norm(x + residual), x + residual), in float32."""
+
+    @abstractmethod
+    def attention(
+        self, geometry: AttentionGeometry, past_length: Value, x: Value
+    ) -> CachedAttention:
+        """What all layers share, computed once: positions of `x` (B, S, …) after `past_length`."""

@@ -1,0 +1,117 @@
+"""Graphs in half precision on a CPU, rounded as an engine with such arithmetic rounds.
+
+In: a saved graph. Out: a session of the same graph in which every operator that computes in
+float16 or bfloat16 is put between casts: its inputs become float32, which changes no value,
+and its outputs are rounded. ONNX Runtime has no bfloat16 arithmetic on the CPU; float16 it
+computes in float32 over several operators at a time, so that it hides both rounding and
+overflow. Operators that only move data are left alone. It is for checks; it is slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+import onnxruntime
+
+from commands.errors import UserError
+
+PROVIDER = "CPUExecutionProvider"
+EXTERNAL_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
+
+_HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+# What ONNX Runtime can do with both types on the CPU, without arithmetic.
+_MOVES = frozenset(
+    {
+        "Cast",
+        "Concat",
+        "Gather",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "TensorScatter",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+
+
+def open_session(
+    path: Path, options: onnxruntime.SessionOptions, watched: Sequence[str] = ()
+) -> onnxruntime.InferenceSession:
+    """A CPU session of the graph at `path`, with casts where it computes in half precision.
+
+    watched: names of values that become outputs, after those that the graph has.
+    """
+    rounding = _rounding_model(path, watched)
+    if rounding is None:
+        return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
+    options.add_session_config_entry(EXTERNAL_DATA_FOLDER, str(path.parent))
+    return onnxruntime.InferenceSession(rounding, options, providers=[PROVIDER])
+
+
+def write_rounding_copy(path: Path, copy: Path) -> bool:
+    """Write such a graph to `copy`, which has the same weights beside it.
+
+    False, and nothing is written, if the graph at `path` has no half precision.
+    """
+    rounding = _rounding_model(path)
+    if rounding is not None:
+        copy.write_bytes(rounding)
+    return rounding is not None
+
+
+def _rounding_model(path: Path, watched: Sequence[str] = ()) -> bytes | None:
+    """The graph with casts and watched values, its weights still beside it; None if it needs
+    none."""
+    model = ir.load(path)
+    _make_outputs(model.graph, watched)
+    nodes = [node for node in model.graph if _computes_in_half(node)]
+    for node in nodes:
+        _put_between_casts(model.graph, node)
+    return ir.to_proto(model).SerializeToString() if nodes or watched else None
+
+
+def _make_outputs(graph: ir.Graph, watched: Sequence[str]) -> None:
+    values = {value.name: value for node in graph for value in node.outputs}
+    for name in watched:
+        if name not in values:
+            raise UserError(f"{graph.name}: has no value {name!r} to look at; export it again")
+        values[name].dtype = values[name].dtype or ir.DataType.FLOAT
+        graph.outputs.append(values[name])
+
+
+def _computes_in_half(node: ir.Node) -> bool:
+    values = [*filter(None, node.inputs), *node.outputs]
+    return node.op_type not in _MOVES and any(_is_half(value) for value in values)
+
+
+def _is_half(value: ir.Value) -> bool:
+    return value.dtype in _HALVES
+
+
+def _put_between_casts(graph: ir.Graph, node: ir.Node) -> None:
+    for index, value in enumerate(node.inputs):
+        if value is not None and _is_half(value):
+            wide = _cast(value, ir.DataType.FLOAT)
+            graph.insert_before(node, wide)
+            node.replace_input_with(index, wide.outputs[0])
+    for value in node.outputs:
+        if _is_half(value):
+            rounded = _cast(value, value.dtype)
+            value.dtype = ir.DataType.FLOAT
+            users = [use for use in value.uses() if use.node is not rounded]
+            graph.insert_after(node, rounded)
+            for user, index in users:
+                user.replace_input_with(index, rounded.outputs[0])
+
+
+def _cast(value: ir.Value, dtype: ir.DataType | None) -> ir.Node:
+    assert dtype is not None
+    node = ir.node("Cast", [value], {"to": dtype})
+    node.outputs[0].dtype = dtype
+    return node

@@ -1,0 +1,106 @@
+"""In which number format each matrix product with a weight is computed.
+
+In: the precision of an export, and the formats of single weights by name. Out: a `LinearFormat`
+for every weight that `Graph.linear` is given. It knows neither models nor scales.
+
+A format is one class with one method, `product`. It may store the weight as it likes
+(`Graph.weight` for floats, `Graph.constant` and `Graph.lazy_constant` for integers and scales)
+and put whatever it needs around the product: QuantizeLinear and DequantizeLinear with static
+scales, a DequantizeLinear of blocks, com.microsoft.MatMulNBits, a multiplication of x by the
+inverse of a scale that the weight has been multiplied with. So `product` of an INT8 format, in
+essence, is
+
+    weight = graph.op.DequantizeLinear(graph.lazy_constant(codes), graph.constant(scales), axis=…)
+    x = graph.op.DequantizeLinear(graph.op.QuantizeLinear(graph.widen(x), step, zero), step, zero)
+    return graph.op.MatMul(x, weight)
+
+Formats of single weights are chosen by the weight's name, which `Graph.products` lists:
+
+    formats = WeightFormats(INT8, by_name={"model.layers.0.mlp.down_proj.weight": FLOAT16})
+    build_backbone(checkpoint, "portable", "int8", formats)
+
+In float16 graphs, weights and activations of a layer may carry factors that keep them in range
+(`export.language_model.half_range`). Activation statistics are therefore taken from a graph of the
+same precision, for example with a format that also declares its x as an output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from export.graph.writer import GraphWriter, Value
+from formats.weights import Weight
+from runtime.bundle.manifest import DType, Precision
+
+# Their layers are fitted to float16 in every dialect, so that one calibration serves all.
+QUANTIZED: frozenset[Precision] = frozenset({"int8", "fp8", "int4"})
+
+_FLOATS: dict[Precision, DType] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+class LinearFormat(Protocol):
+    """How the product with one weight is written."""
+
+    def product(self, graph: GraphWriter, x: Value, weight: Weight) -> Value:
+        """x (…, in) times the transpose of weight (out, in): (…, out).
+
+        Or batched: x (N, S, in) and weight (N, out, in). x is float32 or of the type
+        `graph.compute`, and so is the result; `graph.cast` and `graph.widen` convert.
+        """
+
+
+@dataclass(frozen=True)
+class StoredAs:
+    """Weight, factors and result are floats of type `dtype`; sums are the engine's, in float32."""
+
+    dtype: DType
+
+    def product(self, graph: GraphWriter, x: Value, weight: Weight) -> Value:
+        stored = graph.weight(weight.transposed(), self.dtype)
+        return graph.op.MatMul(graph.cast(x, self.dtype), stored)
+
+
+@dataclass(frozen=True)
+class RowSums:
+    """Product with one position (…, 1, in) as sums of float32 rows, with no matrix product.
+
+    TensorRT has no float32 matrix products for Turing (SM75), and rounds their factors to ten
+    bits on later GPUs (TF32). A sum over each row of the weight is float32 everywhere, and costs
+    the same where one position is all there is: reading the weight.
+    """
+
+    def product(self, graph: GraphWriter, x: Value, weight: Weight) -> Value:
+        terms = graph.op.Mul(graph.weight(weight), graph.widen(x))  # (…, out, in)
+        return graph.op.Unsqueeze(graph.op.ReduceSum(terms, [-1], keepdims=0), [-2])
+
+
+FLOAT32 = StoredAs("float32")
+ROW_SUMS = RowSums()
+
+
+@dataclass(frozen=True)
+class WeightFormats:
+    """The format of every weight: the usual one, or the one that its name has been given."""
+
+    usual: LinearFormat
+    by_name: Mapping[str, LinearFormat] = field(default_factory=dict)
+
+    def of(self, weight: Weight, compute: DType, exact: bool) -> LinearFormat:
+        """The format of `weight` in a graph that computes in `compute`.
+
+        exact: its rounding could change which code wins, so it is float32 unless it has a
+        format by name.
+        """
+        exactly = FLOAT32 if compute == "float32" else ROW_SUMS
+        return self.by_name.get(weight.name, exactly if exact else self.usual)
+
+
+def plain_formats(precision: Precision) -> WeightFormats:
+    """All weights as floats of this precision.
+
+    Quantized precisions have no formats of their own accord: their scales come from calibration.
+    """
+    assert precision in _FLOATS, f"{precision} needs the formats of a calibration"
+    return WeightFormats(StoredAs(_FLOATS[precision]))

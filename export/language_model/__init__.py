@@ -1,0 +1,1 @@
+"""The language model as graphs: backbone, heads, speaker projection."""

@@ -1,0 +1,61 @@
+"""The Qwen2 backbone as a graph: embeddings and KV cache in, final-norm hidden states out.
+
+In: a checkpoint. Out: a `Graph`. It knows no tokens and no heads.
+"""
+
+from __future__ import annotations
+
+from export.graph.dialects import new_graph
+from export.graph.graph import Graph
+from export.graph.precisions import Precision, WeightFormats
+from export.language_model.decoder_layers import (
+    LayerCaches,
+    attention_geometry,
+    declare_calls,
+    run_layers,
+)
+from export.language_model.decoder_weights import decoder_weights
+from export.readers.checkpoint import Checkpoint
+from runtime.bundle.names import (
+    BACKBONE,
+    HIDDEN,
+    INPUTS_EMBEDS,
+    MAX_POSITIONS_FACT,
+    PAST_KEY,
+    PAST_LENGTH,
+    PAST_VALUE,
+    POSITIONS,
+    PRESENT_KEY,
+    PRESENT_VALUE,
+)
+
+
+def build_backbone(
+    checkpoint: Checkpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    formats: WeightFormats | None = None,
+) -> Graph:
+    """Embeddings (1, positions, H) after `past_length` cached positions -> hidden states."""
+    config = checkpoint.config
+    graph = new_graph(BACKBONE, dialect, precision, formats)
+    x = graph.input(INPUTS_EMBEDS, "float32", (1, POSITIONS, config.hidden_size))
+    past_length = graph.input(PAST_LENGTH, "int64", (1,))
+    layers = [
+        decoder_weights(checkpoint.weight, f"model.layers.{layer}")
+        for layer in range(config.num_hidden_layers)
+    ]
+    caches = LayerCaches(
+        graph,
+        attention_geometry(config, batch=1),
+        key_names=(PAST_KEY, PRESENT_KEY),
+        value_names=(PAST_VALUE, PRESENT_VALUE),
+        layers=len(layers),
+    )
+    x, update = run_layers(graph, layers, x, past_length, caches, config.rms_norm_eps)
+    norm = checkpoint.weight("model.norm.weight")
+    hidden, _ = graph.add_rms_norm(update, x, norm, config.rms_norm_eps)
+    graph.output(HIDDEN, hidden, "float32", (1, POSITIONS, config.hidden_size))
+    declare_calls(graph, config.max_position_embeddings)
+    graph.fact(MAX_POSITIONS_FACT, config.max_position_embeddings)
+    return graph

@@ -1,0 +1,36 @@
+"""The speaker projection as a graph: a speaker embedding becomes one input embedding.
+
+In: a speaker-aware checkpoint. Out: a `Graph`. It does not know where the result goes: the
+runtime puts it at the prompt's `<|placeholder|>`. It runs once an utterance, in float32 at
+every precision.
+"""
+
+from __future__ import annotations
+
+from export.graph.dialects import new_graph
+from export.graph.graph import Graph
+from export.graph.precisions import Precision, WeightFormats
+from export.graph.writer import Value
+from export.readers.checkpoint import Checkpoint
+from runtime.bundle.names import SPEAKER, SPEAKER_PROJECTION, SPEAKER_TOKEN
+
+
+def build_speaker_projection(
+    checkpoint: Checkpoint,
+    dialect: str,
+    precision: Precision = "fp32",
+    formats: WeightFormats | None = None,
+) -> Graph:
+    """Linear, SiLU, linear: (1, speaker_channels) -> (1, 1, H)."""
+    graph = new_graph(SPEAKER_PROJECTION, dialect, precision, formats)
+
+    def linear(x: Value, name: str) -> Value:
+        weight = checkpoint.weight(f"spk_emb_proj.{name}.weight")
+        bias = checkpoint.weight(f"spk_emb_proj.{name}.bias")
+        return graph.widen(graph.linear(x, weight, bias, exact=True))
+
+    speaker = graph.input(SPEAKER, "float32", (1, checkpoint.config.spk_emb_dim))
+    token = linear(graph.silu(linear(speaker, "0")), "2")
+    shape = (1, 1, checkpoint.config.hidden_size)
+    graph.output(SPEAKER_TOKEN, graph.op.Unsqueeze(token, [0]), "float32", shape)
+    return graph

@@ -1,0 +1,238 @@
+"""Whether TensorRT's network is what the ONNX file says: looked at after parsing, before building.
+
+In: a parsed network, its ONNX file, and where the exporter meant to compute in fp32
+(`export.plans.precision_plan`). Out: faults, one line each; none if all is well. Everything
+here has been seen to go wrong without a word from the parser: inputs that it drops (Attention's
+`nonpad_kv_seqlen`), causality that it aligns to another corner, types that fall back to fp32.
+It runs without a GPU and does not look at values; ONNX Runtime computes the same file for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from commands.errors import UserError
+from export.plans.network import Layer, Network
+from export.plans.precision_plan import PrecisionPlan
+from runtime.bundle.manifest import TensorSpec
+from runtime.bundle.names import PAST_LENGTH
+
+MASK, NONPAD_KV_SEQLEN = 3, 6  # positions of Attention's inputs, and of its layer's
+
+# Layers that move or hold values and compute nothing with them.
+MOVES = frozenset(
+    {
+        *("ASSERTION", "CAST", "CONCATENATION", "CONSTANT", "DEQUANTIZE", "GATHER", "IDENTITY"),
+        *("KV_CACHE_UPDATE", "PADDING", "QUANTIZE", "SCATTER", "SELECT", "SHAPE", "SHUFFLE"),
+        *("SLICE", "SQUEEZE", "UNSQUEEZE"),
+    }
+)
+QUANTIZED_PRODUCTS = frozenset({"int8", "fp8", "fp4"})  # of both operands: summed as such
+PRODUCTS = frozenset({"MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "ATTENTION_INPUT"})
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A network beside the nodes of its file."""
+
+    network: Network
+    nodes: dict[str, ir.Node]  # by name
+    plan: PrecisionPlan
+
+    def nodes_of(self, operator: str) -> Iterator[ir.Node]:
+        return (node for node in self.nodes.values() if node.op_type == operator)
+
+    def layers_of(self, kind: str) -> Iterator[Layer]:
+        return (layer for layer in self.network.layers if layer.kind == kind)
+
+
+def inspect(network: Network, folder: Path, plan: PrecisionPlan) -> list[str]:
+    """Everything that is wrong with the network, one line each."""
+    graph = ir.load(folder / network.spec.file).graph
+    inspected = Inspected(network, {node.name or "": node for node in graph}, plan)
+    return [fault for check in CHECKS for fault in check(inspected)]
+
+
+def refuse_faults(network: Network, faults: Iterable[str]) -> None:
+    """Raise `UserError` with all faults, if there are any."""
+    faults = list(faults)
+    if faults:
+        raise UserError(
+            f"{network.name}: {network.library.title} made something else of the graph, so no "
+            f"plan is built: {'; '.join(faults)}"
+        )
+
+
+def count_products(network: Network) -> dict[str, int]:
+    """How many matrix products, convolutions and attentions there are in each number format."""
+    counts: dict[str, int] = {}
+    for layer in network.layers:
+        if layer.kind in PRODUCTS:
+            number_format = _format_of(network, layer)
+            counts[number_format] = counts.get(number_format, 0) + 1
+    return counts
+
+
+def _format_of(network: Network, layer: Layer) -> str:
+    """What the product's right operand (a weight, mostly) is stored in."""
+    return _stored_format(network, layer.inputs[min(1, len(layer.inputs) - 1)])
+
+
+def _stored_format(network: Network, tensor: Any) -> str:
+    """The type of a tensor, or what it is dequantized from."""
+    while (maker := network.producers.get(tensor.name)) and maker.kind in {"SHUFFLE", "CAST"}:
+        tensor = maker.inputs[0]
+    if maker and maker.kind == "DEQUANTIZE":
+        tensor = maker.inputs[0]
+    return network.dtype(tensor)
+
+
+# The checks.
+
+
+def _interface(inspected: Inspected) -> Iterator[str]:
+    """Inputs and outputs are those of the manifest: names, types, fixed sizes."""
+    network = inspected.network
+    for what, found, described in (
+        ("input", network.inputs, network.spec.inputs),
+        ("output", network.outputs, network.spec.outputs),
+    ):
+        specs = {tensor.name: tensor for tensor in described}
+        for name in sorted(specs.keys() ^ found.keys()):
+            yield f"{what} {name} is in {'the manifest' if name in specs else 'the network'} only"
+        for name in sorted(specs.keys() & found.keys()):
+            tensor, spec = found[name], specs[name]
+            seen = f"{network.dtype(tensor)} {list(tensor.shape)}"
+            if network.dtype(tensor) != spec.dtype or not _fits(tuple(tensor.shape), spec, what):
+                yield f"{what} {name} is {seen}, the manifest says {spec.dtype} {list(spec.shape)}"
+
+
+def _fits(shape: tuple[int, ...], spec: TensorSpec, what: str) -> bool:
+    """Whether sizes agree. -1 is a size that a run chooses, or, of an output, that the parser
+    does not know."""
+    described = [-1 if isinstance(size, str) else size for size in spec.shape]
+    return len(shape) == len(described) and all(
+        found == known or (what == "output" and -1 in (found, known))
+        for found, known in zip(shape, described, strict=True)
+    )
+
+
+def _standard_operators(inspected: Inspected) -> Iterator[str]:
+    """The parser goes by an operator's name and overlooks its domain."""
+    for node in inspected.nodes.values():
+        if node.domain not in ("", "ai.onnx"):
+            yield f"{node.name} is {node.domain}.{node.op_type}, not a standard operator"
+
+
+def _unused_inputs(inspected: Inspected) -> Iterator[str]:
+    """Every input takes part in some output."""
+    network = inspected.network
+    used = network.ancestors(*network.outputs)
+    for name in network.inputs.keys() - used:
+        yield f"input {name} is used by no layer"
+
+
+def _host_inputs(inspected: Inspected) -> Iterator[str]:
+    """No shape depends on an input's value: the host would have to wait for it at every step."""
+    for name, tensor in inspected.network.inputs.items():
+        if tensor.is_shape_tensor:
+            yield f"shapes depend on the value of input {name}, which must then be on the host"
+
+
+def _cache_updates(inspected: Inspected) -> Iterator[str]:
+    """Every TensorScatter writes a cache in place, from an input to the output paired with it."""
+    network = inspected.network
+    scatters = {node.name for node in inspected.nodes_of("TensorScatter")}
+    updates = {layer.node: layer for layer in inspected.layers_of("KV_CACHE_UPDATE")}
+    for name in sorted(str(name) for name in scatters - updates.keys()):
+        yield f"{name} (TensorScatter) did not become a KV cache update"
+    pairs = {state.input: state.output for state in network.spec.states}
+    for node, layer in updates.items():
+        cache, output = layer.slots[0], layer.outputs[0].name
+        if pairs.get(str(cache)) != output:
+            yield f"{node} updates {cache} into {output}, which the manifest does not pair"
+
+
+def _masks(inspected: Inspected) -> Iterator[str]:
+    """Attention sees what an explicit mask, made from the position, lets it see."""
+    network = inspected.network
+    for node in inspected.nodes_of("Attention"):
+        if len(node.inputs) > NONPAD_KV_SEQLEN and node.inputs[NONPAD_KV_SEQLEN] is not None:
+            yield f"{node.name} uses nonpad_kv_seqlen, which TensorRT drops; use a mask"
+        if node.attributes.get_int("is_causal", 0):
+            yield f"{node.name} is_causal, which TensorRT aligns to the upper left; use a mask"
+    has_position = PAST_LENGTH in network.inputs
+    for layer in inspected.layers_of("ATTENTION_INPUT"):
+        mask = layer.slots[MASK] if len(layer.slots) > MASK else None
+        if has_position and mask is None:
+            yield f"{layer.name} has no mask"
+        elif has_position and PAST_LENGTH not in network.ancestors(str(mask)):
+            yield f"the mask of {layer.name} does not depend on {PAST_LENGTH}"
+
+
+def _stray_fp32(inspected: Inspected) -> Iterator[str]:
+    """No layer computes in fp32 unless the exporter meant it to."""
+    network, plan = inspected.network, inspected.plan
+    if plan.compute == "float32":
+        return
+    from_inputs = _computed_from_inputs(network)
+    for layer in network.layers:
+        if layer.kind in MOVES or layer.outputs[0].name not in from_inputs:
+            continue
+        node = inspected.nodes.get(layer.node)
+        name, operator = layer.node or layer.name, node.op_type if node else layer.kind
+        if _computes_in_fp32(network, layer) and not plan.allows_fp32(name, operator):
+            yield f"{name} ({layer.kind}) computes in fp32"
+
+
+def _computes_in_fp32(network: Network, layer: Layer) -> bool:
+    tensors = [*layer.inputs, *layer.outputs]
+    if all(network.dtype(tensor) != "float32" for tensor in tensors):
+        return False
+    formats = {_stored_format(network, tensor) for tensor in layer.inputs}
+    return not (layer.kind in PRODUCTS and formats <= QUANTIZED_PRODUCTS)
+
+
+def _computed_from_inputs(network: Network) -> set[str]:
+    """Names of the tensors whose values a call decides; the others are folded away."""
+    decided = set(network.inputs)
+    for layer in _in_order(network):
+        if layer.kind != "SHAPE" and any(tensor.name in decided for tensor in layer.inputs):
+            decided |= {tensor.name for tensor in layer.outputs}
+    return decided
+
+
+def _in_order(network: Network) -> Iterator[Layer]:
+    """Layers after those that feed them: the parser adds some of them late."""
+    done: set[str] = set(network.inputs)
+    waiting = list(network.layers)
+    while waiting:
+        ready = [layer for layer in waiting if all(t.name in done for t in layer.inputs)]
+        assert ready, "the network has a cycle"
+        yield from ready
+        done |= {tensor.name for layer in ready for tensor in layer.outputs}
+        waiting = [layer for layer in waiting if layer.outputs[0].name not in done]
+
+
+def _quantized_products(inspected: Inspected) -> Iterator[str]:
+    """A graph that is called int8, fp8, int4 or fp4 has products in that format."""
+    wanted, network = inspected.plan.quantized, inspected.network
+    if wanted and wanted not in count_products(network):
+        yield f"no product is in {wanted}, though the graph is called {network.spec.precision}"
+
+
+CHECKS: tuple[Callable[[Inspected], Iterator[str]], ...] = (
+    _standard_operators,
+    _interface,
+    _unused_inputs,
+    _host_inputs,
+    _cache_updates,
+    _masks,
+    _stray_fp32,
+    _quantized_products,
+)

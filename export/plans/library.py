@@ -1,0 +1,115 @@
+"""The one place that knows how TensorRT's two libraries and their versions differ.
+
+In: "tensorrt-rtx" or "tensorrt". Out: an open library with the few calls that building needs. It
+knows nothing about models or bundles.
+
+    tensorrt_rtx 1.7      strongly typed always; builds for listed GPUs on a machine without any
+    tensorrt 10.15 … 10.x strongly typed if asked; builds for the GPU that is there
+    tensorrt 11           strongly typed always; builds for the GPU that is there
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from commands.errors import UserError
+from runtime.bundle.names import TENSORRT
+from runtime.engines.tensorrt.gpu_targets import GpuTarget
+from runtime.engines.tensorrt.plan_check import INSTALL, LIBRARIES, TITLES
+
+OLDEST = {TENSORRT: (10, 15)}  # knows RotaryEmbedding and TensorScatter as layers
+_IGNORED = ("Make sure input", "Make sure output")  # said of every int64 tensor
+
+
+@dataclass(frozen=True)
+class Library:
+    """An imported TensorRT module. One per kind and process: it keeps only one logger."""
+
+    kind: str
+    module: Any
+    messages: list[str]  # errors, oldest first; whoever starts a step clears them
+    _logger: Any
+
+    @property
+    def version(self) -> str:
+        return str(self.module.__version__)
+
+    @property
+    def title(self) -> str:
+        """Name and version, for people."""
+        return f"{TITLES[self.kind]} {self.version}"
+
+    def new_builder(self) -> Any:
+        return self.module.Builder(self._logger)
+
+    def new_network(self, builder: Any) -> Any:
+        """An empty network whose types are those of the ONNX file, whatever the version."""
+        flags = self.module.NetworkDefinitionCreationFlag
+        typed = getattr(flags, "STRONGLY_TYPED", None)
+        return builder.create_network(0 if typed is None else 1 << int(typed))
+
+    def new_parser(self, network: Any) -> Any:
+        return self.module.OnnxParser(network, self._logger)
+
+    def new_config(self, builder: Any, targets: Sequence[GpuTarget]) -> Any:
+        """A build configuration for these GPUs. TensorRT itself takes the GPU that is there."""
+        config = builder.create_builder_config()
+        if self.kind != TENSORRT:
+            config.num_compute_capabilities = len(targets)
+            for index, target in enumerate(targets):
+                number = getattr(self.module.ComputeCapability, f"SM{target.sm}")
+                assert config.set_compute_capability(number, index), target
+        return config
+
+    def last_error(self) -> str:
+        """The last thing that went wrong, without the library's source locations."""
+        message = self.messages[-1] if self.messages else "no reason given"
+        message = re.sub(r"^.*?: Error Code \d+: ", "", message)
+        message = re.sub(r" ?In \w+ at /\S+", "", message)
+        return re.sub(r"\[\w+\.(cpp|h):\d+: \w+\] ", "", message)
+
+
+@cache
+def open_library(kind: str) -> Library:
+    """Import the module of `kind`.
+
+    Raises:
+        UserError: it is not installed, its own libraries are missing, or it is too old.
+    """
+    try:
+        module: Any = importlib.import_module(LIBRARIES[kind])
+    except (ImportError, OSError) as error:
+        raise UserError(
+            f"--target {kind}: {TITLES[kind]} cannot be imported ({error}); {INSTALL[kind]}"
+        ) from None
+    _check_age(kind, str(module.__version__))
+    messages: list[str] = []
+    return Library(kind, module, messages, _new_logger(module, messages))
+
+
+def _check_age(kind: str, version: str) -> None:
+    oldest = OLDEST.get(kind, (0, 0))
+    if tuple(int(part) for part in version.split(".")[:2]) < oldest:
+        raise UserError(
+            f"--target {kind}: {TITLES[kind]} {version} has no operators for KV caches and rotary "
+            f"embeddings; it needs {'.'.join(map(str, oldest))} or newer (JetPack 7.2 on a Jetson)"
+        )
+
+
+def _new_logger(module: Any, messages: list[str]) -> Any:
+    class Errors(module.ILogger):
+        """Keeps errors for the exception that follows them."""
+
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= module.ILogger.ERROR and not message.startswith(_IGNORED):
+                messages.append(message)
+
+    return Errors()

@@ -1,0 +1,126 @@
+"""An ONNX graph as TensorRT's parser understands it.
+
+In: a graph of a portable bundle. Out: a `Network`: TensorRT's objects, and who feeds whom. It
+does not judge what the parser made of the graph; `export.plans.inspection` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from commands.errors import UserError
+from export.plans.library import Library
+from runtime.bundle.manifest import GraphSpec
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer. inputs and outputs: TensorRT's tensors; those left out are left out here, too."""
+
+    kind: str  # MATRIX_MULTIPLY, KV_CACHE_UPDATE, ...
+    name: str
+    node: str  # of the ONNX node that it comes from; "" where the parser does not tell
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    slots: tuple[str | None, ...]  # names of the inputs by position; None where left out
+
+
+@dataclass(frozen=True)
+class Network:
+    """A parsed graph. Keeps the builder and parser alive: the network's memory is theirs."""
+
+    name: str
+    spec: GraphSpec
+    library: Library
+    builder: Any
+    parser: Any
+    raw: Any
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        return tuple(_read_layer(self.raw.get_layer(i)) for i in range(self.raw.num_layers))
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        tensors = (self.raw.get_input(i) for i in range(self.raw.num_inputs))
+        return {tensor.name: tensor for tensor in tensors}
+
+    @cached_property
+    def outputs(self) -> dict[str, Any]:
+        tensors = (self.raw.get_output(i) for i in range(self.raw.num_outputs))
+        return {tensor.name: tensor for tensor in tensors}
+
+    @cached_property
+    def producers(self) -> dict[str, Layer]:
+        """The layer that makes a tensor, by the tensor's name."""
+        return {tensor.name: layer for layer in self.layers for tensor in layer.outputs}
+
+    def ancestors(self, *tensors: str) -> set[str]:
+        """Names of all tensors that these are computed from, and of these."""
+        found: set[str] = set()
+        waiting = list(tensors)
+        while waiting:
+            tensor = waiting.pop()
+            if tensor not in found:
+                found.add(tensor)
+                layer = self.producers.get(tensor)
+                waiting += [parent.name for parent in layer.inputs] if layer else []
+        return found
+
+    def dtype(self, tensor: Any) -> str:
+        """ "float32", "float16", ... as manifests write it; TensorRT's own name for the rest."""
+        name = str(tensor.dtype).rpartition(".")[2]
+        return _DTYPES.get(name, name.lower())
+
+
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
+_NODE = "[ONNX Layer: "
+
+
+def parse(library: Library, name: str, spec: GraphSpec, folder: Path) -> Network:
+    """Parse the graph's file. `name` is its key in the manifest.
+
+    Raises:
+        UserError: TensorRT does not know an operator, or not in this form.
+    """
+    library.messages.clear()
+    builder = library.new_builder()
+    raw = library.new_network(builder)
+    parser = library.new_parser(raw)
+    if not parser.parse_from_file(str(folder / spec.file)):
+        raise UserError(
+            f"{folder / spec.file}: {library.title} cannot parse it: "
+            f"{'; '.join(_parser_errors(parser)) or library.last_error()}"
+        )
+    return Network(name, spec, library, builder, parser, raw)
+
+
+def _parser_errors(parser: Any) -> Iterator[str]:
+    for index in range(parser.num_errors):
+        error = parser.get_error(index)
+        yield f"{error.node_name() or 'graph'} ({error.node_operator()}): {error.desc()}"
+
+
+def _read_layer(layer: Any) -> Layer:
+    inputs = [layer.get_input(i) for i in range(layer.num_inputs)]
+    outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+    metadata = layer.metadata
+    return Layer(
+        kind=str(layer.type).rpartition(".")[2],
+        name=layer.name,
+        node=metadata[len(_NODE) : -1] if metadata.startswith(_NODE) else "",
+        inputs=tuple(tensor for tensor in inputs if tensor is not None),
+        outputs=tuple(tensor for tensor in outputs if tensor is not None),
+        slots=tuple(None if tensor is None else tensor.name for tensor in inputs),
+    )

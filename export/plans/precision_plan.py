@@ -1,0 +1,78 @@
+"""Where the exporter means a graph to compute in fp32, and where not.
+
+In: a graph's name and precision. Out: a `PrecisionPlan` that `export.plans.inspection` holds
+TensorRT's network against. It is written by hand, and on purpose not taken from the graph: it
+says what is meant, the graph what was done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from runtime.bundle.manifest import GraphSpec
+from runtime.bundle.names import (
+    BACKBONE,
+    CODEC_DECODER,
+    CODEC_ENCODER,
+    MTP_HEAD,
+    NTP_HEAD,
+    SPEAKER_PROJECTION,
+    TEXT_HEAD,
+)
+
+_COMPUTE = {"fp32": "float32", "bf16": "bfloat16"}  # float16 in all others
+_QUANTIZED = ("int8", "fp8", "int4", "fp4")
+
+Rule = tuple[str, str]  # operator and scope of ONNX nodes; * stands for any
+
+
+def _rules(scope: str, operators: str) -> tuple[Rule, ...]:
+    return tuple((operator, scope) for operator in operators.split())
+
+
+# The residual stream has no bound that float16 could hold (export.language_model.half_range), and a
+# norm's sum of squares has none at all; what is added to the stream is multiplied with its gain
+# first.
+_STREAM = (*_rules("*", "RMSNormalization Add"), *_rules("layer_*", "Mul"))
+# Scores decide which code wins: near ties must fall as they do in PyTorch.
+_SCORES = _rules("", "MatMul Add Sigmoid Mul LayerNormalization")
+_DRAW = _rules("", "Less Mul Div TopK Softmax CumSum LessOrEqual GreaterOrEqual Greater ReduceSum")
+_MEAN_EMBEDDING = _rules("", "ReduceMean")
+_ALL = _rules("*", "*")
+
+_FP32: dict[str, tuple[Rule, ...]] = {
+    BACKBONE: _STREAM,
+    MTP_HEAD: (*_STREAM, *_SCORES, *_DRAW, *_MEAN_EMBEDDING),
+    NTP_HEAD: (*_SCORES, *_DRAW),
+    TEXT_HEAD: _DRAW,
+    SPEAKER_PROJECTION: _ALL,  # once an utterance
+    CODEC_DECODER: (),
+    CODEC_ENCODER: (),
+}
+
+
+@dataclass(frozen=True)
+class PrecisionPlan:
+    """compute: type of products and attention. fp32: nodes that may compute in fp32 instead.
+    quantized: the format that weights of at least one product have, "" if none has to."""
+
+    compute: str
+    fp32: tuple[Rule, ...] = ()
+    quantized: str = ""
+
+    def allows_fp32(self, node: str, operator: str) -> bool:
+        """node: its name; what is in front of the last slash is its scope."""
+        scope = node.rpartition("/")[0]
+        return any(
+            fnmatchcase(operator, one) and fnmatchcase(scope, where) for one, where in self.fp32
+        )
+
+
+def plan_precision(name: str, spec: GraphSpec) -> PrecisionPlan:
+    """What is meant for the graph called `name`."""
+    few_bits = spec.precision if spec.precision in _QUANTIZED else ""
+    if name == CODEC_DECODER:
+        return PrecisionPlan("float32", _FP32[name], few_bits)
+    quantized = few_bits if name == BACKBONE else ""
+    return PrecisionPlan(_COMPUTE.get(spec.precision, "float16"), _FP32[name], quantized)

@@ -1,0 +1,50 @@
+"""The same plans by NVIDIA's own command, for measuring and for reporting a defect to NVIDIA.
+
+In: a portable bundle. Out: one `trtexec` command line a graph. The runtime loads plans with a
+manifest only, so these are for trtexec to time, not for an engine directory.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from export.plans.plans import Shape, profile_shapes
+from runtime.bundle.loading import Bundle
+from runtime.bundle.manifest import GraphSpec
+from runtime.bundle.names import PLAN_SUFFIX, TENSORRT, TENSORRT_RTX
+from runtime.engines.tensorrt.gpu_targets import GpuTarget
+
+COMMANDS = {TENSORRT: "trtexec", TENSORRT_RTX: "tensorrt_rtx"}
+
+
+def trtexec_lines(bundle: Bundle, kind: str, targets: Sequence[GpuTarget]) -> Iterator[str]:
+    """A command for each graph: build, then time each profile at its usual shapes."""
+    for name, spec in bundle.manifest.graphs.items():
+        yield shlex.join(_words(bundle.folder, name, spec, kind, targets))
+
+
+def _words(
+    folder: Path, name: str, spec: GraphSpec, kind: str, targets: Sequence[GpuTarget]
+) -> Iterator[str]:
+    yield COMMANDS[kind]
+    yield f"--onnx={folder / spec.file}"
+    yield f"--saveEngine={name}{PLAN_SUFFIX}"
+    if kind == TENSORRT:
+        yield "--stronglyTyped"  # TensorRT 11 always is, and accepts the word
+        yield "--timingCacheFile=timing.cache"
+    else:
+        yield f"--computeCapabilities={','.join(one.compute_capability for one in targets)}"
+    for index, ranges in enumerate(spec.profiles.values()):
+        shapes = profile_shapes(spec, ranges)
+        if len(spec.profiles) > 1:
+            yield f"--profile={index}"
+        for which, word in enumerate(("min", "opt", "max")):
+            yield f"--{word}Shapes=" + ",".join(
+                f"{tensor}:{_write_shape(three[which])}" for tensor, three in shapes.items()
+            )
+
+
+def _write_shape(shape: Shape) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,1 @@
+"""Checkpoints of language models and codecs, opened without torch."""

@@ -1,7 +1,0 @@
-"""From a portable bundle to an engine directory for TensorRT.
-
-One file after the other, in the data's way: `library` (the API), `network` (ONNX file to network),
-`inspection` (is the network what the file says), `plans` (network to plan), `engine` (the
-directory), `trtexec` (the same by NVIDIA's own command). Nothing here needs a GPU for
-TensorRT-RTX, whose plans are built ahead of time; TensorRT itself builds on the device.
-"""

@@ -1,0 +1,1 @@
+"""Sound: recordings in, a speaker's part of them, speech out, playback."""

@@ -1,0 +1,1 @@
+"""The bundle, the one contract between export and runtime: names, manifest, verification."""

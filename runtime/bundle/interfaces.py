@@ -1,0 +1,206 @@
+"""The interface of each graph: the contract of `runtime.bundle`, with the numbers of a manifest.
+
+In: a manifest and the name of a graph. Out: every tensor that the graph must have. It compares
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from runtime.bundle import names
+from runtime.bundle.manifest import CodecSpec, Dimension, GraphSpec, Manifest, TensorSpec
+
+FLOATS = ("float32", "float16", "bfloat16")
+CODES_OF_A_BOOK = 1024
+MTP_ENTRIES = CODES_OF_A_BOOK + 2  # codes, <eosp>, <|speech_pad|>
+NTP_ENTRIES = CODES_OF_A_BOOK + 1  # codes, <eosp>
+BOOKS = 3  # a, b, c
+
+
+class Tensor(NamedTuple):
+    """One input or output as it must be: any of the types, and the very shape."""
+
+    dtypes: tuple[str, ...]
+    shape: tuple[Dimension, ...]
+
+    def fits(self, spec: TensorSpec) -> bool:
+        return spec.dtype in self.dtypes and spec.shape == self.shape
+
+    def __str__(self) -> str:
+        return describe(" or ".join(self.dtypes), self.shape)
+
+
+class Interface(NamedTuple):
+    """All tensors of a graph but the states, and the states: name of the past -> (name of the
+    present, what both are)."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    states: dict[str, tuple[str, Tensor]]
+
+
+def interface_of(manifest: Manifest, name: str) -> Interface:
+    """What the graph called `name` must have, given the manifest's model and codec."""
+    return INTERFACES[name](manifest, manifest.graphs[name])
+
+
+def describe(dtype: str, shape: tuple[Dimension | None, ...]) -> str:
+    """A tensor for people: float32 [1, positions, 64]."""
+    return f"{dtype} [{', '.join('?' if size is None else str(size) for size in shape)}]"
+
+
+def _one(dtype: str, count: int = 1) -> Tensor:
+    return Tensor((dtype,), (count,))
+
+
+def _float(*shape: Dimension) -> Tensor:
+    return Tensor(("float32",), shape)
+
+
+def _backbone(manifest: Manifest, spec: GraphSpec) -> Interface:
+    model = manifest.language_model
+    sequence = _float(1, names.POSITIONS, model.hidden_size)
+    return Interface(
+        {names.INPUTS_EMBEDS: sequence, names.PAST_LENGTH: _one("int64")},
+        {names.HIDDEN: sequence},
+        {
+            pair.format(layer=layer): (other.format(layer=layer), _cache(manifest, spec, pair, 1))
+            for pair, other in (
+                (names.PAST_KEY, names.PRESENT_KEY),
+                (names.PAST_VALUE, names.PRESENT_VALUE),
+            )
+            for layer in range(min(model.layers, len(spec.states) + 1))
+        },
+    )
+
+
+def _cache(manifest: Manifest, spec: GraphSpec, first: str, batch: int) -> Tensor:
+    """A KV cache. All of a graph are of one float type, which the graph may choose. In the ort
+    dialect it has as much room as a run needs."""
+    model = manifest.language_model
+    found = [tensor.dtype for tensor in spec.inputs if tensor.name == first.format(layer=0)]
+    dtype = found[0] if found and found[0] in FLOATS else FLOATS[0]
+    room = names.CAPACITY if manifest.engine.dialect == names.ORT else model.max_positions
+    return Tensor((dtype,), (batch, model.kv_heads, room, model.head_dim))
+
+
+def _sampling(noise: int) -> dict[str, Tensor]:
+    return {
+        names.TEMPERATURE: _one("float32"),
+        names.TOP_K: _one("int64"),
+        names.TOP_P: _one("float32"),
+        names.NOISE: _one("float32", noise),
+    }
+
+
+def _mtp_head(manifest: Manifest, spec: GraphSpec) -> Interface:
+    return _head(manifest, spec, (manifest.language_model.heads, MTP_ENTRIES), {})
+
+
+def _ntp_head(manifest: Manifest, spec: GraphSpec) -> Interface:
+    slot = {names.PAST_SLOT: (names.PRESENT_SLOT, _one("int64"))}
+    return _head(manifest, spec, (BOOKS, NTP_ENTRIES), slot)
+
+
+def _head(
+    manifest: Manifest,
+    spec: GraphSpec,
+    seen: tuple[int, int],
+    states: dict[str, tuple[str, Tensor]],
+) -> Interface:
+    model = manifest.language_model
+    inputs = {
+        names.HIDDEN: _float(1, names.POSITIONS, model.hidden_size),
+        names.REPETITION_PENALTY: _one("float32"),
+        **_sampling(model.heads),
+    }
+    outputs = {
+        names.CODES: _one("int64", model.heads),
+        names.KEPT_CODES: _one("int64"),
+        names.STOP: _one("bool"),
+        names.NEXT_EMBEDDING: _float(1, 1, model.hidden_size),
+    }
+    states = {names.PAST_SEEN: (names.PRESENT_SEEN, Tensor(("bool",), seen)), **states}
+    if model.head_kind == "transformer":
+        inputs[names.PAST_LENGTH] = _one("int64")
+        states |= _head_caches(manifest, spec)
+    return Interface(inputs, outputs, states)
+
+
+def _head_caches(manifest: Manifest, spec: GraphSpec) -> dict[str, tuple[str, Tensor]]:
+    """Of as many layers as the head has, one or more."""
+    layers = max(1, sum(t.name.startswith(_stem(names.PAST_HEAD_KEY)) for t in spec.inputs))
+    pairs = (
+        (names.PAST_HEAD_KEY, names.PRESENT_HEAD_KEY),
+        (names.PAST_HEAD_VALUE, names.PRESENT_HEAD_VALUE),
+    )
+    heads = manifest.language_model.heads
+    return {
+        past.format(layer=layer): (
+            present.format(layer=layer),
+            _cache(manifest, spec, names.PAST_HEAD_KEY, heads),
+        )
+        for past, present in pairs
+        for layer in range(layers)
+    }
+
+
+def _text_head(manifest: Manifest, spec: GraphSpec) -> Interface:
+    hidden = _float(1, names.POSITIONS, manifest.language_model.hidden_size)
+    return Interface({names.HIDDEN: hidden, **_sampling(1)}, {names.TOKEN: _one("int64")}, {})
+
+
+def _speaker_projection(manifest: Manifest, spec: GraphSpec) -> Interface:
+    token = _float(1, 1, manifest.language_model.hidden_size)
+    return Interface({names.SPEAKER: _speaker(manifest.codec)}, {names.SPEAKER_TOKEN: token}, {})
+
+
+def _codec_decoder(manifest: Manifest, spec: GraphSpec) -> Interface:
+    inputs = {
+        names.CODEC_FRAMES: _FRAMES,
+        names.SPEAKER: _speaker(manifest.codec),
+        names.PAST_FRAMES: _one("int64"),
+        names.UTTERANCE_FRAMES: _one("int64"),
+    }
+    return Interface(inputs, {names.AUDIO: _float(1, names.SAMPLES)}, _contexts(spec))
+
+
+def _contexts(spec: GraphSpec) -> dict[str, tuple[str, Tensor]]:
+    """As many as the decoder has, each of a fixed shape of its own."""
+    found = [t for t in spec.inputs if t.name.startswith(_stem(names.PAST_CONTEXT))]
+    shapes = {tensor.name: tensor.shape for tensor in found}
+    contexts = {}
+    for index in range(len(found)):
+        past = names.PAST_CONTEXT.format(index=index)
+        fixed = tuple(
+            size if isinstance(size, int) and size > 0 else 1 for size in shapes.get(past, ())
+        )
+        contexts[past] = (names.PRESENT_CONTEXT.format(index=index), _float(*fixed))
+    return contexts
+
+
+def _codec_encoder(manifest: Manifest, spec: GraphSpec) -> Interface:
+    outputs = {names.CODEC_FRAMES: _FRAMES, names.SPEAKER: _speaker(manifest.codec)}
+    return Interface({names.AUDIO: _float(1, names.SAMPLES)}, outputs, {})
+
+
+def _speaker(codec: CodecSpec) -> Tensor:
+    return _float(1, codec.speaker_channels)
+
+
+def _stem(template: str) -> str:
+    return template.partition("{")[0]
+
+
+_FRAMES = Tensor(("int64",), (1, names.FRAMES, BOOKS))
+INTERFACES: dict[str, Callable[[Manifest, GraphSpec], Interface]] = {
+    names.BACKBONE: _backbone,
+    names.MTP_HEAD: _mtp_head,
+    names.NTP_HEAD: _ntp_head,
+    names.TEXT_HEAD: _text_head,
+    names.SPEAKER_PROJECTION: _speaker_projection,
+    names.CODEC_DECODER: _codec_decoder,
+    names.CODEC_ENCODER: _codec_encoder,
+}

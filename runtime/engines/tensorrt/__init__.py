@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT-RTX: plans, the GPUs they run on, and the step loop on the device."""

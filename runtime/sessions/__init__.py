@@ -1,1 +1,0 @@
-"""Engines that run a bundle's graphs, each behind the interface of `runtime.sessions.graph`."""

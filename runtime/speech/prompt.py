@@ -1,0 +1,245 @@
+"""Prompts: text becomes token ids, token ids become the embeddings that the backbone reads.
+
+In: a bundle (templates, tokenizer, embedding table) and one sentence, or one question. Out: a
+sentence as the model reads it, and float32 embeddings [1, positions, hidden_size]. The embedding
+table stays on disk: only the rows of the prompt's tokens are read. It does not know sampling,
+frames or audio.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from commands.errors import UserError
+from runtime.bundle import names
+from runtime.bundle.loading import Bundle
+from runtime.bundle.manifest import ChatSpec
+from runtime.engines.graph import Graph
+from runtime.speech.decoding import frames_per_step
+from runtime.text.frontends import HIBARI, HIBARI_SCRIPT, Reading, make_reader
+from runtime.text.signs import fit_phonemes, join_parts, soften_stops
+from runtime.text.symbols import HeldSymbols
+
+MAX_SENTENCE_CHARACTERS = 2_000
+MAX_EXPECTED_FRAMES = 2_400  # 30 s: longer utterances than that are rare in training data
+EXPECTED_SHARE = (
+    0.25  # of the manifest's bound on frames a token, which leaves room for slow speech
+)
+
+_SPEECH_TOKEN = re.compile(r"<[abc]\d+>|<eosp>|<\|speech_pad\|>|<\|placeholder\|>")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """embeddings: float32 [1, positions, hidden_size]; text_tokens: tokens of the text alone."""
+
+    embeddings: NDArray[np.float32]
+    text_tokens: int
+
+
+@dataclass(frozen=True)
+class ReadSentence:
+    """A sentence, and what the model reads of it.
+
+    source: as it was written. ids: the whole prompt's, empty where nothing can be read.
+    text_tokens: tokens of the text alone. skipped: words that have no reading. missing: symbols
+    of the reading that the tokenizer lacks.
+    """
+
+    source: str
+    ids: tuple[int, ...]
+    text_tokens: int
+    skipped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class PromptReader:
+    """Everything between a sentence and the backbone's first input."""
+
+    def __init__(self, bundle: Bundle, speaker_projection: Graph | None) -> None:
+        self._manifest = bundle.manifest
+        self._where = bundle.folder / names.MANIFEST_FILE
+        self._spec = bundle.manifest.prompt
+        self._read_text = make_reader(self._spec.text_frontend)
+        self._reads_phonemes = self._spec.text_frontend.get("kind") == HIBARI
+        self._tokenizer = _load_tokenizer(bundle)
+        self._symbols = HeldSymbols(self._tokenizer)
+        self._table = _map_embeddings(bundle)
+        self._check_rows()
+        self._speaker_projection = speaker_projection
+        self._check_templates()
+
+    @property
+    def letters(self) -> str:
+        """What can be read, for people."""
+        return HIBARI_SCRIPT if self._reads_phonemes else "the letters that it was trained on"
+
+    def read(self, sentence: str) -> ReadSentence:
+        """The sentence through the frontend and the tokenizer.
+
+        Raises:
+            UserError: the frontend fails, or the sentence holds the speaker's placeholder itself.
+        """
+        reading, missing = self._write(sentence)
+        if not reading.text:
+            return ReadSentence(sentence, (), 0, reading.skipped or (sentence.strip(),))
+        ids = self._prompt_ids(reading.text)
+        if self._speaker_projection is not None:
+            self._placeholder(ids)
+        tokens = len(self._tokenize(reading.text))
+        return ReadSentence(sentence, tuple(ids), tokens, reading.skipped, missing)
+
+    def read_to_fit(self, sentence: str) -> ReadSentence | None:
+        """As `read`; None if it would not stay within one utterance at an ordinary pace."""
+        if len(sentence) > MAX_SENTENCE_CHARACTERS:
+            return None
+        read = self.read(sentence)
+        model, length = self._manifest.language_model, self._manifest.length
+        expected = length.frames_per_token * EXPECTED_SHARE * read.text_tokens
+        steps = expected / frames_per_step(model)
+        fits = expected <= MAX_EXPECTED_FRAMES and steps <= model.max_positions - len(read.ids)
+        return read if fits else None
+
+    def embed(self, read: ReadSentence, speaker: NDArray[np.float32]) -> Prompt:
+        """The prompt of one sentence, spoken by `speaker` (float32 [speaker_channels]).
+
+        Raises:
+            UserError: there is nothing to read in it.
+        """
+        if not read.ids:
+            raise UserError(f"nothing in {read.source[:40]!r} can be read; change the text")
+        return Prompt(self._embed_ids([*read.ids], speaker), read.text_tokens)
+
+    def find_missing(self, text: str) -> tuple[str, ...]:
+        """The characters of a text without a frontend that the tokenizer lacks."""
+        return self._symbols.find_missing(text)
+
+    def ask(self, question: str, chat: ChatSpec, speaker: NDArray[np.float32]) -> Prompt:
+        """The prompt for a question, up to where the model begins to write its answer."""
+        prompt = chat.template.replace("{question}", question)
+        embeddings = self._embed_ids([self._spec.bos_id, *self._tokenize(prompt)], speaker)
+        return Prompt(embeddings, text_tokens=len(self._tokenize(question)))
+
+    def embed_token(self, token: int) -> NDArray[np.float32]:
+        """float32 [1, 1, hidden_size]. Raises `UserError` for a token without a row."""
+        if token >= len(self._table):
+            raise UserError(
+                f"{self._manifest.embeddings}: has {len(self._table)} rows, but the model wrote "
+                f"the token {token}; export again"
+            )
+        return self._table[token].astype(np.float32)[None, None]
+
+    def find_speech_tokens(self) -> frozenset[int]:
+        """Ids of the tokens that are no text: codes, and those around and between them."""
+        vocabulary = self._tokenizer.get_vocab()
+        return frozenset(i for token, i in vocabulary.items() if _SPEECH_TOKEN.fullmatch(token))
+
+    def spell(self, tokens: list[int]) -> str:
+        """The text of tokens that a model wrote."""
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
+        return text
+
+    def _embed_ids(self, ids: list[int], speaker: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, P, H); the speaker stands at its placeholder."""
+        embeddings = self._table[ids].astype(np.float32)[None]
+        if self._speaker_projection is not None:
+            outputs = self._speaker_projection.run({names.SPEAKER: speaker[None]})
+            embeddings[0, self._placeholder(ids)] = outputs[names.SPEAKER_TOKEN][0, 0]
+        return embeddings
+
+    def _write(self, sentence: str) -> tuple[Reading, tuple[str, ...]]:
+        """What the model reads, and the symbols that it lacks.
+
+        Phonemes are written in symbols that it has. Spelling stays as it is, byte for byte, as
+        long as there is a letter to read.
+        """
+        reading = self._read_text(sentence)
+        if self._reads_phonemes:
+            parts = fit_phonemes(soften_stops(reading.text), self._symbols.holds)
+            lost = tuple(dict.fromkeys(part.source for part in parts if part.is_lost))
+            return Reading(join_parts(parts), reading.skipped), lost
+        missing = self._symbols.find_missing(reading.text)
+        is_readable = any(c.isalnum() and c not in missing for c in reading.text)
+        return (reading if is_readable else Reading("")), missing
+
+    def _prompt_ids(self, text: str) -> list[int]:
+        prompt = self._spec.template.replace("{text}", text)
+        return [self._spec.bos_id, *self._tokenize(prompt)]
+
+    def _tokenize(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _check_rows(self) -> None:
+        """Every id that a prompt can hold must have a row in the table."""
+        last_id = self._tokenizer.get_vocab_size() - 1
+        if last_id >= len(self._table):
+            raise UserError(
+                f"{self._manifest.embeddings}: has {len(self._table)} rows, but the tokenizer has "
+                f"ids up to {last_id}; export again"
+            )
+        if self._spec.bos_id >= len(self._table):
+            raise self._unfit(f"prompt.bos_id is not one of {len(self._table)} tokens")
+
+    def _check_templates(self) -> None:
+        """Templates must lead to speech, with one place for the speaker where there is one."""
+        prompt, chat = self._spec, self._manifest.chat
+        spoken = self._prompt_ids("")
+        templates = {"prompt.template": spoken}
+        if chat is not None:
+            asked = chat.template.replace("{question}", "")
+            templates["chat.template"] = self._tokenize(asked)
+            for name in ("speech_start_id", "text_end_id"):
+                if getattr(chat, name) >= len(self._table):
+                    raise self._unfit(f"chat.{name} is not one of {len(self._table)} tokens")
+            if spoken[-1] != chat.speech_start_id:
+                raise self._unfit("prompt.template does not end in the token chat.speech_start_id")
+        for name, ids in templates.items():
+            if self._speaker_projection is not None and ids.count(prompt.placeholder_id or 0) != 1:
+                raise self._unfit(f"{name} does not hold the token prompt.placeholder_id once")
+
+    def _unfit(self, what: str) -> UserError:
+        return UserError(f"{self._where}: {what}; export again")
+
+    def _placeholder(self, ids: list[int]) -> int:
+        """The one position that the speaker's embedding takes."""
+        places = [at for at, token in enumerate(ids) if token == self._spec.placeholder_id]
+        if len(places) != 1:
+            raise UserError(
+                f"the prompt has {len(places)} speaker placeholders instead of 1; "
+                "remove <|placeholder|> from the text"
+            )
+        return places[0]
+
+
+def _load_tokenizer(bundle: Bundle) -> Tokenizer:
+    path = bundle.path(bundle.manifest.tokenizer)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no narrower type
+        raise UserError(f"{path}: not a tokenizer ({error}); export again") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _map_embeddings(bundle: Bundle) -> NDArray[np.floating]:
+    path = bundle.path(bundle.manifest.embeddings)
+    try:
+        table: NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):  # the library's advice is to load pickles
+        raise UserError(f"{path}: not an embedding table in NumPy's format; export again") from None
+    hidden = bundle.manifest.language_model.hidden_size
+    if not isinstance(table, np.ndarray):
+        raise UserError(f"{path}: holds several arrays instead of one table; export again")
+    if table.ndim != 2 or table.shape[1] != hidden or table.dtype not in (np.float32, np.float16):
+        raise UserError(
+            f"{path}: is {table.dtype} {list(table.shape)} instead of floats "
+            f"[vocabulary, {hidden}]; export again"
+        )
+    return table

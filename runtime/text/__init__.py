@@ -1,0 +1,1 @@
+"""Text as people type it, up to the string that a model reads."""

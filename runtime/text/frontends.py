@@ -1,0 +1,131 @@
+"""What turns a sentence into the string that the model reads: nothing, or phonemes.
+
+In: the manifest's `text_frontend` and a sentence as people write. Out: a `Reading`: that string,
+and the words that the frontend has no letters for. It does not know prompts or tokenizers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from commands.errors import UserError
+from commands.extras import install_command
+from runtime.text.letters import simplify_letters, take_foreign_words
+from runtime.text.signs import PAUSES, STOPS, close_phonemes
+from runtime.text.spoken_english import find_unread_signs, write_as_spoken
+
+HIBARI = "hibari"
+HIBARI_LANGUAGES = ("en-us", "en-gb")
+HIBARI_SCRIPT = "Latin letters"
+_SIGNS = f" {STOPS}{PAUSES}“”"
+# All that hibari writes: the phonemes of its lexicons and of its net for unknown words, and signs.
+HIBARI_SYMBOLS = {
+    "en-us": f"{_SIGNS}AIOTWYabdfhijklmnpstuvwyzæðŋɐɑɔəɛɜɡɪɹʃʊʌʒʤʧθᵊᵻ",
+    "en-gb": f"{_SIGNS}AIQWYabdfhijklmnpstuvwyzðŋɐɑɒɔəɛɜɡɪɹʃʊʌʒʤʧːθᵊ",
+}
+
+# Signs that hibari would leave out, as those that it keeps.
+_PLAIN_SIGNS = str.maketrans(
+    dict(zip("。．！？，、；：", (f"{sign} " for sign in "..!?,,;:"), strict=True))
+    | dict(zip("（【［[{", "(((((", strict=True))
+    | dict(zip("）】］]}", ")))))", strict=True))
+)
+# A hyphen as a dash, but not from number to number: that is "to", or "minus".
+_DASH = re.compile(
+    r"(?<=\S)(?<!\d)\s+(?:-{1,3}|–)\s+(?=\S)|(?<=\d)\s+(?:-{1,3}|–)\s+(?=[^\s\d])"
+    r"|(?<=[^\W\d])--+(?=[^\W\d])"
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """text: what the model reads, "" where there is nothing. skipped: words without a reading."""
+
+    text: str
+    skipped: tuple[str, ...] = ()
+
+
+Reader = Callable[[str], Reading]
+Frontend = Callable[[str], str]
+
+
+def make_frontend(spec: Mapping[str, str]) -> Frontend:
+    """The function from a whole sentence to the string that the model reads: for training.
+
+    It raises `UserError` for a sentence with words that it cannot read: a recording holds them.
+
+    Raises:
+        UserError: as `make_reader`.
+    """
+    read = make_reader(spec)
+
+    def read_whole(text: str) -> str:
+        reading = read(text)
+        if reading.skipped:
+            raise UserError(f"cannot read {list_words(reading.skipped)}; change the text")
+        return reading.text
+
+    return read_whole
+
+
+def make_reader(spec: Mapping[str, str]) -> Reader:
+    """The function from a sentence to what can be read of it.
+
+    `{"kind": "none"}` passes text on as it is. `{"kind": "hibari", "language": "en-us"}` (or
+    `en-gb`) writes English as phonemes, single signs between words and a stop at the end.
+
+    Raises:
+        UserError: an unknown kind or language, or a package that is not installed.
+    """
+    kind = spec.get("kind")
+    if kind == "none":
+        return Reading
+    if kind == HIBARI:
+        return _make_hibari(spec.get("language", HIBARI_LANGUAGES[0]))
+    raise UserError(f"unknown text frontend {kind!r}; this version has: none, hibari")
+
+
+def list_words(words: tuple[str, ...], most: int = 5, longest: int = 30) -> str:
+    """Words for a message: each once and quoted, not too many of them."""
+    distinct = list(dict.fromkeys(words))
+    shown = ", ".join(repr(word[:longest]) for word in distinct[:most])
+    return shown + (f" and {len(distinct) - most} more" if len(distinct) > most else "")
+
+
+def _make_hibari(language: str) -> Reader:
+    if language not in HIBARI_LANGUAGES:
+        raise UserError(f"unknown language {language!r}; hibari has: {', '.join(HIBARI_LANGUAGES)}")
+    try:
+        from hibari import g2p
+    except ImportError:
+        raise UserError(
+            "this voice reads phonemes, which need the package hibari-tts; install it: "
+            + install_command("phonemes")
+        ) from None
+    phonemize = g2p.G2P(british=language == "en-gb")
+    alphabet = frozenset(g2p._load_json("vocab.json"))
+    letters = frozenset(g2p._load_json("oov.json")["in"])
+    words = ChainMap(phonemize.lexicon.golds.d, phonemize.lexicon.silvers.d)
+
+    def read(text: str) -> Reading:
+        latin, skipped = take_foreign_words(text)
+        spoken = simplify_letters(_write_signs(write_as_spoken(latin, words)), letters)
+        try:
+            # hibari's own normalization is left out: what it does wrong, `write_as_spoken` does.
+            phonemes = phonemize(spoken, normalize_text=False) or ""
+        except Exception as error:  # the library names no type for what it cannot read
+            raise UserError(
+                f"hibari cannot read {text[:40]!r} ({error}); change the text"
+            ) from None
+        known = "".join(symbol for symbol in phonemes if symbol in alphabet)
+        return Reading(close_phonemes(known), skipped + find_unread_signs(latin))
+
+    return read
+
+
+def _write_signs(text: str) -> str:
+    """Signs as hibari keeps them: those of other scripts and brackets, and hyphens as dashes."""
+    return _DASH.sub(" — ", text.translate(_PLAIN_SIGNS))

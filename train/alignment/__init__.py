@@ -1,0 +1,1 @@
+"""Which frame speaks which symbol, found in recordings and texts alone."""

@@ -1,0 +1,205 @@
+"""Find the durations of symbols in recordings, many at a time, and keep what is found.
+
+In: recordings with their texts, a method. Out: durations by the recording's path. Recordings that
+cannot be aligned are told. Knows nothing of the folder that is written in the end.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from commands.errors import UserError
+from commands.interruption import Interruption
+from formats.checkpoint.prompts import normalize_text
+from runtime.audio.sound import read_recording
+from runtime.text.frontends import make_frontend
+from runtime.text.typed_text import has_words
+from train.alignment.aligner import AlignableUtterance, Aligner, AlignerTraining, AlignmentFeatures
+from train.alignment.paths import spread_evenly
+from train.alignment.progress import AlignProgress, Durations
+from train.data.recordings import Recording, explain_missing
+
+MAX_SECONDS = 30.0
+SILENCE, FIRST_CHARACTER = 1, 2  # symbol ids; 0 is padding
+RECORDINGS_PER_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Script:
+    """A recording and what is said in it, a character a symbol."""
+
+    recording: Recording
+    characters: str
+
+    @property
+    def known_frames(self) -> tuple[int, ...] | None:
+        """Durations of just these characters, if the metadata has them."""
+        counted = self.recording.phonemes or self.recording.text
+        return self.recording.symbol_frames if counted == self.characters else None
+
+
+class ScriptReader:
+    """Writes recordings' texts as symbols: phonemes, or spelling without regard to case."""
+
+    def __init__(self, frontend: str, language: str) -> None:
+        self._phonemize = make_frontend({"kind": frontend, "language": language})
+        self._uses_phonemes = frontend != "none"
+        self._ids: dict[str, int] = {}
+
+    def read(self, recordings: Sequence[Recording]) -> list[Script]:
+        """Recordings without a usable text are told and left out."""
+        scripts = []
+        for recording in recordings:
+            try:
+                scripts.append(Script(recording, self._characters(recording)))
+            except UserError as error:
+                tell(f"{recording.path}: {error}")
+        for script in scripts:
+            for character in script.characters:
+                self._ids.setdefault(self._fold(character), FIRST_CHARACTER + len(self._ids))
+        return scripts
+
+    @property
+    def alphabet_size(self) -> int:
+        return FIRST_CHARACTER + len(self._ids)
+
+    def encode(self, characters: str) -> np.ndarray:
+        """Ids int64 [N] of silence, each character, silence."""
+        ids = [self._ids[self._fold(character)] for character in characters]
+        return np.array([SILENCE, *ids, SILENCE], np.int64)
+
+    def _fold(self, character: str) -> str:
+        return character if self._uses_phonemes else character.lower()
+
+    def _characters(self, recording: Recording) -> str:
+        if not (recording.text or "").strip():
+            raise UserError(recording.fault or "has no text")
+        text = str(recording.text).strip()
+        if self._uses_phonemes:
+            characters = recording.phonemes or self._phonemize(text)
+        else:
+            characters = text
+            if len(normalize_text(text)) != len(text):
+                raise UserError("has letters whose capitals are of another length")
+        if not has_words(characters):
+            raise UserError(f"nothing to say is left of its text, {text[:40]!r}")
+        return characters
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How the aligner learns."""
+
+    steps: int
+    learn_from: int
+    seed: int
+    threads: int | None = None
+
+
+class DurationSearch:
+    """With `progress`, what is found is kept, and taken up again; `command` is what goes on."""
+
+    def __init__(
+        self,
+        reader: ScriptReader,
+        options: SearchOptions,
+        progress: AlignProgress | None = None,
+        command: str = "",
+    ) -> None:
+        self._reader, self._options = reader, options
+        self._progress, self._command = progress, command
+        self._interruption = Interruption()
+
+    def find(self, scripts: Sequence[Script], method: str) -> Durations:
+        """Durations of those scripts that can be aligned. Raises `UserError` if none can."""
+        if not scripts:
+            return {}
+        model = self._learn(scripts) if method == "learned" else None
+        durations: Durations = {}
+        bar = tqdm(total=len(scripts), unit="recording", desc="aligning")
+        with self._interruption, bar:
+            for first in range(0, len(scripts), RECORDINGS_PER_CHUNK):
+                chunk = scripts[first : first + RECORDINGS_PER_CHUNK]
+                durations |= self._find_in_chunk(first, chunk, model)
+                bar.update(len(chunk))
+                if self._interruption.requested:
+                    break
+        self._leave_if_interrupted()
+        return durations
+
+    def _find_in_chunk(
+        self, first: int, scripts: Sequence[Script], model: Aligner | None
+    ) -> Durations:
+        if self._progress and (kept := self._progress.load_durations(first)) is not None:
+            return kept
+        paths, utterances = read_utterances(scripts, self._reader)
+        if model is None:
+            found = [spread_evenly(len(u.log_mel), len(u.symbols), u.speech) for u in utterances]
+        else:
+            found = model.align(utterances)
+        durations = {
+            path: tuple(counts.tolist()) for path, counts in zip(paths, found, strict=True)
+        }
+        if self._progress:
+            self._progress.save_durations(first, durations)
+        return durations
+
+    def _learn(self, scripts: Sequence[Script]) -> Aligner:
+        """Train on a random choice of recordings, which are held in memory."""
+        options = self._options
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        training = AlignerTraining(self._reader.alphabet_size, options.steps, options.seed)
+        if self._progress and (state := self._progress.load_aligner()) is not None:
+            training.load_state(state)
+        if training.finished:
+            return training.model.eval()
+        rng = np.random.default_rng(options.seed)
+        chosen = rng.permutation(len(scripts))[: options.learn_from]
+        _, utterances = read_utterances([scripts[index] for index in chosen], self._reader, True)
+        if not utterances:
+            raise UserError("no recording can be aligned")
+        with self._interruption:
+            model = training.run(utterances, lambda: self._interruption.requested)
+            if self._progress:
+                self._progress.save_aligner(training.state())
+        self._leave_if_interrupted()
+        return model
+
+    def _leave_if_interrupted(self) -> None:
+        if not self._interruption.requested:
+            return
+        if self._progress is None:
+            self._interruption.leave("a comparison keeps nothing")
+        folder = self._progress.folder
+        self._interruption.leave(f"{folder} keeps what is done; go on with: {self._command}")
+
+
+def read_utterances(
+    scripts: Sequence[Script], reader: ScriptReader, quiet: bool = False
+) -> tuple[list[Path], list[AlignableUtterance]]:
+    """Paths and features of those that can be aligned; the others are told, unless `quiet`."""
+    features = AlignmentFeatures()
+    paths, utterances = [], []
+    for script in scripts:
+        path, symbols = script.recording.path, reader.encode(script.characters)
+        try:
+            if missing := explain_missing(path):
+                raise UserError(missing)
+            utterances.append(features(read_recording(path, MAX_SECONDS), symbols, str(path)))
+            paths.append(path)
+        except (UserError, OSError) as error:
+            if not quiet:
+                tell(str(error))
+    return paths, utterances
+
+
+def tell(what: str) -> None:
+    tqdm.write(f"not aligned: {what}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""The codec in PyTorch: FACodec at any size."""

@@ -1,0 +1,1 @@
+"""How a codec is trained: tokenizer first, then decoder."""

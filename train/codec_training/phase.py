@@ -1,0 +1,67 @@
+"""What the two phases of training a codec have in common.
+
+Timbre enters as in use: each crop takes the speaker embedding of another recording of its
+speaker, so content codes need not carry it and the embedding cannot carry content. Phases do
+not know files, budgets or learning-rate schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import nn
+
+from train.codec_model.facodec import FACodec
+from train.device import mixed_precision
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How a phase computes: number format of its products (train/device.py), fused kernels."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    compile: bool = False
+
+    def mixed(self, device: torch.device) -> torch.autocast:
+        """Context for everything but quantizers and losses."""
+        return mixed_precision(self.precision, device.type)
+
+    def compiled(self, module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The module in fused kernels, if that is wanted; its parameters stay the same."""
+        return torch.compile(module) if self.compile else module
+
+
+class Phase(Protocol):
+    """What the training loop needs of a phase."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Its learning rate is set from outside."""
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """One optimizer step; returns named losses."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs besides the codec and the step."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `state` gave."""
+
+    def trained_codec(self) -> FACodec:
+        """The codec as it is to be used now."""
+
+
+def swap_partners(rows: torch.Tensor) -> torch.Tensor:
+    """Exchange rows 2k and 2k + 1: [B, …] -> [B, …]."""
+    return rows.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+def take_step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, largest_norm: float) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    nn.utils.clip_grad_norm_(parameters, largest_norm)
+    optimizer.step()

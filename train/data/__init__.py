@@ -1,0 +1,1 @@
+"""Recordings with texts become speech tokens."""

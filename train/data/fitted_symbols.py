@@ -1,0 +1,46 @@
+"""Phonemes of an utterance in the symbols that a tokenizer has, as they are read at run time.
+
+In: an utterance whose text is phonemes, and whether the tokenizer holds a symbol. Out: the same
+with signs and phonemes that it lacks written otherwise, and the durations that belong to them. A
+tokenizer that was made from the same texts holds them all, and nothing changes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from formats.tokens import TokenizedUtterance
+from runtime.text.signs import Holds, Part, fit_phonemes, join_parts
+
+
+def fit_utterance(utterance: TokenizedUtterance, holds: Holds) -> TokenizedUtterance:
+    parts = fit_phonemes(utterance.text, holds)
+    text = join_parts(parts)
+    if text == utterance.text:
+        return utterance
+    frames = utterance.symbol_frames
+    if frames is not None:
+        frames = tuple(_fit_frames(frames, parts, len(utterance.text)))
+    return dataclasses.replace(utterance, text=text, symbol_frames=frames)
+
+
+def _fit_frames(frames: Sequence[int], parts: Sequence[Part], characters: int) -> list[int]:
+    """Frames of the written characters; those of one that is left out go to the one before."""
+    has_silences = len(frames) == characters + 2
+    if not has_silences and len(frames) != characters:
+        return [*frames]  # they fit nothing, which is told where they are used
+    fitted, at = [frames[0] if has_silences else 0], int(has_silences)
+    for part in parts:
+        counts = frames[at : at + len(part.source)]
+        at += len(part.source)
+        if part.written == part.source:
+            fitted += counts
+        elif part.written:
+            fitted += [sum(counts), *[0] * (len(part.written) - 1)]
+        else:
+            fitted[-1] += sum(counts)
+    if has_silences:
+        return [*fitted, frames[-1]]
+    first, *others = fitted
+    return [first + others[0], *others[1:]] if others else []

@@ -1,0 +1,55 @@
+"""Judge recordings by DNSMOS (arXiv 2110.01763), predicted mean opinion scores from 1 to 5.
+
+In: audio float32 [n] at 16 kHz. Out: scores, or a filter made of one. The model comes with the
+package speechmos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+import numpy as np
+
+from commands.errors import UserError
+from commands.extras import install_command
+from runtime.audio.sound import SAMPLE_RATE_HZ
+
+DNSMOS_KEYS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "p808_mos"}
+
+
+def dnsmos_version() -> str:
+    """The package that judges. Raises `UserError` without speechmos."""
+    try:
+        return f"speechmos {version('speechmos')}"
+    except PackageNotFoundError:
+        raise UserError(f"DNSMOS needs speechmos; {install_command('evaluate')}") from None
+
+
+def score_dnsmos(audio: np.ndarray) -> dict[str, float]:
+    """Scores "ovrl" (overall), "sig" (speech), "bak" (background) and "p808" (ITU-T P.808).
+
+    Raises `UserError` without speechmos.
+    """
+    loudest = max(1.0, float(np.abs(audio).max()))
+    scores = _speechmos().run(audio / loudest, sr=SAMPLE_RATE_HZ)
+    return {name: float(scores[key]) for name, key in DNSMOS_KEYS.items()}
+
+
+def _speechmos() -> ModuleType:
+    try:
+        from speechmos import dnsmos
+    except ImportError as error:
+        raise UserError(f"DNSMOS needs {error.name}; {install_command('evaluate')}") from None
+    return dnsmos
+
+
+def make_dnsmos_filter(minimum: float) -> Callable[[np.ndarray], str | None]:
+    """A function that says why audio is refused, or None."""
+
+    def refuse(audio: np.ndarray) -> str | None:
+        score = score_dnsmos(audio)["ovrl"]
+        return f"DNSMOS {score:.2f} is below {minimum:g}" if score < minimum else None
+
+    return refuse

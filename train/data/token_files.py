@@ -1,0 +1,88 @@
+"""What train.prepare leaves: token files, speaker embeddings and voices.
+
+In: parts of prepared utterances (train/data/token_parts.py). Out: `ntp.jsonl` and `hN.jsonl`,
+`speakers/` with the embeddings that their lines name, `voices/` with the mean embedding of each
+speaker that has a name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from formats.tokens import TokenizedUtterance, write_utterances
+from train.data.token_parts import PreparedUtterance, read_parts
+
+SPEAKER_TENSOR = "speaker"
+
+
+def token_file(folder: Path, heads: int) -> Path:
+    """Where the tokens for a model of `heads` heads are."""
+    return folder / ("ntp.jsonl" if heads == 1 else f"h{heads}.jsonl")
+
+
+def write_token_files(parts: Path, output: Path, heads: Sequence[int], embeddings: str) -> int:
+    """One file per number of heads, and the embeddings; returns the number of utterances."""
+    paths = name_embeddings(parts, output, embeddings)
+    write_voices(parts, output / "voices")
+    count = 0
+    for number in heads:
+        path = token_file(output, number)
+        lines = (make_line(utterance, paths(utterance)) for utterance in read_parts(parts))
+        count = write_utterances(path, lines, number)
+        print(f"{count} utterances in {path}")
+    return count
+
+
+def make_line(utterance: PreparedUtterance, embedding_path: str | None) -> TokenizedUtterance:
+    return TokenizedUtterance(
+        uttid=utterance.uttid,
+        text=utterance.text,
+        frames=utterance.frames,
+        spk_emb_path=embedding_path,
+        symbol_frames=utterance.symbol_frames,
+        sentence=utterance.sentence,
+    )
+
+
+def name_embeddings(
+    parts: Path, output: Path, scope: str
+) -> Callable[[PreparedUtterance], str | None]:
+    """Store the embeddings, one a recording or the mean of a speaker's recordings; returns
+    what gives an utterance's path. Without a known speaker a recording stands for itself."""
+    if scope == "none":
+        return lambda utterance: None
+
+    def owner(utterance: PreparedUtterance) -> str:
+        known = scope == "speaker" and utterance.speaker is not None
+        return str(utterance.speaker) if known else utterance.uttid
+
+    write_means(((owner(u), u.embedding) for u in read_parts(parts)), output / "speakers")
+    return lambda utterance: f"speakers/{owner(utterance)}.safetensors"
+
+
+def write_voices(parts: Path, folder: Path) -> None:
+    """The mean embedding of each speaker that has a name."""
+    write_means(((u.speaker, u.embedding) for u in read_parts(parts) if u.speaker), folder)
+
+
+def write_means(embeddings: Iterable[tuple[str, np.ndarray]], folder: Path) -> None:
+    """One file for each name, with the mean of its embeddings float32 [C]."""
+    rows = defaultdict(list)
+    for name, embedding in embeddings:
+        rows[name].append(embedding)
+    for name, collected in rows.items():
+        write_speaker(folder / f"{name}.safetensors", np.mean(collected, axis=0))
+
+
+def write_speaker(path: Path, embedding: np.ndarray) -> None:
+    """A safetensors file with the tensor "speaker", float32 [C]: a voice for the runtime too."""
+    from safetensors.numpy import save
+
+    from formats.files.atomic import write_atomically
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, save({SPEAKER_TENSOR: embedding.astype(np.float32)}))

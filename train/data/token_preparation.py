@@ -1,0 +1,184 @@
+"""From recordings to token files, part by part: what `train.prepare` does.
+
+In: its arguments. Out: the files that it describes. Parts of the work are kept until all is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.errors import UserError
+from commands.interruption import Interruption
+from commands.next_step import print_next, quote
+from formats.tokens import frames_per_step
+from train.data.recording_folders import check_names
+from train.data.token_files import token_file, write_token_files
+from train.data.token_parts import (
+    LeftOut,
+    Part,
+    check_plan,
+    drop_incomplete_parts,
+    part_path,
+    read_left_out,
+    read_part,
+    read_parts,
+    write_part,
+)
+from train.data.utterance_preparation import Means, explain, find_fault, tokenize_part
+
+if TYPE_CHECKING:
+    from train.data.recordings import Recording
+    from train.data.tokenization import Limits
+
+RECORDINGS_PER_PART = 500
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """Tokenize what no part holds yet, then write the token files. Raises `UserError`."""
+    for heads in arguments.heads:
+        if heads != 1:
+            frames_per_step(heads)
+    recordings = [found for folder in arguments.audio for found in folder.find()]
+    recordings = recordings[: arguments.limit]
+    check_names(recordings)
+    if arguments.strict:
+        check_descriptions(recordings)
+    means = load_means(arguments)  # before anything is written: a mistake leaves nothing behind
+    parts = arguments.output / "parts"
+    check_plan(parts, describe_plan(arguments, recordings))
+    tokenize_missing_parts(parts, recordings, means, arguments.command)
+    left_out = read_left_out(parts)
+    tell_left_out(left_out, len(recordings))
+    check_parts(parts, left_out, arguments.strict)
+    write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings)
+    shutil.rmtree(parts)
+    print_next(
+        "python -m train.lm --config lm.yaml --output my-model, with "
+        f"{quote(token_file(arguments.output, arguments.heads[-1]))} in lm.yaml (docs/training.md)"
+    )
+
+
+def describe_plan(
+    arguments: argparse.Namespace, recordings: Sequence[Recording]
+) -> dict[str, object]:
+    """What all parts must have in common."""
+    paths = "\n".join(str(recording.path) for recording in recordings)
+    plan = {
+        "codec": digest_codec(arguments.codec),
+        "recordings": hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest(),
+        "frontend": [arguments.frontend, arguments.language],
+        "limits": [arguments.min_seconds, arguments.max_seconds, arguments.min_dnsmos],
+        "trim": arguments.trim,
+    }
+    names = [folder.name for folder in arguments.audio]
+    return plan | ({"names": names} if any(names) else {})
+
+
+def digest_codec(folder: Path) -> str:
+    """SHA-256 over the codec's files, in either layout."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("codec.*"), *folder.glob("ns3_facodec_*_v2.bin")]):
+        with path.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
+
+
+def load_means(arguments: argparse.Namespace) -> Means:
+    """Codec, frontend and judge. Raises `UserError` for what is not there."""
+    from runtime.audio.sound import SAMPLE_RATE_HZ
+    from runtime.text.frontends import make_frontend
+    from train.codec_model.checkpoint import load_codec
+    from train.device import check_device
+
+    check_device(arguments.device, "--device")
+    codec = load_codec(arguments.codec).to(arguments.device)
+    if codec.config.sample_rate_hz != SAMPLE_RATE_HZ:
+        raise UserError(f"{arguments.codec}: works at another rate than {SAMPLE_RATE_HZ} Hz")
+    frontend = make_frontend({"kind": arguments.frontend, "language": arguments.language})
+    return Means(codec, make_limits(arguments), frontend, arguments.frontend != "none")
+
+
+def make_limits(arguments: argparse.Namespace) -> Limits:
+    from train.data.quality import make_dnsmos_filter
+    from train.data.tokenization import Limits
+
+    limits = Limits(arguments.min_seconds, arguments.max_seconds, arguments.trim)
+    if arguments.min_dnsmos is None:
+        return limits
+    return replace(limits, refuse=make_dnsmos_filter(arguments.min_dnsmos))
+
+
+def tokenize_missing_parts(
+    folder: Path, recordings: Sequence[Recording], means: Means, command: str
+) -> None:
+    """Make the parts that are not there. An interruption keeps what is done, and says so."""
+    from tqdm import tqdm
+
+    left_out = 0
+    bar = tqdm(total=len(recordings), unit="recording")
+    with Interruption() as interruption, bar:
+        for start in range(0, len(recordings), RECORDINGS_PER_PART):
+            chosen = recordings[start : start + RECORDINGS_PER_PART]
+            path = part_path(folder, start // RECORDINGS_PER_PART)
+            if not path.is_file():
+                part = finish_part(path, chosen, means, lambda: interruption.requested)
+                left_out += len(part.left_out)
+            if interruption.requested:
+                break
+            bar.update(len(chosen))
+            bar.set_postfix_str(f"{left_out} left out" if left_out else "")
+    if interruption.requested:
+        interruption.leave(f"{folder} keeps what is done; go on with: {command}")
+
+
+def finish_part(
+    path: Path, recordings: Sequence[Recording], means: Means, stop: Callable[[], bool]
+) -> Part:
+    """Tokenize what an unfinished part does not hold yet, and write the part, or as much of it as
+    there is when `stop` says so."""
+    unfinished = path.with_suffix(".unfinished")
+    part = read_part(unfinished) if unfinished.is_file() else Part()
+    rest = [recording for recording in recordings if recording.uttid not in part.names]
+    part += tokenize_part(means.codec, rest, means, stop)
+    whole = len(part.names) == len(recordings)
+    write_part(path if whole else unfinished, part.in_order([r.uttid for r in recordings]))
+    if whole:
+        unfinished.unlink(missing_ok=True)
+    return part
+
+
+def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
+    """List what cannot be used, after hours of work as before."""
+    for found in left_out:
+        print(f"left out: {found.reason}", file=sys.stderr)
+    if left_out:
+        print(f"{len(left_out)} of {total} recordings left out", file=sys.stderr)
+
+
+def check_descriptions(recordings: Sequence[Recording]) -> None:
+    """Refuse what can be seen before the first recording is read. Raises `UserError`."""
+    left_out = [explain(found, fault) for found in recordings if (fault := find_fault(found))]
+    tell_left_out(left_out, len(recordings))
+    if left_out:
+        raise UserError(f"--strict: {len(left_out)} recordings cannot be used; mend or remove them")
+
+
+def check_parts(parts: Path, left_out: Sequence[LeftOut], strict: bool) -> None:
+    """Raises `UserError` if there is nothing to write, or something is missing that must not."""
+    empty = next(read_parts(parts), None) is None
+    if empty or (strict and left_out):
+        drop_incomplete_parts(parts)
+    if empty:
+        raise UserError("no recording could be used, so there are no tokens")
+    if strict and left_out:
+        raise UserError(
+            f"--strict: {len(left_out)} recordings cannot be used, such as {left_out[0].reason}; "
+            "mend or remove them and give the command again, which does only their parts anew"
+        )

@@ -1,0 +1,1 @@
+"""The language model in PyTorch: backbone, heads, checkpoints, the reference of decoding."""

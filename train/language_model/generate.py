@@ -1,0 +1,230 @@
+"""Decoding in plain PyTorch: the reference that exported graphs are compared with.
+
+In: a model and the token ids of a prompt. Out: frames, if it ends in `<sosp>`; text tokens and then
+frames, if it ends where the model is to write an answer that it then speaks. Written to be
+read and to be right, one utterance at a time; the fast way to speak is `runtime`. The rules
+are the published `generate`'s (arXiv 2506.12537), with key-value caches for the backbone and
+for transformer heads, and with later heads that work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from formats.checkpoint.language_model_config import TOKENS_PER_FRAME, SamplingSettings
+from formats.checkpoint.tokenizer import CODEBOOK_SIZE
+from train.language_model.checkpoint import LanguageModel
+from train.language_model.mtp import MtpModel
+from train.language_model.ntp import NtpModel
+
+END = CODEBOOK_SIZE  # local id of <eosp> in every head
+PAD = CODEBOOK_SIZE + 1  # local id of <|speech_pad|> in heads of the second and later frames
+
+
+@dataclass(frozen=True)
+class DecodingOptions(SamplingSettings):
+    """How tokens are chosen. Without `do_sample`, the default, only the penalty applies.
+
+    Order: repetition penalty, temperature, top-k (0: off), top-p, draw.
+    """
+
+    do_sample: bool = False
+    max_steps: int = 512
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Generation:
+    """`frames` int64 (T, 3), columns a b c; `finished` is False if `max_steps` cut it."""
+
+    frames: torch.Tensor
+    steps: int
+    finished: bool
+
+
+@torch.inference_mode()
+def generate_frames(
+    model: LanguageModel,
+    prompt_ids: Sequence[int],
+    speaker: torch.Tensor | None = None,
+    options: DecodingOptions | None = None,
+) -> Generation:
+    """Speak the prompt (ids, the last being `<sosp>`); `speaker` is float (256,)."""
+    options = options or DecodingOptions()
+    embeddings = _embed_prompt(model, prompt_ids, speaker)
+    return _speak(model, embeddings, _Context.empty(embeddings), options)
+
+
+@torch.inference_mode()
+def answer_question(
+    model: LanguageModel,
+    prompt_ids: Sequence[int],
+    speaker: torch.Tensor | None = None,
+    options: DecodingOptions | None = None,
+    max_tokens: int = 256,
+) -> tuple[list[int], Generation | None]:
+    """Write at most `max_tokens` likeliest tokens, the last one included, then speak.
+
+    Tokens that are no text are not written, also where a model that was asked something else
+    than it has learnt would put speech codes before `<sosp>`. Speech follows `<sosp>`; without it,
+    after `<|endoftext|>` or at the bound, there is none.
+    """
+    embeddings = _embed_prompt(model, prompt_ids, speaker)
+    context, tokens = _Context.empty(embeddings), []
+    ends = (model.tokens.start, model.tokens.eos)
+    while True:
+        hidden = model.hidden_states(embeddings, context.cache)
+        context.hidden = torch.cat([context.hidden, hidden], 1)
+        scores = model.lm_model.lm_head(hidden[:, -1])
+        scores[:, list(model.tokens.never_written)] = -torch.inf
+        tokens.append(int(scores.argmax()))
+        embeddings = model.embedding(torch.tensor([tokens[-1:]], device=hidden.device))
+        if tokens[-1] in ends or len(tokens) == max_tokens:
+            break
+    if tokens[-1] != model.tokens.start:
+        return tokens, None
+    return tokens, _speak(model, embeddings, context, options or DecodingOptions())
+
+
+@dataclass
+class _Context:
+    """What the backbone has gone through: its cache, and hidden states (1, L, H)."""
+
+    cache: DynamicCache
+    hidden: torch.Tensor
+
+    @classmethod
+    def empty(cls, embeddings: torch.Tensor) -> _Context:
+        return cls(DynamicCache(), embeddings[:, :0])
+
+
+def _embed_prompt(
+    model: LanguageModel, prompt_ids: Sequence[int], speaker: torch.Tensor | None
+) -> torch.Tensor:
+    device = model.embedding.weight.device
+    prompt = torch.tensor([list(prompt_ids)], device=device)
+    return model.embed_text(prompt, None if speaker is None else speaker[None].to(device))
+
+
+def _speak(
+    model: LanguageModel, embeddings: torch.Tensor, context: _Context, options: DecodingOptions
+) -> Generation:
+    if isinstance(model, MtpModel):
+        return _generate_mtp(model, embeddings, context, options)
+    return _generate_ntp(model, embeddings, context, options)
+
+
+def _generate_mtp(
+    model: MtpModel, embeddings: torch.Tensor, context: _Context, options: DecodingOptions
+) -> Generation:
+    head_caches = [DynamicCache() for _ in model.heads]
+    chooser = _TokenChooser(len(model.heads), options)
+    frames: list[list[int]] = []
+    position = 0
+    before = context.hidden  # transformer heads look back on all of it
+    for step in range(options.max_steps):
+        hidden = model.hidden_states(embeddings, context.cache)
+        hidden, before = torch.cat([before, hidden], 1), hidden[:, :0]
+        scores = model.head_scores(hidden, position, head_caches)
+        position += hidden.shape[1]
+        local = [chooser.choose(head, scores[head][0, -1]) for head in range(len(scores))]
+        if END in local:
+            return _generation(frames, step + 1, finished=True)
+        kept = first_pad_frame(local)
+        frames += [local[3 * g : 3 * g + 3] for g in range(kept)]
+        embeddings = model.embed_step(_fed_back(model, local, kept))[:, None]  # (1, 1, H)
+    return _generation(frames, options.max_steps, finished=False)
+
+
+def first_pad_frame(local: Sequence[int]) -> int:
+    """How many frames of a step stand before its first pad token."""
+    position = list(local).index(PAD) if PAD in local else len(local)
+    return position // TOKENS_PER_FRAME
+
+
+def _fed_back(model: MtpModel, local: Sequence[int], kept: int) -> torch.Tensor:
+    """Vocabulary ids (1, N) of a step; from the first padded frame on all are the pad."""
+    ids = [
+        int(head.small_to_orig[token]) if i < TOKENS_PER_FRAME * kept else model.tokens.pad
+        for i, (head, token) in enumerate(zip(model.heads, local, strict=True))
+    ]
+    return torch.tensor([ids], device=model.embedding.weight.device)
+
+
+def _generate_ntp(
+    model: NtpModel, embeddings: torch.Tensor, context: _Context, options: DecodingOptions
+) -> Generation:
+    """Slot s = step mod 3 may draw only codebook s or `<eosp>`; a last part of a frame drops."""
+    chooser = _TokenChooser(TOKENS_PER_FRAME, options)
+    allowed = [
+        torch.tensor(model.tokens.head_ids(slot)[: END + 1], device=embeddings.device)
+        for slot in range(TOKENS_PER_FRAME)
+    ]
+    codes: list[int] = []
+    for step in range(options.max_steps):
+        slot = step % TOKENS_PER_FRAME
+        hidden = model.hidden_states(embeddings, context.cache)
+        token = chooser.choose(slot, model.scores(hidden[:, -1:], allowed[slot])[0, -1])
+        if token == END:
+            return _generation(_whole_frames(codes), step + 1, finished=True)
+        codes.append(token)
+        embeddings = model.embedding(allowed[slot][token].view(1, 1))
+    return _generation(_whole_frames(codes), options.max_steps, finished=False)
+
+
+def _whole_frames(codes: Sequence[int]) -> list[list[int]]:
+    whole = len(codes) // TOKENS_PER_FRAME
+    return [list(codes[3 * i : 3 * i + 3]) for i in range(whole)]
+
+
+def _generation(frames: list[list[int]], steps: int, *, finished: bool) -> Generation:
+    codes = torch.tensor(frames, dtype=torch.int64).reshape(-1, TOKENS_PER_FRAME)
+    return Generation(codes, steps, finished)
+
+
+class _TokenChooser:
+    """Chooses local tokens and remembers, per stream, what it chose."""
+
+    def __init__(self, streams: int, options: DecodingOptions) -> None:
+        self._history: list[list[int]] = [[] for _ in range(streams)]
+        self._options = options
+        self._generator = torch.Generator().manual_seed(options.seed)
+
+    def choose(self, stream: int, scores: torch.Tensor) -> int:
+        """One token from the scores (outputs,) of `stream`."""
+        options, history = self._options, self._history[stream]
+        scores = scores.float().cpu()
+        if options.repetition_penalty > 1.0 and history:
+            scores = penalize(scores, history, options.repetition_penalty)
+        if options.do_sample:
+            weights = nucleus(scores / options.temperature, options.top_k, options.top_p)
+            token = int(torch.multinomial(weights, 1, generator=self._generator))
+        else:
+            token = int(scores.argmax())
+        history.append(token)
+        return token
+
+
+def penalize(scores: torch.Tensor, history: Sequence[int], penalty: float) -> torch.Tensor:
+    """Scores of tokens in `history` become score * penalty if negative, score / penalty if not."""
+    seen = torch.tensor(sorted(set(history)))
+    old = scores[seen]
+    return scores.scatter(0, seen, torch.where(old < 0, old * penalty, old / penalty))
+
+
+def nucleus(scores: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
+    """Probabilities after top-k and then top-p; the first token over the threshold stays."""
+    if 0 < top_k < scores.shape[0]:
+        kept = torch.topk(scores, top_k)
+        scores = torch.full_like(scores, -torch.inf).scatter(0, kept.indices, kept.values)
+    if top_p < 1.0:
+        ordered, order = torch.softmax(scores, 0).sort(descending=True)
+        dropped = ordered.cumsum(0) - ordered > top_p  # the mass before the token is enough
+        scores = scores.masked_fill(
+            torch.zeros_like(dropped).scatter(0, order, dropped), -torch.inf
+        )
+    return torch.softmax(scores, 0)

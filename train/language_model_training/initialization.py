@@ -1,0 +1,199 @@
+"""Weights before the first step: random, from a base model, or shaped by the codec.
+
+In: a fresh model. Out: the same model with initial weights. From scratch, layers start with a
+fixed gain. From a codec, speech embeddings start as its projected code vectors and linear
+heads as the code vectors in random directions of their own, so that tokens that sound alike
+start alike; head biases start at the log frequency of the tokens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from commands.errors import UserError
+from formats.checkpoint.language_model_config import (
+    TOKENS_PER_FRAME,
+    LanguageModelConfig,
+    read_lm_config,
+)
+from formats.checkpoint.state_dicts import plain_names
+from formats.checkpoint.tokenizer import CODEBOOK_SIZE
+from train.language_model.checkpoint import (
+    EMBEDDING,
+    PREFIX,
+    LanguageModel,
+    Tensors,
+    published_names,
+    read_tensors,
+)
+from train.language_model.mtp import MtpModel
+from train.language_model_training.dataset import Example
+from train.language_model_training.settings import ModelSettings, with_speech
+
+_MATRIX_GAIN = 0.7
+_TEXT_EMBEDDING_STD = 0.5
+_SPEECH_EMBEDDING_STD = 0.8
+_SPEECH_PARTS = ("speech_heads.", "spk_emb_proj.")
+_RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight")
+
+# Where the quantizers of codebooks a, b, c are in a codec checkpoint (published names).
+_QUANTIZERS = ("quantizer.1.layers.0", "quantizer.1.layers.1", "quantizer.0.layers.0")
+
+
+@torch.no_grad()
+def initialize_from_scratch(model: LanguageModel, *, text_output: bool) -> None:
+    """Random matrices with variance gain² / inputs, residual outputs smaller by sqrt(2 layers).
+
+    Where the embedding table is trained as the output layer as well (`text_output`, and NTP
+    models always), it starts small, or the first scores would be far too sure.
+    """
+    geometry = model.geometry
+    depth = math.sqrt(2 * geometry.num_hidden_layers)
+    is_output = text_output or geometry.kind == "ntp"
+    embedding_std = geometry.hidden_size**-0.5 if is_output else _TEXT_EMBEDDING_STD
+    for name, parameter in model.named_parameters():
+        if "embed_tokens" in name:
+            nn.init.normal_(parameter, std=embedding_std)
+        elif parameter.ndim == 2:
+            std = _MATRIX_GAIN / math.sqrt(parameter.shape[1])
+            nn.init.normal_(parameter, std=std / depth if name.endswith(_RESIDUAL_OUTPUTS) else std)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+
+
+@torch.no_grad()
+def initialize_from_base(model: LanguageModel, folder: Path) -> None:
+    """Copy a base model's backbone, and what both have of speech heads and speaker projection.
+
+    New vocabulary rows are drawn like its own rows.
+    """
+    stored = published_names(read_tensors(folder))
+    wanted = {n: t for n, t in model.state_dict().items() if n.startswith(PREFIX)}
+    if model.geometry.tie_word_embeddings:
+        wanted.pop(PREFIX + "lm_head.weight")
+    for name, tensor in wanted.items():
+        if name not in stored:
+            raise UserError(f"{folder}: the base model has no tensor {name!r}")
+        old = stored[name].to(tensor.dtype)
+        if old.shape[1:] != tensor.shape[1:]:
+            raise UserError(f"{folder}: {name!r} is {list(old.shape)}, not {list(tensor.shape)}")
+        tensor[: len(old)] = old[: len(tensor)]
+        if len(tensor) > len(old):
+            grown = tensor[len(old) :]
+            grown.copy_(old.mean(0) + old.std(0) * torch.randn_like(grown))
+    _copy_speech_parts(model, stored)
+    if not isinstance(model, MtpModel) and read_lm_config(folder).kind == "mtp":
+        _tame_scores(model)
+
+
+def _tame_scores(model: LanguageModel) -> None:
+    """Let the first scores have a deviation of one: multi-token models never score with their
+    embeddings, so these may have any size."""
+    norm, width = model.lm_model.model.norm.weight, model.geometry.hidden_size
+    deviation = float(norm.square().mean().sqrt() * model.embedding.weight.std()) * width**0.5
+    norm.div_(deviation)
+
+
+def _copy_speech_parts(model: LanguageModel, stored: Tensors) -> None:
+    """A model of another head count that speaks already is a good beginning: it knows the codes
+    and the speakers."""
+    for name, tensor in model.state_dict().items():
+        is_weight = name.startswith(_SPEECH_PARTS) and tensor.is_floating_point()
+        if is_weight and name in stored and stored[name].shape == tensor.shape:
+            tensor.copy_(stored[name])
+
+
+def has_trained_heads(settings: ModelSettings) -> bool:
+    """Whether the base model brings speech heads of its own."""
+    base = settings.base_model
+    return base is not None and read_lm_config(Path(base)).kind == "mtp"
+
+
+def grown_config(settings: ModelSettings, folder: Path, token_count: int) -> LanguageModelConfig:
+    """A base model's configuration with heads, and rows for its own and for all new tokens."""
+    config = with_speech(read_lm_config(folder), settings, str(folder))
+    stored = published_names(read_tensors(folder))
+    if EMBEDDING not in stored:
+        raise UserError(f"{folder}: no tensor {EMBEDDING.removeprefix(PREFIX)!r}: not Qwen2")
+    return dataclasses.replace(config, vocab_size=max(token_count, stored[EMBEDDING].shape[0]))
+
+
+@torch.no_grad()
+def initialize_from_codec(model: LanguageModel, folder: Path) -> None:
+    """Speech embeddings and, in MTP models with linear heads, head weights from code vectors."""
+    books = [_codebook(_codec_tensors(folder), name, folder) for name in _QUANTIZERS]
+    scale = float(model.embedding.weight.std()) / _TEXT_EMBEDDING_STD
+    scale *= _SPEECH_EMBEDDING_STD * _mean_gain(model)
+    for (codes, projection), ids in zip(books, model.tokens.codes, strict=True):
+        rows = _to_width(codes @ projection.t(), model.geometry.hidden_size)
+        model.embedding.weight[torch.tensor(ids)] = rows / rows.std() * scale
+    if isinstance(model, MtpModel) and model.geometry.head_implement == "linear":
+        _initialize_heads(model, [codes for codes, _ in books])
+
+
+def _mean_gain(model: LanguageModel) -> float:
+    """The mean over N streams shrinks embeddings; frames of a step resemble each other."""
+    if model.geometry.kind == "ntp":
+        return 1.0
+    return math.sqrt(TOKENS_PER_FRAME * min(model.geometry.frames_per_step, 2))
+
+
+def _initialize_heads(model: MtpModel, books: Sequence[torch.Tensor]) -> None:
+    width, channels = model.geometry.hidden_size, books[0].shape[1]
+    directions = torch.linalg.qr(torch.randn(width, width))[0]
+    for index, head in enumerate(model.heads):
+        first = channels * (index % (width // channels))
+        block = directions[first : first + channels]  # (8, H), orthonormal rows
+        head.projection.weight.zero_()
+        head.projection.weight[:CODEBOOK_SIZE] = books[index % len(books)] @ block
+
+
+def _codec_tensors(folder: Path) -> Tensors:
+    """The decoder's tensors of a codec directory of this project."""
+    path = folder / "codec.safetensors"
+    if not path.is_file():
+        raise UserError(f"{path}: not found; 'init_from_codec' names a codec directory")
+    stored = plain_names(load_file(path), str(path))
+    return {n.removeprefix("decoder."): t for n, t in stored.items() if n.startswith("decoder.")}
+
+
+def _codebook(tensors: Tensors, name: str, folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit code vectors (1024, 8) and the projection (256, 8) that decodes them."""
+    try:
+        codes = tensors[f"{name}._codebook.weight"].float()
+        projection = tensors[f"{name}.out_proj.weight"].float()
+    except KeyError as error:
+        raise UserError(f"{folder}: the codec has no tensor decoder.{error.args[0]}") from None
+    if len(codes) != CODEBOOK_SIZE:
+        raise UserError(f"{folder}: {len(codes)} codes a codebook, not {CODEBOOK_SIZE}")
+    return nn.functional.normalize(codes, dim=1), projection
+
+
+def _to_width(rows: torch.Tensor, width: int) -> torch.Tensor:
+    """Bring rows (K, D) to `width` channels by a random isometry, if they have another width."""
+    if rows.shape[1] == width:
+        return rows
+    side = max(rows.shape[1], width)
+    return rows @ torch.linalg.qr(torch.randn(side, side))[0][: rows.shape[1], :width]
+
+
+@torch.no_grad()
+def set_biases_to_frequencies(model: MtpModel, examples: Iterable[Example]) -> None:
+    """Biases of linear and other heads' last layers become the log frequency of their tokens."""
+    counts = [np.ones(head.outputs) for head in model.heads]
+    maps = [head.local_labels for head in model.heads]
+    for example in examples:
+        steps = torch.from_numpy(example.token_ids[example.speech_mask & example.loss_mask]).long()
+        for index, to_local in enumerate(maps):
+            local = to_local(steps[:, index])
+            counts[index] += np.bincount(local[local >= 0], minlength=len(counts[index]))
+    for head, count in zip(model.heads, counts, strict=True):
+        head.projection.bias.copy_(torch.from_numpy(np.log(count / count.sum())))

@@ -1,0 +1,60 @@
+"""Evaluation figures of a language model: cross-entropy, perplexity and top-1 per head.
+
+In: the loss reports of evaluation batches. Out: named numbers, each a mean over all positions
+of the set, however it was cut into batches.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
+from formats.checkpoint.tokenizer import CODEBOOKS
+from train.language_model.mtp import LossReport
+
+_LARGEST_EXPONENT = 700.0
+
+
+def head_name(index: int, heads: int) -> str:
+    """`a1`, `b1`, `c1`, `a2`, … as in the paper; the only head of an NTP model is `token`."""
+    if heads == 1:
+        return "token"
+    return f"{CODEBOOKS[index % TOKENS_PER_FRAME]}{index // TOKENS_PER_FRAME + 1}"
+
+
+class EvaluationSums:
+    """Adds up losses and right answers weighted by positions."""
+
+    def __init__(self, heads: int) -> None:
+        self._heads = heads
+        self._losses = torch.zeros(heads, dtype=torch.float64)
+        self._correct = torch.zeros(heads, dtype=torch.float64)
+        self._positions = 0
+        self._text_loss = 0.0
+        self._text_positions = 0
+
+    def add(self, report: LossReport) -> None:
+        """Count a batch in."""
+        self._losses += report.heads.double().cpu() * report.positions
+        self._correct += report.correct.double().cpu()
+        self._positions += report.positions
+        self._text_loss += float(report.text) * report.text_positions
+        self._text_positions += report.text_positions
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """`{prefix}_loss` (mean over heads, nats), and per head loss, perplexity and top-1."""
+        figures: dict[str, float] = {}
+        if self._positions:
+            losses = (self._losses / self._positions).tolist()
+            figures[f"{prefix}_loss"] = sum(losses) / len(losses)
+            for index, loss in enumerate(losses):
+                name = f"{prefix}_{head_name(index, self._heads)}"
+                figures[f"{name}_perplexity"] = math.exp(min(loss, _LARGEST_EXPONENT))
+                figures[f"{name}_top1"] = float(self._correct[index]) / self._positions
+            figures[f"{prefix}_top1"] = float(self._correct.mean()) / self._positions
+        if self._text_positions:
+            text = self._text_loss / self._text_positions
+            figures[f"{prefix}_text_perplexity"] = math.exp(min(text, _LARGEST_EXPONENT))
+        return figures

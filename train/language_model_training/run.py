@@ -1,0 +1,223 @@
+"""One training run from settings to checkpoint: tokenizer, model, examples, trainer.
+
+In: `LmSettings`. Out: a checkpoint directory in the published layout, with training checkpoints
+and TensorBoard logs in its `run` folder. It puts the parts together and knows no step of the
+training itself (train/language_model_training/trainer.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from transformers.trainer_utils import get_last_checkpoint
+
+from commands.errors import UserError
+from commands.interruption import Interruption
+from formats.checkpoint.prompts import (
+    ASSISTANT,
+    HUMAN,
+    SPEAKER_PLACEHOLDER,
+    SPEECH_START,
+    PromptTemplates,
+    normalize_text,
+)
+from formats.checkpoint.tokenizer import (
+    SpeechTokens,
+    add_speech_tokens,
+    build_phoneme_tokenizer,
+    load_tokenizer,
+    read_speech_tokens,
+)
+from formats.tokens import read_utterances
+from train.language_model.checkpoint import LanguageModel, make_model
+from train.language_model.mtp import MtpModel
+from train.language_model_training.batches import SourceRange
+from train.language_model_training.dataset import Example, ExampleBuilder, read_examples
+from train.language_model_training.initialization import (
+    grown_config,
+    has_trained_heads,
+    initialize_from_base,
+    initialize_from_codec,
+    initialize_from_scratch,
+    set_biases_to_frequencies,
+)
+from train.language_model_training.settings import LmSettings, SourceSettings, scratch_config
+from train.language_model_training.size import report_size
+from train.language_model_training.trainer import LmTrainer
+
+logger = logging.getLogger(__name__)
+RUN_FOLDER = "run"
+_FREQUENCY_SAMPLE = 2000  # examples that the initial head biases are counted on
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """`examples` of all sources one after the other, where each source is, and a set aside."""
+
+    examples: list[Example]
+    sources: list[SourceRange]
+    validation: list[Example]
+
+
+def train(
+    settings: LmSettings,
+    output: Path,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    interruption: Interruption | None = None,
+) -> None:
+    """Run the training that `settings` describe and write the checkpoint to `output`; not after an
+    interruption, which leaves a training checkpoint to resume from."""
+    interruption = interruption or Interruption()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    run = output / RUN_FOLDER
+    checkpoint = _checkpoint_to_resume(run, resume)
+    tokenizer = make_tokenizer(settings)
+    model = build_model(settings, tokenizer)
+    data = load_data(settings, model, tokenizer)
+    if checkpoint is None:
+        _prepare_heads(settings, model, data.examples)
+    logger.info("%d examples, %d for validation", len(data.examples), len(data.validation))
+    parts = (data.examples, data.sources)
+    trainer = LmTrainer(
+        model, tokenizer, settings, run, parts, data.validation, max_minutes, interruption
+    )
+    with interruption:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if not interruption.requested:
+            trainer.save_result(output, settings.save_dtype)
+    if interruption.requested:
+        step, last = trainer.state.global_step, get_last_checkpoint(str(run))
+        logger.info("step %d of %d is saved: %s", step, settings.max_steps, last)
+
+
+def _checkpoint_to_resume(run: Path, resume: bool) -> Path | None:
+    last = get_last_checkpoint(str(run)) if run.is_dir() else None
+    if resume and last is None:
+        raise UserError(f"{run}: no training checkpoint to resume from")
+    if last is not None and not resume:
+        raise UserError(f"{last}: exists; add --resume to continue it, or choose another --output")
+    return Path(last) if last is not None else None
+
+
+def make_tokenizer(settings: LmSettings) -> Tokenizer:
+    """The base model's or a given tokenizer with speech tokens added, or a phoneme tokenizer."""
+    chosen = settings.model
+    if chosen.base_model is None and chosen.tokenizer == "phonemes":
+        return build_phoneme_tokenizer(sorted(set(_texts(settings))), mtp=chosen.heads > 1)
+    tokenizer = load_tokenizer(Path(chosen.base_model or chosen.tokenizer))
+    add_speech_tokens(tokenizer, mtp=chosen.heads > 1)
+    return tokenizer
+
+
+def _texts(settings: LmSettings) -> Iterator[str]:
+    """All that a tokenizer built from the data must be able to spell."""
+    sources = (*settings.data.train, *settings.data.validation)
+    chats = any(source.task == "chat" for source in sources)
+    yield from _template_texts(settings.model.prompts, with_chat=chats)
+    for source in sources:
+        if source.task != "text":
+            for utterance in read_utterances(Path(source.file), settings.model.heads):
+                yield utterance.text
+                if source.task == "chat":
+                    yield utterance.question or ""
+                elif settings.model.text_frontend.kind == "none":
+                    yield normalize_text(utterance.text)
+
+
+def _template_texts(prompts: PromptTemplates, *, with_chat: bool) -> Iterator[str]:
+    """Templates without what is a token of its own."""
+    places = ("{text}", "{question}", "{answer}")
+    templates = [prompts.tts, prompts.tts_speaker, prompts.tail]
+    if with_chat:
+        templates += [prompts.chat, prompts.chat_speaker]
+    for template in templates:
+        for token in (*places, HUMAN, ASSISTANT, SPEECH_START, SPEAKER_PLACEHOLDER):
+            template = template.replace(token, "")
+        yield template
+
+
+def build_model(settings: LmSettings, tokenizer: Tokenizer) -> LanguageModel:
+    """The model with its initial weights."""
+    torch.manual_seed(settings.seed)
+    chosen = settings.model
+    tokens = read_speech_tokens(tokenizer, chosen.base_model or chosen.tokenizer)
+    if chosen.base_model is None:
+        model = _scratch_model(settings, tokenizer, tokens)
+    else:
+        base = Path(chosen.base_model)
+        config = grown_config(chosen, base, tokenizer.get_vocab_size())
+        report_size(settings, config, tokens)
+        model = make_model(config, tokens)
+        initialize_from_base(model, base)
+    if chosen.init_from_codec is not None:
+        initialize_from_codec(model, Path(chosen.init_from_codec))
+    if settings.text_weight == 0 and isinstance(model, MtpModel):
+        _freeze_own_output_layer(model)
+    return model
+
+
+def _scratch_model(
+    settings: LmSettings, tokenizer: Tokenizer, tokens: SpeechTokens
+) -> LanguageModel:
+    config = scratch_config(settings.model, tokenizer.get_vocab_size(), "model")
+    report_size(settings, config, tokens)
+    model = make_model(config, tokens)
+    initialize_from_scratch(model, text_output=settings.text_weight > 0)
+    return model
+
+
+def _freeze_own_output_layer(model: MtpModel) -> None:
+    """An untied text output layer that no loss reaches would stop distributed training."""
+    if not model.geometry.tie_word_embeddings:
+        model.lm_model.lm_head.weight.requires_grad_(False)
+
+
+def load_data(settings: LmSettings, model: LanguageModel, tokenizer: Tokenizer) -> TrainingData:
+    """Read all files. Without validation files, the first source's first examples are set aside."""
+    builder = ExampleBuilder(
+        model.geometry,
+        tokenizer,
+        model.tokens,
+        with_tail=settings.text_weight > 0,
+        guided=settings.guided_attention is not None,
+    )
+
+    def load(source: SourceSettings) -> list[Example]:
+        file = Path(source.file)
+        speakers = Path(settings.data.speaker_folder or file.parent)
+        seconds = (source.min_seconds, source.max_seconds)
+        return read_examples(file, source.task, builder, model.geometry, speakers, seconds)
+
+    loaded = [load(source) for source in settings.data.train]
+    validation = [example for source in settings.data.validation for example in load(source)]
+    if not validation:
+        count = settings.data.validation_examples
+        if count >= len(loaded[0]):
+            raise UserError(f"{settings.data.train[0].file}: holds only {len(loaded[0])} examples")
+        validation, loaded[0] = loaded[0][:count], loaded[0][count:]
+    examples = [example for source in loaded for example in source]
+    if settings.guided_attention is not None and all(e.guide is None for e in examples):
+        raise UserError("guided_attention: no training example has 'symbol_frames'")
+    return TrainingData(examples, _ranges(settings, loaded), validation)
+
+
+def _ranges(settings: LmSettings, loaded: list[list[Example]]) -> list[SourceRange]:
+    ranges, begin = [], 0
+    for source, examples in zip(settings.data.train, loaded, strict=True):
+        ranges.append(SourceRange(begin, begin + len(examples), source.share))
+        begin += len(examples)
+    return ranges
+
+
+def _prepare_heads(settings: LmSettings, model: LanguageModel, examples: list[Example]) -> None:
+    """Start the biases of new heads at the tokens' log frequencies."""
+    if isinstance(model, MtpModel) and not has_trained_heads(settings.model):
+        stride = max(1, len(examples) // _FREQUENCY_SAMPLE)
+        set_biases_to_frequencies(model, examples[::stride])
