@@ -322,7 +322,7 @@ CHAT_VOICES := heart oak
 
 chat: venv engine-chat/manifest.json
 	.venv/bin/python -m runtime.chat --engine engine-chat --question "What is the capital of France?" -o answer.wav
-	.venv/bin/python -m evaluation.answers --engine engine-chat --output evaluation/chat
+	.venv/bin/python -m evaluation.answers --engine engine-chat --output judged/chat
 
 $(CHAT)/answers.txt: samples/demo_chat/domain.py
 	.venv/bin/python -m samples.demo_chat.examples sentences $@
@@ -353,7 +353,7 @@ SPEAKERLESS := $(CHAT)/speakerless
 
 chat-speakerless: venv engine-chat-speakerless/manifest.json
 	.venv/bin/python -m evaluation.answers --engine engine-chat-speakerless \
-		--output evaluation/chat-speakerless
+		--output judged/chat-speakerless
 
 $(SPEAKERLESS)/tokens/h6.jsonl: $(CHAT)/recordings/complete
 	.venv/bin/python -m train.prepare $(<D)/heart --codec $(CHAT_CODEC) --heads 6 \

@@ -15,15 +15,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from commands.arguments import CommandParser
 from commands.errors import UserError
-from commands.extras import importing
 from commands.run import run_cli
+from runtime.bundle.names import BACKBONE, MTP_HEAD, PLAN_SUFFIX, TENSORRT_RTX
 
-with importing():
-    from runtime.bundle.names import BACKBONE, MTP_HEAD, PLAN_SUFFIX, TENSORRT_RTX
+NEEDED = ("torch", "scipy", "tensorrt_rtx")  # by the commands that are measured
 
 PRECISIONS = ("fp16", "bf16", "int8", "fp8", "int4")
 QUANTIZED = ("int8", "fp8", "int4")
@@ -99,6 +99,13 @@ def _plan_mb(engine: Path, graph: str) -> float:
     return (engine / f"{graph}{PLAN_SUFFIX}").stat().st_size / 1e6
 
 
+def _require_packages() -> None:
+    """Raise `ModuleNotFoundError` now for what the measured commands would miss later."""
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 def _run(module: str, *arguments: str | Path | int) -> Cost:
     """Run a command of this project in a process of its own."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
@@ -134,6 +141,7 @@ def _command(argv: Sequence[str] | None) -> None:
     add("--sm", type=int, default=DEFAULT_SM, metavar="N", help=f"GPU (default: {DEFAULT_SM})")
     add("--output", type=Path, required=True, metavar="DIR", help="checkpoints in it are kept")
     arguments = parser.parse_args(argv)
+    _require_packages()
     arguments.output.mkdir(parents=True, exist_ok=True)
     rows = measure_costs(arguments.heads, arguments.precision, arguments.sm, arguments.output)
     print(format_rows(rows))

@@ -58,7 +58,7 @@ def quantize_voice(heads: int, output: Path, sentences: int, runs: int, judge: b
          SENTENCES, *limit, "--runs", str(runs), "--json", output / "comparison.json")  # fmt: skip
     if judge:
         engines = ["--engine", f"fp32={reference}", *engines]
-        _run("evaluation.speech", *limit, *engines, "--output", output / "evaluation")
+        _run("evaluation.speech", *limit, *engines, "--output", output / "judged")
 
 
 def _run(module: str, *arguments: str | Path) -> None:

@@ -204,7 +204,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine", type=Path, required=True, metavar="DIR", help="a bundle")
     parser.add_argument("--questions", type=Path, default=DEFAULT_QUESTIONS, metavar="FILE")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions")
-    parser.add_argument("--output", type=Path, default=Path("evaluation/chat"), metavar="DIR")
+    parser.add_argument("--output", type=Path, default=Path("judged/chat"), metavar="DIR")
     return parser.parse_args(argv)
 
 

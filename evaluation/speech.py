@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="can be repeated (default: whisper and pocketsphinx)",
     )
     add("--threads", type=int, metavar="N", help="of the bundle and of Whisper")
-    add("--output", type=Path, default=Path("evaluation"), metavar="DIR")
+    add("--output", type=Path, default=Path("judged"), metavar="DIR")
     add("--worst", type=int, default=5, metavar="N", help="utterances to keep (default: 5)")
     add("--spectrograms", type=int, default=0, metavar="N", help="draw the first N utterances")
     return parser

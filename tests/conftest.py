@@ -14,7 +14,9 @@ import pytest
 import soundfile
 from hypothesis import settings
 
+from runtime import TTS
 from runtime.audio.sound import SAMPLE_RATE_HZ
+from tests.runtime.tiny_bundle import write_bundle
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")
@@ -64,3 +66,14 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         soundfile.write(folder / f"{index}.wav", audio.astype(np.float32), SAMPLE_RATE_HZ)
         (folder / f"{index}.txt").write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that no test may change."""
+    return write_bundle(tmp_path_factory.mktemp("plain") / "engine")
+
+
+@pytest.fixture(scope="session")
+def tts(plain_folder: Path) -> TTS:
+    return TTS.load(plain_folder, threads=1)

@@ -36,6 +36,7 @@ def clone(tmp_path: Path) -> Path:
     folder = tmp_path / "clone"
     (folder / "runtime").mkdir(parents=True)
     for file in ("Makefile", "pyproject.toml", "requirements.lock", "commands/version.py"):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, folder / file)
     write_stand_in(folder / "stand-in")
     return folder

@@ -24,7 +24,7 @@ from runtime.audio.sound import convert_sound
 from train.codec_model.checkpoint import load_codec
 from train.codec_model.facodec import FACodec
 
-DEMO = Path(__file__).parent.parent / "samples" / "demo_voice"
+DEMO = Path(__file__).parents[2] / "samples" / "demo_voice"
 VOICES = {p.stem: load_file(p)["speaker"] for p in sorted((DEMO / "voices").glob("*.safetensors"))}
 SENTENCE = "The birch canoe slid on the smooth planks."
 LARGEST_SHARE = 0.2

@@ -152,7 +152,7 @@ def test_no_command_needs_its_streams(module: str) -> None:
 
 def test_programs_that_are_started_have_their_streams() -> None:
     code = (
-        "import subprocess, sys\nfrom commands.errors import run_cli\n"
+        "import subprocess, sys\nfrom commands.run import run_cli\n"
         'child = \'import os; os.fstat(0); os.fstat(1); os.fstat(2); open("child", "w")\'\n'
         "sys.exit(run_cli(lambda _: print(subprocess.run([sys.executable, '-c', child])), None))"
     )
@@ -213,7 +213,7 @@ def test_signals_that_are_ignored_or_handled_stay_so(monkeypatch: pytest.MonkeyP
 
 def test_a_forked_worker_just_ends(capfd: pytest.CaptureFixture[str]) -> None:
     code = (
-        "import os, time\nfrom commands.errors import run_cli\n"
+        "import os, time\nfrom commands.run import run_cli\n"
         "def command(_):\n"
         "    reading, writing = os.pipe()\n"
         "    worker = os.fork()\n"

@@ -21,7 +21,7 @@ KIND = FolderKind("set", "set.json")
 WRITER = """
 import sys, time
 from pathlib import Path
-from commands.errors import run_cli
+from commands.run import run_cli
 from formats.files.folders import FolderKind, unpublished_folder
 
 def write(_):
@@ -147,7 +147,7 @@ def test_a_swap_that_was_cut_off_is_undone_by_the_next_run(
     code = f"""
 import os
 from pathlib import Path
-from runtime import errors, folders, work_folders
+from formats.files import folders
 from tests.formats.test_folders import write_set
 folders._exchange = lambda *_: False
 Path.rename = lambda path, target: (os.rename(path, target), os._exit(9))

@@ -1,27 +1,12 @@
-"""Fixtures of the runtime's tests: the hand-written bundle, written once a session."""
+"""Fixtures of the runtime's tests: a machine with a GPU that is none."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from runtime import TTS
-from tests.runtime.tiny_bundle import write_bundle
-
-
-@pytest.fixture(scope="session")
-def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that no test may change."""
-    return write_bundle(tmp_path_factory.mktemp("plain") / "engine")
-
-
-@pytest.fixture(scope="session")
-def tts(plain_folder: Path) -> TTS:
-    return TTS.load(plain_folder, threads=1)
 
 
 @pytest.fixture
