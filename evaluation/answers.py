@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from commands.arguments import CommandParser
 from commands.errors import UserError
-from commands.run import run_cli
 from commands.extras import install_command
+from commands.run import run_cli
 from formats.files.atomic import write_atomically
 from formats.files.text_files import read_lines
 
@@ -133,8 +133,8 @@ def ask_all(engine: Path, questions: Sequence[Question], hear: Hear) -> Iterator
 def word_error_rate(written: Sequence[str], heard: Sequence[str]) -> float:
     """Over all words after normalisation; a text without words cannot be spoken, so it counts
     as one wrong word."""
-    from runtime.text.typed_text import has_words
     from evaluation.recognisers import normalise
+    from runtime.text.typed_text import has_words
 
     try:
         import jiwer

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.judge_cache import JudgeCache
-from train.data.quality import dnsmos_version, score_dnsmos
-from evaluation.recognisers import (RECOGNISERS, SAMPLE_RATE_HZ, Mistakes, count_mistakes)
+from evaluation.recognisers import RECOGNISERS, SAMPLE_RATE_HZ, Mistakes, count_mistakes
 from evaluation.speaker_similarity import SpeakerEncoder, read_references
 from evaluation.systems import Utterance
+from train.data.quality import dnsmos_version, score_dnsmos
 
 LEAST_SAMPLES = SAMPLE_RATE_HZ // 4  # judges cannot hear less; what is shorter gets silence
 

@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING
 from commands.arguments import CommandParser
 from commands.errors import UserError
 from commands.run import run_cli
-from evaluation.speech import (CACHE_FILE, DEFAULT_SENTENCES, describe_file, judge_system, parse_named)
+from evaluation.speech import (
+    CACHE_FILE,
+    DEFAULT_SENTENCES,
+    describe_file,
+    judge_system,
+    parse_named,
+)
 
 if TYPE_CHECKING:
     from evaluation.jury import Jury
@@ -187,8 +193,8 @@ def format_points(points: Sequence[Point]) -> str:
 
 def write_curve(folder: Path, sentences: Path, judges: dict[str, str], points: list[Point]) -> None:
     """curve.json, curve.md and curve.png."""
-    from formats.files.atomic import write_atomically
     from evaluation.plots import plot_curves
+    from formats.files.atomic import write_atomically
 
     content = {
         "sentences": describe_file(sentences),

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.audio.sound import write_wav
 from evaluation.jury import Verdict
 from evaluation.plots import plot_spectrogram
 from evaluation.report import Report
 from evaluation.systems import Utterance
+from runtime.audio.sound import write_wav
 
 
 def save_worst(folder: Path, report: Report, utterances: Sequence[Utterance], count: int) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.audio.sound import SAMPLE_RATE_HZ
 from commands.errors import UserError
 from commands.extras import install_command
 from evaluation.report import Report
 from evaluation.speaker_matrix import SpeakerMatrix
+from runtime.audio.sound import SAMPLE_RATE_HZ
 
 DOTS_PER_INCH = 120
 SPECTROGRAM_WINDOW, SPECTROGRAM_HOP = 512, 128  # samples

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.audio.sound import read_recording
 from commands.errors import UserError
+from runtime.audio.sound import read_recording
 from train.data.recordings import find_recordings
 
 if TYPE_CHECKING:

@@ -223,10 +223,10 @@ def write_reports(
     matrices: Sequence[SpeakerMatrix],
 ) -> None:
     """report.md, report.json and the plots; the tables also go to stdout."""
-    from formats.files.atomic import write_atomically
     from evaluation.plots import plot_matrix, plot_reports
     from evaluation.report import format_table
     from evaluation.speaker_matrix import format_matrix
+    from formats.files.atomic import write_atomically
 
     content = {
         "sentences": describe_file(arguments.sentences),

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.audio.sound import SAMPLE_RATE_HZ
 from commands.errors import UserError
-from train.data.recordings import find_recordings
-from train.data.silence import trim_silence
 from formats.files.text_files import read_lines
 from formats.tokens import FRAMES_PER_SECOND
+from runtime.audio.sound import SAMPLE_RATE_HZ
+from train.data.recordings import find_recordings
+from train.data.silence import trim_silence
 
 if TYPE_CHECKING:
     import numpy as np
