@@ -55,7 +55,7 @@ venv: .venv/installed
 	touch $@
 
 test: venv
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --dist worksteal
 
 check: venv build/typings
 	.venv/bin/ruff check .
