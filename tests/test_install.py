@@ -1,4 +1,4 @@
-"""The installed product: what a wheel holds, its commands, and the few packages a device needs."""
+"""The installed product: what a wheel holds, its commands, and what little a device needs."""
 
 from __future__ import annotations
 
