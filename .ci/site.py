@@ -1,8 +1,8 @@
 """Hooks of the documentation's site (mkdocs.yml): pages that lie outside docs/, and their links.
 
 In: the repository. Out: pages for the README, CONTRIBUTING, the changelog and the samples, beside
-those of docs/. Links between pages lead to the site's pages; a link to a file that the site does not
-have, such as a source file, becomes its text.
+those of docs/. Links between pages lead to the site's pages. A link to a file that the site does
+not have, such as a source file, becomes its text. No page loads anything from elsewhere.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ PAGES = {
     "samples/demo_chat/README.md": "demo-chat.md",
     "samples/evaluation/README.md": "sentences.md",
 }
+# A comment in whose place a page shows a file.
+SOURCE = re.compile(r"^<!-- source: (\S+) -->$", re.MULTILINE)
+# A script that the theme would load from elsewhere -> our copy of it.
+SHIM = "https://unpkg.com/iframe-worker/shim"
+LOCAL_SHIM = "site/iframe-worker.js"
 SOURCES = {page: source for source, page in PAGES.items()}
 # Code, which is passed over, or a link with its text and its target.
 CODE_OR_LINK = re.compile(
@@ -55,7 +60,19 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         start = match.group().removesuffix(f"({target})")
         return f"{start}({found}{'#' + anchor if anchor else ''})"
 
-    return CODE_OR_LINK.sub(replace, markdown)
+    return SOURCE.sub(show_source, CODE_OR_LINK.sub(replace, markdown))
+
+
+def show_source(match: re.Match[str]) -> str:
+    return f"```python\n{(ROOT / match[1]).read_text(encoding='utf-8')}```"
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    return output.replace(SHIM, posixpath.relpath(LOCAL_SHIM, posixpath.dirname(page.url) or "."))
+
+
+def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> str:
+    return output.replace(SHIM, f"/{LOCAL_SHIM}")  # of the page for missing pages, at any depth
 
 
 def find_page(path: str) -> str | None:
