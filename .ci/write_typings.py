@@ -1,6 +1,6 @@
 """Write stubs of compiled packages, so that mypy checks calls to them.
 
-In: a folder. Out: stubs of `tensorrt_rtx` and `cuda.bindings.runtime` in it, if these are installed.
+In: a folder. Out: stubs of `tensorrt_rtx` and `cuda.bindings.runtime` in it, if they are installed.
 The packages carry no types; mypy's stubgen reads the signatures in their docstrings.
 """
 
