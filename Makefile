@@ -7,13 +7,14 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: help python demo venv test check gpu-check checked-gpu format lock engines published-engines voice \
-	rehearsal adopt judge compare chat chat-speakerless clean
+	rehearsal adopt judge compare chat chat-speakerless docs clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: lean install, export to demo-engine, speak to demo.wav"
 	@echo "make test                             everything that is tested, in .venv"
 	@echo "make venv                             .venv with all that tests and training need"
 	@echo "make check                            ruff and mypy"
+	@echo "make docs                             the docs as a site, in build/site"
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
 	@echo "make engines [HEADS=]                 plans of the demo voice for RTX GPUs; no GPU needed"
 	@echo "make published-engines [HEADS=]       the same of random weights in the published size"
@@ -61,6 +62,12 @@ check: venv build/typings
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# The docs as a site that needs no network: open build/site/index.html.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: venv
+	.venv/bin/mkdocs build --quiet --strict
+	@echo "wrote build/site/index.html"
 
 # What mypy knows about packages that are compiled and carry no types.
 build/typings: .venv/installed .ci/write_typings.py
@@ -378,4 +385,4 @@ MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
 	if test -f .venv/installed; then rm -rf .venv; fi
 	rm -rf .venv-demo demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
-	rm -rf build/typings $(MADE_SCALES)
+	rm -rf build/typings build/site $(MADE_SCALES)

@@ -1,7 +1,7 @@
-"""Stubs of compiled packages, written from what is installed, so that mypy checks calls to them.
+"""Write stubs of compiled packages, so that mypy checks calls to them.
 
-In: a folder. Out: `tensorrt_rtx` and `cuda.bindings.runtime` in it, or nothing where they are not
-installed. The packages carry no types; mypy's stubgen reads the signatures in their docstrings.
+In: a folder. Out: stubs of `tensorrt_rtx` and `cuda.bindings.runtime` in it, if they are installed.
+The packages carry no types; mypy's stubgen reads the signatures in their docstrings.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ def main(folder: Path) -> None:
 
 
 def _is_valid(line: str) -> bool:
-    """Some docstrings give a parameter without a default behind one with a default, and a data
-    type that is called bool would hide Python's."""
+    """Whether a line of a stub can stay.
+
+    Some docstrings put a parameter without a default after one with a default, and a data type
+    called bool would hide Python's.
+    """
     if line.startswith("bool:"):
         return False
     if not line.lstrip().startswith("def "):

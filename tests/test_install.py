@@ -1,23 +1,54 @@
-"""The installed product: what a wheel holds, and that a device needs neither torch nor onnx."""
+"""The installed product: what a wheel holds, its commands, and what little a device needs."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from commands.version import VERSION
+
 ROOT = Path(__file__).parent.parent
 NEVER_ON_A_DEVICE = {"torch", "onnx", "onnx-ir", "onnxscript", "transformers"}
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+# A script is called slm, what its package does, and its module.
+VERBS = {
+    "runtime": "",
+    "train": "train",
+    "export": "export",
+    "calibration": "calibrate",
+    "evaluation": "evaluate",
+}
+FIRST_COMMANDS = ("export.build", "calibration.run", "evaluation.speech")  # named by the verb alone
 
 
 def run(*command: str | Path, cwd: Path) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def attempt(*command: str | Path, cwd: Path, **environment: str) -> tuple[int, str]:
+    """Exit status and all output of a command that may fail."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=cwd, env=clean | environment, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def install_without_requirements(source: Path, folder: Path, *options: str) -> Path:
+    """The `bin` of a new environment that holds this project and nothing else."""
+    venv.create(folder)
+    python = folder / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps")
+    run(*pip, *options, source, cwd=folder)
+    return folder / "bin"
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +95,91 @@ def test_device_speaks(device: Path, tiny_engine: Path, tmp_path: Path) -> None:
     command = ["-m", "runtime.tts", "They know it.", "--max-steps", "3", "-o", "out.wav"]
     run(device, *command, "--engine", tiny_engine, cwd=tmp_path)
     assert (tmp_path / "out.wav").stat().st_size > 44  # more than a WAV header
+
+
+@pytest.fixture(scope="module", params=["wheel", "editable"])
+def installed(
+    request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "wheel":
+        return install_without_requirements(wheel, folder)
+    return install_without_requirements(ROOT, folder, "--editable")
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Path:
+    """A user's folder with modules that are called like this project's packages."""
+    (tmp_path / "runtime.py").write_text("raise SystemExit('the user’s own runtime')\n", "utf-8")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "__init__.py").touch()
+    (tmp_path / "commands").mkdir()  # no package: it has no __init__.py
+    return tmp_path
+
+
+def name_script(module: str) -> str:
+    package, name = module.split(".")
+    own = "" if module in FIRST_COMMANDS else name.replace("_", "-")
+    return "-".join(filter(None, ("slm", VERBS[package], own)))
+
+
+def test_every_command_has_a_script_named_by_the_rule() -> None:
+    commands = [
+        f"{package}.{path.stem}"
+        for package in VERBS
+        for path in (ROOT / package).glob("*.py")
+        if re.search(r"^def main\(argv", path.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert {name_script(module): f"{module}:main" for module in commands} == SCRIPTS
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_explain_themselves_without_any_requirement(
+    installed: Path, script: str, tmp_path: Path
+) -> None:
+    assert run(installed / script, "--help", cwd=tmp_path).startswith("usage: ")
+    assert run(installed / script, "--version", cwd=tmp_path) == f"slm-deploy {VERSION}\n"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_work_beside_modules_of_the_same_names(
+    installed: Path, script: str, crowded: Path
+) -> None:
+    assert run(installed / script, "--version", cwd=crowded) == f"slm-deploy {VERSION}\n"
+
+
+@pytest.mark.parametrize("module", ["runtime.tts", "train.lm"])
+def test_python_m_takes_the_working_folder_first_unless_told_not_to(
+    installed: Path, module: str, crowded: Path
+) -> None:
+    """docs/commands.md says so, and what to do."""
+    python = installed / "python"
+    status, _ = attempt(python, "-m", module, "--version", cwd=crowded)
+    assert status == 1
+    spoken = (0, f"slm-deploy {VERSION}\n")
+    assert attempt(python, "-P", "-m", module, "--version", cwd=crowded) == spoken
+    safe = {"PYTHONSAFEPATH": "1"}
+    assert attempt(python, "-m", module, "--version", cwd=crowded, **safe) == spoken
+
+
+def test_python_m_passes_over_folders_that_are_no_packages(installed: Path, tmp_path: Path) -> None:
+    for name in ("runtime", "train", "commands"):
+        (tmp_path / name).mkdir()
+    assert attempt(installed / "python", "-m", "train.lm", "--version", cwd=tmp_path)[0] == 0
+
+
+def test_python_names_the_module_that_is_in_the_way(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "runtime.py").touch()
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "__init__.py").touch()
+    python = installed / "python"
+    assert "not found on 'runtime'" in attempt(python, "-m", "runtime.tts", cwd=tmp_path)[1]
+    assert "No module named train.lm" in attempt(python, "-m", "train.lm", cwd=tmp_path)[1]
+
+
+def test_the_version_is_written_once() -> None:
+    wheels = re.findall(r"slm_deploy-([\d.]+)-py3", (ROOT / "README.md").read_text("utf-8"))
+    assert set(wheels) == {VERSION}
+    for file in ("CMakeLists.txt", "pyproject.toml", "CITATION.cff"):
+        text = (ROOT / file).read_text("utf-8")
+        assert not re.search(rf"^[^\n]*version[^\n]*{re.escape(VERSION)}", text, re.I | re.M), file

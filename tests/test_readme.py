@@ -1,8 +1,9 @@
 """The README from its first line to its last, in one shell, as on an empty machine.
 
-Every block runs as it stands there, the small training too. Two things stand in: the clone is a
-copy of this working tree, and packages are those of the Python that runs the tests, so that
-nothing is installed twice (`make demo` and tests/test_install.py install for real).
+Every block runs unchanged, including the small training. Two things stand in: the clone is a copy
+of this working tree, and packages are those of the Python that runs the tests, so that nothing is
+installed twice. (`make demo` and tests/test_install.py really install.) Links of all pages are
+checked as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "samples").glob("*/README.md")),
+]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
     "optional-dependencies"
 ]
@@ -42,7 +47,7 @@ make() {{ make_environment .venv-demo; command make "$@"; }}
 
 
 def blocks() -> list[tuple[str, str]]:
-    """Language and content of every fenced block, in the README's order."""
+    """The language and the content of every fenced block, in the README's order."""
     return re.findall(r"^```(sh|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
@@ -62,7 +67,7 @@ def script(folder: Path) -> str:
 
 
 def copy_tree(target: Path) -> None:
-    """What a clone of this working tree would hold."""
+    """Copy the files that a clone of this working tree would hold."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
@@ -112,7 +117,7 @@ def test_make_demo_installs_and_speaks() -> None:
     assert (ROOT / "demo.wav").stat().st_size > 16_000  # more than half a second
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_documented_extras_exist_and_need_no_index(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for names in re.findall(r"\.(?:whl)?\[([a-z-]+(?:,[a-z-]+)*)\]\"", text):
@@ -121,12 +126,12 @@ def test_documented_extras_exist_and_need_no_index(page: Path) -> None:
 
 
 def heading_anchors(page: Path) -> set[str]:
-    """What links can point to, as GitHub makes it of headings."""
+    """The targets that GitHub makes of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"`[^`\n]+`", "", page.read_text(encoding="utf-8"))  # code has no links
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

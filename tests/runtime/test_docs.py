@@ -1,4 +1,4 @@
-"""The Python of docs/runtime.md and docs/chat.md runs as it stands there."""
+"""The Python of docs/runtime.md and docs/chat.md runs unchanged, and commands follow in order."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ PAGES = ("docs/calibration.md", "docs/chat.md", "samples/demo_chat/README.md")
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The words of every command of the page, in its order."""
+    """The words of each command of a page, in the page's order."""
     for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             yield shlex.split(line, comments=True)
 
 
 def folders(words: list[str]) -> set[str]:
-    """What a command reads or writes of what others make, without the names given to it."""
+    """The folders of a command that commands make, without the names that are given to them."""
     return {name for word in words if MADE.fullmatch(name := word.rpartition("=")[2])}
 
 
