@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from commands.errors import UserError
 from runtime.bundle import names
-from runtime.bundle.interfaces import BOOKS, INTERFACES, Tensor, describe, interface_of
+from runtime.bundle.interfaces import INTERFACES, Tensor, describe, interface_of
 from runtime.bundle.manifest import GraphSpec, Manifest, TensorSpec
 
 KINDS = (names.ONNXRUNTIME, names.TENSORRT, names.TENSORRT_RTX)
@@ -78,9 +78,10 @@ def _engine_complaints(manifest: Manifest) -> Iterator[str]:
 
 
 def _model_complaints(manifest: Manifest) -> Iterator[str]:
-    model = manifest.language_model
-    if (model.kind == "ntp") != (model.heads == 1) or (model.kind == "mtp" and model.heads % BOOKS):
-        yield f"language_model.heads is {model.heads}: 1 for ntp, a multiple of {BOOKS} for mtp"
+    model, streams = manifest.language_model, len(manifest.codec.streams)
+    whole = model.heads % streams == 0 if model.kind == "mtp" else model.heads == 1
+    if not whole:
+        yield f"language_model.heads is {model.heads}: 1 for ntp, a multiple of {streams} for mtp"
     if (model.kind == "ntp") != (model.head_kind == "lm_head"):
         yield f"language_model.head_kind is {model.head_kind!r}, which {model.kind} has not"
     other = names.NTP_HEAD if model.kind == "mtp" else names.MTP_HEAD
@@ -145,7 +146,10 @@ def _side_complaints(
 
 def _state_bytes(manifest: Manifest, spec: GraphSpec) -> int:
     """Memory of the states with all positions taken, one buffer each."""
-    room = {names.CAPACITY: manifest.language_model.max_positions}
+    room = {
+        names.CAPACITY: manifest.language_model.max_positions,
+        names.ROWS: manifest.engine.rows,
+    }
     past = {state.input for state in spec.states}
     return sum(
         math.prod(room[s] if isinstance(s, str) else s for s in t.shape) * BYTES_OF[t.dtype]
@@ -158,6 +162,7 @@ def _profile_complaints(manifest: Manifest, name: str) -> Iterator[str]:
     spec = manifest.graphs[name]
     named = {size for tensor in spec.inputs for size in tensor.shape if isinstance(size, str)}
     most = {
+        names.ROWS: manifest.engine.rows,
         names.POSITIONS: manifest.language_model.max_positions,
         names.FRAMES: names.MAX_RANGE,
         names.SAMPLES: names.MAX_RANGE,

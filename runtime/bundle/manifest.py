@@ -12,11 +12,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from commands.errors import UserError
+from formats.streams import MAX_STREAMS
 from runtime.bundle.names import (
     MANIFEST_FILE,
     MAX_CALL_FRAMES,
     MAX_MANIFEST_BYTES,
     MAX_POSITIONS,
+    MAX_ROWS,
     MTP_HEAD,
     NTP_HEAD,
     PLAN_SUFFIX,
@@ -102,6 +104,7 @@ class EngineSpec(_Record, frozen=True):
 
     kind: str  # ONNXRUNTIME, or TENSORRT or TENSORRT_RTX
     dialect: str  # ORT: fused com.microsoft operators; PORTABLE: standard ONNX only
+    rows: Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)] = 1  # that one call takes at most
     plans: PlansSpec | None = None  # for TENSORRT and TENSORRT_RTX
 
 
@@ -160,11 +163,18 @@ class LengthBound(_Record, frozen=True):
 
 
 class CodecSpec(_Record, frozen=True):
+    """The codec. A frame is one code of each stream; codes of stream i lie below `streams[i]`."""
+
+    streams: Annotated[tuple[Size, ...], msgspec.Meta(min_length=1, max_length=MAX_STREAMS)]
     sample_rate_hz: Annotated[int, msgspec.Meta(ge=1_000, le=768_000)]
     hop_samples: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
     speaker_channels: Size
     # How late the decoder's audio is: a frame depends on so many later ones.
     delay_frames: Annotated[int, msgspec.Meta(ge=0, le=MAX_CALL_FRAMES)]
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.sample_rate_hz / self.hop_samples
 
 
 class Check(_Record, frozen=True):
