@@ -64,10 +64,11 @@ class TokenizedUtterance:
 
 def format_ntp(frames: np.ndarray, streams: Streams) -> str:
     """Frames int64 [T, K] interleaved, `<a1><b2><c3><a4>…`."""
+    names = streams.names
     return "".join(
         f"<{name}{code}>"
         for frame in frames.tolist()
-        for name, code in zip(streams.names, frame, strict=True)
+        for name, code in zip(names, frame, strict=True)
     )
 
 
@@ -76,10 +77,10 @@ def parse_ntp(tokens: str, streams: Streams) -> np.ndarray:
     letters, codes = _scan(tokens, streams)
     if len(codes) % streams.count:
         raise UserError(f"{len(codes)} tokens do not make whole frames of {streams.count}")
-    for index, letter in enumerate(letters):
-        expected = streams.names[index % streams.count]
-        if letter != expected:
-            raise UserError(f"token {index + 1} must be of stream {expected!r}")
+    expected = streams.names * (len(codes) // streams.count)
+    if letters != expected:
+        index = next(i for i, letter in enumerate(letters) if letter != expected[i])
+        raise UserError(f"token {index + 1} must be of stream {expected[index]!r}")
     return codes.reshape(-1, streams.count)
 
 
