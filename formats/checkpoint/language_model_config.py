@@ -28,6 +28,7 @@ ADAPTER_FILE = "adapter_config.json"
 HEAD_KINDS = ("linear", "mlp", "transformer")
 FRONTEND_KINDS = ("none", "hibari")
 MAX_HEADS = 48
+MAX_FRAMES_PER_TOKEN = 10_000.0
 _TEMPLATE_PLACES = {
     "tts": ("{text}",),
     "tts_speaker": ("{text}",),
@@ -169,7 +170,7 @@ def parse_lm_config(values: Mapping[str, Any], where: str) -> LanguageModelConfi
         text_frontend=_text_frontend(reader),
         prompts=_prompts(reader),
         sampling=_sampling(reader),
-        length=_length(reader),
+        length=_length(reader) if reader.has("length") else None,
     )
     _check_shapes(config, where)
     return config
@@ -231,14 +232,15 @@ def _streams(values: Mapping[str, Any], where: str) -> Streams:
     return FACODEC if streams is None else parse_streams(streams, f"{where}: 'streams'")
 
 
-def _length(reader: JsonReader) -> LengthSettings | None:
-    if not reader.has("length"):
-        return None
+def _length(reader: JsonReader) -> LengthSettings:
     section = reader.section("length")
-    return LengthSettings(
+    length = LengthSettings(
         frames_per_token=section.positive("frames_per_token"),
         extra_frames=section.integer("extra_frames", low=0),
     )
+    if length.frames_per_token > MAX_FRAMES_PER_TOKEN:
+        raise section.fail("frames_per_token", f"must be at most {MAX_FRAMES_PER_TOKEN:g}")
+    return length
 
 
 def _text_frontend(reader: JsonReader) -> TextFrontend:

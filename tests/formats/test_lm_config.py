@@ -99,6 +99,7 @@ def test_facodecs_streams_are_not_written() -> None:
         ({"length": {"extra_frames": 2}}, "in 'length': 'frames_per_token' is missing"),
         ({"length": {"frames_per_token": 2}}, "in 'length': 'extra_frames' is missing"),
         ({"length": {"frames_per_token": 0, "extra_frames": 2}}, "above 0"),
+        ({"length": {"frames_per_token": 1e5, "extra_frames": 2}}, "must be at most 10000"),
     ],
 )
 def test_bad_streams_and_lengths_are_named(own: dict[str, Any], named: str) -> None:

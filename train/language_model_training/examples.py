@@ -18,7 +18,11 @@ import torch
 from tokenizers import Tokenizer
 
 from commands.errors import UserError
-from formats.checkpoint.language_model_config import LanguageModelConfig, LengthSettings
+from formats.checkpoint.language_model_config import (
+    MAX_FRAMES_PER_TOKEN,
+    LanguageModelConfig,
+    LengthSettings,
+)
 from formats.checkpoint.prompts import (
     ASR_QUESTION_START,
     asr_answer,
@@ -84,7 +88,8 @@ class Pace:
             return None
         average = self._frames / self._tokens
         extra = math.ceil(EXTRA_SECONDS * streams.frames_per_second)
-        return LengthSettings(round(BOUND_BY_AVERAGE * average, 2), extra)
+        per_token = min(round(BOUND_BY_AVERAGE * average, 2), MAX_FRAMES_PER_TOKEN)
+        return LengthSettings(per_token, extra)
 
 
 class ExampleBuilder:
