@@ -51,7 +51,7 @@ def generate_frames(
     speaker: torch.Tensor | None = None,
     options: DecodingOptions | None = None,
 ) -> Generation:
-    """Speak the prompt (ids, the last being `<sosp>`); `speaker` is float (256,)."""
+    """Speak the prompt (ids, the last one is `<sosp>`); `speaker` is float (C,)."""
     options = options or DecodingOptions()
     embeddings = _embed_prompt(model, prompt_ids, speaker)
     return _speak(model, embeddings, _Context.empty(embeddings), options)
