@@ -32,9 +32,9 @@ from formats.files.atomic import check_target
 
 if TYPE_CHECKING:
     from formats.tokens import TokenizedUtterance
+    from train.data.examples import Example
     from train.language_model.checkpoint import Checkpoint
     from train.language_model.mtp import MtpModel
-    from train.language_model_training.examples import Example
 
 POSITIONS_PER_BATCH = 4000
 PREDICTED_FILE = "predicted.jsonl"
@@ -120,8 +120,8 @@ def predict_utterances(
 ) -> Iterator[TokenizedUtterance]:
     """The utterances, short ones first, with predicted frames; as many as they had. The first
     `done` are left out, and batches are what they would be with them."""
+    from train.data.examples import ExampleBuilder
     from train.language_model_training.dataset import utterance_speaker
-    from train.language_model_training.examples import ExampleBuilder
 
     config = checkpoint.config
     builder = ExampleBuilder(config, checkpoint.tokenizer, model.tokens, with_tail=False)
@@ -149,8 +149,8 @@ def _predict_batch(
 ) -> Iterator[TokenizedUtterance]:
     import torch
 
+    from train.data.examples import collate
     from train.device import mixed_precision
-    from train.language_model_training.examples import collate
 
     device = model.embedding.weight.device
     tensors = collate([example for _, example in batch], model.tokens.eos)

@@ -23,6 +23,7 @@ from formats.checkpoint.codec_config import CodecConfig, read_codec_config
 from formats.checkpoint.language_model_config import LanguageModelConfig, read_lm_config
 from formats.checkpoint.state_dicts import plain_names
 from formats.streams import Streams
+from train.data.examples import Example
 from train.language_model.checkpoint import (
     EMBEDDING,
     PREFIX,
@@ -32,7 +33,6 @@ from train.language_model.checkpoint import (
     read_tensors,
 )
 from train.language_model.mtp import MtpModel
-from train.language_model_training.examples import Example
 from train.language_model_training.settings import ModelSettings, with_speech
 
 _MATRIX_GAIN = 0.7

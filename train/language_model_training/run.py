@@ -37,11 +37,11 @@ from formats.checkpoint.tokenizer import (
 )
 from formats.streams import FACODEC, Streams
 from formats.tokens import find_streams, read_utterances
+from train.data.examples import Example, ExampleBuilder, Pace
 from train.language_model.checkpoint import LanguageModel, make_model
 from train.language_model.mtp import MtpModel
 from train.language_model_training.batches import SourceRange
 from train.language_model_training.dataset import read_examples
-from train.language_model_training.examples import Example, ExampleBuilder, Pace
 from train.language_model_training.initialization import (
     grown_config,
     has_trained_heads,
