@@ -78,7 +78,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def describe_plan(arguments: argparse.Namespace, speakers: Path) -> dict[str, object]:
-    """What a run must have in common with the one that it goes on with."""
+    """What a run must have in common with the one that it continues."""
     digests = []
     for path in (*sorted(arguments.model.glob("*.safetensors")), arguments.tokens):
         with path.open("rb") as content:
@@ -87,7 +87,7 @@ def describe_plan(arguments: argparse.Namespace, speakers: Path) -> dict[str, ob
 
 
 def count_whole_lines(path: Path) -> int:
-    """How many lines a file has, after a last one that was cut off is taken from it."""
+    """How many lines a file has. An incomplete last line is removed from it."""
     if not path.is_file():
         return 0
     with path.open("rb+") as content:
@@ -99,7 +99,7 @@ def count_whole_lines(path: Path) -> int:
 def write_predicted(
     path: Path, utterances: Iterable[TokenizedUtterance], heads: int, command: str
 ) -> None:
-    """Add the utterances to a file. An interruption keeps those that are there, and says so."""
+    """Append the utterances to a file. An interruption keeps those written so far, and says so."""
     from formats.tokens import format_utterance
 
     with Interruption() as interruption, path.open("a", encoding="utf-8", newline="\n") as lines:
@@ -118,8 +118,8 @@ def predict_utterances(
     speaker_folder: Path,
     done: int = 0,
 ) -> Iterator[TokenizedUtterance]:
-    """The utterances, short ones first, with predicted frames; as many as they had. The first
-    `done` are left out, and batches are what they would be with them."""
+    """The utterances, short ones first, with as many predicted frames as they had. The first `done`
+    are left out, but batches are formed as if they were there."""
     from train.data.examples import ExampleBuilder
     from train.language_model_training.dataset import utterance_speaker
 

@@ -61,7 +61,7 @@ _FREQUENCY_SAMPLE = 2000  # examples that the initial head biases are counted on
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`examples` of all sources one after the other, where each source is, and a set aside."""
+    """`examples` of all sources in a row, the range of each source, and a separate set."""
 
     examples: list[Example]
     sources: list[SourceRange]

@@ -237,7 +237,7 @@ class LmTrainer(Trainer):
 
     @torch.no_grad()
     def _write_previews(self, examples: Sequence[Example]) -> None:
-        """Attention and speech for TensorBoard; every process computes what all are needed for."""
+        """Attention and speech for TensorBoard. All processes run the forward pass together."""
         guided, example = self._settings.guided_attention, find_guided(examples)
         writer, step = self._tensorboard(), self.state.global_step
         self.model_wrapped.eval()
