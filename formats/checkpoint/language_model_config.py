@@ -21,6 +21,7 @@ from formats.checkpoint.rope import FULL_ATTENTION, read_rope_theta
 from formats.checkpoint.state_dicts import MERGE
 from formats.files.json_reader import JsonReader
 from formats.files.strict_fields import read_json
+from formats.streams import FACODEC, Streams
 
 CONFIG_FILE = "config.json"
 ADAPTER_FILE = "adapter_config.json"
@@ -82,6 +83,7 @@ class LanguageModelConfig:
     text_frontend: TextFrontend = field(default_factory=TextFrontend)
     prompts: PromptTemplates = field(default_factory=PromptTemplates)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    streams: Streams = FACODEC
 
     @property
     def kind(self) -> str:
