@@ -25,7 +25,7 @@ from commands.errors import UserError
 from commands.peak_memory import peak_memory_mb
 from commands.run import run_cli
 from formats.files.atomic import check_target, write_atomically
-from runtime.engines.choices import add_backend
+from runtime.engines.choices import add_run_with
 
 if TYPE_CHECKING:
     from runtime.engines.graph import (
@@ -178,7 +178,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m runtime.profile", description="Measure how fast an engine speaks."
     )
     parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")
-    add_backend(parser)
+    add_run_with(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
     parser.add_argument("--text", default=DEFAULT_TEXT)
     parser.add_argument("--voice", metavar="NAME|FILE")
@@ -210,7 +210,7 @@ def measure_engine(arguments: argparse.Namespace) -> dict[str, Any]:
 
     start = time.perf_counter()
     bundle = load_bundle(arguments.engine)
-    open_graph, engine = open_engine(bundle, arguments.backend, arguments.threads)
+    open_graph, engine = open_engine(bundle, arguments.run_with, arguments.threads)
     measurements = Measurements()
     tts = TTS(bundle, timed(open_graph, measurements.stages), engine)
     load_seconds = time.perf_counter() - start

@@ -17,7 +17,8 @@ from runtime.bundle.loading import describe_file, load_bundle
 from runtime.bundle.manifest import read_manifest
 from runtime.engines.graph import Array, BindableGraph, Call, Graph, States
 from runtime.engines.onnxruntime.graphs import BoundCall, OnnxRuntimeGraph
-from runtime.speech.codec import ChunkSchedule, CodecDecoder, DecoderStream
+from runtime.speech.codec import CodecDecoder, DecoderStream
+from runtime.speech.schedule import ChunkSchedule
 from runtime.speech.synthesis import SENTENCE_PAUSE_SECONDS, open_engine
 from tests.runtime.tiny_bundle import (
     HIDDEN_SIZE,
@@ -371,9 +372,9 @@ def test_a_bundle_without_an_encoder_says_so(tmp_path: Path) -> None:
 
 
 def test_backends(plain_folder: Path, tmp_path: Path) -> None:
-    assert TTS.load(plain_folder, backend="onnxruntime").sample_rate == 16_000
+    assert TTS.load(plain_folder, run_with="onnxruntime").sample_rate == 16_000
     with pytest.raises(UserError, match="unknown backend 'cuda'; there are: auto, onnxruntime"):
-        TTS.load(plain_folder, backend="cuda")
+        TTS.load(plain_folder, run_with="cuda")
     with pytest.raises(UserError, match="threads is 0"):
         TTS.load(plain_folder, threads=0)
     folder = write_bundle(tmp_path / "engine")

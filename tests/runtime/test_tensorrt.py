@@ -27,7 +27,7 @@ from commands.errors import UserError
 from runtime import TTS, Chunk, Sampling
 from runtime.engines.tensorrt import cuda, device_loop
 from runtime.engines.tensorrt.device_loop import MAX_LANES
-from runtime.speech.codec import ChunkSchedule
+from runtime.speech.schedule import ChunkSchedule
 from tests.runtime.stand_in_cuda import Misuse, StandInCuda
 from tests.runtime.stand_in_tensorrt import write_plans
 from tests.runtime.tiny_bundle import SPEAKER, Scenario, expected_frames, write_bundle
@@ -251,7 +251,7 @@ def run_threads(bodies: Sequence[Callable[[], None]]) -> None:
 def test_description(gpu: Any, engine: Path) -> None:
     gpu_text = "TensorRT-RTX 1.2.3 on stand-in (compute capability 8.9)"
     assert TTS.load(engine).describe() == f"plans: 3 heads, fp32, {gpu_text}"
-    assert TTS.load(engine, backend="tensorrt-rtx").describe().endswith(gpu_text)
+    assert TTS.load(engine, run_with="tensorrt-rtx").describe().endswith(gpu_text)
 
 
 def test_no_driver(gpu: Any, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,9 +371,9 @@ def _changed(tensors: Any, **changes: Any) -> Any:
 
 def test_backends_that_do_not_fit(plain_folder: Path, engine: Path) -> None:
     with pytest.raises(UserError, match=r"built for 'onnxruntime', so tensorrt-rtx cannot run it"):
-        TTS.load(plain_folder, backend="tensorrt-rtx")
+        TTS.load(plain_folder, run_with="tensorrt-rtx")
     with pytest.raises(UserError, match=r"built for 'tensorrt-rtx', so onnxruntime cannot run it"):
-        TTS.load(engine, backend="onnxruntime")
+        TTS.load(engine, run_with="onnxruntime")
 
 
 # The stand-in itself: it must notice what a GPU would punish.
