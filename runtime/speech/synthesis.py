@@ -107,8 +107,10 @@ class TTS(Loaded):
         for number in range(1, count + 1):
             if number > 1:
                 yield self._pause(number, count)
-            stream = DecoderStream(self.codec, task.speaker, schedule, number, count)
-            yield from speak_steps(self._steps(task, number - 1), stream)
+            yield from speak_steps(
+                self._steps(task, number - 1),
+                DecoderStream(self.codec, task.speaker, schedule, number, count),
+            )
 
     def _steps(self, task: _Task, index: int) -> Iterator[Step]:
         """Decode the utterance of one sentence."""

@@ -225,7 +225,7 @@ def _backbone() -> _GraphText:
      int64[1] six = {{{HIDDEN_SIZE}}}, int64[1] position_axis = {{1}}, int64[1] last_axis = {{2}}>
     {{
       key_calls = ReduceMax<keepdims = 1>(past_key_0, in_row)
-      value_calls = ReduceMin<keepdims = 1>(past_value_0, in_row)
+      value_calls = ReduceMax<keepdims = 1>(past_value_0, in_row)
       both_calls = Add(key_calls, value_calls)
       calls_before = Mul(both_calls, half)
       nothing = Mul(key_calls, nought)

@@ -93,7 +93,7 @@ class PromptCall:
             **self._drawn.device_addresses(),
         }
         for states in self.states:
-            addresses |= states.addresses(turn=0)
+            addresses |= states.addresses(0)
         on_host = self._head.host_inputs
         places = self._settings.host_addresses().items()
         return addresses | {name: at for name, at in places if name in on_host}
