@@ -14,7 +14,7 @@ from runtime import TTS, Sampling
 from runtime.engines.rows import Request, Row
 from runtime.speech.decoding import SpeechDecoder
 
-WORDS = "the rain fell softly and old birds sang in a garden by sea".split()
+WORDS = ("the", "rain", "fell", "softly", "and", "old", "birds", "sang", "in", "a", "garden")
 JOIN, LEAVE = 0.4, 0.01  # probabilities, of each free place or live row in a step
 
 

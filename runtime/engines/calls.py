@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
 from runtime.bundle import names
 from runtime.engines.graph import Array, BindableGraph, Call, Graph, States, allocate
 

@@ -1,4 +1,4 @@
-"""The names that `--run-with` and `run_with=` take. `runtime.engines.opening` opens what they name."""
+"""The names that `--run-with` and `run_with=` take. `runtime.engines.opening` opens engines."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ from runtime.bundle import names
 from runtime.bundle.manifest import GraphSpec, TensorSpec, numpy_type
 from runtime.engines.rows import RowLoop
 
-
 Array = NDArray[Any]
 ALL_ROWS = slice(None)
 OpenRows = Callable[[int], RowLoop]  # opens a loop with room for so many rows

@@ -60,6 +60,7 @@ class SpeechDecoder:
         self._open: OpenRows = self._open_on_host
         if isinstance(backbone, LoopingGraph):
             self._open = backbone.prepare_rows(head, self._streams)
+
     @property
     def rows(self) -> int:
         """How many rows one loop has room for at most."""

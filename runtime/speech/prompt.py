@@ -91,7 +91,10 @@ class PromptReader:
         read = self.read(sentence)
         manifest = self._manifest
         frames = manifest.length.frames_per_token * EXPECTED_SHARE * read.text_tokens
-        seconds, steps = frames / manifest.codec.frames_per_second, frames / manifest.frames_per_step
+        seconds, steps = (
+            frames / manifest.codec.frames_per_second,
+            frames / manifest.frames_per_step,
+        )
         room = manifest.language_model.max_positions - len(read.ids)
         return read if seconds <= MAX_EXPECTED_SECONDS and steps <= room else None
 

@@ -107,10 +107,10 @@ def test_numbers_that_nothing_could_hold(folder: Path, field: str, changes: dict
 def test_states_that_would_fill_any_memory(folder: Path) -> None:
     change(folder, "language_model", max_positions=2**20, head_dim=2**17)
     graphs = dict(read_manifest(folder).graphs)
-    backbone = graphs["backbone"]
+    backbone, large = graphs["backbone"], ("rows", 2, "capacity", 2**17)
     sides = {
         side: tuple(
-            msgspec.structs.replace(t, shape=("rows", 2, "capacity", 2**17)) if "_0" in t.name else t
+            msgspec.structs.replace(t, shape=large) if "_0" in t.name else t
             for t in getattr(backbone, side)
         )
         for side in ("inputs", "outputs")

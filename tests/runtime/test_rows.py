@@ -19,7 +19,7 @@ from runtime import TTS, Sampling
 from runtime.engines.rows import Request, Row, RowLoop
 from runtime.speech.codec import DecoderStream
 from runtime.speech.schedule import ChunkSchedule
-from tests.random_rows import Spoken, random_requests, speak_alone, speak_together
+from tests.random_rows import random_requests, speak_alone, speak_together
 from tests.runtime.tiny_bundle import (
     ROWS,
     SPEAKER,
@@ -101,10 +101,10 @@ def test_a_row_joins_while_another_is_speaking(tmp_path: Path) -> None:
     tts = load(tmp_path, scenario)
     with tts.decoder.open_rows(2) as loop:
         first = loop.add(request(tts, "One."))
-        before = [step.frames.tolist() for _ in range(4) for step in loop.step()]
+        before = [frame for _ in range(4) for step in loop.step() for frame in step.frames.tolist()]
         second = loop.add(request(tts, "Twenty two."))
         found = finish(loop, first, second)
-    assert sum(before, []) + found[first] == expected_frames("One.", scenario)
+    assert before + found[first] == expected_frames("One.", scenario)
     assert found[second] == expected_frames("Twenty two.", scenario)
 
 
@@ -192,6 +192,57 @@ def test_lanes_of_other_sizes_make_room(gpu: Any, plain_folder: Path, tmp_path: 
     assert len(tts.synthesize("Go.").frames)
 
 
+def plant_rows_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of the last row does not follow it to its new slot."""
+    from runtime.engines.tensorrt.device_states import DeviceStates
+
+    monkeypatch.setattr(DeviceStates, "move", lambda *_: None)
+
+
+def plant_no_state_for_new_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtime.engines.tensorrt.device_states import DeviceStates
+
+    monkeypatch.setattr(DeviceStates, "take_row", lambda *_: None)
+
+
+def plant_settings_of_the_first_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtime.engines.tensorrt.lane import Lane
+
+    monkeypatch.setattr(Lane, "_send_settings", lambda lane: None)
+
+
+def plant_the_wrong_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row begins in the buffers that the next step writes."""
+    from runtime.engines.tensorrt.device_states import DeviceStates
+
+    take = DeviceStates.take_row
+    monkeypatch.setattr(
+        DeviceStates, "take_row", lambda self, slot, turn, *rest: take(self, slot, 1 - turn, *rest)
+    )
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        plant_rows_that_stay,
+        plant_no_state_for_new_rows,
+        plant_settings_of_the_first_row,
+        plant_the_wrong_turn,
+    ],
+)
+def test_planted_faults_are_found(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Any
+) -> None:
+    from tests.runtime.stand_in_tensorrt import ROWS as ROWS_OF_PLANS
+    from tests.runtime.stand_in_tensorrt import write_plans
+
+    on_cpu = load(tmp_path, SCENARIOS["next token"])
+    plans = write_plans(on_cpu.bundle.folder, tmp_path / "plans")
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        check_rows(TTS.load(plans), ROWS_OF_PLANS, 0, alone=on_cpu)
+
+
 # The codec.
 
 
@@ -208,9 +259,7 @@ class Speech:
 def test_streams_share_calls(tts: TTS, seed: int) -> None:
     """Whatever their number, their lengths, and how many frames come at a time."""
     random = np.random.default_rng(seed)
-    calls: list[int] = []
-    codec = tts.codec
-    speeches = []
+    codec, speeches = tts.codec, []
     for number in range(5):
         frames = random.integers(0, 1024, (int(random.integers(1, 60)), 3))
         voice = SPEAKER * np.float32(number + 1)
@@ -221,7 +270,6 @@ def test_streams_share_calls(tts: TTS, seed: int) -> None:
             taken, rest[:] = rest[:4], rest[4:]
             speech.stream.add(np.array(taken, np.int64).reshape(-1, 3))
         codec.start_due([speech.stream for speech in speeches])
-        calls.append(sum(1 for speech in speeches for _ in speech.audio))
         for speech in speeches:
             speech.audio += [chunk.audio for chunk in speech.stream.ready()]
     for number, speech in enumerate(speeches):
@@ -260,4 +308,3 @@ def test_other_streams_and_rates_speak(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tts.decode(spoken.frames, tts.speaker()), spoken.audio)
     with pytest.raises(UserError, match=r"outside 0 … 499 in column 1"):
         tts.decode(np.full((4, 2), 500), tts.speaker())
-    assert Spoken([], 0, stop=False) == Spoken([], 0, stop=False)

@@ -136,7 +136,9 @@ class OnnxRuntimeGraph:
                     binding.bind_output(*_placement(tensor, value))
             bindings.append(binding)
         call = BoundCall(self._session, bindings, memory)
-        return call if self._observer is None else ObservedCall(call, self._stage(inputs), self._observer)
+        if self._observer is None:
+            return call
+        return ObservedCall(call, self._stage(inputs), self._observer)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         names = [tensor.name for tensor in self.spec.outputs]

@@ -167,11 +167,7 @@ class Lane:
             for turn, calls in enumerate(turns):
                 self._enqueue(turn, calls)  # a first call sets up what no graph may hold
             self._stream.synchronize()
-            for call in (call for calls in turns for call in calls):
-                if not call.can_be_captured(self._stream):
-                    raise UserError(
-                        f"{call.plan.path}: TensorRT cannot capture it into a CUDA graph; rebuild it"
-                    )
+            _require_capture([call for calls in turns for call in calls], self._stream)
             self._graphs[count] = []
             for turn, calls in enumerate(turns):
                 with self._stream.capture() as graph:
@@ -192,6 +188,14 @@ class Lane:
         """Of the settings that are part of a captured graph because they decide shapes."""
         on_host = self._plans[1].host_inputs
         return b"".join(self._settings.host[name].tobytes() for name in SETTINGS if name in on_host)
+
+
+def _require_capture(calls: Sequence[PlanCall], stream: Stream) -> None:
+    for call in calls:
+        if not call.can_be_captured(stream):
+            raise UserError(
+                f"{call.plan.path}: TensorRT cannot capture it into a CUDA graph; rebuild it"
+            )
 
 
 def graph_sizes(room: int) -> list[int]:

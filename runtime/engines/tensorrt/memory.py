@@ -42,7 +42,6 @@ class DeviceMemory:
         checked(cudart.cudaMemsetAsync(self.address, 0, self.size_bytes, stream.handle))
 
 
-
 class PinnedArray:
     """Page-locked host memory as a numpy array: `array`."""
 
