@@ -1,4 +1,4 @@
-"""Speak from an exported bundle: `from runtime import TTS, Sampling`.
+"""Speaks from an exported bundle: `from runtime import TTS, Sampling`.
 
 Names are imported when they are first used, so that `python -m runtime.tts --help` needs nothing
 but the standard library. This package needs no PyTorch, no onnx and no sibling package.

@@ -1,4 +1,4 @@
-"""The manifest: what a bundle says about itself, and its JSON.
+"""The manifest: a bundle's description of itself, and its JSON.
 
 In: `manifest.json`. Out: a typed `Manifest`. It opens no other file of the bundle, and knows
 nothing about ONNX, engines or audio.

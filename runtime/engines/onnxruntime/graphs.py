@@ -3,10 +3,9 @@
 In: a checked bundle. Out: graphs behind the interface of `runtime.engines.graph`. It does not
 know what the graphs compute.
 
-A session that asks for a provider which cannot start falls back to the CPU with a warning. Here
-that is an error. On a GPU the states stay in its memory; the small tensors between two graphs pass
-through the host, which is why `runtime.engines.tensorrt.plans` is the first way and this the
-second.
+If a provider cannot start, ONNX Runtime falls back to the CPU with a warning; here that is an
+error. On a GPU the states stay in its memory, and a loop has one row. The small tensors between
+two graphs pass through the host, so `runtime.engines.tensorrt` is faster on a GPU.
 """
 
 from __future__ import annotations
@@ -49,8 +48,8 @@ _LOAD_ERRORS = (
 class Provider:
     """An execution provider.
 
-    memory: where the states lie, if not in memory of the host's. plugin: a package that brings the
-    provider, which must be registered first. install: how to get it.
+    memory: where the states lie, if not in memory of the host. plugin: a package that provides the
+    provider and must be registered first. install: how to get it.
     """
 
     name: str
@@ -211,8 +210,8 @@ def _missing(provider: Provider, why: str) -> UserError:
 
 
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Threads sleep while they wait: a bundle's sessions take turns, and those that spin take the
-    processors from the one whose turn it is, and from everything else on the machine."""
+    """Threads sleep while they wait: a bundle's sessions take turns, and spinning threads would
+    take the processors from the session whose turn it is, and from everything else on the machine."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -254,7 +253,7 @@ def _open_session(
 
 
 def _find(node: onnxruntime.NodeArg) -> Found:
-    """What "tensor(float)" and its shape are in the manifest's words."""
+    """A type like "tensor(float)", and a shape, in the manifest's words."""
     dtype = node.type.removeprefix("tensor(").removesuffix(")")
     return Found(DTYPES.get(dtype, dtype), tuple(node.shape))
 
