@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from commands.errors import UserError
-from export.language_model.code_embeddings import END_ROW, PAD_ROW, code_embeddings
+from export.language_model.code_embeddings import PAD, code_embeddings
 from export.readers.checkpoint import Checkpoint
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
+from formats.streams import Streams
 from formats.tokens import TokenizedUtterance, read_utterances
 from runtime.bundle.loading import Bundle
 from runtime.bundle.names import BACKBONE, SPEAKER_PROJECTION
@@ -38,7 +38,7 @@ HELD_OUT = 4  # every fourth utterance is not calibrated on, but judged with
 class Utterance:
     """embeddings: float32 (1, positions, H), a prompt of `prompt` positions and the fed-back steps.
 
-    The last position of the prompt and every later one predict a step. frames: int64 (T, 3), what
+    The last position of the prompt and every later one predict a step. frames: int64 (T, K), what
     is said, and speaker: float32 (speaker_channels), by whom.
     """
 
@@ -64,7 +64,7 @@ class Speaker:
         self._bundle, self._heads = bundle, checkpoint.config.heads
         self._reader = PromptReader(bundle, open_graph(SPEAKER_PROJECTION) if aware else None)
         self._decoder = SpeechDecoder(open_graph(BACKBONE), open_graph(manifest.head), manifest)
-        self._table = code_embeddings(checkpoint).read()
+        self._table, self._streams = code_embeddings(checkpoint).read(), checkpoint.config.streams
         self._voices = [*manifest.voices]
 
     def say(self, texts: Sequence[str]) -> Iterator[Utterance]:
@@ -111,20 +111,22 @@ class Speaker:
         return np.concatenate([step.frames for step in steps])
 
     def _joined(self, prompt: Floats, frames: npt.NDArray[np.int64], speaker: Floats) -> Utterance:
-        steps = step_embeddings(self._table, frames, self._heads)
+        steps = step_embeddings(self._table, frames, self._heads, self._streams)
         embeddings = np.concatenate([prompt, steps[None]], axis=1)
         room = self._bundle.manifest.language_model.max_positions
         return Utterance(embeddings[:, :room], prompt.shape[1], frames, speaker)
 
 
-def step_embeddings(table: Floats, frames: npt.NDArray[np.int64], heads: int) -> Floats:
+def step_embeddings(
+    table: Floats, frames: npt.NDArray[np.int64], heads: int, streams: Streams
+) -> Floats:
     """What is fed back after each step: (steps, H), the mean of the embeddings of its codes.
 
-    table: (3·1024 + 2, H) as in `export.language_model.code_embeddings`. frames: int64 (T, 3). The
-    last step of a multi-token model is filled up with `<|speech_pad|>`.
+    table: as in `export.language_model.code_embeddings`. frames: int64 (T, K). The last step of a
+    multi-token model is filled up with `<|speech_pad|>`.
     """
-    rows = (frames + np.arange(TOKENS_PER_FRAME) * (END_ROW // TOKENS_PER_FRAME)).reshape(-1)
-    rows = np.pad(rows, (0, -len(rows) % heads), constant_values=PAD_ROW)
+    rows = (frames + np.array(streams.offsets)).reshape(-1)
+    rows = np.pad(rows, (0, -len(rows) % heads), constant_values=streams.total + PAD)
     embeddings: Floats = table[rows.reshape(-1, heads)].mean(axis=1, dtype=np.float32)
     return embeddings
 

@@ -1,7 +1,7 @@
 """The codec's encoder as a graph: audio in, frames and a speaker embedding out.
 
-In: a `CodecCheckpoint`. Out: a `Graph` without state. It hears a whole recording at once: the
-prosody and timbre encoders attend over all of it. FACodec (NaturalSpeech 3, arXiv 2403.03100).
+In: a `CodecCheckpoint`. Out: a `Graph` without state. It takes one whole recording a call, because
+the prosody and timbre encoders attend to all of it. FACodec (NaturalSpeech 3, arXiv 2403.03100).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SMALLEST_NORM = 1e-12
 def build_codec_encoder(
     codec: CodecCheckpoint, dialect: str, precision: Precision = "fp32"
 ) -> Graph:
-    """Audio (1, samples) -> frames (1, frames, 3) and speaker (1, channels).
+    """Audio (1, samples) -> frames (1, frames, K) and speaker (1, channels).
 
     `samples` must be at least half the mel analysis's n_fft, which is what reflection needs.
     """
@@ -63,7 +63,7 @@ def build_codec_encoder(
     frames = graph.op.Concat(*codes, axis=2)
     timbre = transformer_encoder(layers, latents, TIMBRE_ENCODER)
     speaker = graph.op.ReduceMean(timbre, [1], keepdims=0)
-    graph.output(CODEC_FRAMES, frames, "int64", (1, FRAMES, 3))
+    graph.output(CODEC_FRAMES, frames, "int64", (1, FRAMES, config.streams.count))
     graph.output(SPEAKER, speaker, "float32", (1, config.speaker_channels))
     seconds = (MIN_SECONDS, USUAL_SECONDS, MAX_SECONDS)
     graph.profile(WHOLE, samples=Range(*(round(s * config.sample_rate_hz) for s in seconds)))
@@ -122,7 +122,7 @@ def _content_codes(graph: Graph, codec: CodecCheckpoint, latents: Value) -> list
 def _nearest(graph: Graph, codec: CodecCheckpoint, latents: Value, book: str) -> Value:
     """The codebook entry of the smallest angle, int64 (1, T, 1).
 
-    The published code normalises latents, too: a positive factor, which moves no maximum.
+    The published code also normalises latents. That is a positive factor, which moves no maximum.
     """
     name = f"{book}.in_proj"
     projected = graph.linear(latents, codec.weight(f"{name}.weight"), codec.weight(f"{name}.bias"))

@@ -143,7 +143,7 @@ def _describe(
     )
     return msgspec.structs.replace(
         bundle.manifest,
-        engine=EngineSpec(library.kind, PORTABLE, bundle.manifest.engine.rows, plans),
+        engine=EngineSpec(library.kind, PORTABLE, rows=bundle.manifest.engine.rows, plans=plans),
         graphs=graphs,
         built_with=bundle.manifest.built_with | {library.kind: library.version},
     )

@@ -14,8 +14,10 @@ from typing import Literal
 
 from commands.errors import UserError
 from formats.files.strict_fields import build_dataclass, read_json
+from formats.streams import Streams
 
 CODEC_CONFIG_FILE = "codec.json"
+CODES_PER_FRAME = 3  # two content codebooks and a prosody codebook
 
 RESIDUAL_DILATIONS = (1, 3, 9)
 RESIDUAL_KERNEL = 7
@@ -72,6 +74,11 @@ class CodecConfig:
     @property
     def frames_per_second(self) -> float:
         return self.sample_rate_hz / self.hop_samples
+
+    @property
+    def streams(self) -> Streams:
+        """One stream for each codebook that a frame has a code of."""
+        return Streams((self.codebook_size,) * CODES_PER_FRAME, self.frames_per_second)
 
     @property
     def speaker_channels(self) -> int:

@@ -2,7 +2,7 @@
 
 In: the JSON that `transformers` and the published training code write (Qwen2 fields at top
 level, `medusa_num_heads` and its companions beside them), a plain `Qwen2ForCausalLM` one, or
-one of this project, which adds `text_frontend`, `prompts` and `sampling`. Out: a frozen
+one of this project, which adds `text_frontend`, `prompts`, `sampling` and `length`. Out: a frozen
 `LanguageModelConfig`. Keys that are not used here are left alone, whatever they hold. It
 knows neither tensors nor the tokenizer, and needs neither torch nor numpy.
 """
@@ -21,6 +21,7 @@ from formats.checkpoint.rope import FULL_ATTENTION, read_rope_theta
 from formats.checkpoint.state_dicts import MERGE
 from formats.files.json_reader import JsonReader
 from formats.files.strict_fields import read_json
+from formats.streams import FACODEC, Streams
 
 CONFIG_FILE = "config.json"
 ADAPTER_FILE = "adapter_config.json"
@@ -56,6 +57,18 @@ class SamplingSettings:
 
 
 @dataclass(frozen=True)
+class LengthSettings:
+    """Speech of `n` text tokens ends after `extra_frames + frames_per_token · n` frames at the
+    latest: models can fail to stop."""
+
+    frames_per_token: float
+    extra_frames: int
+
+
+MAX_FRAMES_PER_TOKEN = 10_000.0
+
+
+@dataclass(frozen=True)
 class LanguageModelConfig:
     """Geometry of the model; field names are the keys of `config.json`.
 
@@ -82,6 +95,8 @@ class LanguageModelConfig:
     text_frontend: TextFrontend = field(default_factory=TextFrontend)
     prompts: PromptTemplates = field(default_factory=PromptTemplates)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    streams: Streams = FACODEC
+    length: LengthSettings | None = None  # published checkpoints do not declare it
 
     @property
     def kind(self) -> str:
@@ -148,6 +163,7 @@ def parse_lm_config(values: Mapping[str, Any], where: str) -> LanguageModelConfi
         text_frontend=_text_frontend(reader),
         prompts=_prompts(reader),
         sampling=_sampling(reader),
+        length=_length(reader) if reader.has("length") else None,
     )
     _check_shapes(config, where)
     return config
@@ -249,6 +265,17 @@ def _sampling(reader: JsonReader) -> SamplingSettings:
     if not 1 <= sampling.repetition_penalty <= 100:
         raise section.fail("repetition_penalty", "must be at least 1, at most 100")
     return sampling
+
+
+def _length(reader: JsonReader) -> LengthSettings:
+    section = reader.section("length")
+    length = LengthSettings(
+        frames_per_token=section.positive("frames_per_token"),
+        extra_frames=section.integer("extra_frames", low=0),
+    )
+    if length.frames_per_token > MAX_FRAMES_PER_TOKEN:
+        raise section.fail("frames_per_token", f"must be at most {MAX_FRAMES_PER_TOKEN:g}")
+    return length
 
 
 def _check_shapes(config: LanguageModelConfig, where: str) -> None:

@@ -20,6 +20,7 @@ from train.language_model.checkpoint import LanguageModel, load_checkpoint
 
 DIALECTS = ("ort", "portable")
 POSITIONS = 288  # room of the portable dialect's caches
+MOST_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def tiny_export(
     folder = source / f"{dialect}-{precision}-{positions}"
     folder.mkdir(exist_ok=True)
     graphs = language_model_graphs(checkpoint, dialect, precision, with_text_head=True)
-    specs = {graph.name: graph.save(folder) for graph in graphs}
+    specs = {graph.name: graph.save(folder, MOST_ROWS) for graph in graphs}
     return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect, precision)
 
 
