@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime import TTS, Sampling
 from runtime.engines.rows import Request, Row
@@ -34,12 +35,13 @@ class Asked:
     text: str
     sampling: Sampling
     max_steps: int
+    speaker: NDArray[np.float32]
     tts: TTS
 
     def request(self, max_steps: int | None = None) -> Request:
         read = self.tts.prompts.read(self.text)
         return Request(
-            self.tts.prompts.embed(read, self.tts.speaker()),
+            self.tts.prompts.embed(read, self.speaker),
             self.sampling.resolve(self.tts.bundle.manifest.sampling),
             self.sampling.random_generator(0),
             self.max_steps if max_steps is None else max_steps,
@@ -47,7 +49,7 @@ class Asked:
 
 
 def random_requests(tts: TTS, count: int, seed: int) -> list[Asked]:
-    """Texts, settings and bounds that differ from row to row; some are greedy."""
+    """Texts, voices, settings and bounds that differ from row to row; some are greedy."""
     random = np.random.default_rng(seed)
     asked = []
     for number in range(count):
@@ -62,7 +64,9 @@ def random_requests(tts: TTS, count: int, seed: int) -> list[Asked]:
         )
         if number % 4 == 0:
             sampling = Sampling(do_sample=False, repetition_penalty=penalty)
-        asked.append(Asked(text, sampling, int(random.integers(1, 90)), tts))
+        channels = tts.bundle.manifest.codec.speaker_channels
+        speaker = random.standard_normal(channels, np.float32)
+        asked.append(Asked(text, sampling, int(random.integers(1, 90)), speaker, tts))
     return asked
 
 

@@ -23,7 +23,7 @@ STEPS = 200
 MODELS: dict[str, dict[str, Any]] = {
     "6 linear heads": {"heads": 6, "end_bias": 1.0, "pad_bias": 2.0},
     "12 mlp heads": {"heads": 12, "head_kind": "mlp"},
-    "3 transformer heads": {"heads": 3, "head_kind": "transformer"},
+    "3 transformer heads": {"heads": 3, "head_kind": "transformer", "speaker_aware": True},
     "next token": {"heads": 1},
 }
 
@@ -48,9 +48,9 @@ def test_rows_equal_their_solo_runs(codec: Path, tmp_path: Path, name: str, dial
     build_bundle(options)
     tts = TTS.load(options.output, threads=1)
     assert tts.decoder.rows == ROWS
-    requests = random_requests(tts, 60, seed=1)
+    requests = random_requests(tts, 300, seed=1)
     together = speak_together(tts.decoder, requests, ROWS, STEPS, seed=1)
-    assert sum(spoken.steps for spoken in together) > 10 * STEPS, "few steps had company"
+    assert sum(spoken.steps for spoken in together) > 8 * STEPS, "few steps had company"
     for asked, found in zip(requests, together, strict=True):
         if found.steps:
             assert found == speak_alone(tts.decoder, asked, found.steps)

@@ -211,7 +211,7 @@ def _missing(provider: Provider, why: str) -> UserError:
 
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
     """Threads sleep while they wait: a bundle's sessions take turns, and spinning threads would
-    take the processors from the session whose turn it is, and from everything else on the machine."""
+    take the processors from the session whose turn it is, and from other programs."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
