@@ -22,10 +22,11 @@ from formats.streams import Streams
 from formats.tokens import TokenizedUtterance, read_utterances
 from runtime.bundle.loading import Bundle
 from runtime.bundle.names import BACKBONE, SPEAKER_PROJECTION
+from runtime.engines.opening import open_engine
+from runtime.engines.rows import Request
 from runtime.speech.decoding import SpeechDecoder, bound_steps
-from runtime.speech.prompt import Prompt, PromptReader
+from runtime.speech.prompt import PromptReader
 from runtime.speech.sampling import seeded
-from runtime.speech.synthesis import open_engine
 from runtime.speech.voice import read_voice_file
 
 Floats = npt.NDArray[np.float32]
@@ -62,7 +63,7 @@ class Speaker:
             raise UserError("a speaker-aware model is calibrated with voices; give --voice")
         self._bundle, self._heads = bundle, checkpoint.config.heads
         self._reader = PromptReader(bundle, open_graph(SPEAKER_PROJECTION) if aware else None)
-        self._decoder = SpeechDecoder(open_graph(BACKBONE), open_graph(manifest.head))
+        self._decoder = SpeechDecoder(open_graph(BACKBONE), open_graph(manifest.head), manifest)
         self._table, self._streams = code_embeddings(checkpoint).read(), checkpoint.config.streams
         self._voices = [*manifest.voices]
 
@@ -70,8 +71,10 @@ class Speaker:
         """The model says every text; the n-th with seed n."""
         for number, text in enumerate(texts):
             speaker = self._voice(number)
-            prompt = self._reader.embed(self._reader.read(text), speaker)
-            yield self._joined(prompt, self._generate(prompt, number), speaker)
+            read = self._reader.read(text)
+            prompt = self._reader.embed(read, speaker)
+            frames = self._generate(prompt, read.text_tokens, number)
+            yield self._joined(prompt, frames, speaker)
 
     def follow(self, tokens: Path) -> Iterator[Utterance]:
         """The model is led through recorded frames, text by text."""
@@ -95,28 +98,23 @@ class Speaker:
             folder / recorded.spk_emb_path, self._bundle.manifest.codec.speaker_channels
         )
 
-    def _generate(self, prompt: Prompt, seed: int) -> npt.NDArray[np.int64]:
+    def _generate(self, prompt: Floats, text_tokens: int, seed: int) -> npt.NDArray[np.int64]:
         manifest = self._bundle.manifest
         sampling = seeded(manifest.sampling, seed)
-        bound = bound_steps(
-            manifest.language_model,
-            manifest.length,
-            prompt.text_tokens,
-            prompt.embeddings.shape[1],
-        )
-        steps = self._decoder.steps(
-            prompt.embeddings,
+        request = Request(
+            prompt,
             sampling.resolve(manifest.sampling),
             sampling.random_generator(0),
-            bound,
+            bound_steps(manifest, text_tokens, prompt.shape[1]),
         )
+        steps = self._decoder.steps(request)
         return np.concatenate([step.frames for step in steps])
 
-    def _joined(self, prompt: Prompt, frames: npt.NDArray[np.int64], speaker: Floats) -> Utterance:
+    def _joined(self, prompt: Floats, frames: npt.NDArray[np.int64], speaker: Floats) -> Utterance:
         steps = step_embeddings(self._table, frames, self._heads, self._streams)
-        embeddings = np.concatenate([prompt.embeddings, steps[None]], axis=1)
+        embeddings = np.concatenate([prompt, steps[None]], axis=1)
         room = self._bundle.manifest.language_model.max_positions
-        return Utterance(embeddings[:, :room], prompt.embeddings.shape[1], frames, speaker)
+        return Utterance(embeddings[:, :room], prompt.shape[1], frames, speaker)
 
 
 def step_embeddings(
