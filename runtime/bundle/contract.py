@@ -2,9 +2,8 @@
 
 In: a manifest. Out: nothing, or one line that says what does not fit. A manifest whose hashes
 hold may still speak of another model than its graphs; then memory is laid out for the wrong
-shapes. So the manifest is held against the contract here when it is loaded, and each graph
-against the manifest when it is opened (`runtime.engines.agreement`). It opens no file and knows
-no engine.
+shapes. So the manifest is compared with the contract here when it is loaded, and each graph with
+the manifest when it is opened (`runtime.engines.agreement`). It opens no file and knows no engine.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ BYTES_OF = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "
 def facts_of(manifest: Manifest, name: str) -> dict[str, str]:
     """What the manifest says about a graph that no shape shows.
 
-    Graphs in ONNX hold the same as metadata; those of older exports may lack it.
+    ONNX files hold the same facts as metadata; those of older exports may lack it.
     """
     spec, codec = manifest.graphs[name], manifest.codec
     facts = {names.IN_PLACE_FACT: ",".join(s.output for s in spec.states if s.in_place)}
@@ -41,7 +40,7 @@ def facts_of(manifest: Manifest, name: str) -> dict[str, str]:
 
 
 def check_manifest(manifest: Manifest, where: str) -> None:
-    """Hold a manifest against the contract; `where` names it in messages.
+    """Compare a manifest with the contract; `where` names it in messages.
 
     Raises:
         UserError: sizes, names or types that do not fit each other, or that nothing could hold.
@@ -51,7 +50,7 @@ def check_manifest(manifest: Manifest, where: str) -> None:
 
 
 def _complaints(manifest: Manifest) -> Iterator[str]:
-    """What is wrong, one after the other; the first one is told."""
+    """What is wrong, one after the other. Only the first one is reported."""
     yield from _engine_complaints(manifest)
     yield from _model_complaints(manifest)
     yield from _prompt_complaints(manifest)
@@ -167,6 +166,9 @@ def _profile_complaints(manifest: Manifest, name: str) -> Iterator[str]:
         names.FRAMES: names.MAX_RANGE,
         names.SAMPLES: names.MAX_RANGE,
     }
+    if manifest.engine.plans is not None and spec.file.endswith(names.PLAN_SUFFIX):
+        for dimension in sorted(named - {names.CAPACITY})[: not spec.profiles]:
+            yield f"{name} has no profile that says how large {dimension} may be"
     for kind, ranges in spec.profiles.items():
         if set(ranges) != named - {names.CAPACITY}:
             yield f"profile {kind!r} of {name} is about other dimensions than its inputs have"

@@ -1,4 +1,4 @@
-"""The manifest: what a bundle says about itself, and its JSON.
+"""The manifest: a bundle's description of itself, and its JSON.
 
 In: `manifest.json`. Out: a typed `Manifest`. It opens no other file of the bundle, and knows
 nothing about ONNX, engines or audio.
@@ -208,6 +208,11 @@ class Manifest(_Record, frozen=True):
         """The graph that turns hidden states into codes."""
         return MTP_HEAD if self.language_model.kind == "mtp" else NTP_HEAD
 
+    @property
+    def frames_per_step(self) -> float:
+        """Of K streams: 1, 2, 4 … for K, 2 K, 4 K … heads; 1 / K for a next-token model."""
+        return self.language_model.heads / len(self.codec.streams)
+
     def referenced_files(self) -> list[str]:
         """Every file that loading will open."""
         graphs = self.graphs.values()
@@ -241,11 +246,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     try:
         version = msgspec.json.decode(content, type=_Version).schema_version
         if version != SCHEMA_VERSION:
-            newer = "newer" if version > SCHEMA_VERSION else "older"
-            raise UserError(
-                f"{where}: schema {version} is {newer} than this runtime's {SCHEMA_VERSION}; "
-                "install the matching version or export again"
-            )
+            raise UserError(f"{where}: {_describe_version(version, content)}")
         return msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserError(f"{where}: not a valid manifest ({error}); export again") from None
@@ -256,5 +257,43 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
+def _describe_version(version: int, content: bytes) -> str:
+    """What to do with a bundle of another schema."""
+    if version > SCHEMA_VERSION:
+        return (
+            f"schema {version} is newer than this runtime's {SCHEMA_VERSION}; install a newer "
+            "version of slm-deploy"
+        )
+    facts = msgspec.json.decode(content, type=_OldFacts)
+    options = facts.engine.plans.source_options if facts.engine.plans else ""
+    target = "" if facts.engine.plans is None else f"--target {facts.engine.kind} "
+    source = options or f"--heads {facts.language_model.heads}"
+    return (
+        f"schema {version} is older than this runtime's {SCHEMA_VERSION}; make the bundle again: "
+        f"python -m export.build {target}{source} --output DIR"
+        + ("" if options else " (another model than the demo voice: --model DIR --codec DIR)")
+    )
+
+
 class _Version(msgspec.Struct):
     schema_version: int
+
+
+class _OldPlans(msgspec.Struct):
+    source_options: str = ""
+
+
+class _OldEngine(msgspec.Struct):
+    kind: str = ""
+    plans: _OldPlans | None = None
+
+
+class _OldModel(msgspec.Struct):
+    heads: int = 6
+
+
+class _OldFacts(msgspec.Struct):
+    """What a bundle of any schema may say about how it was made."""
+
+    engine: _OldEngine = msgspec.field(default_factory=_OldEngine)
+    language_model: _OldModel = msgspec.field(default_factory=_OldModel)
