@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from commands.arguments import CommandParser
 from commands.errors import UserError
 from commands.run import run_cli
-from runtime.profile import DEFAULT_TEXT
+from runtime.speed import DEFAULT_TEXT
 
 DEFAULT = "default"
 BUSY = "print(flush=True)\nwhile True: pass"

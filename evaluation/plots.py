@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from commands.errors import UserError
 from commands.extras import install_command
+from evaluation.recognisers import SAMPLE_RATE_HZ
 from evaluation.report import Report
 from evaluation.speaker_matrix import SpeakerMatrix
 from runtime.audio.sound import SAMPLE_RATE_HZ

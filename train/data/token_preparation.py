@@ -1,6 +1,6 @@
-"""From recordings to token files, part by part: what `train.prepare` does.
+"""From recordings to token files, part by part: the work of `train.prepare`.
 
-In: its arguments. Out: the files that it describes. Parts of the work are kept until all is done.
+In: its arguments. Out: the files that it describes. Finished parts are kept until all are done.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from commands.errors import UserError
 from commands.interruption import Interruption
 from commands.next_step import print_next, quote
-from formats.tokens import frames_per_step
+from formats.checkpoint.codec_config import find_codec_config
 from train.data.recording_folders import check_names
 from train.data.token_files import token_file, write_token_files
 from train.data.token_parts import (
@@ -41,10 +41,15 @@ RECORDINGS_PER_PART = 500
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    """Tokenize what no part holds yet, then write the token files. Raises `UserError`."""
+    """Tokenize the recordings that no part holds yet, then write the token files.
+
+    Raises:
+        UserError: unusable input.
+    """
+    streams = find_codec_config(arguments.codec).streams
     for heads in arguments.heads:
         if heads != 1:
-            frames_per_step(heads)
+            streams.frames_per_step(heads)
     recordings = [found for folder in arguments.audio for found in folder.find()]
     recordings = recordings[: arguments.limit]
     check_names(recordings)
@@ -57,7 +62,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     left_out = read_left_out(parts)
     tell_left_out(left_out, len(recordings))
     check_parts(parts, left_out, arguments.strict)
-    write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings)
+    write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings, streams)
     shutil.rmtree(parts)
     print_next(
         "python -m train.lm --config lm.yaml --output my-model, with "
@@ -91,16 +96,13 @@ def digest_codec(folder: Path) -> str:
 
 
 def load_means(arguments: argparse.Namespace) -> Means:
-    """Codec, frontend and judge. Raises `UserError` for what is not there."""
-    from runtime.audio.sound import SAMPLE_RATE_HZ
+    """Codec, frontend and judge. Raises `UserError` if one of them is missing."""
     from runtime.text.frontends import make_frontend
     from train.codec_model.checkpoint import load_codec
     from train.device import check_device
 
     check_device(arguments.device, "--device")
     codec = load_codec(arguments.codec).to(arguments.device)
-    if codec.config.sample_rate_hz != SAMPLE_RATE_HZ:
-        raise UserError(f"{arguments.codec}: works at another rate than {SAMPLE_RATE_HZ} Hz")
     frontend = make_frontend({"kind": arguments.frontend, "language": arguments.language})
     return Means(codec, make_limits(arguments), frontend, arguments.frontend != "none")
 
@@ -118,7 +120,7 @@ def make_limits(arguments: argparse.Namespace) -> Limits:
 def tokenize_missing_parts(
     folder: Path, recordings: Sequence[Recording], means: Means, command: str
 ) -> None:
-    """Make the parts that are not there. An interruption keeps what is done, and says so."""
+    """Make the missing parts. An interruption keeps finished work, and says so."""
     from tqdm import tqdm
 
     left_out = 0
@@ -141,8 +143,8 @@ def tokenize_missing_parts(
 def finish_part(
     path: Path, recordings: Sequence[Recording], means: Means, stop: Callable[[], bool]
 ) -> Part:
-    """Tokenize what an unfinished part does not hold yet, and write the part, or as much of it as
-    there is when `stop` says so."""
+    """Tokenize the recordings that an unfinished part does not hold yet, and write the part. `stop`
+    ends it early."""
     unfinished = path.with_suffix(".unfinished")
     part = read_part(unfinished) if unfinished.is_file() else Part()
     rest = [recording for recording in recordings if recording.uttid not in part.names]
@@ -155,7 +157,7 @@ def finish_part(
 
 
 def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
-    """List what cannot be used, after hours of work as before."""
+    """List the recordings that cannot be used."""
     for found in left_out:
         print(f"left out: {found.reason}", file=sys.stderr)
     if left_out:
@@ -163,7 +165,7 @@ def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
 
 
 def check_descriptions(recordings: Sequence[Recording]) -> None:
-    """Refuse what can be seen before the first recording is read. Raises `UserError`."""
+    """Refuse recordings by their descriptions, before any audio is read. Raises `UserError`."""
     left_out = [explain(found, fault) for found in recordings if (fault := find_fault(found))]
     tell_left_out(left_out, len(recordings))
     if left_out:
@@ -171,7 +173,7 @@ def check_descriptions(recordings: Sequence[Recording]) -> None:
 
 
 def check_parts(parts: Path, left_out: Sequence[LeftOut], strict: bool) -> None:
-    """Raises `UserError` if there is nothing to write, or something is missing that must not."""
+    """Raises `UserError` if there is nothing to write, or if `strict` and something is missing."""
     empty = next(read_parts(parts), None) is None
     if empty or (strict and left_out):
         drop_incomplete_parts(parts)
