@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.audio.sound import SAMPLE_RATE_HZ
 from commands.errors import UserError
 from commands.extras import install_command
+from evaluation.recognisers import SAMPLE_RATE_HZ
 from evaluation.report import Report
 from evaluation.speaker_matrix import SpeakerMatrix
 

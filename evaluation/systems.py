@@ -1,8 +1,8 @@
-"""What is judged: bundles, folders of recordings, and what a bundle's codec makes of recordings.
+"""The systems to judge: bundles, folders of recordings, and recordings through a bundle's codec.
 
-In: sentences, and where their speech comes from. Out: a `System`, whose `Utterance`s come one by
-one, in the order of the sentences. It knows bundles only through `runtime.TTS`, as any user does,
-and knows nothing of judges.
+In: sentences, and the source of their speech. Out: a `System`, whose `Utterance`s come one by one,
+in the order of the sentences and at the rate of the judges. This module uses bundles only through
+`runtime.TTS`, as any user does.
 """
 
 from __future__ import annotations
@@ -13,25 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.audio.sound import SAMPLE_RATE_HZ
+import numpy as np
+
 from commands.errors import UserError
+from evaluation.recognisers import SAMPLE_RATE_HZ
+from formats.files.text_files import read_lines
 from train.data.recordings import find_recordings
 from train.data.silence import trim_silence
-from formats.files.text_files import read_lines
-from formats.tokens import FRAMES_PER_SECOND
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-CODES_PER_FRAME = 3
-_FRAME_SAMPLES = SAMPLE_RATE_HZ // FRAMES_PER_SECOND
+_SILENCE_HOP_SAMPLES = 200  # silence is measured in frames of 12.5 ms
 HOW_TO_RECORD = "python -m samples.demo_voice.synthesize FILE DIR lets the teacher read a list"
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """`text` as it is typed, which bundles get; `reading`: its words as they are to be heard."""
+    """`text` as it is typed, which bundles get; `reading`: its words as they are spoken."""
 
     text: str
     reading: str
@@ -42,7 +41,7 @@ class Utterance:
     """One sentence as one system said it; `text` is its reading."""
 
     text: str
-    audio: NDArray[np.float32]  # (samples,) at 16 kHz
+    audio: NDArray[np.float32]  # (samples,) at the rate of the judges
     stopped: bool = True  # ended by itself, not by the bound on its length
     steps: int | None = None  # None for recordings
     synthesis_seconds: float | None = None
@@ -50,8 +49,8 @@ class Utterance:
 
 @dataclass(frozen=True)
 class System:
-    """Something that has read the sentences. `engine` and `voice` are of a bundle asked for one of
-    its voices; `voice` is None for recordings and for a bundle's default."""
+    """A reader of the sentences. `engine` and `voice` are those of a bundle; `voice` is None for
+    recordings and for a bundle's default voice."""
 
     name: str
     utterances: Iterator[Utterance]
@@ -62,8 +61,8 @@ class System:
 def read_sentences(path: Path, limit: int | None = None) -> list[Sentence]:
     """Non-empty lines that do not start with `#`.
 
-    In the text, `\\n` is a line break. After a tab stands how the text is to be read, unless it
-    is read as it is written.
+    In the text, `\\n` is a line break. The reading follows after a tab, unless the text is read as
+    it is written.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file of sentences, one per line; give --sentences FILE")
@@ -136,8 +135,18 @@ def speak(
             sentence.text, voice=voice, sampling=seeded(manifest.sampling, seed)
         )
         seconds = time.perf_counter() - start
-        steps = -(-CODES_PER_FRAME * len(spoken.frames) // heads)
-        yield Utterance(sentence.reading, spoken.audio, spoken.finished, steps, seconds)
+        steps = -(-spoken.frames.size // heads)
+        audio = _for_judges(spoken.audio, tts.sample_rate)
+        yield Utterance(sentence.reading, audio, spoken.finished, steps, seconds)
+
+
+def _for_judges(audio: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """The same speech at the rate of the judges."""
+    import soxr
+
+    if rate_hz == SAMPLE_RATE_HZ:
+        return audio
+    return np.ascontiguousarray(soxr.resample(audio, rate_hz, SAMPLE_RATE_HZ), np.float32)
 
 
 def _voice_name(voice: str | None) -> str:
@@ -154,8 +163,8 @@ def open_recordings(name: str, folder: Path, sentences: Sequence[Sentence], trim
 
 
 def open_codec(name: str, engine: Path, recordings: System, threads: int | None) -> System:
-    """What a bundle's codec makes of recordings. No language model on this codec can be expected
-    to sound better."""
+    """Recordings through a bundle's codec. A language model with this codec is not expected to
+    sound better."""
     return System(name, copy_recordings(engine, recordings.utterances, threads))
 
 
@@ -167,8 +176,9 @@ def copy_recordings(
 
     tts = TTS.load(engine, threads=threads)
     for original in originals:
-        frames, speaker = tts.encode(original.audio, tts.sample_rate)
-        yield Utterance(original.text, tts.decode(frames, speaker))
+        frames, speaker = tts.encode(original.audio, SAMPLE_RATE_HZ)
+        audio = _for_judges(tts.decode(frames, speaker), tts.sample_rate)
+        yield Utterance(original.text, audio)
 
 
 def match_recordings(folder: Path, readings: Sequence[str]) -> list[Path]:
@@ -192,5 +202,7 @@ def _read(files: Sequence[Path], readings: Sequence[str], trim: bool) -> Iterato
     from runtime.audio.sound import read_recording
 
     for text, file in zip(readings, files, strict=True):
-        audio = read_recording(file)
-        yield Utterance(text, trim_silence(audio, _FRAME_SAMPLES) if trim else audio)
+        audio = read_recording(file, rate_hz=SAMPLE_RATE_HZ)
+        if trim:
+            audio = trim_silence(audio, _SILENCE_HOP_SAMPLES, SAMPLE_RATE_HZ)
+        yield Utterance(text, audio)

@@ -1,14 +1,18 @@
 """The streams of a codec's frames: how many there are, how many codes each has, and their rate.
 
-Every stage takes them from here, or from what an earlier stage wrote down. Which stream is which is
-the codec's affair: to a language model they are columns of a frame, named a, b, c … in its tokens.
+A codec's configuration determines them, and each stage writes them down for the next one. Which
+stream holds what is known to the codec only. To a language model they are the columns of a frame,
+and its tokens name them a, b, c …
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from commands.errors import UserError
+from formats.files.strict_fields import build_dataclass
 
 LETTERS = "abcdefghijklmnop"
 MAX_STREAMS = len(LETTERS)
@@ -30,6 +34,10 @@ class Streams:
             raise UserError(f"a stream has 1 to {MAX_CODES} codes, not as in {list(self.sizes)}")
         if not 0 < self.frames_per_second < float("inf"):
             raise UserError(f"frames per second must be positive, not {self.frames_per_second:g}")
+
+    def __str__(self) -> str:
+        sizes = ", ".join(str(size) for size in self.sizes)
+        return f"{sizes} codes at {self.frames_per_second:g} frames a second"
 
     @property
     def count(self) -> int:
@@ -66,5 +74,21 @@ class Streams:
             raise UserError(f"heads must be a multiple of {self.count} (or 1), not {heads}")
         return heads // self.count
 
+    def to_json(self) -> dict[str, Any]:
+        """What `parse_streams` reads."""
+        return {"sizes": list(self.sizes), "frames_per_second": self.frames_per_second}
+
 
 FACODEC = Streams()
+
+
+def parse_streams(values: object, where: str) -> Streams:
+    """The streams that a JSON object describes. Raises `UserError` that begins with `where`."""
+    for key in ("sizes", "frames_per_second"):
+        if isinstance(values, Mapping) and key not in values:
+            raise UserError(f"{where}: key {key!r} is missing")
+    try:
+        return build_dataclass(Streams, values, where)
+    except UserError as error:
+        message = str(error)
+        raise UserError(message if message.startswith(where) else f"{where}: {message}") from None

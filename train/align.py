@@ -1,13 +1,13 @@
 """Durations of symbols for recordings without them: `python -m train.align AUDIO --output DIR`.
 
 In: folders of recordings (train/data/recordings.py has their forms) and their texts. Out: a folder
-of recordings that every other command reads, with `symbol_frames`
-(train/alignment/aligned_folder.py). Durations that are known already are kept. Recordings that
-cannot be aligned are told and counted, and stay in the folder without durations. What is found is
-kept beside the output until all is, so the same command goes on where it was cut off.
+of recordings that every other command reads, with `symbol_frames` in frames of the codec
+(train/alignment/aligned_folder.py). Known durations are kept. Recordings that cannot be aligned
+are listed and counted, and stay in the folder without durations. Durations are kept beside the
+output until all are found, so the same command continues an interrupted run.
 
 With `--compare` nothing is written: durations are found for the recordings whose durations are
-known, without looking at them, and a table says how far off they are.
+known, without using these, and a table shows how far off they are.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from commands.errors import UserError
 from commands.interruption import format_command
 from commands.next_step import print_next, quote
 from commands.run import run_cli
+from formats.checkpoint.codec_config import CodecConfig, find_codec_config
 from train.data.recording_folders import ARGUMENT_HELP, parse_folder
 
 if TYPE_CHECKING:
     from train.alignment.duration_search import Script, ScriptReader, SearchOptions
 
 METHODS = ("learned", "diagonal")
-FRAME_MS = 12.5
 
 
 def align(arguments: argparse.Namespace) -> None:
@@ -69,20 +69,26 @@ def align(arguments: argparse.Namespace) -> None:
     progress.remove()
     count = sum(counts is not None for counts in durations.values())
     print(f"{count} of {len(recordings)} recordings with durations in {arguments.output}")
+    print_next(f"python -m train.prepare {prepare_options(arguments)} --output tokens")
+
+
+def prepare_options(arguments: argparse.Namespace) -> str:
+    """What train.prepare needs to know of the recordings."""
     groups = " ".join(quote(arguments.output / folder.group) for folder in arguments.audio)
+    codec = "CODEC" if arguments.codec is None else quote(arguments.codec)
+    heads = 2 * arguments.frames.streams.count
     frontend = "" if arguments.frontend == "none" else f" --frontend {arguments.frontend}"
-    print_next(
-        f"python -m train.prepare {groups} --codec CODEC --heads 6{frontend} --output tokens"
-    )
+    return f"{groups} --codec {codec} --heads {heads}{frontend}"
 
 
 def describe_plan(scripts: Sequence[Script], arguments: argparse.Namespace) -> dict[str, object]:
-    """What a run must have in common with the one that it goes on with."""
+    """What a run must have in common with the one that it continues."""
     texts = "\n".join(f"{script.recording.path}\t{script.characters}" for script in scripts)
     return {
         "scripts": hashlib.sha256(texts.encode(errors="surrogateescape")).hexdigest(),
         "method": arguments.method,
         "learning": [arguments.steps, arguments.learn_from, arguments.seed],
+        "frames": [arguments.frames.sample_rate_hz, arguments.frames.hop_samples],
     }
 
 
@@ -90,7 +96,8 @@ def search_options(arguments: argparse.Namespace) -> SearchOptions:
     from train.alignment.duration_search import SearchOptions
 
     names = ("steps", "learn_from", "seed", "threads")
-    return SearchOptions(**{name: getattr(arguments, name) for name in names})
+    chosen = {name: getattr(arguments, name) for name in names}
+    return SearchOptions(**chosen, codec=arguments.frames)
 
 
 def print_comparison(
@@ -110,7 +117,8 @@ def print_comparison(
     for method in METHODS:
         durations = DurationSearch(reader, search_options(arguments)).find(chosen, method)
         counts = [np.array(counts) for counts in durations.values()]
-        found[method] = compare_durations(counts, [known[path] for path in durations], FRAME_MS)
+        frame_ms = 1000 / arguments.frames.frames_per_second
+        found[method] = compare_durations(counts, [known[path] for path in durations], frame_ms)
     print(format_errors(found))
 
 
@@ -141,7 +149,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default="learned",
         help="learned (default), or diagonal: evenly through the speech, in seconds",
     )
-    parser.add_argument("--replace", action="store_true", help="find known durations anew, too")
+    parser.add_argument(
+        "--codec", type=Path, help="folder of the codec whose frames are counted (default: FACodec)"
+    )
+    parser.add_argument("--replace", action="store_true", help="also replace known durations")
     parser.add_argument("--steps", type=positive, default=1000, help="of learning (default 1000)")
     parser.add_argument(
         "--learn-from", type=positive, default=3000, help="recordings at most (default 3000)"
@@ -150,6 +161,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args(argv)
     parsed.command = format_command("train.align", argv)
+    parsed.frames = CodecConfig() if parsed.codec is None else find_codec_config(parsed.codec)
     return parsed
 
 

@@ -2,9 +2,9 @@
 
 In: a YAML file (`CodecTrainingConfig`) naming a folder of recordings. Out: a codec folder
 (`codec.json`, `codec.safetensors`), written when the tokenizer phase ends and again while the
-decoder improves, and beside it what a resumed run needs (`tokenizer.pt`, `decoder.pt`, and
-TensorBoard's logs if it is installed). The same command goes on where it stopped; a run that
-was cut off ends with the same weights as one that was not.
+decoder improves. Beside it are the states that a resumed run needs (`tokenizer.pt`, `decoder.pt`)
+and TensorBoard's logs if it is installed. The same command continues an interrupted run, which
+ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -64,18 +64,17 @@ def train_codec(
     from train.device import check_device
 
     check_device(config.device, "'device'")
-    check_rate(config)
     check_crops(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     recordings = find_recordings(Path(config.recordings))
     output = Path(config.output)
     if "tokenizer" not in phases:
-        load_tokenizer(output, config)  # what is missing is missed before hours of audio are read
+        load_tokenizer(output, config)  # fail before hours of audio are read
     pool = load_pool(
         recordings,
         config.hours,
-        config.codec.hop_samples,
+        config.codec,
         max(phase_config(config, name).crop_frames for name in phases),
         config.seed,
     )
@@ -89,14 +88,6 @@ def train_codec(
 
 def phase_config(config: CodecTrainingConfig, name: str) -> PhaseConfig:
     return config.tokenizer if name == "tokenizer" else config.decoder
-
-
-def check_rate(config: CodecTrainingConfig) -> None:
-    """Recordings are read at one rate. Raises `UserError` if the codec works at another."""
-    from runtime.audio.sound import SAMPLE_RATE_HZ
-
-    if config.codec.sample_rate_hz != SAMPLE_RATE_HZ:
-        raise UserError(f"codec: 'sample_rate_hz' must be {SAMPLE_RATE_HZ} to be trained here")
 
 
 def check_crops(config: CodecTrainingConfig) -> None:
@@ -259,8 +250,10 @@ def train_from_arguments(argv: Sequence[str] | None) -> None:
     if not finished:
         print_next(command)
     elif has_decoder(Path(config.output)):
-        folder = quote(config.output)
-        print_next(f"python -m train.prepare RECORDINGS --codec {folder} --heads 6 --output tokens")
+        folder, heads = quote(config.output), 2 * config.codec.streams.count
+        print_next(
+            f"python -m train.prepare RECORDINGS --codec {folder} --heads {heads} --output tokens"
+        )
     else:
         print_next(f"python -m train.codec --config {quote(arguments.config)} --phase decoder")
 

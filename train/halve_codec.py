@@ -1,8 +1,8 @@
 """Half a codec's size: `python -m train.halve_codec IN OUT`.
 
-In: a codec folder in either layout. Out: a codec folder in this project's layout whose weights
-are float16; quantizers, mel analysis and filters stay float32. Prints how far the decoded audio of
-random frames moves, and refuses to write a codec that moves more than `--limit`.
+In: a codec folder in either layout. Out: a codec folder in this project's layout with float16
+weights; quantizers, mel analysis and filters stay float32. Prints how much the decoded audio of
+random frames changes, and refuses to write a codec that changes it by more than `--limit`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from commands.run import run_cli
 if TYPE_CHECKING:
     from train.codec_model.facodec import FACodec
 
-_COMPARED_FRAMES = 400  # five seconds
+_COMPARED_SECONDS = 5
 
 
 def halve_codec(source: Path, output: Path, limit: float) -> float:
@@ -45,8 +45,10 @@ def compare_audio(codec: FACodec, other: FACodec) -> float:
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    size = codec.config.codebook_size
-    frames = torch.randint(0, size, (1, _COMPARED_FRAMES, 3), generator=generator)
+    streams = codec.config.streams
+    shape = (1, round(_COMPARED_SECONDS * streams.frames_per_second))
+    columns = [torch.randint(0, size, shape, generator=generator) for size in streams.sizes]
+    frames = torch.stack(columns, dim=-1)
     speaker = torch.randn(1, codec.config.speaker_channels, generator=generator)
     with torch.no_grad():
         audio = codec.decode(frames, speaker)

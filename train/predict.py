@@ -28,14 +28,13 @@ from commands.errors import UserError
 from commands.interruption import Interruption, format_command
 from commands.next_step import print_next
 from commands.run import run_cli
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
 from formats.files.atomic import check_target
 
 if TYPE_CHECKING:
     from formats.tokens import TokenizedUtterance
     from train.language_model.checkpoint import Checkpoint
     from train.language_model.mtp import MtpModel
-    from train.language_model_training.dataset import Example
+    from train.language_model_training.examples import Example
 
 POSITIONS_PER_BATCH = 4000
 PREDICTED_FILE = "predicted.jsonl"
@@ -54,9 +53,10 @@ def predict(arguments: argparse.Namespace) -> None:
     check_device(arguments.device, "--device")
     checkpoint = load_checkpoint(arguments.model)
     model, heads = checkpoint.model.to(arguments.device).eval(), checkpoint.config.heads
+    streams = checkpoint.config.streams
     if not isinstance(model, MtpModel):
         raise UserError(f"{arguments.model}: predicts one token at a time; needs several heads")
-    utterances = list(read_utterances(arguments.tokens, heads))[: arguments.limit]
+    utterances = list(read_utterances(arguments.tokens, heads, streams))[: arguments.limit]
     if not utterances:
         raise UserError(f"{arguments.tokens}: no utterance to predict")
     speakers = arguments.speaker_folder or arguments.tokens.parent
@@ -120,7 +120,8 @@ def predict_utterances(
 ) -> Iterator[TokenizedUtterance]:
     """The utterances, short ones first, with predicted frames; as many as they had. The first
     `done` are left out, and batches are what they would be with them."""
-    from train.language_model_training.dataset import ExampleBuilder, utterance_speaker
+    from train.language_model_training.dataset import utterance_speaker
+    from train.language_model_training.examples import ExampleBuilder
 
     config = checkpoint.config
     builder = ExampleBuilder(config, checkpoint.tokenizer, model.tokens, with_tail=False)
@@ -149,7 +150,7 @@ def _predict_batch(
     import torch
 
     from train.device import mixed_precision
-    from train.language_model_training.dataset import collate
+    from train.language_model_training.examples import collate
 
     device = model.embedding.weight.device
     tensors = collate([example for _, example in batch], model.tokens.eos)
@@ -158,7 +159,7 @@ def _predict_batch(
     with torch.inference_mode(), mixed_precision("auto", device.type):
         codes = model.predict_codes(**inputs).cpu()
     for (utterance, _), row, speech in zip(batch, codes, tensors["speech_mask"], strict=True):
-        frames = row[speech].reshape(-1, TOKENS_PER_FRAME)  # with the step that ends them
+        frames = row[speech].reshape(-1, utterance.streams.count)  # with the step that ends them
         yield replace(utterance, frames=frames[: len(utterance.frames)].numpy())
 
 

@@ -5,9 +5,9 @@ output folder: `ntp.jsonl` for `--heads 1` and `hN.jsonl` for N heads (formats/t
 order of the recordings, `speakers/` with the speaker embeddings that the lines name, relative to
 the output folder, and `voices/` with the mean embedding of each known speaker: voices for the
 runtime. Recordings that cannot be used are left out and listed at the end; with `--strict`, no
-tokens are written then.
+tokens are written in that case.
 
-Work is saved in parts, so the same command goes on where it was cut off.
+Work is saved in parts, so the same command continues an interrupted run.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("audio", type=parse_folder, nargs="+", help=ARGUMENT_HELP)
     parser.add_argument("--codec", type=Path, required=True, help="folder of the codec")
-    parser.add_argument(
-        "--heads", type=int, nargs="+", required=True, help="1 (next-token) or multiples of 3"
-    )
+    heads_help = "1 (next-token) or multiples of the codec's streams (FACodec has 3)"
+    parser.add_argument("--heads", type=int, nargs="+", required=True, help=heads_help)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--frontend", choices=("none", "hibari"), default="none", help="write text as phonemes"

@@ -60,9 +60,9 @@ def draw(graph: Graph, scores: Value, inputs: SamplingInputs) -> Value:
     Scores are float32 at every precision. A top_k of 1 is greedy, whatever the noise.
     """
     op = graph.op
-    scaled = op.Div(scores, _of_row(graph, inputs.temperature))
-    best, indices = graph.best(scaled, inputs.top_k)  # (rows, N, k)
-    kept = _nucleus(graph, op.Softmax(best, axis=-1), _of_row(graph, inputs.top_p))
+    best, indices = graph.best(scores, inputs.top_k)  # (rows, N, k)
+    scaled = op.Div(best, _of_row(graph, inputs.temperature))  # changes no order
+    kept = _nucleus(graph, op.Softmax(scaled, axis=-1), _of_row(graph, inputs.top_p))
     cumulative = op.CumSum(kept, 2)
     target = op.Mul(op.Unsqueeze(inputs.noise, [2]), op.ReduceSum(kept, [2]))  # (rows, N, 1)
     passed = _count(graph, op.LessOrEqual(cumulative, target))

@@ -563,10 +563,10 @@ def test_interrupted_exports_leave_the_old_engine(
     assert build(inputs, output, "three") == 0
     before, save = (output / "manifest.json").read_bytes(), Graph.save
 
-    def failing(self: Graph, folder: Path) -> Any:
+    def failing(self: Graph, folder: Path, rows: int) -> Any:
         if self.name == graph:
             raise failure
-        return save(self, folder)
+        return save(self, folder, rows)
 
     monkeypatch.setattr(Graph, "save", failing)
     assert build(inputs, output, "six") == status
@@ -628,8 +628,8 @@ def test_half_precision_speaks_where_rounding_is_emulated(
     precision = graphs[names.BACKBONE].precision
     assert graphs[names.MTP_HEAD].precision == precision
     assert graphs[names.BACKBONE].profiles == {
-        names.PREFILL: {names.POSITIONS: Range(1, 64, 200)},
-        names.STEP: {names.POSITIONS: Range(1, 1, 1)},
+        names.PREFILL: {names.ROWS: Range(1, 1, 16), names.POSITIONS: Range(1, 64, 200)},
+        names.STEP: {names.ROWS: Range(1, 1, 16), names.POSITIONS: Range(1, 1, 1)},
     }
     assert emulate.main([str(half_engine), "--output", str(tmp_path / "emulated")]) == 0
     utterance = TTS.load(tmp_path / "emulated").synthesize("So.", max_steps=9)

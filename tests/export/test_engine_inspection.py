@@ -144,9 +144,10 @@ def test_a_mask_that_ignores_the_position(tmp_path: Path) -> None:
         visible = find(graph, "LessOrEqual")
         column = next(node for node in graph.node if node.output[0] == visible.input[1])
         new_positions = find(graph, "Range").output[0]  # counts from 0 in every call
-        fresh = helper.make_node("Unsqueeze", [new_positions, column.input[1]], ["fresh"])
-        insert(graph, visible, fresh)
-        visible.input[1] = "fresh"
+        one_row = helper.make_node("Unsqueeze", [new_positions, "first_axis"], ["one_row"])
+        insert(graph, column, one_row)
+        graph.initializer.append(helper.make_tensor("first_axis", TensorProto.INT64, [1], [0]))
+        column.input[0] = "one_row"
         return spec
 
     faults = planted(tmp_path, plant)

@@ -15,7 +15,7 @@ from formats.checkpoint.tokenizer import build_phoneme_tokenizer, read_speech_to
 from formats.tokens import TokenizedUtterance
 from tests.tiny_models import tiny_config
 from train.data.fitted_symbols import fit_utterance
-from train.language_model_training.dataset import ExampleBuilder
+from train.language_model_training.examples import ExampleBuilder
 
 FRAMES = np.zeros((40, 3), int)
 

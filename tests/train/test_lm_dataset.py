@@ -20,13 +20,8 @@ from formats.checkpoint.tokenizer import SpeechTokens, build_phoneme_tokenizer, 
 from formats.tokens import TokenizedUtterance, write_utterances
 from tests.tiny_models import CHARACTERS, tiny_config
 from train.language_model_training.batches import LengthSortedBatches, SourceRange
-from train.language_model_training.dataset import (
-    Example,
-    ExampleBuilder,
-    collate,
-    read_dialogues,
-    read_examples,
-)
+from train.language_model_training.dataset import read_dialogues, read_examples
+from train.language_model_training.examples import Example, ExampleBuilder, collate
 
 FRAMES = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]])
 PHONEMES = PromptTemplates("{text}<sosp>", "{text}<|placeholder|><sosp>", "")

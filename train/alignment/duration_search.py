@@ -1,14 +1,15 @@
 """Find the durations of symbols in recordings, many at a time, and keep what is found.
 
-In: recordings with their texts, a method. Out: durations by the recording's path. Recordings that
-cannot be aligned are told. Knows nothing of the folder that is written in the end.
+In: recordings with their texts, a method, a codec's rate and hop. Out: durations in the codec's
+frames by the recording's path. Recordings that cannot be aligned are listed. Knows nothing of the
+folder that is written in the end.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from commands.errors import UserError
 from commands.interruption import Interruption
+from formats.checkpoint.codec_config import CodecConfig
 from formats.checkpoint.prompts import normalize_text
 from runtime.audio.sound import read_recording
 from runtime.text.frontends import make_frontend
@@ -33,14 +35,14 @@ RECORDINGS_PER_CHUNK = 512
 
 @dataclass(frozen=True)
 class Script:
-    """A recording and what is said in it, a character a symbol."""
+    """A recording and the characters spoken in it; each is a symbol."""
 
     recording: Recording
     characters: str
 
     @property
     def known_frames(self) -> tuple[int, ...] | None:
-        """Durations of just these characters, if the metadata has them."""
+        """Durations of exactly these characters, if the metadata has them."""
         counted = self.recording.phonemes or self.recording.text
         return self.recording.symbol_frames if counted == self.characters else None
 
@@ -54,7 +56,7 @@ class ScriptReader:
         self._ids: dict[str, int] = {}
 
     def read(self, recordings: Sequence[Recording]) -> list[Script]:
-        """Recordings without a usable text are told and left out."""
+        """Recordings without a usable text are listed and left out."""
         scripts = []
         for recording in recordings:
             try:
@@ -95,16 +97,17 @@ class ScriptReader:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How the aligner learns."""
+    """How the aligner learns, and the codec whose frames it counts."""
 
     steps: int
     learn_from: int
     seed: int
     threads: int | None = None
+    codec: CodecConfig = field(default_factory=CodecConfig)
 
 
 class DurationSearch:
-    """With `progress`, what is found is kept, and taken up again; `command` is what goes on."""
+    """With `progress`, durations are kept and found again later; `command` continues the work."""
 
     def __init__(
         self,
@@ -139,7 +142,7 @@ class DurationSearch:
     ) -> Durations:
         if self._progress and (kept := self._progress.load_durations(first)) is not None:
             return kept
-        paths, utterances = read_utterances(scripts, self._reader)
+        paths, utterances = read_utterances(scripts, self._reader, self._options.codec)
         if model is None:
             found = [spread_evenly(len(u.log_mel), len(u.symbols), u.speech) for u in utterances]
         else:
@@ -163,7 +166,8 @@ class DurationSearch:
             return training.model.eval()
         rng = np.random.default_rng(options.seed)
         chosen = rng.permutation(len(scripts))[: options.learn_from]
-        _, utterances = read_utterances([scripts[index] for index in chosen], self._reader, True)
+        examples = [scripts[index] for index in chosen]
+        _, utterances = read_utterances(examples, self._reader, options.codec, quiet=True)
         if not utterances:
             raise UserError("no recording can be aligned")
         with self._interruption:
@@ -183,17 +187,18 @@ class DurationSearch:
 
 
 def read_utterances(
-    scripts: Sequence[Script], reader: ScriptReader, quiet: bool = False
+    scripts: Sequence[Script], reader: ScriptReader, codec: CodecConfig, *, quiet: bool = False
 ) -> tuple[list[Path], list[AlignableUtterance]]:
-    """Paths and features of those that can be aligned; the others are told, unless `quiet`."""
-    features = AlignmentFeatures()
+    """Paths and features of those that can be aligned; the others are listed, unless `quiet`."""
+    features, rate_hz = AlignmentFeatures(codec), codec.sample_rate_hz
     paths, utterances = [], []
     for script in scripts:
         path, symbols = script.recording.path, reader.encode(script.characters)
         try:
             if missing := explain_missing(path):
                 raise UserError(missing)
-            utterances.append(features(read_recording(path, MAX_SECONDS), symbols, str(path)))
+            audio = read_recording(path, MAX_SECONDS, rate_hz=rate_hz)
+            utterances.append(features(audio, symbols, str(path)))
             paths.append(path)
         except (UserError, OSError) as error:
             if not quiet:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from formats.streams import Streams
 from formats.tokens import TokenizedUtterance, write_utterances
 from train.data.token_parts import PreparedUtterance, read_parts
 
@@ -24,20 +25,27 @@ def token_file(folder: Path, heads: int) -> Path:
     return folder / ("ntp.jsonl" if heads == 1 else f"h{heads}.jsonl")
 
 
-def write_token_files(parts: Path, output: Path, heads: Sequence[int], embeddings: str) -> int:
-    """One file per number of heads, and the embeddings; returns the number of utterances."""
+def write_token_files(
+    parts: Path, output: Path, heads: Sequence[int], embeddings: str, streams: Streams
+) -> int:
+    """One file per number of heads, and the embeddings; returns the number of utterances.
+
+    `streams` are those of the codec that made the frames.
+    """
     paths = name_embeddings(parts, output, embeddings)
     write_voices(parts, output / "voices")
     count = 0
     for number in heads:
         path = token_file(output, number)
-        lines = (make_line(utterance, paths(utterance)) for utterance in read_parts(parts))
+        lines = (make_line(utterance, paths(utterance), streams) for utterance in read_parts(parts))
         count = write_utterances(path, lines, number)
         print(f"{count} utterances in {path}")
     return count
 
 
-def make_line(utterance: PreparedUtterance, embedding_path: str | None) -> TokenizedUtterance:
+def make_line(
+    utterance: PreparedUtterance, embedding_path: str | None, streams: Streams
+) -> TokenizedUtterance:
     return TokenizedUtterance(
         uttid=utterance.uttid,
         text=utterance.text,
@@ -45,14 +53,18 @@ def make_line(utterance: PreparedUtterance, embedding_path: str | None) -> Token
         spk_emb_path=embedding_path,
         symbol_frames=utterance.symbol_frames,
         sentence=utterance.sentence,
+        streams=streams,
     )
 
 
 def name_embeddings(
     parts: Path, output: Path, scope: str
 ) -> Callable[[PreparedUtterance], str | None]:
-    """Store the embeddings, one a recording or the mean of a speaker's recordings; returns
-    what gives an utterance's path. Without a known speaker a recording stands for itself."""
+    """Store the embeddings, and return a function from an utterance to the path of its own.
+
+    `scope` is "utterance", "speaker" (the mean of a speaker's recordings) or "none". A recording
+    without a known speaker keeps its own embedding.
+    """
     if scope == "none":
         return lambda utterance: None
 

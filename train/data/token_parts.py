@@ -24,7 +24,7 @@ PLAN_FILE = "plan.json"
 
 @dataclass(frozen=True)
 class PreparedUtterance:
-    """`frames` int64 [T, 3]; `embedding` float32 [C] of the recording; `symbol_frames` add up
+    """`frames` int64 [T, K]; `embedding` float32 [C] of the recording; `symbol_frames` add up
     to T."""
 
     uttid: str
@@ -100,7 +100,7 @@ def write_part(path: Path, part: Part) -> None:
         known=_pack(known),
         left_out=_pack(left_out),
         lengths=np.array([len(f) for f in frames], np.int64),
-        frames=np.concatenate([np.zeros((0, 3), np.int64), *frames]).astype(np.int16),
+        frames=np.concatenate(frames or [np.zeros((0, 0))]).astype(np.uint16),
         embeddings=np.array([u.embedding for u in part.utterances], np.float32),
     )
     write_atomically(path, content.getvalue())

@@ -1,6 +1,6 @@
-"""From recordings to token files, part by part: what `train.prepare` does.
+"""From recordings to token files, part by part: the work of `train.prepare`.
 
-In: its arguments. Out: the files that it describes. Parts of the work are kept until all is done.
+In: its arguments. Out: the files that it describes. Finished parts are kept until all are done.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from commands.errors import UserError
 from commands.interruption import Interruption
 from commands.next_step import print_next, quote
-from formats.tokens import frames_per_step
+from formats.checkpoint.codec_config import find_codec_config
 from train.data.recording_folders import check_names
 from train.data.token_files import token_file, write_token_files
 from train.data.token_parts import (
@@ -42,9 +42,10 @@ RECORDINGS_PER_PART = 500
 
 def prepare(arguments: argparse.Namespace) -> None:
     """Tokenize what no part holds yet, then write the token files. Raises `UserError`."""
+    streams = find_codec_config(arguments.codec).streams
     for heads in arguments.heads:
         if heads != 1:
-            frames_per_step(heads)
+            streams.frames_per_step(heads)
     recordings = [found for folder in arguments.audio for found in folder.find()]
     recordings = recordings[: arguments.limit]
     check_names(recordings)
@@ -57,7 +58,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     left_out = read_left_out(parts)
     tell_left_out(left_out, len(recordings))
     check_parts(parts, left_out, arguments.strict)
-    write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings)
+    write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings, streams)
     shutil.rmtree(parts)
     print_next(
         "python -m train.lm --config lm.yaml --output my-model, with "
@@ -92,15 +93,12 @@ def digest_codec(folder: Path) -> str:
 
 def load_means(arguments: argparse.Namespace) -> Means:
     """Codec, frontend and judge. Raises `UserError` for what is not there."""
-    from runtime.audio.sound import SAMPLE_RATE_HZ
     from runtime.text.frontends import make_frontend
     from train.codec_model.checkpoint import load_codec
     from train.device import check_device
 
     check_device(arguments.device, "--device")
     codec = load_codec(arguments.codec).to(arguments.device)
-    if codec.config.sample_rate_hz != SAMPLE_RATE_HZ:
-        raise UserError(f"{arguments.codec}: works at another rate than {SAMPLE_RATE_HZ} Hz")
     frontend = make_frontend({"kind": arguments.frontend, "language": arguments.language})
     return Means(codec, make_limits(arguments), frontend, arguments.frontend != "none")
 

@@ -69,7 +69,7 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Checkpo
     folder = Path(folder)
     config = read_lm_config(folder)
     tokenizer = load_tokenizer(folder)
-    tokens = read_speech_tokens(tokenizer, str(folder))
+    tokens = read_speech_tokens(tokenizer, str(folder), config.streams)
     if config.spk_aware and tokens.placeholder is None:
         raise UserError(f"{folder}: speaker-aware, but the tokenizer has no speaker placeholder")
     tensors = published_names(read_tensors(folder))

@@ -1,9 +1,9 @@
 """The speech heads of an MTP model: hidden state in, scores over one stream's tokens out.
 
-A head's outputs are local: 1,024 codes of its codebook, then `<eosp>`, then, for heads of the
-second and later frames, `<|speech_pad|>`. Two buffers map local to vocabulary ids and back.
-Modules and buffers are named as published checkpoints name them. A head does not know which
-tokens other heads chose.
+A head's outputs are local: the codes of its stream, then `<eosp>`, then, for heads of the second
+and later frames, `<|speech_pad|>`. Two buffers map local ids to vocabulary ids and back. Modules
+and buffers have the names of published checkpoints. A head does not know which tokens other heads
+chose.
 """
 
 from __future__ import annotations
