@@ -156,8 +156,8 @@ def _voice_name(voice: str | None) -> str:
 
 
 def open_recordings(name: str, folder: Path, sentences: Sequence[Sentence], trim: bool) -> System:
-    """Recordings of the sentences: found by their reading where their text is known, else in the
-    order of their names; `trim` cuts the silence around them."""
+    """Recordings of the sentences, found by their reading if their texts are known, or else in the
+    order of their names. `trim` cuts off the silence around them."""
     readings = [sentence.reading for sentence in sentences]
     return System(name, _read(match_recordings(folder, readings), readings, trim))
 

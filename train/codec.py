@@ -36,7 +36,7 @@ PHASES = ("tokenizer", "decoder")
 
 
 class Budget:
-    """Wall-clock time that a run may take; None is without end."""
+    """Wall-clock time that a run may take; None is no limit."""
 
     def __init__(self, minutes: float | None) -> None:
         self.end = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -52,7 +52,7 @@ def train_codec(
     budget: Budget,
     interruption: Interruption | None = None,
 ) -> bool:
-    """Run the phases, each from where it stopped; returns whether all reached their last step.
+    """Run the phases, each from its saved step; returns whether all reached their last step.
 
     Raises:
         UserError: unusable input; nothing is written then.
@@ -170,7 +170,7 @@ def run_phase(
 
 
 def resume_phase(phase: Phase, name: str, schedule: PhaseConfig, output: Path) -> int:
-    """Take up the saved state, if there is one; returns the step to go on with."""
+    """Load the saved state, if there is one; returns the next step."""
     from train.codec_model.checkpoint import load_training_state
 
     path = output / f"{name}.pt"
@@ -259,7 +259,7 @@ def train_from_arguments(argv: Sequence[str] | None) -> None:
 
 
 def has_decoder(output: Path) -> bool:
-    """Whether the codec there can speak: its second phase has begun, or it came with a decoder."""
+    """Whether the codec there can speak: its second phase has begun, or it had a decoder."""
     return (output / "decoder.pt").is_file()
 
 

@@ -32,9 +32,9 @@ from formats.files.atomic import check_target
 
 if TYPE_CHECKING:
     from formats.tokens import TokenizedUtterance
+    from train.data.examples import Example
     from train.language_model.checkpoint import Checkpoint
     from train.language_model.mtp import MtpModel
-    from train.language_model_training.examples import Example
 
 POSITIONS_PER_BATCH = 4000
 PREDICTED_FILE = "predicted.jsonl"
@@ -78,7 +78,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def describe_plan(arguments: argparse.Namespace, speakers: Path) -> dict[str, object]:
-    """What a run must have in common with the one that it goes on with."""
+    """What a run must have in common with the one that it continues."""
     digests = []
     for path in (*sorted(arguments.model.glob("*.safetensors")), arguments.tokens):
         with path.open("rb") as content:
@@ -87,7 +87,7 @@ def describe_plan(arguments: argparse.Namespace, speakers: Path) -> dict[str, ob
 
 
 def count_whole_lines(path: Path) -> int:
-    """How many lines a file has, after a last one that was cut off is taken from it."""
+    """How many lines a file has. An incomplete last line is removed from it."""
     if not path.is_file():
         return 0
     with path.open("rb+") as content:
@@ -99,7 +99,7 @@ def count_whole_lines(path: Path) -> int:
 def write_predicted(
     path: Path, utterances: Iterable[TokenizedUtterance], heads: int, command: str
 ) -> None:
-    """Add the utterances to a file. An interruption keeps those that are there, and says so."""
+    """Append the utterances to a file. An interruption keeps those written so far, and says so."""
     from formats.tokens import format_utterance
 
     with Interruption() as interruption, path.open("a", encoding="utf-8", newline="\n") as lines:
@@ -118,10 +118,10 @@ def predict_utterances(
     speaker_folder: Path,
     done: int = 0,
 ) -> Iterator[TokenizedUtterance]:
-    """The utterances, short ones first, with predicted frames; as many as they had. The first
-    `done` are left out, and batches are what they would be with them."""
+    """The utterances, short ones first, with as many predicted frames as they had. The first `done`
+    are left out, but batches are formed as if they were there."""
+    from train.data.examples import ExampleBuilder
     from train.language_model_training.dataset import utterance_speaker
-    from train.language_model_training.examples import ExampleBuilder
 
     config = checkpoint.config
     builder = ExampleBuilder(config, checkpoint.tokenizer, model.tokens, with_tail=False)
@@ -149,8 +149,8 @@ def _predict_batch(
 ) -> Iterator[TokenizedUtterance]:
     import torch
 
+    from train.data.examples import collate
     from train.device import mixed_precision
-    from train.language_model_training.examples import collate
 
     device = model.embedding.weight.device
     tensors = collate([example for _, example in batch], model.tokens.eos)

@@ -149,7 +149,7 @@ def read_lm_config(folder: Path) -> LanguageModelConfig:
 
 
 def _refuse_adapter(folder: Path) -> None:
-    """A LoRA adapter changes a model that is elsewhere; what PEFT saves can lie beside one."""
+    """A LoRA adapter is no whole model. PEFT's files may also lie beside a whole model."""
     path = folder / ADAPTER_FILE
     if not path.is_file():
         return

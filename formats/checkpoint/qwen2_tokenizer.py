@@ -54,7 +54,7 @@ def load_qwen2_files(folder: Path) -> Tokenizer:
 
 
 def _require_qwen2_files(folder: Path) -> None:
-    """Name what is missing: without its added tokens, a speech model looks like none."""
+    """Name the missing files: without its added tokens, a speech model looks like a text model."""
     found = {name: (folder / name).is_file() for name in (VOCABULARY_FILE, MERGES_FILE)}
     if not any(found.values()):
         raise UserError(

@@ -16,7 +16,7 @@ from formats.checkpoint.codec_config import MelConfig
 from formats.streams import FACODEC
 from tests.tiny_codec import make_codec_checkpoint
 from tests.train.test_lm_training import run, write_settings
-from train.language_model_training.examples import Example
+from train.data.examples import Example
 from train.language_model_training.guided_attention import AttentionProbe
 from train.language_model_training.previews import SpokenPreview, attention_pictures
 from train.language_model_training.settings import SpeechPreview, read_settings

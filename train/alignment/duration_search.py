@@ -1,4 +1,4 @@
-"""Find the durations of symbols in recordings, many at a time, and keep what is found.
+"""Find the durations of symbols in many recordings, and keep them.
 
 In: recordings with their texts, a method, a codec's rate and hop. Out: durations in the codec's
 frames by the recording's path. Recordings that cannot be aligned are listed. Knows nothing of the

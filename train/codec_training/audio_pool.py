@@ -23,7 +23,7 @@ from runtime.audio.sound import read_recording
 from train.data.recordings import Recording, explain_missing
 
 MAX_SECONDS = 60.0  # longer recordings are left out
-_INT16_SCALE = 32768.0  # 16-bit recordings stay exactly what they were
+_INT16_SCALE = 32768.0  # keeps 16-bit recordings exactly
 
 
 @dataclass(frozen=True)

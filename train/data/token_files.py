@@ -91,7 +91,7 @@ def write_means(embeddings: Iterable[tuple[str, np.ndarray]], folder: Path) -> N
 
 
 def write_speaker(path: Path, embedding: np.ndarray) -> None:
-    """A safetensors file with the tensor "speaker", float32 [C]: a voice for the runtime too."""
+    """A safetensors file with the tensor "speaker", float32 [C], which is also a runtime voice."""
     from safetensors.numpy import save
 
     from formats.files.atomic import write_atomically

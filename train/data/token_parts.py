@@ -1,4 +1,4 @@
-"""Tokenized utterances in parts on disk, so that a long tokenizing run can go on where it stopped.
+"""Tokenized utterances in parts on disk, so that a long run can continue after an interruption.
 
 In: a folder and a plan (codec, recordings, options) that all of its parts share. Out:
 `000000.npz`, `000001.npz`, …, each complete or absent, and `000002.unfinished` of a part that an
@@ -46,7 +46,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Part:
-    """What has become of some recordings."""
+    """The utterances made of some recordings, and the recordings that could not be used."""
 
     utterances: Sequence[PreparedUtterance] = ()
     left_out: Sequence[LeftOut] = ()
@@ -59,7 +59,7 @@ class Part:
 
     @property
     def names(self) -> set[str]:
-        """The recordings that are dealt with."""
+        """The recordings that are done."""
         return {u.uttid for u in self.utterances} | {found.uttid for found in self.left_out}
 
     def in_order(self, names: Sequence[str]) -> Part:
@@ -145,7 +145,7 @@ def read_left_out(folder: Path) -> list[LeftOut]:
 
 
 def drop_incomplete_parts(folder: Path) -> None:
-    """Let recordings that could not be used be tried again: their parts are made anew."""
+    """Remove the parts with recordings that could not be used, so that these are tried again."""
     for path in folder.glob("*.npz"):
         if read_part(path).left_out:
             path.unlink()

@@ -41,7 +41,11 @@ RECORDINGS_PER_PART = 500
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    """Tokenize what no part holds yet, then write the token files. Raises `UserError`."""
+    """Tokenize the recordings that no part holds yet, then write the token files.
+
+    Raises:
+        UserError: unusable input.
+    """
     streams = find_codec_config(arguments.codec).streams
     for heads in arguments.heads:
         if heads != 1:
@@ -92,7 +96,7 @@ def digest_codec(folder: Path) -> str:
 
 
 def load_means(arguments: argparse.Namespace) -> Means:
-    """Codec, frontend and judge. Raises `UserError` for what is not there."""
+    """Codec, frontend and judge. Raises `UserError` if one of them is missing."""
     from runtime.text.frontends import make_frontend
     from train.codec_model.checkpoint import load_codec
     from train.device import check_device
@@ -116,7 +120,7 @@ def make_limits(arguments: argparse.Namespace) -> Limits:
 def tokenize_missing_parts(
     folder: Path, recordings: Sequence[Recording], means: Means, command: str
 ) -> None:
-    """Make the parts that are not there. An interruption keeps what is done, and says so."""
+    """Make the missing parts. An interruption keeps finished work, and says so."""
     from tqdm import tqdm
 
     left_out = 0
@@ -139,8 +143,8 @@ def tokenize_missing_parts(
 def finish_part(
     path: Path, recordings: Sequence[Recording], means: Means, stop: Callable[[], bool]
 ) -> Part:
-    """Tokenize what an unfinished part does not hold yet, and write the part, or as much of it as
-    there is when `stop` says so."""
+    """Tokenize the recordings that an unfinished part does not hold yet, and write the part. `stop`
+    ends it early."""
     unfinished = path.with_suffix(".unfinished")
     part = read_part(unfinished) if unfinished.is_file() else Part()
     rest = [recording for recording in recordings if recording.uttid not in part.names]
@@ -153,7 +157,7 @@ def finish_part(
 
 
 def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
-    """List what cannot be used, after hours of work as before."""
+    """List the recordings that cannot be used."""
     for found in left_out:
         print(f"left out: {found.reason}", file=sys.stderr)
     if left_out:
@@ -161,7 +165,7 @@ def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
 
 
 def check_descriptions(recordings: Sequence[Recording]) -> None:
-    """Refuse what can be seen before the first recording is read. Raises `UserError`."""
+    """Refuse recordings by their descriptions, before any audio is read. Raises `UserError`."""
     left_out = [explain(found, fault) for found in recordings if (fault := find_fault(found))]
     tell_left_out(left_out, len(recordings))
     if left_out:
@@ -169,7 +173,7 @@ def check_descriptions(recordings: Sequence[Recording]) -> None:
 
 
 def check_parts(parts: Path, left_out: Sequence[LeftOut], strict: bool) -> None:
-    """Raises `UserError` if there is nothing to write, or something is missing that must not."""
+    """Raises `UserError` if there is nothing to write, or if `strict` and something is missing."""
     empty = next(read_parts(parts), None) is None
     if empty or (strict and left_out):
         drop_incomplete_parts(parts)

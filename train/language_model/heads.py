@@ -45,7 +45,7 @@ class SpeechHead(nn.Module):
         return self.small_to_orig.shape[0]
 
     def local_labels(self, token_ids: torch.Tensor) -> torch.Tensor:
-        """Vocabulary ids to local ids; ids that are not this head's become -100."""
+        """Vocabulary ids to local ids; ids of other heads become -100."""
         last = self.orig_to_small.shape[0] - 1  # always holds -100
         offset = token_ids - self.bias
         return self.orig_to_small[torch.where((offset < 0) | (offset > last), last, offset)]
@@ -58,7 +58,7 @@ class SpeechHead(nn.Module):
     def features(
         self, hidden: torch.Tensor, rotation: Rotation, cache: Cache | None = None
     ) -> torch.Tensor:
-        """What `projection` is applied to, from hidden states (B, L, H)."""
+        """The input of `projection`, from hidden states (B, L, H)."""
         raise NotImplementedError
 
     def forward(

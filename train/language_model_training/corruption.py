@@ -14,7 +14,7 @@ import torch
 
 from formats.checkpoint.tokenizer import SpeechTokens
 
-_LARGEST_SPAN = 2**62  # of random numbers; what is left of uneven sizes then is of no account
+_LARGEST_SPAN = 2**62  # of random numbers; makes codes equally likely up to a negligible rest
 
 
 def corrupt_history(

@@ -1,6 +1,6 @@
 """Files of training examples: tokens JSONL or dialogues, and the stored speakers they name.
 
-In: a file, its task, a builder of examples (train/language_model_training/examples.py). Out: the
+In: a file, its task, a builder of examples (train/data/examples.py). Out: the
 examples that fit into the model, in the order of the file.
 """
 
@@ -20,7 +20,7 @@ from commands.errors import UserError
 from formats.checkpoint.language_model_config import LanguageModelConfig
 from formats.files.text_files import read_lines
 from formats.tokens import TokenizedUtterance, read_utterances
-from train.language_model_training.examples import Example, ExampleBuilder
+from train.data.examples import Example, ExampleBuilder
 
 
 def read_dialogues(path: Path) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from formats.checkpoint.codec_config import CodecConfig, read_codec_config
 from formats.checkpoint.language_model_config import LanguageModelConfig, read_lm_config
 from formats.checkpoint.state_dicts import plain_names
 from formats.streams import Streams
+from train.data.examples import Example
 from train.language_model.checkpoint import (
     EMBEDDING,
     PREFIX,
@@ -32,7 +33,6 @@ from train.language_model.checkpoint import (
     read_tensors,
 )
 from train.language_model.mtp import MtpModel
-from train.language_model_training.examples import Example
 from train.language_model_training.settings import ModelSettings, with_speech
 
 _MATRIX_GAIN = 0.7
@@ -66,9 +66,9 @@ def initialize_from_scratch(model: LanguageModel, *, text_output: bool) -> None:
 
 @torch.no_grad()
 def initialize_from_base(model: LanguageModel, folder: Path) -> None:
-    """Copy a base model's backbone, and what both have of speech heads and speaker projection.
+    """Copy a base model's backbone, and its speech heads and speaker projection where they fit.
 
-    New vocabulary rows are drawn like its own rows.
+    New vocabulary rows are random, with the mean and deviation of its own rows.
     """
     stored = published_names(read_tensors(folder))
     wanted = {n: t for n, t in model.state_dict().items() if n.startswith(PREFIX)}
@@ -90,16 +90,15 @@ def initialize_from_base(model: LanguageModel, folder: Path) -> None:
 
 
 def _tame_scores(model: LanguageModel) -> None:
-    """Let the first scores have a deviation of one: multi-token models never score with their
-    embeddings, so these may have any size."""
+    """Scale the first scores to a deviation of one: a multi-token model's embeddings may have any
+    size, as it never scores with them."""
     norm, width = model.lm_model.model.norm.weight, model.geometry.hidden_size
     deviation = float(norm.square().mean().sqrt() * model.embedding.weight.std()) * width**0.5
     norm.div_(deviation)
 
 
 def _copy_speech_parts(model: LanguageModel, stored: Tensors) -> None:
-    """A model of another head count that speaks already is a good beginning: it knows the codes
-    and the speakers."""
+    """Copy speech heads and speaker projection of equal shape: they know the codes and speakers."""
     for name, tensor in model.state_dict().items():
         is_weight = name.startswith(_SPEECH_PARTS) and tensor.is_floating_point()
         if is_weight and name in stored and stored[name].shape == tensor.shape:
@@ -107,7 +106,7 @@ def _copy_speech_parts(model: LanguageModel, stored: Tensors) -> None:
 
 
 def has_trained_heads(settings: ModelSettings) -> bool:
-    """Whether the base model brings speech heads of its own."""
+    """Whether the base model has speech heads."""
     base = settings.base_model
     return base is not None and read_lm_config(Path(base)).kind == "mtp"
 
@@ -198,7 +197,7 @@ def _codebook(tensors: Tensors, name: str, folder: Path) -> tuple[torch.Tensor, 
 
 
 def _to_width(rows: torch.Tensor, width: int) -> torch.Tensor:
-    """Bring rows (K, D) to `width` channels by a random isometry, if they have another width."""
+    """Map rows (K, D) to `width` channels by a random isometry, if they have another width."""
     if rows.shape[1] == width:
         return rows
     side = max(rows.shape[1], width)
@@ -207,7 +206,7 @@ def _to_width(rows: torch.Tensor, width: int) -> torch.Tensor:
 
 @torch.no_grad()
 def set_biases_to_frequencies(model: MtpModel, examples: Iterable[Example]) -> None:
-    """Biases of linear and other heads' last layers become the log frequency of their tokens."""
+    """Set the biases of the heads' last layers to the log frequency of their tokens."""
     counts = [np.ones(head.outputs) for head in model.heads]
     maps = [head.local_labels for head in model.heads]
     for example in examples:

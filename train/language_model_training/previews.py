@@ -17,10 +17,10 @@ import torch
 from commands.errors import UserError
 from formats.streams import Streams
 from train.codec_model.checkpoint import load_codec
+from train.data.examples import NO_GUIDE, Example
 from train.language_model.checkpoint import LanguageModel
 from train.language_model.generate import DecodingOptions, generate_frames
 from train.language_model_training.dataset import read_speaker
-from train.language_model_training.examples import NO_GUIDE, Example
 from train.language_model_training.guided_attention import AttentionProbe
 from train.language_model_training.settings import SpeechPreview
 

@@ -37,11 +37,11 @@ from formats.checkpoint.tokenizer import (
 )
 from formats.streams import FACODEC, Streams
 from formats.tokens import find_streams, read_utterances
+from train.data.examples import Example, ExampleBuilder, Pace
 from train.language_model.checkpoint import LanguageModel, make_model
 from train.language_model.mtp import MtpModel
 from train.language_model_training.batches import SourceRange
 from train.language_model_training.dataset import read_examples
-from train.language_model_training.examples import Example, ExampleBuilder, Pace
 from train.language_model_training.initialization import (
     grown_config,
     has_trained_heads,
@@ -61,7 +61,7 @@ _FREQUENCY_SAMPLE = 2000  # examples that the initial head biases are counted on
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`examples` of all sources one after the other, where each source is, and a set aside."""
+    """`examples` of all sources in a row, the range of each source, and a separate set."""
 
     examples: list[Example]
     sources: list[SourceRange]

@@ -172,7 +172,7 @@ def read_settings(path: Path) -> LmSettings:
 
 
 def read_located_settings(path: Path) -> LmSettings:
-    """The same with paths that lead to what is there. Raises `UserError`."""
+    """The same with resolved paths. Raises `UserError` for a path that does not exist."""
     return locate_paths(read_settings(path), path)
 
 

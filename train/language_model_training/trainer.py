@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from commands.interruption import Interruption
+from train.data.examples import Example, collate
 from train.language_model.backbone import set_attention
 from train.language_model.checkpoint import (
     WEIGHTS_FILE,
@@ -35,7 +36,6 @@ from train.language_model.mtp import LossReport, LossWeights, MtpModel
 from train.language_model_training.averaging import AVERAGE_FILE, WeightAverage
 from train.language_model_training.batches import LengthSortedBatches, SourceRange
 from train.language_model_training.corruption import corrupt_history
-from train.language_model_training.examples import Example, collate
 from train.language_model_training.guided_attention import AttentionProbe, guided_attention_loss
 from train.language_model_training.metrics import EvaluationSums, head_names
 from train.language_model_training.optimizer import make_optimizer, rate_factor
@@ -237,7 +237,7 @@ class LmTrainer(Trainer):
 
     @torch.no_grad()
     def _write_previews(self, examples: Sequence[Example]) -> None:
-        """Attention and speech for TensorBoard; every process computes what all are needed for."""
+        """Attention and speech for TensorBoard. All processes run the forward pass together."""
         guided, example = self._settings.guided_attention, find_guided(examples)
         writer, step = self._tensorboard(), self.state.global_step
         self.model_wrapped.eval()

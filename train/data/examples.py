@@ -255,7 +255,7 @@ def collate(examples: Sequence[Example], padding_id: int) -> dict[str, torch.Ten
     """Pad on the right to the longest example; the keys are what a model's `forward` takes.
 
     `token_ids` int64 (B, L, N), `speech_mask` and `loss_mask` bool (B, L); where the examples
-    have them, `speaker` float32 (B, 256) and `guide` int64 (B, L).
+    have them, `speaker` float32 (B, C) and `guide` int64 (B, L).
     """
     batch = {
         "token_ids": _pad([e.token_ids for e in examples], padding_id).long(),
