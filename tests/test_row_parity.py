@@ -15,7 +15,7 @@ from export.options import BuildOptions
 from export.pipeline import build_bundle
 from runtime import TTS
 from tests.random_rows import random_requests, speak_alone, speak_together
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
 ROWS = 16
@@ -37,7 +37,7 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_equal_their_solo_runs(codec: Path, tmp_path: Path, name: str, dialect: str) -> None:
     options = BuildOptions(
-        model=make_lm_checkpoint(tmp_path / "model", **MODELS[name]),
+        model=make_lm_checkpoint(tmp_path / "model", **MODELS[name], streams=TINY_STREAMS),
         codec=codec,
         voices=(),
         output=tmp_path / "engine",

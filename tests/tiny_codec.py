@@ -37,6 +37,7 @@ def tiny_codec_config(**changes: Any) -> CodecConfig:
     return CodecConfig(**(sizes | changes))
 
 
+TINY_STREAMS = tiny_codec_config().streams
 OTHER_STREAMS = Streams((48, 20, 33, 17), 62.5)
 
 

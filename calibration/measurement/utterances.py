@@ -78,7 +78,7 @@ class Speaker:
 
     def follow(self, tokens: Path) -> Iterator[Utterance]:
         """The model is led through recorded frames, text by text."""
-        for number, recorded in enumerate(read_utterances(tokens, self._heads)):
+        for number, recorded in enumerate(read_utterances(tokens, self._heads, self._streams)):
             speaker = self._recorded_speaker(tokens.parent, recorded, number)
             read = self._reader.read(recorded.sentence or recorded.text)
             prompt = self._reader.embed(read, speaker)

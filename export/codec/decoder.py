@@ -21,7 +21,7 @@ from export.graph.precisions import FLOAT32, Precision, WeightFormats
 from export.graph.writer import Value
 from export.quantization.convolutions import ALL_FLOATS, ConvolutionFormats
 from export.readers.codec_checkpoint import CodecCheckpoint
-from export.readers.codec_tensors import CONTENT_BOOKS, PROSODY_BOOK
+from export.readers.codec_tensors import codebook_sizes
 from formats.checkpoint.codec_config import CodecConfig
 from formats.weights import Array, Weight
 from runtime.bundle.manifest import Range
@@ -45,7 +45,6 @@ from runtime.bundle.names import (
 
 CHUNK_FRAMES = Range(1, 20, 160)
 WHOLE_FRAMES = Range(1, MAX_CALL_FRAMES, MAX_CALL_FRAMES)
-COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns of a frame
 
 
 def build_codec_decoder(
@@ -102,8 +101,7 @@ def _check_plugin(config: CodecConfig, dialect: str) -> None:
 
 def codebook_vectors(codec: CodecCheckpoint, book: str) -> Weight:
     """What each code adds to a latent: out_proj(codebook), (codes, C)."""
-    config = codec.config
-    shape = (config.codebook_size, config.latent_channels)
+    shape = (codebook_sizes(codec.config)[book], codec.config.latent_channels)
     return Weight(f"{book}.vectors", shape, lambda: _project_codebook(codec, book))
 
 
@@ -117,11 +115,12 @@ def _project_codebook(codec: CodecCheckpoint, book: str) -> Array:
 
 def _embed_frames(graph: Graph, codec: CodecCheckpoint, frames: Value) -> Value:
     """The sum of the vectors of a frame's codes: (rows, T, C)."""
-    op, count = graph.op, codec.config.streams.count
+    op, books = graph.op, codebook_sizes(codec.config)
+    count = len(books)
     columns = op.Split(frames, num_outputs=count, axis=2, _outputs=count)  # each (rows, T, 1)
     vectors = [
         op.Gather(graph.weight(codebook_vectors(codec, book)), op.Squeeze(column, [2]))
-        for book, column in zip(COLUMN_BOOKS, columns, strict=True)
+        for book, column in zip(books, columns, strict=True)
     ]
     return reduce(op.Add, vectors)
 

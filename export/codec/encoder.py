@@ -6,6 +6,9 @@ the prosody and timbre encoders attend to all of it. FACodec (NaturalSpeech 3, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 
 from export.codec.decoder import codebook_vectors
@@ -17,11 +20,11 @@ from export.graph.graph import Graph
 from export.graph.writer import Value
 from export.readers.codec_checkpoint import CodecCheckpoint
 from export.readers.codec_tensors import (
-    CONTENT_BOOKS,
     MEL_UNITS,
-    PROSODY_BOOK,
     PROSODY_ENCODER,
     TIMBRE_ENCODER,
+    content_books,
+    prosody_books,
 )
 from formats.weights import Array, Weight
 from runtime.audio.sound import MAX_SECONDS, MIN_SECONDS
@@ -59,7 +62,8 @@ def build_codec_encoder(
     else:
         latents = _waveform_encoder(layers, audio)
     prosody = _prosody_latents(layers, spectrum, latents)
-    codes = [*_content_codes(graph, codec, latents), _nearest(graph, codec, prosody, PROSODY_BOOK)]
+    content = _codes(graph, codec, latents, content_books(config))
+    codes = [*content, *_codes(graph, codec, prosody, prosody_books(config))]
     frames = graph.op.Concat(*codes, axis=2)
     timbre = transformer_encoder(layers, latents, TIMBRE_ENCODER)
     speaker = graph.op.ReduceMean(timbre, [1], keepdims=0)
@@ -109,14 +113,17 @@ def _prosody_latents(layers: CodecLayers, spectrum: Value, latents: Value) -> Va
     )
 
 
-def _content_codes(graph: Graph, codec: CodecCheckpoint, latents: Value) -> list[Value]:
-    """Codes of both content codebooks, the second for what the first leaves: each (1, T, 1)."""
-    first, second = CONTENT_BOOKS
-    code = _nearest(graph, codec, latents, first)
-    vectors = graph.weight(codebook_vectors(codec, first))
-    explained = graph.op.Gather(vectors, graph.op.Squeeze(code, [2]))
-    rest = graph.op.Sub(latents, explained)
-    return [code, _nearest(graph, codec, rest, second)]
+def _codes(
+    graph: Graph, codec: CodecCheckpoint, latents: Value, books: Sequence[str]
+) -> list[Value]:
+    """Codes of all books, each for what the books before it left: each (1, T, 1)."""
+    codes = [_nearest(graph, codec, latents, books[0])]
+    for before, book in pairwise(books):
+        vectors = graph.weight(codebook_vectors(codec, before))
+        explained = graph.op.Gather(vectors, graph.op.Squeeze(codes[-1], [2]))
+        latents = graph.op.Sub(latents, explained)
+        codes.append(_nearest(graph, codec, latents, book))
+    return codes
 
 
 def _nearest(graph: Graph, codec: CodecCheckpoint, latents: Value, book: str) -> Value:

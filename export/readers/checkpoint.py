@@ -87,7 +87,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     folder = Path(folder)
     config = read_lm_config(folder)
     tokenizer = load_tokenizer(folder)
-    tokens = read_speech_tokens(tokenizer, str(folder))
+    tokens = read_speech_tokens(tokenizer, str(folder), config.streams)
     _check_tokens(folder, config, tokens)
     tensors = _without_prefix(plain_names(_open_weights(folder), str(folder)))
     length = config.length or usual_length(tokenizer)

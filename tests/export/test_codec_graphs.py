@@ -45,6 +45,12 @@ KINDS: dict[str, dict[str, Any]] = {
         "encoder_ratios": (2, 3, 2),
     },
     "one residual book less": {"residual_codebooks": 0, "transformer_heads": 2},
+    "four streams": {"content_codebooks": 3, "stream_sizes": (48, 20, 33, 17)},
+    "two prosody books": {
+        "content_codebooks": 1,
+        "prosody_codebooks": 2,
+        "stream_sizes": (20, 48, 31),
+    },
 }
 PUBLISHED_RATES: dict[str, Any] = {
     "decoder_channels": 16,

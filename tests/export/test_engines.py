@@ -28,7 +28,7 @@ from runtime.bundle.loading import describe_file, load_bundle
 from runtime.bundle.manifest import encode_manifest, read_manifest
 from runtime.bundle.names import MANIFEST_FILE, TENSORRT, TENSORRT_RTX
 from runtime.engines.tensorrt import plan_check as engine_check
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
 rtx = pytest.importorskip("tensorrt_rtx")
@@ -45,7 +45,7 @@ def _without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     make_codec_checkpoint(folder / "codec", activation="snake", transformer_layers=1)
-    make_lm_checkpoint(folder / "model", heads=6, speaker_aware=True)
+    make_lm_checkpoint(folder / "model", heads=6, speaker_aware=True, streams=TINY_STREAMS)
     return folder
 
 

@@ -42,6 +42,7 @@ from runtime.bundle.names import (
     TOP_P,
 )
 from tests.export.lm_exports import DIALECTS, Export, Recipe, random_speaker, tiny_export
+from tests.tiny_codec import OTHER_STREAMS
 from tests.tolerances import limit
 
 COUNT, STEPS, ROOM = 5, 14, 64
@@ -51,6 +52,8 @@ MODELS = [
     Recipe(heads=6, head_kind="transformer"),
     Recipe(heads=6, end_bias=2.0, pad_bias=2.0),  # rows keep different parts of a step, or stop
     Recipe(heads=1),
+    Recipe(heads=8, streams=OTHER_STREAMS),
+    Recipe(heads=1, streams=OTHER_STREAMS),
 ]
 
 
@@ -178,8 +181,8 @@ def test_rows_begin_together(recipe: Recipe, dialect: str) -> None:
     settings = join([row.inputs(0) for row in rows])
     together = Loop(export, COUNT).step(prompts, np.zeros(COUNT, np.int64), settings)
     for row, one in zip(rows, together, strict=True):
-        alone = Loop(export, 1).step(row.prompt[:, :3], row.past(0), row.inputs(0))
-        assert_same(export, [one], alone)
+        solo = Loop(export, 1).step(row.prompt[:, :3], row.past(0), row.inputs(0))
+        assert_same(export, [one], solo)
 
 
 def test_portable_rows_read_parts_at_different_positions() -> None:
@@ -197,8 +200,8 @@ def test_portable_rows_read_parts_at_different_positions() -> None:
     x = np.concatenate([row.prompt[:, -4:] for row in rows])
     past = np.array([row.positions - 4 for row in rows])
     together = loop.step(x, past, join([row.inputs(1) for row in rows]))
-    for one, alone in zip(together, solo, strict=True):
-        assert_same(export, [one], alone)
+    for one, expected in zip(together, solo, strict=True):
+        assert_same(export, [one], expected)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

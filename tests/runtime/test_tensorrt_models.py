@@ -16,7 +16,7 @@ from export.options import BuildOptions
 from export.pipeline import build_bundle
 from runtime import TTS, Sampling
 from tests.random_rows import random_requests, speak_alone, speak_together
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ def portable(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_file({"speaker": speaker}, folder / "anna.safetensors")
     for name, model in MODELS.items():
         options = BuildOptions(
-            model=make_lm_checkpoint(folder / "models" / name, **model),
+            model=make_lm_checkpoint(folder / "models" / name, **model, streams=TINY_STREAMS),
             codec=codec,
             voices=(f"anna={folder / 'anna.safetensors'}",),
             output=folder / name,
