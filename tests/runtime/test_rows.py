@@ -256,8 +256,8 @@ def test_loops_in_several_threads_share_nothing(tmp_path: Path) -> None:
         for asked, found in zip(requests, together, strict=True):
             if found.steps:
                 assert found == speak_alone(tts.decoder, asked, found.steps)
-        found = tts.synthesize(TEXT, sampling=Sampling(seed=seed)).frames
-        np.testing.assert_array_equal(found, alone[seed])
+        frames = tts.synthesize(TEXT, sampling=Sampling(seed=seed)).frames
+        np.testing.assert_array_equal(frames, alone[seed])
 
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(speak, seed) for seed in range(4)]:
