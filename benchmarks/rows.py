@@ -58,6 +58,8 @@ def measure_rows(tts: TTS, counts: Sequence[int], steps: int, rounds: int) -> li
             if number:  # the first round is slower
                 prompts[count].append(begun / count)
                 times[count] += stepped
+    if not all(times[count] for count in counts):
+        raise UserError("the model stopped before its second step; give another engine")
     return [
         Timing(
             count, 1e3 * statistics.median(prompts[count]), 1e3 * statistics.median(times[count])

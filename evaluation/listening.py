@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evaluation.jury import Verdict
 from evaluation.plots import plot_spectrogram
+from evaluation.recognisers import SAMPLE_RATE_HZ
 from evaluation.report import Report
 from evaluation.systems import Utterance
 from runtime.audio.sound import write_wav
@@ -26,7 +27,7 @@ def save_worst(folder: Path, report: Report, utterances: Sequence[Utterance], co
     )
     target = make_folder(folder / "worst" / report.name)
     for index in order[:count]:
-        write_wav(target / f"{index:03d}.wav", utterances[index].audio)
+        write_wav(target / f"{index:03d}.wav", utterances[index].audio, SAMPLE_RATE_HZ)
         text = "\n".join(describe(report.verdicts[index])) + "\n"
         (target / f"{index:03d}.txt").write_text(text, encoding="utf-8")
 
@@ -41,7 +42,7 @@ def save_spectrograms(
         if index == count:
             break
         name = f"{index:03d}"
-        write_wav(target / f"{name}.wav", spoken.audio)
+        write_wav(target / f"{name}.wav", spoken.audio, SAMPLE_RATE_HZ)
         plot_spectrogram(spoken.audio, "\n".join(describe(verdict)), target / f"{name}.png")
         transcripts = "\n".join(f"- {line}" for line in describe(verdict)[1:])
         lines.append(f"{index + 1}. {verdict.text}\n\n![]({name}.png)\n\n{transcripts}\n")

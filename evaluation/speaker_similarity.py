@@ -148,7 +148,9 @@ def read_references(folder: Path, embed: Callable[[Audio], Any]) -> References:
 
 def _mean_voice(folder: Path, embed: Callable[[Audio], Any]) -> Embedding:
     recordings = find_recordings(folder)[:MOST_REFERENCES]
-    voices = [embed(read_recording(recording.path)) for recording in recordings]
+    voices = [
+        embed(read_recording(recording.path, rate_hz=SAMPLE_RATE_HZ)) for recording in recordings
+    ]
     return _unit(np.mean(voices, axis=0))
 
 

@@ -49,7 +49,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--play", action="store_true", help="play answers while they are being made")
     add("--voice", metavar="NAME|FILE", help="a voice of the engine, or a file")
     add("--list-voices", action="store_true", help="print the engine's voices; ask nothing")
-    add("--greedy", action="store_true", help="speak the best codes, draw nothing")
+    add("--greedy", action="store_true", help="always pick the most likely code")
     add("--seed", type=int, metavar="N", help="the same seed, the same audio")
     add("--max-steps", type=int, metavar="N", help="bound for the speech of each answer")
     return parser.parse_args(argv)
@@ -74,19 +74,19 @@ def chat(argv: Sequence[str] | None) -> None:
     if arguments.question is not None:
         answer(loaded, drop_terminal_codes(arguments.question), sampling, arguments)
         return
-    loaded.speaker(arguments.voice)  # a wrong voice is told before the first question
+    loaded.speaker(arguments.voice)  # reports a wrong voice before the first question
     for question in read_questions():
         try:
             answer(loaded, question, sampling, arguments)
-        except UserError as error:  # one question's fault: the next one may be fine
+        except UserError as error:  # only this question is at fault
             print(f"error: {error}", file=sys.stderr)
 
 
 def read_questions() -> Iterator[str]:
-    """Lines of standard input that are not blank, until its end; asked for on a terminal.
+    """Lines of standard input that are not blank, until its end; with a prompt on a terminal.
 
     Raises:
-        UserError: a line that is no text.
+        UserError: a line that is not text.
     """
     is_terminal = sys.stdin.isatty()
     while True:
@@ -135,7 +135,7 @@ def tell(pieces: Iterator[str | Chunk], *, is_awaited: bool) -> Iterator[Chunk]:
     """Print the text, one line, and pass the speech on.
 
     Raises:
-        ReaderLeft: nobody reads the text any more, nor is the speech awaited.
+        ReaderLeft: nobody reads the text any more, and nobody waits for the speech.
     """
     is_writing = True
     for piece in pieces:
@@ -153,7 +153,7 @@ def tell(pieces: Iterator[str | Chunk], *, is_awaited: bool) -> Iterator[Chunk]:
 
 
 def finish(loaded: Chat, spoken: list[Chunk], output: str | None) -> None:
-    """Write the speech, and say what is not as it should be."""
+    """Write the speech, and report what went wrong."""
     import numpy as np
 
     from runtime.audio.sound import write_wav

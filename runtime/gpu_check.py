@@ -40,8 +40,9 @@ JSON_FILE, TEXT_FILE = "gpu-check.json", "gpu-check.txt"
 class Parity:
     """One sentence on both engines.
 
-    first_difference: the frame from which on the frames differ, None if they are the same.
-    codec_snr_db: of the GPU's audio against the CPU's, for the CPU's frames; None if identical.
+    first_difference: the first frame that differs, None if all frames are the same.
+    codec_snr_db: of the GPU's audio, compared with the CPU's for the same frames; None if
+    identical.
     """
 
     text: str
@@ -123,8 +124,8 @@ def _find_gpu() -> Any:
 
 
 def make_report(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Everything that is written, by section."""
-    gpu = _find_gpu()  # first: nothing else matters without one
+    """The report, by section."""
+    gpu = _find_gpu()  # first: without a GPU nothing else matters
     from runtime.speech.synthesis import TTS
     from runtime.speed import SpeedOptions, measure_speed
 
@@ -158,7 +159,7 @@ def check_same_model(on_cpu: TTS, on_gpu: TTS) -> None:
 
 
 def compare_speech(on_cpu: TTS, on_gpu: TTS) -> list[Parity]:
-    """Every sentence greedily, and with a seed."""
+    """Compare every sentence, greedily and with a seed."""
     from runtime.speech.sampling import Sampling
 
     settings = {"greedy": Sampling(do_sample=False), "seed 1": Sampling(seed=1)}
@@ -234,7 +235,7 @@ def _plans(plans: Any) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of every package that takes part and is installed."""
+    """Versions of Python and of every installed package that takes part."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}

@@ -44,7 +44,7 @@ MAX_INPUT_BYTES = (
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINE_BREAK = b"\r\n"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # text that can be converted, for all its zeros
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # text that can be converted, although it holds zeros
 NO_TEXT = (b"%PDF-", b"{\\rtf", b"%!PS", b"PK\x03\x04", b"\x1f\x8b", b"\x89PNG", b"\xff\xd8\xff")
 _SENTENCE_SIGNS = re.compile(r"[,;:!?\"]|\.\s|\n")  # in a file's name, hardly ever
 
@@ -80,7 +80,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
 def _add_sampling(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--voice", metavar="NAME|FILE", help="a voice of the engine, or a file")
     group.add_argument("--list-voices", action="store_true", help="print the engine's; say nothing")
-    group.add_argument("--greedy", action="store_true", help="take the best code, draw nothing")
+    group.add_argument("--greedy", action="store_true", help="always pick the most likely code")
     group.add_argument("--temperature", type=float, metavar="T")
     group.add_argument("--top-k", type=int, metavar="K")
     group.add_argument("--top-p", type=float, metavar="P")
@@ -194,7 +194,7 @@ def _sampling(arguments: argparse.Namespace) -> Sampling:
 
 
 def _emit(tts: TTS, chunks: Iterator[Chunk], arguments: argparse.Namespace) -> list[Chunk]:
-    """Hand every chunk on as soon as it is there; returns them all.
+    """Pass every chunk on as soon as it is there; returns them all.
 
     Raises:
         ReaderLeft: nobody reads --raw any more, and there is no file to go on for.
@@ -235,7 +235,7 @@ class Progress:
     """How fast it speaks: a line that rewrites itself on a terminal, one a minute elsewhere, and
     one at the end. Use it as a context.
 
-    The time to first audio is told if somebody listens (`is_heard`).
+    It includes the time to first audio if somebody listens (`is_heard`).
     """
 
     def __init__(self, rate_hz: int, is_heard: bool) -> None:
@@ -267,7 +267,7 @@ class Progress:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End with the totals; if it was broken off, only with the line that is being written."""
+        """End with the totals; after an interruption, only end the line that is being written."""
         if kind is None and self._is_live:
             self._rewrite(self._speed())
         elif kind is None:
@@ -276,7 +276,7 @@ class Progress:
             print(file=sys.stderr)
 
     def _rewrite(self, line: str) -> None:
-        """In one row: a terminal would break a longer line, and only its end would be rewritten."""
+        """Cut the line to one row: a terminal would wrap it, and rewrite only its end."""
         line = line[: max(1, shutil.get_terminal_size().columns - 1)]
         print(f"\r{line.ljust(self._width)}", end="", file=sys.stderr, flush=True)
         self._width = len(line)

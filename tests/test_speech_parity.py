@@ -28,7 +28,7 @@ from runtime import TTS, Sampling
 from runtime.audio.conditioning import condition_speech
 from runtime.audio.sound import convert_sound
 from runtime.speech.schedule import ChunkSchedule
-from tests.export.lm_exports import Export, Recipe, random_speaker, tiny_export
+from tests.export.lm_exports import MOST_ROWS, Export, Recipe, random_speaker, tiny_export
 from tests.speech_like import speak
 from tests.tiny_codec import make_codec, make_codec_checkpoint, tiny_codec_config
 from train.codec_model.facodec import FACodec
@@ -105,7 +105,13 @@ def write_bundle(export: Export, codec_folder: Path, output: Path) -> Path:
         (folder / TOKENIZER_FILE).write_text(tokenizer, encoding="utf-8")
         write_embeddings(export.checkpoint, folder)
         manifest = describe_bundle(
-            export.checkpoint, codec.config, export.dialect, graphs, voices={}, checks=()
+            export.checkpoint,
+            codec.config,
+            export.dialect,
+            graphs,
+            voices={},
+            checks=(),
+            rows=MOST_ROWS,
         )
         publish_bundle(folder, manifest, output)
     return output

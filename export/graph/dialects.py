@@ -55,9 +55,9 @@ class OrtGraph(Graph):
     def capacity(self, positions: int) -> Dimension:
         return CAPACITY
 
-    def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
+    def best(self, scores: Value, count: Value, entries: int) -> tuple[Value, Value]:
         """TopK takes one number for all rows: the largest."""
-        op, entries = self.op, _entries(scores)
+        op = self.op
         most = op.Min(op.ReduceMax(count, keepdims=1), [entries])
         values, indices = op.TopK(scores, most, axis=-1, _outputs=2)
         rank = op.Slice(self.constant(np.arange(entries), "rank"), [0], most)
@@ -122,9 +122,8 @@ class _GroupQueryAttention:
             _outputs=3,
         )
         attended = _like(attended, qkv)
-        if not one:
-            attended = _by_decoder(self.graph, self.geometry, attended)
-        return attended, KeyValues(_like(key, past.key), _like(value, past.value))
+        cache = KeyValues(_like(key, past.key), _like(value, past.value))
+        return attended if one else self._by_decoder(attended), cache
 
     def _by_row(self, qkv: Value) -> list[Value]:
         """qkv (decoders, rows · S, …) -> query, key and value of all decoders, (rows, S, …)."""
@@ -132,6 +131,12 @@ class _GroupQueryAttention:
         channels = [heads * sizes.head_dim for heads in sizes.qkv_heads]
         parts = op.Split(op.Transpose(qkv, perm=[1, 0, 2]), channels, axis=2, _outputs=3)
         return [op.Reshape(part, self.by_row) for part in parts]
+
+    def _by_decoder(self, attended: Value) -> Value:
+        """(rows, S, decoders · H·D) -> (decoders, rows · S, H·D)."""
+        op, sizes = self.graph.op, self.geometry
+        channels = sizes.query_heads * sizes.head_dim
+        return op.Transpose(op.Reshape(attended, [-1, sizes.decoders, channels]), perm=[1, 0, 2])
 
 
 class PortableGraph(Graph):
@@ -156,9 +161,8 @@ class PortableGraph(Graph):
     def capacity(self, positions: int) -> Dimension:
         return positions
 
-    def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
-        op = self.op
-        entries = min(_entries(scores), MOST_CANDIDATES)
+    def best(self, scores: Value, count: Value, entries: int) -> tuple[Value, Value]:
+        op, entries = self.op, min(entries, MOST_CANDIDATES)
         values, indices = op.TopK(scores, [entries], axis=-1, _outputs=2)
         rank = self.constant(np.arange(entries), "rank")
         wanted = op.Less(rank, op.Unsqueeze(count, [1, 2]))
@@ -215,11 +219,8 @@ class _StandardAttention:
         key = op.TensorScatter(past.key, key, self.write_index, axis=2)
         value = op.TensorScatter(past.value, value, self.write_index, axis=2)
         attended = op.Attention(query, key, value, self.mask)  # (rows, heads, S, D)
-        attended = op.Transpose(attended, perm=[0, 2, 1, 3])
-        if sizes.decoders > 1:
-            return _by_decoder(self.graph, sizes, attended), KeyValues(key, value)
-        merged = op.Reshape(attended, [0, 0, sizes.query_heads * sizes.head_dim])
-        return merged, KeyValues(key, value)
+        merge = self._merge_one if sizes.decoders == 1 else self._merge_several
+        return merge(attended), KeyValues(key, value)
 
     def _split_one(self, qkv: Value) -> tuple[Value, Value, Value]:
         """Query, key and value (rows, heads, S, D), rotated. qkv: (rows, S, …)."""
@@ -244,6 +245,19 @@ class _StandardAttention:
         )
         return self._rotate(query), self._rotate(key), value
 
+    def _merge_one(self, attended: Value) -> Value:
+        """(rows, H, S, D) -> (rows, S, H·D)."""
+        op, sizes = self.graph.op, self.geometry
+        attended = op.Transpose(attended, perm=[0, 2, 1, 3])
+        return op.Reshape(attended, [0, 0, sizes.query_heads * sizes.head_dim])
+
+    def _merge_several(self, attended: Value) -> Value:
+        """(rows, decoders · H, S, D) -> (decoders, rows · S, H·D)."""
+        op, sizes = self.graph.op, self.geometry
+        apart = [0, sizes.decoders, sizes.query_heads, -1, sizes.head_dim]
+        attended = op.Transpose(op.Reshape(attended, apart), perm=[1, 0, 3, 2, 4])
+        return op.Reshape(attended, [sizes.decoders, -1, sizes.query_heads * sizes.head_dim])
+
     def _rotate(self, heads: Value) -> Value:
         return self.graph.op.RotaryEmbedding(heads, self.cos, self.sin, self.position_ids)
 
@@ -262,21 +276,6 @@ def _rotary_constants(graph: Graph, geometry: AttentionGeometry) -> tuple[Value,
         graph.weight(as_weight("rotary.cos", cos), graph.compute),
         graph.weight(as_weight("rotary.sin", sin), graph.compute),
     )
-
-
-def _entries(scores: Value) -> int:
-    """Entries of scores (rows, N, entries)."""
-    assert scores.shape is not None
-    entries = scores.shape[2]
-    assert isinstance(entries, int)
-    return entries
-
-
-def _by_decoder(graph: Graph, geometry: AttentionGeometry, attended: Value) -> Value:
-    """What all decoders attended to, (rows, S, …), as (decoders, rows · S, H·D)."""
-    channels = geometry.query_heads * geometry.head_dim
-    attended = graph.op.Reshape(attended, [-1, geometry.decoders, channels])
-    return graph.op.Transpose(attended, perm=[1, 0, 2])
 
 
 def _like(value: Value, pattern: Value) -> Value:

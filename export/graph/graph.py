@@ -105,7 +105,7 @@ class Graph(GraphWriter):
         """Room of KV caches for a model of at most `positions`: a name or a number."""
 
     @abstractmethod
-    def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
+    def best(self, scores: Value, count: Value, entries: int) -> tuple[Value, Value]:
         """The `count` best of scores float32 (rows, N, entries), best first, and their indices.
 
         count: int64 (rows). Both results are (rows, N, k), where k is no less than any count. Each

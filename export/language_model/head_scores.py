@@ -51,8 +51,10 @@ def mlp_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value, entries: int
         bias.reshaped(heads * inner),
         exact=True,
     )
-    x = graph.silu(graph.op.Reshape(x, [-1, heads, inner]))
-    x = graph.op.Transpose(x, perm=[1, 0, 2])
+    x = graph.op.Transpose(graph.op.Reshape(x, [-1, heads, inner]), perm=[1, 0, 2])
+    # Between the two because ONNX Runtime 1.32 crashes where a product in few bits splits what was
+    # transposed.
+    x = graph.silu(x)
     return _project(graph, x, *_stacked(checkpoint, "head.2", outputs=entries))
 
 

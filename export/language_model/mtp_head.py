@@ -60,7 +60,8 @@ def build_mtp_head(
 
     seen = graph.state(PAST_SEEN, PRESENT_SEEN, "bool", (ROWS, heads, entries), in_place=False)
     penalty = graph.input(REPETITION_PENALTY, "float32", (ROWS,))
-    codes = draw(graph, penalize(graph, scores, seen, penalty), declare_sampling(graph, heads))
+    scores = penalize(graph, scores, seen, penalty)
+    codes = draw(graph, scores, entries, declare_sampling(graph, heads))
     numbers = numbers_of_heads(graph, config.streams, heads)
     stop = any_equal(graph, codes, numbers.special(END))
     kept = _kept_codes(numbers, codes, stop, heads)

@@ -58,7 +58,7 @@ def build_ntp_head(
     turn = op.Unsqueeze(slot, [1, 2])
     scores = _of_turn(graph, _scores(graph, checkpoint, hidden), turn)
     scores = penalize(graph, scores, _of_turn(graph, seen, turn), penalty)
-    code = draw(graph, scores, declare_sampling(graph, 1))
+    code = draw(graph, scores, entries, declare_sampling(graph, 1))
     numbers = _numbers_of_slot(graph, streams, op.Unsqueeze(slot, [1]))
     stop = any_equal(graph, code, numbers.special(END))
     picked = op.Where(stop, streams.total + END, numbers.rows(code))

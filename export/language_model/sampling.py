@@ -53,14 +53,14 @@ def penalize(graph: Graph, scores: Value, seen: Value, penalty: Value) -> Value:
     return op.Where(seen, lowered, scores)
 
 
-def draw(graph: Graph, scores: Value, inputs: SamplingInputs) -> Value:
+def draw(graph: Graph, scores: Value, entries: int, inputs: SamplingInputs) -> Value:
     """Codes (rows, N) drawn from scores (rows, N, entries) by inverting the cumulative
     distribution.
 
     Scores are float32 at every precision. A top_k of 1 is greedy, whatever the noise.
     """
     op = graph.op
-    best, indices = graph.best(scores, inputs.top_k)  # (rows, N, k)
+    best, indices = graph.best(scores, inputs.top_k, entries)  # (rows, N, k)
     scaled = op.Div(best, _of_row(graph, inputs.temperature))  # changes no order
     kept = _nucleus(graph, op.Softmax(scaled, axis=-1), _of_row(graph, inputs.top_p))
     cumulative = op.CumSum(kept, 2)

@@ -35,7 +35,7 @@ def build_text_head(
     is_speech = np.zeros(weight.shape[0], bool)
     is_speech[list(checkpoint.tokens.never_written)] = True
     scores = graph.op.Where(graph.constant(is_speech, "is_speech"), -np.inf, scores)
-    token = draw(graph, scores, declare_sampling(graph, 1))
+    token = draw(graph, scores, weight.shape[0], declare_sampling(graph, 1))
     graph.output(TOKEN, graph.op.Squeeze(token, [1]), "int64", (ROWS,))
     declare_calls(graph, checkpoint.config.max_position_embeddings)
     return graph

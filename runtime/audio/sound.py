@@ -28,7 +28,6 @@ from runtime.audio.sound_files import (
     explain_unreadable,
 )
 
-SAMPLE_RATE_HZ = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 64
 MIN_SECONDS = 0.1
@@ -67,7 +66,8 @@ def read_recording(
     path: str | Path,
     max_seconds: float = MAX_SECONDS,
     min_seconds: float = MIN_SECONDS,
-    rate_hz: int = SAMPLE_RATE_HZ,
+    *,
+    rate_hz: int,
 ) -> NDArray[np.float32]:
     """Read a sound file as float32 [samples] at `rate_hz`, as `read_sound` does."""
     return read_sound(path, max_seconds, min_seconds).at_rate(rate_hz)
@@ -110,7 +110,8 @@ def convert_audio(
     audio: NDArray[Any],
     rate_hz: int,
     max_seconds: float = MAX_SECONDS,
-    to_rate_hz: int = SAMPLE_RATE_HZ,
+    *,
+    to_rate_hz: int,
 ) -> NDArray[np.float32]:
     """float32 [samples] at `to_rate_hz` of an array, as `convert_sound` takes it."""
     return convert_sound(audio, rate_hz, max_seconds).at_rate(to_rate_hz)
@@ -146,7 +147,7 @@ def to_pcm16(audio: NDArray[np.float32]) -> bytes:
     return (np.clip(audio, -1.0, 1.0) * PCM16_PEAK).round().astype("<i2").tobytes()
 
 
-def write_wav(path: str | Path, audio: NDArray[np.float32], rate_hz: int = SAMPLE_RATE_HZ) -> None:
+def write_wav(path: str | Path, audio: NDArray[np.float32], rate_hz: int) -> None:
     """Write float32 [samples] as a 16-bit WAV; the file appears whole or not at all.
 
     Raises:

@@ -166,9 +166,6 @@ def _profile_complaints(manifest: Manifest, name: str) -> Iterator[str]:
         names.FRAMES: names.MAX_RANGE,
         names.SAMPLES: names.MAX_RANGE,
     }
-    if manifest.engine.plans is not None and spec.file.endswith(names.PLAN_SUFFIX):
-        for dimension in sorted(named - {names.CAPACITY})[: not spec.profiles]:
-            yield f"{name} has no profile that says how large {dimension} may be"
     for kind, ranges in spec.profiles.items():
         if set(ranges) != named - {names.CAPACITY}:
             yield f"profile {kind!r} of {name} is about other dimensions than its inputs have"

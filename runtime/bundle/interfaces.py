@@ -18,7 +18,7 @@ NTP_SPECIAL = 1  # <eosp>
 
 
 class Tensor(NamedTuple):
-    """One input or output as it must be: any of the types, and the very shape."""
+    """How one input or output must be: any of these types, and exactly this shape."""
 
     dtypes: tuple[str, ...]
     shape: tuple[Dimension, ...]
@@ -31,8 +31,8 @@ class Tensor(NamedTuple):
 
 
 class Interface(NamedTuple):
-    """All tensors of a graph but the states, and the states: name of the past -> (name of the
-    present, what both are)."""
+    """A graph's inputs and outputs without its states, and the states: name of the past -> (name of
+    the present, the tensor of both)."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
@@ -40,7 +40,7 @@ class Interface(NamedTuple):
 
 
 def interface_of(manifest: Manifest, name: str) -> Interface:
-    """What the graph called `name` must have, given the manifest's model and codec."""
+    """The tensors that the graph called `name` must have, given the manifest's model and codec."""
     return INTERFACES[name](manifest, manifest.graphs[name])
 
 
@@ -71,8 +71,8 @@ def _backbone(manifest: Manifest, spec: GraphSpec) -> Interface:
 
 
 def _cache(manifest: Manifest, spec: GraphSpec, first: str, heads: int = 1) -> Tensor:
-    """A KV cache. All of a graph are of one float type, which the graph may choose. In the ort
-    dialect it has as much room as a run needs."""
+    """A KV cache. All caches of a graph have one float type, which the graph may choose. In the ort
+    dialect a cache has as much room as a run needs."""
     model = manifest.language_model
     found = [tensor.dtype for tensor in spec.inputs if tensor.name == first.format(layer=0)]
     dtype = found[0] if found and found[0] in FLOATS else FLOATS[0]
@@ -126,7 +126,7 @@ def _head(
 
 
 def _head_caches(manifest: Manifest, spec: GraphSpec) -> dict[str, tuple[str, Tensor]]:
-    """Of as many layers as the head has, one or more."""
+    """Caches of all layers that the head has, one or more."""
     layers = max(1, sum(t.name.startswith(_stem(names.PAST_HEAD_KEY)) for t in spec.inputs))
     pairs = (
         (names.PAST_HEAD_KEY, names.PRESENT_HEAD_KEY),
@@ -165,7 +165,7 @@ def _codec_decoder(manifest: Manifest, spec: GraphSpec) -> Interface:
 
 
 def _contexts(spec: GraphSpec) -> dict[str, tuple[str, Tensor]]:
-    """As many as the decoder has, each of a fixed shape of its own behind the rows."""
+    """All contexts that the decoder has. Behind the rows, each has its own fixed shape."""
     found = [t for t in spec.inputs if t.name.startswith(_stem(names.PAST_CONTEXT))]
     shapes = {tensor.name: tensor.shape for tensor in found}
     contexts = {}

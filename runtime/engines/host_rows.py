@@ -74,6 +74,8 @@ class HostRows(RowLoop):
             for tensor in tensors
             if tensor.name in _OWN
         }
+        self._noise = self._own[names.NOISE]
+        self._drawn = [self._own[name] for name in DRAWN]
         self._hidden = np.zeros_like(self._own[names.NEXT_EMBEDDING])
         self._capacity = 0
         self._states: tuple[States, States] | None = None  # of backbone and head
@@ -91,9 +93,8 @@ class HostRows(RowLoop):
         count = len(self._slots)
         if count not in self._step_calls:
             self._step_calls[count] = self._bind_step(count)
-        noise = self._own[names.NOISE]
         for slot, row in enumerate(self._slots):
-            row.request.random.random(out=noise[slot], dtype=np.float32)
+            row.request.random.random(out=self._noise[slot], dtype=np.float32)
         for call in self._step_calls[count]:
             call.run(self._turn)
         self._turn = 1 - self._turn
@@ -111,7 +112,7 @@ class HostRows(RowLoop):
             backbone.clear(slot)
         for name, value in head_settings(self._head.spec, request.sampling).items():
             self._own[name][slot] = value
-        request.random.random(out=self._own[names.NOISE][slot], dtype=np.float32)
+        request.random.random(out=self._noise[slot], dtype=np.float32)
         for call in self._bind_prompt(np.ascontiguousarray(request.prompt), slot):
             call.run(1 - self._turn)
         self._lengths[slot] = request.positions + (context.length if context else 0)
@@ -147,8 +148,8 @@ class HostRows(RowLoop):
         ]
 
     def _read(self, row: Row, slot: int) -> Step:
-        codes, kept, stop = (self._own[name][slot] for name in DRAWN)
-        return row.take(codes[:kept].tolist(), stop=bool(stop))
+        codes, kept, stop = self._drawn
+        return row.take(codes[slot, : kept[slot]].tolist(), stop=bool(stop[slot]))
 
     def _move(self, source: int, target: int) -> None:
         for name in (*SETTINGS, names.NEXT_EMBEDDING):

@@ -101,8 +101,8 @@ class RowLoop(ABC):
         """
         if len(self.rows) == self.room:
             raise UserError(
-                f"{self.room} texts are being spoken side by side, which is the limit; let one "
-                "end first, or export with more --rows"
+                f"{self.room} texts are being spoken side by side, and this loop has no room for "
+                "more; let one end first, or open a loop with more room"
             )
         row = Row(request, self._streams)
         self._waiting.append(row)

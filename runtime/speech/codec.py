@@ -83,7 +83,7 @@ class DecoderStream:
         self._past_frames = 0  # that the graph has been given
         self._frames = no_frames(self.spec)  # of chunks that have not been started
         self._done = 0  # frames of those that have
-        self._under_way: deque[_Pending] = deque()
+        self._under_way: deque[_StartedChunk] = deque()
         self._sizes = schedule.sizes()
         self._size = next(self._sizes)  # of the next chunk
 
@@ -127,7 +127,7 @@ class DecoderStream:
 
         The first audio, of `delay_frames` frames, lies before the utterance.
         """
-        left = self._size + self._early_frames() if self._size else 0
+        left = self._size + self.early_frames() if self._size else 0
         whole, rest = divmod(left, names.MAX_CALL_FRAMES)
         return (names.MAX_CALL_FRAMES,) * whole + ((rest,) if rest else ())
 
@@ -150,9 +150,10 @@ class DecoderStream:
         self._done += len(frames)
         self._size = next(self._sizes)
         early = early_frames * self.spec.hop_samples
-        self._under_way.append(_Pending(frames, calls, early, finished))
+        self._under_way.append(_StartedChunk(frames, calls, early, finished))
 
-    def _early_frames(self) -> int:
+    def early_frames(self) -> int:
+        """Of the next chunk's audio, those that lie before the utterance."""
         return 0 if self._past_frames else self.spec.delay_frames
 
     def _make_room(self) -> Iterator[Chunk]:
@@ -173,7 +174,7 @@ class DecoderStream:
         )
 
 
-class _Pending(NamedTuple):
+class _StartedChunk(NamedTuple):
     """A chunk under way: its frames, the calls that bring its audio, and samples before it."""
 
     frames: NDArray[np.int64]
@@ -194,7 +195,7 @@ def start_chunks(
 ) -> None:
     """Start the next chunk of each stream; all take calls of these sizes."""
     hop = streams[0].spec.hop_samples
-    early = [stream._early_frames() for stream in streams]
+    early = [stream.early_frames() for stream in streams]
     calls: list[list[Pending]] = [[] for _ in streams]
     for count in sizes:
         dimensions = {names.FRAMES: count, names.SAMPLES: count * hop}

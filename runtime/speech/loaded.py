@@ -29,7 +29,11 @@ from runtime.speech.voice import Voice, resolve_voice
 
 
 class Loaded:
-    """A loaded bundle. One object can serve several threads."""
+    """A loaded bundle. One object can serve several threads.
+
+    bundle: the files and their manifest. prompts: sentences become embeddings. decoder: embeddings
+    become frames. codec: frames become audio. backbone: its graph.
+    """
 
     def __init__(self, bundle: Bundle, open_graph: OpenGraph, engine: str) -> None:
         """Most callers want `load`.

@@ -67,7 +67,7 @@ class PromptReader:
 
     @property
     def letters(self) -> str:
-        """What can be read, for people."""
+        """Describes for people which letters can be read."""
         return HIBARI_SCRIPT if self._reads_phonemes else "the letters that it was trained on"
 
     def read(self, sentence: str) -> ReadSentence:
@@ -85,7 +85,7 @@ class PromptReader:
         return ReadSentence(sentence, tuple(ids), tokens, reading.skipped, missing)
 
     def read_to_fit(self, sentence: str) -> ReadSentence | None:
-        """As `read`; None if it would not stay within one utterance at an ordinary pace."""
+        """As `read`; None if it would be too long for one utterance at an ordinary pace."""
         if len(sentence) > MAX_SENTENCE_CHARACTERS:
             return None
         read = self.read(sentence)
@@ -152,7 +152,7 @@ class PromptReader:
         return embeddings
 
     def _write(self, sentence: str) -> tuple[Reading, tuple[str, ...]]:
-        """What the model reads, and the symbols that it lacks.
+        """The string that the model reads, and the symbols that it lacks.
 
         Phonemes are written in symbols that it has. Spelling stays as it is, byte for byte, as
         long as there is a letter to read.

@@ -63,7 +63,8 @@ class TTS(Loaded):
             UserError: text that cannot be spoken, an unfit voice, settings out of range.
         """
         task = self._check(text, voice, sampling, max_steps, strict)
-        return join_chunks([*self._speak(task, least_work(self.bundle.manifest.codec))])
+        schedule = least_work(self.bundle.manifest.codec)
+        return join_chunks([*self._speak(task, schedule, is_awaited=False)])
 
     def stream(
         self,
@@ -82,7 +83,8 @@ class TTS(Loaded):
         arguments are raised by this call, not by the first chunk.
         """
         task = self._check(text, voice, sampling, max_steps, strict)
-        return self._speak(task, schedule or soon_heard(self.bundle.manifest.codec))
+        schedule = schedule or soon_heard(self.bundle.manifest.codec)
+        return self._speak(task, schedule, is_awaited=True)
 
     def split(self, text: str) -> list[str]:
         """The utterances that `text` will be spoken as; a single sentence is returned unchanged."""
@@ -102,13 +104,18 @@ class TTS(Loaded):
         sentences = read_text(text, self.prompts, strict=strict)
         return _Task(sentences, self.speaker(voice), sampling, settings, max_steps)
 
-    def _speak(self, task: _Task, schedule: ChunkSchedule) -> Generator[Chunk, None, None]:
+    def _speak(
+        self, task: _Task, schedule: ChunkSchedule, *, is_awaited: bool
+    ) -> Generator[Chunk, None, None]:
+        """is_awaited: somebody waits for chunks. Otherwise all steps of a sentence come before its
+        chunks, because models that take turns disturb each other's caches."""
         count = len(task.sentences)
         for number in range(1, count + 1):
             if number > 1:
                 yield self._pause(number, count)
+            steps = self._steps(task, number - 1)
             yield from speak_steps(
-                self._steps(task, number - 1),
+                steps if is_awaited else iter([*steps]),
                 DecoderStream(self.codec, task.speaker, schedule, number, count),
             )
 

@@ -9,13 +9,19 @@ import numpy as np
 
 from formats.calibration_folder import RECORD_FILE
 from formats.tokens import TokenizedUtterance, write_utterances
+from tests.tiny_codec import TINY_STREAMS
 
 
 def write_tokens(folder: Path, heads: int, utterances: int, frames: int, seed: int = 1) -> Path:
     """A file of random utterances, the first with so many frames, each with one more."""
     random = np.random.default_rng(seed)
     recorded = [
-        TokenizedUtterance(f"u{n}", "They know it.", random.integers(0, 1024, (frames + n, 3)))
+        TokenizedUtterance(
+            f"u{n}",
+            "They know it.",
+            random.integers(0, 1024, (frames + n, 3)),
+            streams=TINY_STREAMS,
+        )
         for n in range(utterances)
     ]
     write_utterances(folder / "tokens.jsonl", recorded, heads)

@@ -48,7 +48,7 @@ def drawing(request: pytest.FixtureRequest) -> GraphRunner:
     graph = new_graph("drawing", request.param)
     scores = graph.input("scores", "float32", (ROWS, ENTRIES))
     repeated = graph.op.Expand(graph.op.Unsqueeze(scores, [1]), [1, GRID, 1])
-    codes = draw(graph, repeated, declare_sampling(graph, GRID))
+    codes = draw(graph, repeated, ENTRIES, declare_sampling(graph, GRID))
     graph.output("codes", codes, "int64", (ROWS, GRID))
     with tempfile.TemporaryDirectory() as folder:
         return GraphRunner(Path(folder), graph.save(Path(folder)))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import pytest
 
 from export.checks.differences import relative_difference
@@ -239,6 +240,20 @@ def test_every_tensor_begins_with_the_rows(recipe: Recipe, dialect: str) -> None
         for tensor in (*spec.inputs, *spec.outputs):
             assert tensor.shape[0] == ROWS, tensor
             assert set(tensor.shape[1:]) - {CAPACITY, "positions"} <= set(range(10_000))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_nothing_stands_between_a_cache_and_its_operator(dialect: str) -> None:
+    """So that engines write the positions of a call into the memory of the cache."""
+    export = tiny_export(Recipe(heads=6, head_kind="transformer"), dialect)
+    for name in (BACKBONE, MTP_HEAD):
+        spec = export.graphs[name]
+        nodes = onnx.load(export.folder / spec.file, load_external_data=False).graph.node
+        for state in (state for state in spec.states if state.in_place):
+            (reader,) = (node for node in nodes if state.input in node.input)
+            (writer,) = (node for node in nodes if state.output in node.output)
+            assert reader is writer
+            assert reader.op_type in ("GroupQueryAttention", "TensorScatter")
 
 
 def test_profiles_say_how_many_rows_there_can_be() -> None:

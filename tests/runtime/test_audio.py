@@ -7,6 +7,7 @@ import struct
 import tempfile
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,12 @@ from hypothesis.extra.numpy import arrays
 from commands.errors import SpeechWarning, UserError
 from commands.run import run_cli
 from formats.files.atomic import write_atomically
-from runtime.audio.sound import SAMPLE_RATE_HZ, convert_audio, read_recording, to_pcm16, write_wav
+from runtime.audio import sound
+from runtime.audio.sound import to_pcm16, write_wav
+
+SAMPLE_RATE_HZ = 16_000
+read_recording = partial(sound.read_recording, rate_hz=SAMPLE_RATE_HZ)
+convert_audio = partial(sound.convert_audio, to_rate_hz=SAMPLE_RATE_HZ)
 
 
 def tone(rate_hz: int, seconds: float = 0.5, frequency_hz: float = 440.0) -> np.ndarray:

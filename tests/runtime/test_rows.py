@@ -6,6 +6,7 @@ in tests/test_row_parity.py.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tests.runtime.tiny_bundle import (
 )
 
 STEPS = 200
+TEXT = "They know it."
 SCENARIOS = {
     "3 heads": Scenario(codes_a=range(10, 60)),
     "12 heads": Scenario(heads=12, codes_a=range(10, 40), kept={3: 6, 7: 0}),
@@ -241,6 +243,25 @@ def test_planted_faults_are_found(
     plant(monkeypatch)
     with pytest.raises(AssertionError):
         check_rows(TTS.load(plans), ROWS_OF_PLANS, 0, alone=on_cpu)
+
+
+def test_loops_in_several_threads_share_nothing(tmp_path: Path) -> None:
+    """Loops of many rows, and ordinary calls, of one loaded engine at the same time."""
+    tts = load(tmp_path, SCENARIOS["next token"])
+    requests = random_requests(tts, 30, seed=5)
+    alone = [tts.synthesize(TEXT, sampling=Sampling(seed=seed)).frames for seed in range(4)]
+
+    def speak(seed: int) -> None:
+        together = speak_together(tts.decoder, requests, 4, 60, seed)
+        for asked, found in zip(requests, together, strict=True):
+            if found.steps:
+                assert found == speak_alone(tts.decoder, asked, found.steps)
+        frames = tts.synthesize(TEXT, sampling=Sampling(seed=seed)).frames
+        np.testing.assert_array_equal(frames, alone[seed])
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(speak, seed) for seed in range(4)]:
+            done.result(timeout=120)
 
 
 # The codec.

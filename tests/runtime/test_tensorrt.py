@@ -353,6 +353,9 @@ def test_a_plan_that_is_not_what_the_manifest_says(gpu: Any, engine: Path) -> No
         "has 2 profiles": msgspec.structs.replace(
             backbone, profiles={"step": backbone.profiles["step"]}
         ),
+        "has sizes of frames open, the manifest says nothing": msgspec.structs.replace(
+            codec, profiles={}
+        ),
         r"takes frames as \[1, 1, 3\] … \[1, 20, 3\] … \[4, 900, 3\] in profile 0, the manifest "
         r"says \[1, 1, 3\] … \[1, 20, 3\] … \[4, 901, 3\]": msgspec.structs.replace(
             codec, profiles={"call": codec.profiles["call"] | {"frames": Range(1, 20, 901)}}

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from export.options import BuildOptions
 from export.pipeline import build_bundle
 from runtime import TTS, Sampling
+from tests.random_rows import random_requests, speak_alone, speak_together
 from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
@@ -63,3 +64,20 @@ def test_frames_equal_the_cpus(
         np.testing.assert_array_equal(found.frames, expected.frames)
         assert found.finished == expected.finished
         np.testing.assert_allclose(found.audio, expected.audio, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_equal_the_cpus_solo_runs(
+    gpu: Any, portable: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    """Rows join and leave at random; some prompts come in parts."""
+    from tests.runtime.stand_in_tensorrt import ROWS, write_plans
+
+    plans = write_plans(portable[name], tmp_path / "plans", longest_part=17)
+    on_cpu, on_gpu = TTS.load(portable[name], threads=1), TTS.load(plans)
+    requests = random_requests(on_cpu, 40, seed=2)
+    together = speak_together(on_gpu.decoder, requests, ROWS, 60, seed=2)
+    assert sum(spoken.steps for spoken in together) > 100
+    for asked, found in zip(requests, together, strict=True):
+        if found.steps:
+            assert found == speak_alone(on_cpu.decoder, asked, found.steps)

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from runtime.audio.sound import SAMPLE_RATE_HZ
 from train.align import main
 from train.alignment import duration_search
 from train.alignment.aligner import Aligner, AlignerTraining
 from train.data.recordings import Recording, find_recordings
+
+SAMPLE_RATE_HZ = 16_000
 
 HOP = 200
 KNOWN = [10, 3, 4, 12, 5, 6]  # of "hˈI."

@@ -13,7 +13,7 @@ import torch
 from commands.errors import UserError
 from formats.checkpoint.codec_config import CodecConfig, MelConfig
 from formats.tokens import TokenizedUtterance, write_utterances
-from runtime.audio.sound import SAMPLE_RATE_HZ, read_recording
+from runtime.audio.sound import read_recording
 from tests.tiny_codec import make_codec, tiny_codec_config
 from train.codec_model.facodec import FACodec
 from train.codec_training.audio_pool import AudioPool, Crops, load_pool
@@ -21,6 +21,8 @@ from train.codec_training.config import PredictedTokens
 from train.codec_training.pool_tokens import PoolTokens
 from train.data.recordings import find_recordings
 from train.data.silence import find_speech
+
+SAMPLE_RATE_HZ = 16_000
 
 HOP = 200
 LENGTHS = (50, 61, 72)  # frames
@@ -156,7 +158,7 @@ def test_a_pool_hears_speech_where_the_file_does(tmp_path: Path) -> None:
     fading = np.exp(-np.linspace(0, 9, 40 * HOP)) * np.sin(np.arange(40 * HOP))
     soundfile.write(tmp_path / "u0.wav", fading, SAMPLE_RATE_HZ, subtype="PCM_16")
     loaded = load_pool(find_recordings(tmp_path), 0.001, CodecConfig(), crop_frames=9, seed=0)
-    audio = read_recording(tmp_path / "u0.wav")
+    audio = read_recording(tmp_path / "u0.wav", rate_hz=SAMPLE_RATE_HZ)
     np.testing.assert_array_equal(loaded.whole(0), audio)
     assert find_speech(loaded.whole(0), HOP, SAMPLE_RATE_HZ) == find_speech(
         audio, HOP, SAMPLE_RATE_HZ

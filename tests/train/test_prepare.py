@@ -20,13 +20,15 @@ from safetensors.numpy import load_file
 from formats.checkpoint.codec_config import MelConfig
 from formats.tokens import read_utterances
 from runtime.audio.conditioning import condition_speech
-from runtime.audio.sound import SAMPLE_RATE_HZ, convert_sound, read_recording
+from runtime.audio.sound import convert_sound, read_recording
 from tests.speech_like import speak
 from tests.tiny_codec import make_codec_checkpoint
 from train import prepare
 from train.codec_model.checkpoint import load_codec
 from train.data import quality, token_preparation, utterance_preparation
 from train.data.tokenization import find_speech, trim_counts
+
+SAMPLE_RATE_HZ = 16_000
 
 HOP = 200
 FRAMES = 40  # of every aligned recording
@@ -109,7 +111,7 @@ def test_frames_are_those_of_the_codec(codec: Path, corpus: Path, tmp_path: Path
     assert run(codec, corpus, output, "--heads", "1", "--no-trim") == 0
     model = load_codec(codec)
     for index, utterance in enumerate(read_utterances(output / "ntp.jsonl", 1)):
-        audio = read_recording(corpus / "shard" / f"{index}.flac")
+        audio = read_recording(corpus / "shard" / f"{index}.flac", rate_hz=SAMPLE_RATE_HZ)
         with torch.no_grad():
             frames, speaker = model.encode(torch.from_numpy(audio)[None])
         np.testing.assert_array_equal(utterance.frames, frames[0].numpy())

@@ -185,7 +185,10 @@ class Plan:
             raise self._mismatch(f"has {count} profiles", ", ".join(self.profiles))
         for index, ranges in enumerate(self.profiles.values()):
             for tensor in self.spec.inputs:
-                if any(size in ranges for size in tensor.shape):
+                named = {size for size in tensor.shape if isinstance(size, str)}
+                if named - set(ranges):
+                    raise self._mismatch(f"has sizes of {tensor.name} open", "nothing about them")
+                if named:
                     self._check_profile(tensor, index, ranges)
 
     def _check_profile(self, tensor: TensorSpec, index: int, ranges: dict[str, Range]) -> None:

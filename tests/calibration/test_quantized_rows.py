@@ -1,0 +1,64 @@
+"""Heads in few bits: both dialects run in ONNX Runtime, and rows draw what they draw alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.measurement.reference import write_recorded
+from calibration.measurement.statistics import StatisticsCollector
+from calibration.methods.quantize import Recipe, quantize_weight
+from export.checks.lm_agreement import greedy_inputs
+from export.graph.runner import GraphRunner
+from export.language_model.mtp_head import build_mtp_head
+from export.quantization.products import quantized_formats
+from export.readers.checkpoint import open_checkpoint
+from formats.number_formats import FormatName
+from runtime.bundle.manifest import GraphSpec
+from runtime.bundle.names import CODES
+from tests.export.lm_exports import Recipe as Model
+from tests.export.lm_exports import tiny_checkpoint
+
+COUNT, POSITIONS = 4, 3
+DIFFERING = 0.1  # share of codes; measured 0: sums in another order seldom move a value's code
+
+
+def quantized_head(model: Model, dialect: str, precision: FormatName, folder: Path) -> GraphSpec:
+    """The head of a tiny model whose products are taken to have standard normal inputs."""
+    checkpoint = open_checkpoint(tiny_checkpoint(model))
+    recorder, _ = write_recorded(checkpoint, folder)
+    collector = StatisticsCollector(recorder, with_gram=False)
+    recipe, random = Recipe(precision, "nearest"), np.random.default_rng(0)
+    weights = {}
+    for name, weight in collector.weights.items():
+        inputs = weight.shape[1]
+        if name.startswith("speech_heads") and not recipe.objection(inputs):
+            collector.statistics[name].add(random.standard_normal((64, inputs)).astype(np.float32))
+            weights[name], _ = quantize_weight(weight.read(), collector.statistics[name], recipe)
+    formats = quantized_formats(weights, dialect)
+    return build_mtp_head(checkpoint, dialect, precision, formats).save(folder)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "precision"),
+    [("ort", "int8"), ("ort", "int4"), ("portable", "int8"), ("portable", "int4")],
+)
+@pytest.mark.parametrize("head_kind", ["linear", "mlp", "transformer"])
+def test_rows_draw_what_they_draw_alone(
+    head_kind: str, dialect: str, precision: FormatName, tmp_path: Path
+) -> None:
+    spec = quantized_head(Model(6, head_kind), dialect, precision, tmp_path)
+    random = np.random.default_rng(3)
+    hidden = random.standard_normal((COUNT, POSITIONS, 64)).astype(np.float32)
+    solo = [
+        GraphRunner(tmp_path, spec, POSITIONS).run(greedy_inputs(spec, one[None], 0))[CODES]
+        for one in hidden
+    ]
+    settings = greedy_inputs(spec, hidden[:1], 0)
+    inputs = {name: np.repeat(value, COUNT, axis=0) for name, value in settings.items()}
+    runner = GraphRunner(tmp_path, spec, POSITIONS, rows=COUNT)
+    together = runner.run(inputs | {"hidden": hidden})[CODES]
+    assert np.mean(together != np.concatenate(solo)) <= DIFFERING
+    assert len({codes.tobytes() for codes in solo}) == COUNT
