@@ -14,7 +14,8 @@ from commands.errors import UserError
 from export.checks import lm_checks
 from export.checks.check import refuse_failures
 from export.checks.differences import relative_difference, relative_noise
-from export.checks.lm_checks import COARSEST, POSITIONS, check_backbone
+from export.checks.limits import LAST_PLACE_NOISE
+from export.checks.lm_checks import POSITIONS, check_backbone
 from export.graph.runner import GraphRunner
 from export.language_model.graphs import language_model_graphs
 from export.quantization.products import quantized_formats
@@ -101,13 +102,16 @@ def test_scales_that_are_too_coarse_are_blamed(
 
     coarse = {name: coarsen(weight) for name, weight in weights.items()}
     checks = checks_of(sources, coarse, tmp_path)
-    assert checks[NOISE].measured > COARSEST
+    assert checks[NOISE].measured > LAST_PLACE_NOISE
     with pytest.raises(UserError, match=r"scales that are too coarse .* calibrate again with"):
         refuse_failures(checks.values(), calibrated=True)
 
 
 def test_values_that_are_not_finite_are_not_the_calibrations_fault() -> None:
-    broken = [Check("backbone: values that are not finite", 3, 0), Check(NOISE, np.nan, COARSEST)]
+    broken = [
+        Check("backbone: values that are not finite", 3, 0),
+        Check(NOISE, np.nan, LAST_PLACE_NOISE),
+    ]
     for calibrated in (True, False):
         with pytest.raises(UserError, match=r"damaged weights \(NaN, infinity\) are the usual"):
             refuse_failures(broken, calibrated=calibrated)
