@@ -7,7 +7,7 @@ order of the manifest: the runtime selects them by index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,3 @@ def _new_profile(network: Network, ranges: Mapping[str, Range]) -> Any:
     for name, shapes in profile_shapes(network.spec, ranges).items():
         profile.set_shape(name, *shapes)
     return profile
-
-
-def plan_profiles(spec: GraphSpec) -> Iterator[tuple[int, str]]:
-    """(index, name) of a plan's optimization profiles."""
-    yield from enumerate(spec.profiles)
