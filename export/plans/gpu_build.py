@@ -20,7 +20,7 @@ from export.bundle.next_command import example_command
 from export.bundle.writer import bundle_folder
 from export.options import BuildOptions
 from export.pipeline import build_bundle
-from export.plans.device import find_gpu
+from export.plans.device import find_device
 from export.plans.engine import (
     PORTABLE,
     EngineOptions,
@@ -112,7 +112,7 @@ def _check_targets(gpu: GpuOptions, sms: tuple[int, ...]) -> tuple[GpuTarget, ..
 def _device_target(gpu: GpuOptions) -> tuple[GpuTarget, ...]:
     """The GPU of this machine, the only one that TensorRT builds for."""
     targets = _check_targets(gpu, gpu.sm)  # a wrong number needs no GPU
-    device = find_gpu()
+    device = find_device()
     found = find_target(device.compute_capability)
     if found is None:
         raise UserError(

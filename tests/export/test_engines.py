@@ -21,7 +21,7 @@ from commands.errors import UserError
 from export.build import main
 from export.checks import check
 from export.plans import device, gpu_build, library
-from export.plans.device import Gpu
+from export.plans.device import Device
 from export.plans.trtexec import trtexec_lines
 from formats.files.hashing import sha256_file
 from runtime.bundle.loading import describe_file, load_bundle
@@ -166,7 +166,7 @@ def install_tensorrt(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     module = ModuleType("tensorrt")
     module.__dict__.update(rtx.__dict__, __version__=version)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    monkeypatch.setattr(gpu_build, "find_gpu", lambda: Gpu("Orin", "8.7"))
+    monkeypatch.setattr(gpu_build, "find_device", lambda: Device("Orin", "8.7"))
     library.open_library.cache_clear()
 
 

@@ -50,7 +50,7 @@ def load_codec(folder: Path) -> FACodec:
     if (folder / CODEC_CONFIG_FILE).is_file():
         config = read_codec_config(folder)
         path = folder / CODEC_WEIGHTS_FILE
-        tensors = read_safetensors(path)
+        tensors = load_weights(path)
     else:
         config, path = CodecConfig(), folder
         tensors = read_published(folder)
@@ -59,7 +59,7 @@ def load_codec(folder: Path) -> FACodec:
     return codec.eval()
 
 
-def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
     """All tensors of a file."""
     if not path.is_file():
         raise UserError(f"{path}: not found; it belongs beside {CODEC_CONFIG_FILE}")

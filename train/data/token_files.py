@@ -27,7 +27,7 @@ def token_file(folder: Path, heads: int) -> Path:
 def write_token_files(parts: Path, output: Path, heads: Sequence[int], embeddings: str) -> int:
     """One file per number of heads, and the embeddings; returns the number of utterances."""
     paths = name_embeddings(parts, output, embeddings)
-    write_voices(parts, output / "voices")
+    write_named_speakers(parts, output / "voices")
     count = 0
     for number in heads:
         path = token_file(output, number)
@@ -64,7 +64,7 @@ def name_embeddings(
     return lambda utterance: f"speakers/{owner(utterance)}.safetensors"
 
 
-def write_voices(parts: Path, folder: Path) -> None:
+def write_named_speakers(parts: Path, folder: Path) -> None:
     """The mean embedding of each speaker that has a name."""
     write_means(((u.speaker, u.embedding) for u in read_parts(parts) if u.speaker), folder)
 
