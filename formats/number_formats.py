@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import ml_dtypes
 import numpy as np
 
+from formats.precisions import FormatName
 from formats.weights import Array
-
-FormatName = Literal["int8", "int4", "fp8"]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ MOVES = frozenset(
         *("SLICE", "SQUEEZE", "UNSQUEEZE"),
     }
 )
-QUANTIZED_PRODUCTS = frozenset({"int8", "fp8", "fp4"})  # of both operands: summed as such
+QUANTIZED_PRODUCTS = frozenset({"int8", "fp8"})  # both operands are stored in few bits
 PRODUCTS = frozenset({"MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "ATTENTION_INPUT"})
 
 
@@ -220,7 +220,7 @@ def _in_order(network: Network) -> Iterator[Layer]:
 
 
 def _quantized_products(inspected: Inspected) -> Iterator[str]:
-    """A graph that is called int8, fp8, int4 or fp4 has products in that format."""
+    """A graph of few bits has products in its format."""
     wanted, network = inspected.plan.quantized, inspected.network
     if wanted and wanted not in count_products(network):
         yield f"no product is in {wanted}, though the graph is called {network.spec.precision}"

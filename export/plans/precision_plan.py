@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from formats.precisions import FEW_BITS
 from runtime.bundle.manifest import GraphSpec
 from runtime.bundle.names import (
     BACKBONE,
@@ -22,7 +23,6 @@ from runtime.bundle.names import (
 )
 
 _COMPUTE = {"fp32": "float32", "bf16": "bfloat16"}  # float16 in all others
-_QUANTIZED = ("int8", "fp8", "int4", "fp4")
 
 Rule = tuple[str, str]  # operator and scope of ONNX nodes; * stands for any
 
@@ -71,7 +71,7 @@ class PrecisionPlan:
 
 def plan_precision(name: str, spec: GraphSpec) -> PrecisionPlan:
     """What is meant for the graph called `name`."""
-    few_bits = spec.precision if spec.precision in _QUANTIZED else ""
+    few_bits = spec.precision if spec.precision in FEW_BITS else ""
     if name == CODEC_DECODER:
         return PrecisionPlan("float32", _FP32[name], few_bits)
     quantized = few_bits if name == BACKBONE else ""

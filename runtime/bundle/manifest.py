@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from commands.errors import UserError
+from formats.precisions import Precision
 from runtime.bundle.names import (
     MANIFEST_FILE,
     MAX_CALL_FRAMES,
@@ -24,7 +25,6 @@ from runtime.bundle.names import (
 )
 
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "bool"]
-Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "int4"]
 HeadKind = Literal["linear", "mlp", "transformer", "lm_head"]  # the last one for NTP
 Dimension = int | str
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
