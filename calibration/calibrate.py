@@ -19,19 +19,14 @@ from calibration.measurement.statistics import StatisticsCollector
 from calibration.measurement.teacher_forcing import Follower
 from calibration.measurement.utterances import Utterance
 from calibration.methods.quantize import Recipe, quantize_weight
-from calibration.scales_folder import describe_weight, new_folder, write_calibration
 from calibration.sensitivity import Budget, Sensitivity, choose_excluded, measure_sensitivity
 from calibration.sensitivity_report import write_sensitivity
 from commands.errors import UserError
 from commands.progress import progress
 from export.sources import Sources
-from formats.calibration_folder import (
-    SCHEMA_VERSION,
-    CalibrationRecord,
-    MethodRecord,
-    QuantizedWeight,
-    hash_model,
-)
+from formats.calibration.quantized_weight import QuantizedWeight
+from formats.calibration.record import SCHEMA_VERSION, CalibrationRecord, MethodRecord, hash_model
+from formats.calibration.writer import describe_weight, new_folder, write_calibration
 from formats.weights import Array
 
 

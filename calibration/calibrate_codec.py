@@ -17,7 +17,6 @@ from calibration.measurement.reference import make_utterances
 from calibration.measurement.statistics import InputStatistics
 from calibration.measurement.utterances import Utterance
 from calibration.methods.quantize import Recipe, quantize_weight
-from calibration.scales_folder import describe_weight, new_folder, write_calibration
 from calibration.sensitivity import choose_excluded
 from commands.errors import UserError
 from commands.progress import Track, progress
@@ -28,13 +27,9 @@ from export.graph.writer import Value
 from export.quantization.convolutions import ConvolutionFormats, as_rows, quantized_convolutions
 from export.readers.codec_checkpoint import CodecCheckpoint
 from export.sources import Sources
-from formats.calibration_folder import (
-    SCHEMA_VERSION,
-    CalibrationRecord,
-    MethodRecord,
-    QuantizedWeight,
-    hash_model,
-)
+from formats.calibration.quantized_weight import QuantizedWeight
+from formats.calibration.record import SCHEMA_VERSION, CalibrationRecord, MethodRecord, hash_model
+from formats.calibration.writer import describe_weight, new_folder, write_calibration
 from formats.number_formats import FormatName
 from formats.weights import Array, Weight
 

@@ -108,7 +108,7 @@ def _row(
 def _check_bundles(bundles: dict[str, Bundle], model: Path) -> None:
     """Engines may differ in bits and in room, and in nothing else."""
     from export.bundle.manifest import MODEL_HASH
-    from formats.calibration_folder import hash_model
+    from formats.calibration.record import hash_model
 
     reference = bundles[REFERENCE]
     expected, checkpoint = _identity(reference), hash_model(model)

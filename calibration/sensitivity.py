@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from calibration.measurement.fidelity import Fidelity
 from commands.errors import UserError
-from formats.calibration_folder import QuantizedWeight
+from formats.calibration.quantized_weight import QuantizedWeight
 
 Weights = Mapping[str, QuantizedWeight]
 JudgeWeights = Callable[[Weights], Fidelity]

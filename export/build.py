@@ -96,7 +96,7 @@ def _command(argv: Sequence[str] | None) -> None:
 def _codec_precision(options: BuildOptions, bundle: Path | None) -> str:
     """What the codec's decoder is computed in; nothing is opened but one small file."""
     from export.plans.gpu_build import bundle_precision
-    from formats.calibration_folder import read_record
+    from formats.calibration.record import read_record
     from runtime.bundle.names import CODEC_DECODER
 
     if bundle is not None:

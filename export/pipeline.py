@@ -37,7 +37,7 @@ from export.quantization.products import quantized_formats, require_known
 from export.readers.checkpoint import Checkpoint
 from export.readers.codec_checkpoint import CodecCheckpoint
 from export.sources import Sources, find_sources, open_sources
-from formats.calibration_folder import Calibration, open_calibration
+from formats.calibration.reader import Calibration, open_calibration
 from runtime.bundle.manifest import Check, GraphSpec, Manifest, Precision
 from runtime.bundle.names import CODEC_ENCODER
 

@@ -18,7 +18,7 @@ from commands.progress import Track
 from export.language_model.graphs import language_model_graphs
 from export.quantization.products import quantized_formats
 from export.readers.checkpoint import Checkpoint
-from formats.calibration_folder import QuantizedWeight
+from formats.calibration.quantized_weight import QuantizedWeight
 from formats.number_formats import FormatName
 from formats.weights import Array
 

@@ -16,7 +16,7 @@ from calibration.methods.gptq import round_gptq
 from calibration.methods.smoothquant import search_smoothquant
 from calibration.methods.weight_scales import WeightScaleMethod, weight_scales
 from commands.errors import UserError
-from formats.calibration_folder import QuantizedWeight
+from formats.calibration.quantized_weight import QuantizedWeight
 from formats.number_formats import FORMATS, FormatName, NumberFormat
 from formats.weights import Array
 

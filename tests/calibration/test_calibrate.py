@@ -23,7 +23,8 @@ from export.graph.precisions import Precision
 from export.options import BuildOptions
 from export.pipeline import build_bundle
 from export.sources import SourceFolders, open_sources
-from formats.calibration_folder import AGAIN, RECORD_FILE, TENSORS_FILE, open_calibration
+from formats.calibration.reader import open_calibration
+from formats.calibration.record import AGAIN, RECORD_FILE, TENSORS_FILE
 from formats.files.hashing import sha256_file
 from runtime import TTS
 from runtime.bundle.loading import load_bundle

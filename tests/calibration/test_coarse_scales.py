@@ -20,7 +20,8 @@ from export.graph.runner import GraphRunner
 from export.language_model.graphs import language_model_graphs
 from export.quantization.products import quantized_formats
 from export.sources import SourceFolders, Sources, open_sources
-from formats.calibration_folder import QuantizedWeight, open_calibration
+from formats.calibration.quantized_weight import QuantizedWeight
+from formats.calibration.reader import open_calibration
 from runtime.bundle.manifest import Check
 from runtime.bundle.names import BACKBONE
 from tests.calibration.recorded import write_tokens

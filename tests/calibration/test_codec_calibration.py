@@ -32,7 +32,8 @@ from export.plans.precision_plan import plan_precision
 from export.quantization.convolutions import quantized_convolutions
 from export.readers.codec_checkpoint import open_codec
 from export.sources import SourceFolders, open_sources
-from formats.calibration_folder import RECORD_FILE, open_calibration
+from formats.calibration.reader import open_calibration
+from formats.calibration.record import RECORD_FILE
 from formats.number_formats import FormatName
 from runtime.bundle.loading import load_bundle
 from runtime.bundle.names import CODEC_DECODER, TENSORRT_RTX

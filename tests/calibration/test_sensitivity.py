@@ -13,7 +13,7 @@ from calibration.measurement.fidelity import Fidelity, compare_scores
 from calibration.sensitivity import Budget, choose_excluded, measure_sensitivity
 from calibration.sensitivity_report import write_sensitivity
 from commands.errors import UserError
-from formats.calibration_folder import QuantizedWeight
+from formats.calibration.quantized_weight import QuantizedWeight
 from formats.number_formats import INT8
 
 COSTS = {"a": 0.001, "b": 0.05, "c": 0.002, "d": 0.4}
