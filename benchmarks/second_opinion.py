@@ -30,7 +30,7 @@ with importing():
     from calibration.measurement.utterances import Utterance, read_texts
     from export.checks.lm_agreement import greedy_inputs
     from export.graph.runner import Arrays, GraphRunner
-    from export.options import DEMO_HEADS, BuildOptions
+    from export.options import DEMO_HEADS, ExportOptions, Numbers, Source
     from export.pipeline import build_bundle
     from export.sources import Sources, find_sources, open_sources
     from formats.weights import Array
@@ -45,7 +45,8 @@ STRIDE = 4  # every fourth step goes into the head's inputs
 def prepare(folder: Path) -> None:
     """Write the graphs and their inputs."""
     folder.mkdir(parents=True, exist_ok=True)
-    build_bundle(BuildOptions(heads=DEMO_HEADS, dialect="portable", output=folder / GRAPHS))
+    source, numbers = Source(heads=DEMO_HEADS), Numbers(dialect="portable")
+    build_bundle(ExportOptions(source, numbers, output=folder / GRAPHS))
     graphs = read_manifest(folder / GRAPHS).graphs
     calibrated, _ = _speak(_demo_voice())
     _save(folder / f"{BACKBONE}.npz", _backbone_inputs(graphs, calibrated))

@@ -14,7 +14,7 @@ from calibration.arguments import add_data, add_scales, add_sources, check_data,
 from commands.arguments import CommandParser
 from commands.errors import UserError
 from commands.run import run_cli
-from export.options import CODEC_PRECISIONS
+from formats.precisions import CODEC_FEW_BITS
 
 DESCRIPTION = """\
 Choose scales for the convolutions of a codec's decoder, for engines of portable
@@ -71,7 +71,7 @@ def _make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--precision", choices=CODEC_PRECISIONS, required=True, help="of weights and inputs"
+        "--precision", choices=CODEC_FEW_BITS, required=True, help="of weights and inputs"
     )
     add_data(parser)
     add_sources(parser.add_argument_group("model (default: the demo voice)"))

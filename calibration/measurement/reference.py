@@ -13,13 +13,13 @@ from calibration.measurement.statistics import Recorder
 from calibration.measurement.utterances import Speaker, Utterance, split_utterances
 from commands.progress import progress
 from export.bundle.manifest import describe_bundle
+from export.bundle.tables import write_tables
 from export.bundle.voices import write_voices
 from export.bundle.writer import publish_bundle
 from export.codec.encoder import build_codec_encoder
 from export.graph.dialects import OrtGraph
 from export.graph.precisions import LinearFormat, StoredAs, WeightFormats
 from export.language_model.graphs import language_model_graphs
-from export.pipeline import write_tables
 from export.readers.checkpoint import Checkpoint
 from export.sources import Sources
 from formats.weights import Weight

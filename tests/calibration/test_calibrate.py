@@ -20,7 +20,7 @@ from calibration.sensitivity import Budget
 from commands.errors import UserError
 from export.bundle.next_command import calibration_command
 from export.graph.precisions import Precision
-from export.options import BuildOptions
+from export.options import ExportOptions, Numbers, Source
 from export.pipeline import build_bundle
 from export.sources import SourceFolders, open_sources
 from formats.calibration.reader import open_calibration
@@ -132,16 +132,9 @@ def build(
     dialect: str = "ort",
 ) -> None:
     voices = tuple(f"{name}={file}" for name, file in sources.voices.items())
+    numbers = Numbers(precision, dialect, calibration)
     build_bundle(
-        BuildOptions(
-            model=sources.model,
-            codec=sources.codec,
-            voices=voices,
-            output=output,
-            precision=precision,
-            dialect=dialect,
-            calibration=calibration,
-        )
+        ExportOptions(Source(sources.model, sources.codec, voices), numbers, output=output)
     )
 
 
@@ -228,8 +221,7 @@ def test_the_suggested_calibration_is_one_that_can_be_typed(
 
 
 def test_the_suggestion_for_the_demo_voice_names_its_heads() -> None:
-    sources = {"--model": None, "--codec": None, "--heads": 3}
-    assert calibration_command("fp8", sources, ()) == (
+    assert calibration_command("fp8", Source(heads=3)) == (
         "python -m calibration.run --precision fp8 --heads 3 "
         "--texts samples/calibration.txt --output scales-fp8"
     )

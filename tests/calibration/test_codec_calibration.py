@@ -22,7 +22,7 @@ from export.build import main as build_main
 from export.checks.codec_checks import decode, example_frames, example_speaker
 from export.codec.decoder import build_codec_decoder
 from export.graph.runner import GraphRunner
-from export.options import BuildOptions
+from export.options import ExportOptions, Numbers, Source
 from export.pipeline import build_bundle
 from export.plans.inspection import count_products, inspect
 from export.plans.library import open_library
@@ -79,16 +79,10 @@ def scales(
 
 
 def build(sources: SourceFolders, scales: Path, output: Path, dialect: str = "portable") -> None:
-    build_bundle(
-        BuildOptions(
-            model=sources.model,
-            codec=sources.codec,
-            voices=tuple(f"{name}={file}" for name, file in sources.voices.items()),
-            output=output,
-            dialect=dialect,
-            codec_calibration=scales,
-        )
-    )
+    voices = tuple(f"{name}={file}" for name, file in sources.voices.items())
+    source = Source(sources.model, sources.codec, voices)
+    numbers = Numbers(dialect=dialect, codec_calibration=scales)
+    build_bundle(ExportOptions(source, numbers, output=output))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -20,7 +20,7 @@ import pytest
 from commands.errors import UserError
 from export.build import main
 from export.checks import check
-from export.plans import device, gpu_build, library
+from export.plans import device, library, targets
 from export.plans.device import Device
 from export.plans.trtexec import trtexec_lines
 from formats.files.hashing import sha256_file
@@ -166,7 +166,7 @@ def install_tensorrt(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     module = ModuleType("tensorrt")
     module.__dict__.update(rtx.__dict__, __version__=version)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    monkeypatch.setattr(gpu_build, "find_device", lambda: Device("Orin", "8.7"))
+    monkeypatch.setattr(targets, "find_device", lambda: Device("Orin", "8.7"))
     library.open_library.cache_clear()
 
 
@@ -198,8 +198,8 @@ def test_trtexec_lines(portable: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_lines_for_tensorrt_rtx_name_the_gpus(portable: Path) -> None:
-    targets = (library.GpuTarget("8.9", "Ada", "", ("fp16",), (TENSORRT_RTX,)),)
-    line = next(trtexec_lines(load_bundle(portable), TENSORRT_RTX, targets))
+    gpus = (library.GpuTarget("8.9", "Ada", "", ("fp16",), (TENSORRT_RTX,)),)
+    line = next(trtexec_lines(load_bundle(portable), TENSORRT_RTX, gpus))
     assert line.startswith("tensorrt_rtx ")
     assert "--computeCapabilities=8.9" in line
     assert "--stronglyTyped" not in line

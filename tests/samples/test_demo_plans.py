@@ -14,9 +14,9 @@ from calibration.calibrate import CalibrationOptions, calibrate
 from calibration.methods.quantize import Recipe
 from export.build import main
 from export.checks import check
-from export.options import PRECISIONS
 from export.sources import find_sources, open_sources
 from formats.number_formats import FORMATS
+from formats.precisions import PRECISIONS
 from runtime.bundle.loading import load_bundle
 from runtime.bundle.names import BACKBONE, TENSORRT_RTX
 from runtime.engines.tensorrt.plan_check import plans_of, read_plan
