@@ -25,7 +25,7 @@ with importing():
     import numpy as np
 
     from calibration.measurement.fidelity import compare_scores
-    from calibration.measurement.reference import make_utterances, write_recorded
+    from calibration.measurement.reference import make_utterances, write_observed
     from calibration.measurement.teacher_forcing import Follower
     from calibration.measurement.utterances import Utterance, read_texts
     from export.checks.lm_agreement import greedy_inputs
@@ -61,7 +61,7 @@ def judge(folder: Path, candidates: Sequence[Path]) -> None:
     _, held_out = _speak(sources)
     capacity = max(utterance.embeddings.shape[1] for utterance in held_out)
     with tempfile.TemporaryDirectory() as scratch:
-        _, specs = write_recorded(sources.checkpoint, Path(scratch))
+        _, specs = write_observed(sources.checkpoint, Path(scratch))
         reference = _scores(Path(scratch), specs, held_out, capacity)
     for candidate in candidates:
         found = compare_scores(reference, _scores(candidate, graphs, held_out, capacity))

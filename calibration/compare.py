@@ -58,7 +58,7 @@ def compare(
     Raises:
         UserError: an engine that is damaged or of another model.
     """
-    from calibration.measurement.utterances import Speaker
+    from calibration.measurement.utterances import UtteranceMaker
     from commands.progress import progress
     from export.readers.checkpoint import open_checkpoint
     from runtime.bundle.loading import load_bundle
@@ -68,8 +68,8 @@ def compare(
     bundles |= {name: load_bundle(folder) for name, folder in engines.items()}
     _check_bundles(bundles, model)
     with progress("speak", len(texts)) as stage:
-        speaker = Speaker(bundles[REFERENCE], open_checkpoint(model), threads=1)
-        utterances = list(stage.track(speaker.say(texts)))
+        maker = UtteranceMaker(bundles[REFERENCE], open_checkpoint(model), threads=1)
+        utterances = list(stage.track(maker.say(texts)))
     rows, expected = [], None
     for name, bundle in bundles.items():
         with progress(name, len(utterances)) as stage:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cholesky, lapack
 
-from calibration.methods.weight_scales import WeightScaleMethod, weight_scales
+from calibration.methods.choices import WeightScaleMethod
+from calibration.methods.weight_scales import weight_scales
 from formats.number_formats import NumberFormat
 from formats.weights import Array
 

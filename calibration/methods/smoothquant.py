@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibration.methods.activation_scales import ActivationMethod, activation_scale
+from calibration.methods.activation_scales import activation_scale
+from calibration.methods.choices import ActivationMethod
 from calibration.methods.weight_scales import approximate_weight, weight_scales
 from formats.number_formats import NumberFormat
 from formats.weights import Array

@@ -7,14 +7,11 @@ the type that engines may keep them in.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
+from calibration.methods.choices import WeightScaleMethod
 from formats.number_formats import NumberFormat, spread
 from formats.weights import Array
-
-WeightScaleMethod = Literal["max", "mse"]
 
 SHRINKAGE = np.linspace(1.0, 0.5, 26)  # thresholds that are tried, of the largest magnitude
 SMALLEST_SCALE = 2.0**-20  # of a block of zeros; float16 still holds it

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.calibrate import CalibrationOptions, calibrate
+from calibration.language_model import LanguageModel
 from calibration.methods.quantize import Recipe
+from calibration.pipeline import CalibrationOptions, Data, calibrate
 from commands.errors import UserError
 from export.checks import lm_checks
 from export.checks.check import refuse_failures
@@ -47,8 +48,8 @@ def weights(
     folder = tmp_path_factory.mktemp("coarse")
     tokens = write_tokens(folder, 3, utterances=8, frames=19)
     recipe = Recipe("int8", "nearest", "max", "max")
-    options = CalibrationOptions(recipe, folder / "scales", tokens=tokens, dialect=DIALECT)
-    calibrate(sources, options)
+    options = CalibrationOptions(recipe, Data(tokens=tokens), folder / "scales")
+    calibrate(LanguageModel(sources, DIALECT), options)
     opened = open_calibration(folder / "scales", sources.checkpoint.folder, "int8")
     return dict(opened.weights)
 

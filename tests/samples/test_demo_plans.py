@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from calibration.calibrate import CalibrationOptions, calibrate
+from calibration.language_model import LanguageModel
 from calibration.methods.quantize import Recipe
+from calibration.pipeline import CalibrationOptions, Data, calibrate
 from export.build import main
 from export.checks import check
 from export.sources import find_sources, open_sources
@@ -38,8 +39,8 @@ def scales(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     sources = open_sources(find_sources(None, None, (), HEADS))
     for precision in FORMATS:
         recipe = Recipe(precision, "nearest", "max", "max")
-        options = CalibrationOptions(recipe, folder / precision, WORDS, dialect="portable")
-        calibrate(sources, options)
+        options = CalibrationOptions(recipe, Data(WORDS), folder / precision)
+        calibrate(LanguageModel(sources, "portable"), options)
     return {precision: folder / precision for precision in FORMATS}
 
 
