@@ -256,6 +256,20 @@ def change_tensors(change: Callable[[dict[str, np.ndarray]], object]) -> Callabl
     return apply
 
 
+def test_a_calibration_that_fails_leaves_the_old_one(
+    int4: Path, sources: SourceFolders, tokens: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scales"
+    shutil.copytree(int4, folder)
+    options = CalibrationOptions(Recipe("int4", "nearest"), Data(tokens=tokens), folder)
+    with pytest.raises(UserError, match="--budget kl=1e-12 cannot be met with anything quantized"):
+        calibrate(LanguageModel(open_sources(sources)), options, Budget("kl", 1e-12))
+    assert {path.name for path in folder.iterdir()} == {RECORD_FILE, TENSORS_FILE}
+    for file in (RECORD_FILE, TENSORS_FILE):
+        assert (folder / file).read_bytes() == (int4 / file).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["scales"]
+
+
 def first_linear(record: dict) -> dict:
     return record["linears"][QKV]
 

@@ -38,6 +38,7 @@ from export.sources import SourceFolders, open_sources
 from formats.calibration.reader import open_calibration
 from formats.calibration.record import RECORD_FILE
 from formats.number_formats import FormatName
+from formats.tokens import read_utterances, write_utterances
 from runtime.bundle.loading import load_bundle
 from runtime.bundle.names import CODEC_DECODER, TENSORRT_RTX
 from runtime.engines.tensorrt.gpu_targets import check_targets
@@ -245,6 +246,19 @@ def test_all_audio_of_an_utterance_is_followed(tmp_path: Path, frames: int) -> N
     np.testing.assert_allclose(audio, expected, atol=1e-5)
     silent = replace(utterance, frames=np.zeros((0, 3), np.int64))
     assert follow_decoder(decoder, silent, config.delay_frames).shape == (0,)
+
+
+def test_sentences_without_speech_are_refused(sources: SourceFolders, tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path, HEADS, utterances=4, frames=5)
+    recorded = [*read_utterances(tokens, HEADS)]
+    silent = [replace(one, frames=np.zeros((0, 3), np.int64)) for one in recorded[:3]]
+    write_utterances(tokens, [*silent, recorded[3]], HEADS)
+    options = CalibrationOptions(
+        Recipe("int8", "nearest"), Data(tokens=tokens), tmp_path / "scales"
+    )
+    with pytest.raises(UserError, match="to calibrate on have no speech at all"):
+        calibrate(CodecDecoder(open_sources(sources)), options)
+    assert not (tmp_path / "scales").exists()
 
 
 def test_no_speech_at_all_has_no_ratio() -> None:
