@@ -74,7 +74,7 @@ def _save(file: Path, inputs: Arrays) -> None:
 
 
 def _demo_voice() -> Sources:
-    return open_sources(find_sources(None, None, (), DEMO_HEADS))
+    return open_sources(find_sources(Source(heads=DEMO_HEADS)))
 
 
 def _speak(sources: Sources) -> tuple[list[Utterance], list[Utterance]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from calibration.methods.choices import ACTIVATION_METHODS, WEIGHT_SCALE_METHODS
 from commands.errors import UserError
-from export.options import DEMO_HEADS
+from export.options import DEMO_HEADS, Source
 
 if TYPE_CHECKING:
     from calibration.pipeline import Data
@@ -36,9 +36,9 @@ def open_data(arguments: argparse.Namespace) -> tuple[Sources, Data]:
     from export.sources import find_sources, open_sources
 
     texts = read_texts(arguments.texts) if arguments.texts else ()
-    demo_heads = DEMO_HEADS if arguments.heads is None else arguments.heads
-    folders = find_sources(arguments.model, arguments.codec, arguments.voice, demo_heads)
-    return open_sources(folders, arguments.heads), Data(texts, arguments.tokens)
+    voices = tuple(arguments.voice)
+    source = Source(arguments.model, arguments.codec, voices, arguments.heads)
+    return open_sources(find_sources(source), source.heads), Data(texts, arguments.tokens)
 
 
 def add_sources(group: argparse._ArgumentGroup) -> None:

@@ -27,7 +27,7 @@ from export.checks.check import (
 from export.checks.frontend_check import describe_symbols, find_lacking
 from export.checks.writing_check import why_no_answers
 from export.graph_files import write_graphs
-from export.options import COMPARISON_TAKES, DEMO_HEADS, ExportOptions, PlanOptions
+from export.options import COMPARISON_TAKES, ExportOptions, PlanOptions
 from export.plans.library import open_library
 from export.plans.plan_bundle import PlanBuild, open_portable, read_precisions, write_plan_bundle
 from export.plans.targets import Precisions, choose_rtx_targets, choose_targets
@@ -101,13 +101,11 @@ def trtexec_commands(plans: PlanOptions) -> list[str]:
 
 
 def _open_sources(options: ExportOptions) -> Sources:
-    source = options.source
-    demo_heads = DEMO_HEADS if source.heads is None else source.heads
-    folders = find_sources(source.model, source.codec, source.voices, demo_heads)
+    folders = find_sources(options.source)
     with progress(f"read {folders.model} and {folders.codec}"):
         return open_sources(
             folders,
-            source.heads,
+            options.source.heads,
             options.capacity.max_positions,
             fixed_capacity=options.numbers.dialect == PORTABLE,
         )

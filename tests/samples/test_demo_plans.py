@@ -15,6 +15,7 @@ from calibration.methods.quantize import Recipe
 from calibration.pipeline import CalibrationOptions, Data, calibrate
 from export.build import main
 from export.checks import check
+from export.options import Source
 from export.sources import find_sources, open_sources
 from formats.number_formats import FORMATS
 from formats.precisions import PRECISIONS
@@ -36,7 +37,7 @@ LAYERS, PRODUCTS = 6, 4
 def scales(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A calibration for each precision that needs one, by the quickest method."""
     folder = tmp_path_factory.mktemp("scales")
-    sources = open_sources(find_sources(None, None, (), HEADS))
+    sources = open_sources(find_sources(Source(heads=HEADS)))
     for precision in FORMATS:
         recipe = Recipe(precision, "nearest", "max", "max")
         options = CalibrationOptions(recipe, Data(WORDS), folder / precision)
