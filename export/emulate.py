@@ -1,8 +1,8 @@
 """`python -m export.emulate`: hear on a CPU what half precision sounds like on a GPU.
 
-In: a bundle in half precision. Out: a bundle that ONNX Runtime speaks from on the CPU, whose
-graphs round as the originals do on a GPU (`export.graph.half_session`). It is for listening and for
-judging, not for speed.
+In: a bundle in half precision. Out: a bundle that ONNX Runtime speaks from on the CPU. Its graphs
+round as the originals do on a GPU (`export.graph.half_session`). It is for listening and judging,
+not for speed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from commands.errors import UserError
 from commands.run import run_cli
 
 DESCRIPTION = """\
-Copy an engine of half precision so that it runs on a CPU, rounding as on a GPU.
-ONNX Runtime itself has no bfloat16 arithmetic there, and hides how float16 rounds."""
+Copy a bundle in half precision so that it runs on a CPU and rounds as on a GPU.
+On a CPU, ONNX Runtime itself has no bfloat16 arithmetic, and does not round
+float16 after each operator."""
+
+OUTPUT_HELP = "directory to write or replace"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,8 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> None:
     parser = CommandParser(prog="python -m export.emulate", description=DESCRIPTION)
-    parser.add_argument("engine", type=Path, help="engine directory in half precision")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to")
+    parser.add_argument("engine", type=Path, help="bundle in half precision")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="directory to write or replace"
+    )
     arguments = parser.parse_args(argv)
     emulated = emulate_bundle(arguments.engine, arguments.output)
     print(f"{arguments.output}: {', '.join(emulated)} round as on a GPU")

@@ -20,7 +20,7 @@ from formats.weights import Array
 class NumberFormat:
     """A format of few bits. A value is code · scale; codes lie in [lowest, largest].
 
-    `round` maps float32 (…) to the nearest codes, still float32, ties to even.
+    round: maps float32 (…) to the nearest codes, also float32; ties go to even.
     """
 
     name: FormatName
@@ -34,7 +34,7 @@ class NumberFormat:
         return self.round(np.clip(values / scale, self.lowest, self.largest))
 
     def approximate(self, values: Array, scale: Array | float) -> Array:
-        """What `values` become by being stored: float32."""
+        """`values` as they are after storing: float32."""
         return self.encode(values, scale) * np.asarray(scale, np.float32)
 
 

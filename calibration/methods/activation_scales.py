@@ -1,8 +1,8 @@
 """One scale for all values that flow into a linear layer: max, percentile, entropy or MSE.
 
 In: values (n, channels), a sample of the layer's inputs, and the largest magnitude ever seen.
-Out: a positive float. All are symmetric: the scale is a threshold divided by the format's
-largest code, and what lies beyond the threshold saturates.
+Out: a positive float. All methods are symmetric: the scale is a threshold divided by the format's
+largest code, and values beyond the threshold saturate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BINS = 2048  # of the histogram of magnitudes
 LEVELS = 128  # magnitudes that INT8 can tell apart
 STRIDE = 16  # thresholds that are tried, in bins
 MSE_SHRINKAGE = np.linspace(1.0, 0.1, 46)  # thresholds that are tried, of the largest value
-SMALLEST_SCALE = 2.0**-20  # of inputs that are always zero; float16 still holds it
+SMALLEST_SCALE = 2.0**-20  # for inputs that are always zero; float16 can hold it
 
 
 def activation_scale(

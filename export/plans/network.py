@@ -1,7 +1,7 @@
 """An ONNX graph as TensorRT's parser understands it.
 
-In: a graph of a portable bundle. Out: a `Network`: TensorRT's objects, and who feeds whom. It
-does not judge what the parser made of the graph; `export.plans.inspection` does.
+In: a graph of a portable bundle. Out: a `Network`: TensorRT's objects, and which layer feeds which.
+Whether the parser understood the graph is checked in `export.plans.inspection`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A parsed graph. Keeps the builder and parser alive: the network's memory is theirs."""
+    """A parsed graph. It keeps builder and parser alive, which own the network's memory."""
 
     name: str
     spec: GraphSpec
@@ -61,7 +61,7 @@ class Network:
         return {tensor.name: layer for layer in self.layers for tensor in layer.outputs}
 
     def ancestors(self, *tensors: str) -> set[str]:
-        """Names of all tensors that these are computed from, and of these."""
+        """Names of these tensors and of all that they are computed from."""
         found: set[str] = set()
         waiting = list(tensors)
         while waiting:

@@ -1,7 +1,7 @@
 """Names and shapes of the codec tensors that inference needs.
 
-In: a `CodecConfig`. Out: (name, shape) pairs, weight norm folded; names are those of the
-published FACodec state dicts behind "encoder." and "decoder.". It reads no files.
+In: a `CodecConfig`. Out: (name, shape) pairs with weight norm folded. Names are those of the
+published FACodec state dicts after "encoder." and "decoder.". It reads no files.
 """
 
 from __future__ import annotations
