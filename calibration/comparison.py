@@ -52,7 +52,7 @@ class Comparison:
 
 
 def compare(
-    reference: Path, engines: Mapping[str, Path], model: Path, texts: Sequence[str], runs: int
+    reference: Path, others: Mapping[str, Path], model: Path, texts: Sequence[str], runs: int
 ) -> list[Comparison]:
     """Compare the reference and each bundle with the reference.
 
@@ -63,7 +63,7 @@ def compare(
             another precision than fp32.
     """
     bundles = {REFERENCE: load_bundle(reference)}
-    bundles |= {name: load_bundle(folder) for name, folder in engines.items()}
+    bundles |= {name: load_bundle(folder) for name, folder in others.items()}
     _check_bundles(bundles, model)
     with progress("speak", len(texts)) as stage:
         maker = UtteranceMaker(bundles[REFERENCE], open_checkpoint(model), threads=1)
