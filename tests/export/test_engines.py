@@ -236,6 +236,17 @@ def test_another_precision_than_the_bundle_s(
     refused(capsys, run(*words, "--output", output), output, "are fp16", "leave it out")
 
 
+def test_a_bundle_without_a_codec(
+    portable: Path, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(portable, tmp_path / "other"))
+    graphs = dict(read_manifest(other).graphs)
+    del graphs["codec_decoder"]
+    rewrite(other, graphs=graphs)
+    status = run("--target", TENSORRT_RTX, "--bundle", other, "--output", output)
+    refused(capsys, status, output, "has no codec_decoder graph; export it again")
+
+
 def test_a_bundle_of_another_dialect(
     tiny_engine: Path, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
