@@ -25,12 +25,12 @@ with importing():
     import numpy as np
 
     from calibration.measurement.fidelity import compare_scores
-    from calibration.measurement.reference import make_utterances, write_recorded
+    from calibration.measurement.reference import make_utterances, write_observed
     from calibration.measurement.teacher_forcing import Follower
     from calibration.measurement.utterances import Utterance, read_texts
     from export.checks.lm_agreement import greedy_inputs
     from export.graph.runner import Arrays, GraphRunner
-    from export.options import DEMO_HEADS, BuildOptions
+    from export.options import DEMO_HEADS, ExportOptions, Numbers, Source
     from export.pipeline import build_bundle
     from export.sources import Sources, find_sources, open_sources
     from formats.weights import Array
@@ -45,7 +45,8 @@ STRIDE = 4  # every fourth step goes into the head's inputs
 def prepare(folder: Path) -> None:
     """Write the graphs and their inputs."""
     folder.mkdir(parents=True, exist_ok=True)
-    build_bundle(BuildOptions(heads=DEMO_HEADS, dialect="portable", output=folder / GRAPHS))
+    source, numbers = Source(heads=DEMO_HEADS), Numbers(dialect="portable")
+    build_bundle(ExportOptions(source, numbers, output=folder / GRAPHS))
     graphs = read_manifest(folder / GRAPHS).graphs
     calibrated, _ = _speak(_demo_voice())
     _save(folder / f"{BACKBONE}.npz", _backbone_inputs(graphs, calibrated))
@@ -60,7 +61,7 @@ def judge(folder: Path, candidates: Sequence[Path]) -> None:
     _, held_out = _speak(sources)
     capacity = max(utterance.embeddings.shape[1] for utterance in held_out)
     with tempfile.TemporaryDirectory() as scratch:
-        _, specs = write_recorded(sources.checkpoint, Path(scratch))
+        _, specs = write_observed(sources.checkpoint, Path(scratch))
         reference = _scores(Path(scratch), specs, held_out, capacity)
     for candidate in candidates:
         found = compare_scores(reference, _scores(candidate, graphs, held_out, capacity))
@@ -73,7 +74,7 @@ def _save(file: Path, inputs: Arrays) -> None:
 
 
 def _demo_voice() -> Sources:
-    return open_sources(find_sources(None, None, (), DEMO_HEADS))
+    return open_sources(find_sources(Source(heads=DEMO_HEADS)))
 
 
 def _speak(sources: Sources) -> tuple[list[Utterance], list[Utterance]]:

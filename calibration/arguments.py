@@ -1,16 +1,17 @@
-"""What the commands that calibrate take alike: data, a model, and how scales are found."""
+"""Options that both commands of calibration have: data, a model, and how scales are found."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from calibration.methods.choices import ACTIVATION_METHODS, WEIGHT_SCALE_METHODS
 from commands.errors import UserError
-from export.options import DEMO_HEADS
+from export.options import DEMO_HEADS, Source
 
 if TYPE_CHECKING:
+    from calibration.pipeline import Data
     from export.sources import Sources
 
 
@@ -28,15 +29,16 @@ def check_data(arguments: argparse.Namespace) -> None:
         raise UserError("give --texts FILE … to be spoken, or --tokens FILE to be followed")
 
 
-def open_data(arguments: argparse.Namespace) -> tuple[Sources, Sequence[str]]:
-    """The model with its codec and voices, and the texts: none where tokens are followed."""
+def open_data(arguments: argparse.Namespace) -> tuple[Sources, Data]:
+    """The model with its codec and voices, and what is to be said."""
     from calibration.measurement.utterances import read_texts
+    from calibration.pipeline import Data
     from export.sources import find_sources, open_sources
 
     texts = read_texts(arguments.texts) if arguments.texts else ()
-    demo_heads = DEMO_HEADS if arguments.heads is None else arguments.heads
-    folders = find_sources(arguments.model, arguments.codec, arguments.voice, demo_heads)
-    return open_sources(folders, arguments.heads), texts
+    voices = tuple(arguments.voice)
+    source = Source(arguments.model, arguments.codec, voices, arguments.heads)
+    return open_sources(find_sources(source), source.heads), Data(texts, arguments.tokens)
 
 
 def add_sources(group: argparse._ArgumentGroup) -> None:
@@ -49,14 +51,12 @@ def add_sources(group: argparse._ArgumentGroup) -> None:
 
 def add_scales(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add(
-        "--activations",
-        choices=("max", "percentile", "entropy", "mse"),
-        default="mse",
-        help="how the scale of a layer's inputs is found, int8 and fp8 (default: mse)",
-    )
-    add("--weights", choices=("max", "mse"), default="mse", help="the same for weights")
+    add("--activations", choices=ACTIVATION_METHODS, default="mse", help=_ACTIVATIONS_HELP)
+    add("--weights", choices=WEIGHT_SCALE_METHODS, default="mse", help=_WEIGHTS_HELP)
 
 
-_HEADS_HELP = f"""which demo voice (default: {DEMO_HEADS}); with --model, what it must have"""
+_ACTIVATIONS_HELP = "how the scale of a layer's inputs is found, int8 and fp8 (default: mse)"
+_WEIGHTS_HELP = "how the scales of weights are found (default: mse)"
+_HEADS_HELP = f"""which demo voice (default: {DEMO_HEADS}); with --model, what the checkpoint must
+have"""
 _VOICE_HELP = "voices to speak with, for a speaker-aware model"

@@ -12,23 +12,22 @@ from collections.abc import Sequence
 
 from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
 from commands.arguments import CommandParser
-from commands.errors import UserError
 from commands.run import run_cli
-from export.options import CODEC_PRECISIONS
+from formats.precisions import CODEC_FEW_BITS
 
 DESCRIPTION = """\
-Choose scales for the convolutions of a codec's decoder, for engines of portable
-graphs. The float32 model speaks the texts, its codec decodes them, and what flows
-into the convolutions decides. Every fourth sentence is held out: how far its audio
-is from float32's is the signal-to-noise ratio that is printed."""
+Choose scales for the convolutions of a codec's decoder, for bundles of portable
+graphs. The float32 model speaks the texts and its codec decodes them; scales are
+chosen from what flows into the convolutions. Every fourth sentence is held out;
+the signal-to-noise ratio of its audio against float32's is printed."""
 
 EXAMPLES = """\
 examples:
-  the demo voice's codec in 8 bits, and an engine with it:
+  the demo voice's codec in 8 bits, and plans with it:
     python -m calibration.codec --precision int8 --texts samples/calibration.txt \\
         --output codec-scales
     python -m export.build --target tensorrt-rtx --codec-calibration codec-scales
-  no further from float32 than 20 dB, at the cost of convolutions that stay floats:
+  at least 20 dB against float32, with some convolutions left in float32:
     python -m calibration.codec --precision fp8 --texts samples/calibration.txt \\
         --snr 20 --output codec-scales"""
 
@@ -41,22 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(argv: Sequence[str] | None) -> None:
     arguments = _make_parser().parse_args(argv)
     check_data(arguments)
-    if arguments.snr is not None and not 0 < arguments.snr < 100:
-        raise UserError(f"--snr {arguments.snr:g}: decibels between 0 and 100 are possible")
-    from calibration.calibrate_codec import CodecOptions, calibrate_codec
+    from calibration.codec_decoder import CodecDecoder
+    from calibration.goals import SignalToNoise
     from calibration.methods.quantize import Recipe
+    from calibration.pipeline import CalibrationOptions, calibrate
 
+    goal = None if arguments.snr is None else SignalToNoise.parse(arguments.snr)
     recipe = Recipe(arguments.precision, "nearest", arguments.activations, arguments.weights)
-    sources, texts = open_data(arguments)
-    options = CodecOptions(
-        recipe,
-        output=arguments.output,
-        texts=texts,
-        tokens=arguments.tokens,
-        snr_db=arguments.snr,
-        threads=arguments.threads,
-    )
-    record = calibrate_codec(sources, options)
+    sources, data = open_data(arguments)
+    options = CalibrationOptions(recipe, data, arguments.output, threads=arguments.threads)
+    record = calibrate(CodecDecoder(sources), options, goal)
     print(
         f"{arguments.output}: {record.precision}, {len(record.linears)} convolutions, "
         f"{len(record.excluded)} left as they are; held-out audio: {record.snr_db:.1f} dB"
@@ -71,7 +64,7 @@ def _make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--precision", choices=CODEC_PRECISIONS, required=True, help="of weights and inputs"
+        "--precision", choices=CODEC_FEW_BITS, required=True, help="of weights and inputs"
     )
     add_data(parser)
     add_sources(parser.add_argument_group("model (default: the demo voice)"))
@@ -80,8 +73,8 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_SNR_HELP = """keep the most sensitive convolutions as they are until held-out audio has this
-signal-to-noise ratio, against float32's"""
+_SNR_HELP = """leave the most sensitive convolutions in float32 until held-out audio has this
+signal-to-noise ratio against float32's"""
 
 
 if __name__ == "__main__":

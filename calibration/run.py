@@ -11,17 +11,17 @@ import sys
 from collections.abc import Sequence
 
 from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
+from calibration.methods.choices import BLOCKS, METHOD_NAMES, METHODS
 from commands.arguments import CommandParser
 from commands.errors import UserError
 from commands.run import run_cli
-
-PRECISIONS = ("int8", "fp8", "int4")
-DIALECTS = ("ort", "portable")
+from formats.precisions import FEW_BITS
+from runtime.bundle.names import DIALECTS, ORT
 
 DESCRIPTION = """\
-Choose scales for a model in fewer bits. The float32 model speaks the texts; what
-flows into its matrix products decides about scales, smoothing and rounding. Every
-fourth sentence is held out and used to compare the result with the original."""
+Choose scales for a model in fewer bits. The float32 model speaks the texts; from
+what flows into its matrix products, scales, smoothing and rounding are chosen.
+Every fourth sentence is held out to compare the result with the original."""
 
 EXAMPLES = """\
 examples:
@@ -41,11 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(argv: Sequence[str] | None) -> None:
     arguments = _make_parser().parse_args(argv)
     check_data(arguments)
-    if arguments.precision == "fp8" and arguments.dialect == "ort":
+    if arguments.precision == "fp8" and arguments.dialect == ORT:
         raise UserError("ONNX Runtime's own dialect has no fp8; add --dialect portable")
-    from calibration.calibrate import CalibrationOptions, calibrate
+    from calibration.goals import Budget
+    from calibration.language_model import LanguageModel
     from calibration.methods.quantize import Recipe
-    from calibration.sensitivity import Budget
+    from calibration.pipeline import CalibrationOptions, calibrate
 
     recipe = Recipe(
         arguments.precision,
@@ -54,18 +55,12 @@ def _command(argv: Sequence[str] | None) -> None:
         arguments.weights,
         arguments.block,
     )
-    sources, texts = open_data(arguments)
+    goal = Budget.parse(arguments.budget) if arguments.budget else None
+    sources, data = open_data(arguments)
     options = CalibrationOptions(
-        recipe,
-        output=arguments.output,
-        texts=texts,
-        tokens=arguments.tokens,
-        dialect=arguments.dialect,
-        sensitivity=arguments.sensitivity,
-        budget=Budget.parse(arguments.budget) if arguments.budget else None,
-        threads=arguments.threads,
+        recipe, data, arguments.output, arguments.sensitivity, arguments.threads
     )
-    record = calibrate(sources, options)
+    record = calibrate(LanguageModel(sources, arguments.dialect), options, goal)
     print(
         f"{arguments.output}: {record.precision}, {len(record.linears)} weights, "
         f"{len(record.excluded)} left as they are; held-out steps: KL "
@@ -81,7 +76,7 @@ def _make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--precision", choices=PRECISIONS, required=True, help="what weights are to become")
+    add("--precision", choices=FEW_BITS, required=True, help="number format of the weights")
     add_data(parser)
     add_sources(parser.add_argument_group("model (default: the demo voice)"))
     _add_method(parser.add_argument_group("method"))
@@ -91,24 +86,27 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _add_method(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--method", choices=("nearest", "smoothquant", "awq", "gptq"), help=_METHOD_HELP)
+    add("--method", choices=METHOD_NAMES, help=_METHOD_HELP)
     add_scales(group)
-    add("--block", type=int, default=32, metavar="N", help=_BLOCK_HELP)
+    add("--block", type=int, default=BLOCKS[0], metavar="N", help=_BLOCK_HELP)
 
 
 def _add_judgement(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--dialect", choices=DIALECTS, default="ort", help=_DIALECT_HELP)
+    add("--dialect", choices=DIALECTS, default=ORT, help=_DIALECT_HELP)
     add("--sensitivity", action="store_true", help=_SENSITIVITY_HELP)
     add("--budget", metavar="KIND=VALUE", help=_BUDGET_HELP)
 
 
-_METHOD_HELP = """int8: smoothquant (default), nearest; fp8: nearest; int4: gptq (default), awq,
-nearest"""
-_BLOCK_HELP = "int4: input channels that share a scale, 32, 64 or 128 (default: 32)"
-_DIALECT_HELP = """whose graphs are compared with the original; scales are good for both (default:
-ort)"""
-_SENSITIVITY_HELP = "quantize each weight alone and write a table and a picture of what it costs"
+_METHOD_HELP = "; ".join(
+    f"{precision}: {methods[0]} (default){''.join(f', {name}' for name in methods[1:])}"
+    for precision, methods in METHODS.items()
+)
+_BLOCK_HELP = f"""int4: input channels that share a scale, one of {", ".join(map(str, BLOCKS))}
+(default: {BLOCKS[0]})"""
+_DIALECT_HELP = f"""operators of the graphs that are compared with the original; scales are good for
+both dialects (default: {ORT})"""
+_SENSITIVITY_HELP = "quantize each weight alone, and write a table and a picture of the costs"
 _BUDGET_HELP = """keep the most sensitive weights as they are until kl=NATS or agreement=SHARE is
 met on held-out steps; measures sensitivity"""
 

@@ -1,4 +1,4 @@
-"""What each weight costs, as a table and, where matplotlib is installed, as a picture.
+"""What each weight of a language model costs, as a table and, with matplotlib, as a picture.
 
 In: sensitivities. Out: `sensitivity.json`, `sensitivity.md` and `sensitivity.png` in the
 calibration directory. Exports do not read them.
@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from calibration.measurement.fidelity import Fidelity
 from calibration.sensitivity import Sensitivity
 
 JSON_FILE, TABLE_FILE, PICTURE_FILE = "sensitivity.json", "sensitivity.md", "sensitivity.png"
 
 
-def write_sensitivity(folder: Path, sensitivity: Sensitivity, excluded: Sequence[str]) -> None:
-    """Write all files; a line says so if there is no picture."""
+def write_sensitivity(
+    folder: Path, sensitivity: Sensitivity[Fidelity], excluded: Sequence[str]
+) -> None:
+    """Write all files. Without matplotlib there is no picture, and a line says so."""
     rows = [
         {
             "weight": name,
@@ -35,7 +38,7 @@ def write_sensitivity(folder: Path, sensitivity: Sensitivity, excluded: Sequence
     _draw(folder / PICTURE_FILE, sensitivity, excluded)
 
 
-def format_table(sensitivity: Sensitivity, excluded: Sequence[str]) -> str:
+def format_table(sensitivity: Sensitivity[Fidelity], excluded: Sequence[str]) -> str:
     """Markdown, the most sensitive weight first."""
     lines = ["| weight, quantized alone | KL, nats | agreement | |", "| --- | --- | --- | --- |"]
     for name, fidelity in sensitivity.alone.items():
@@ -46,7 +49,7 @@ def format_table(sensitivity: Sensitivity, excluded: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _draw(path: Path, sensitivity: Sensitivity, excluded: Sequence[str]) -> None:
+def _draw(path: Path, sensitivity: Sensitivity[Fidelity], excluded: Sequence[str]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

@@ -159,14 +159,13 @@ def judge_checkpoint(
 
 def export(model: TrainedModel, folder: Path) -> Path:
     """Build a bundle of the checkpoint in `folder`; what the exporter says goes to stderr."""
-    from export.options import BuildOptions
+    from export.options import ExportOptions, Source
     from export.pipeline import build_bundle
     from train.language_model_training.averaging import write_averaged_checkpoint
 
     write_averaged_checkpoint(model.checkpoint, folder / "model")
-    options = BuildOptions(
-        model=folder / "model", codec=model.codec, voices=model.voices, output=folder / "engine"
-    )
+    source = Source(folder / "model", model.codec, model.voices)
+    options = ExportOptions(source, output=folder / "engine")
     with redirect_stdout(sys.stderr):
         build_bundle(options)
     return options.output

@@ -1,8 +1,7 @@
 """`python -m export.build`: a checkpoint and a codec become a bundle that speaks.
 
-In: directories with a language model and a codec, and voices. Out: an engine directory for
-`python -m runtime.tts`, checked and complete, or nothing. Needs no torch, except to read
-pickled `.bin` files.
+In: a command line. Out: what `export.pipeline` makes of it, and a summary. Needs no torch, except
+to read pickled `.bin` files and to compare with PyTorch.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from commands.arguments import CommandParser
 from commands.errors import UserError
@@ -20,29 +19,30 @@ from commands.run import run_cli
 from export.options import (
     CODEC_ACTIVATIONS,
     COMPARISON_TAKES,
-    CPU,
     CPU_ROWS,
     DEFAULT_OUTPUT,
     DEMO_HEADS,
-    DIALECTS,
+    OPERATORS,
     PLAN_ROWS,
-    PRECISIONS,
-    TARGETS,
-    BuildOptions,
+    Capacity,
+    ExportOptions,
+    Numbers,
+    PlanOptions,
+    ReadyBundle,
+    Source,
 )
-from runtime.bundle.names import MAX_ROWS
+from formats.precisions import PRECISIONS
+from runtime.bundle.names import DIALECTS, MAX_ROWS, ONNXRUNTIME, ORT, PORTABLE, TARGETS
 
 if TYPE_CHECKING:
     from runtime.bundle.manifest import Manifest
 
-GPU_OPTIONS = ("target", "sm", "bundle", "print_trtexec")
-
 DESCRIPTION = """\
-Turn a speech language model and its codec into an engine directory that
-python -m runtime.tts speaks from. The graphs are written from the checkpoint's
-tensors and checked in ONNX Runtime, and compared with PyTorch where that is
-installed, unless --no-compare is given.
-A failure leaves nothing behind, and an engine that was there before untouched."""
+Turn a speech language model and its codec into a bundle, the directory that
+python -m runtime.tts --engine speaks from. The graphs are written from the
+checkpoint's tensors and checked in ONNX Runtime, and compared with PyTorch
+where that is installed, unless --no-compare is given. If anything fails, no
+new bundle appears, and an older one stays as it was."""
 
 EXAMPLES = """\
 examples:
@@ -66,86 +66,150 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: Sequence[str] | None) -> None:
-    arguments = vars(_make_parser().parse_args(argv))
-    _check_target(arguments)
-    target, sm, bundle, print_trtexec = (arguments.pop(name) for name in GPU_OPTIONS)
-    arguments["voices"] = tuple(arguments.pop("voice"))
-    if target == CPU:
+    arguments = make_parser().parse_args(argv)
+    options = read_options(arguments)
+    if arguments.print_trtexec:
+        _print_trtexec(options)
+        return
+    started = time.perf_counter()
+    if options.plans is None:
         from export.pipeline import build_bundle
 
-        started = time.perf_counter()
-        options = _settled(arguments, dialect="ort", precision="fp32")
-        _print_summary(build_bundle(options), options.output, time.perf_counter() - started)
-        return
-    from export.plans.gpu_build import GpuOptions, build_for_gpu, bundle_precision
+        manifest = build_bundle(options)
+    else:
+        from export.pipeline import build_plans
 
-    usual = "fp16" if bundle is None else arguments["precision"] or bundle_precision(bundle)
-    options = _settled(arguments, dialect="portable", precision=usual)
-    gpu = GpuOptions(
-        target,
-        options.precision,
-        _codec_precision(options, bundle),
-        tuple(sm),
-        bundle,
-        print_trtexec,
+        manifest = build_plans(options)
+    _print_summary(manifest, options.output, time.perf_counter() - started)
+
+
+def read_options(arguments: argparse.Namespace) -> ExportOptions:
+    """What the command line asks for. Raises `UserError` for options that contradict each other."""
+    _check_target(arguments)
+    for_gpus = arguments.target != ONNXRUNTIME
+    if arguments.bundle is not None:
+        _check_bundle(arguments)
+        return ExportOptions(plans=_read_plans(arguments), output=arguments.output)
+    numbers = Numbers(
+        precision=arguments.precision or ("fp16" if for_gpus else "fp32"),
+        dialect=arguments.dialect or (PORTABLE if for_gpus else ORT),
+        calibration=arguments.calibration,
+        codec_calibration=arguments.codec_calibration,
+        codec_activation=arguments.codec_activation or OPERATORS,
     )
-    build_for_gpu(options, gpu)
+    return ExportOptions(
+        source=_read_source(arguments),
+        numbers=numbers,
+        capacity=Capacity(arguments.max_positions, _read_rows(arguments)),
+        text_head=arguments.text_head,
+        output=arguments.output,
+        compare=arguments.compare,
+        plans=_read_plans(arguments) if for_gpus else None,
+    )
 
 
-def _codec_precision(options: BuildOptions, bundle: Path | None) -> str:
-    """What the codec's decoder is computed in; nothing is opened but one small file."""
-    from export.plans.gpu_build import bundle_precision
-    from formats.calibration_folder import read_record
-    from runtime.bundle.names import CODEC_DECODER
-
-    if bundle is not None:
-        return bundle_precision(bundle, CODEC_DECODER)
-    if options.codec_calibration is None:
-        return "fp32"
-    return read_record(options.codec_calibration).precision
+def _read_source(arguments: argparse.Namespace) -> Source:
+    voices = tuple(arguments.voice)
+    return Source(arguments.model, arguments.codec, voices, arguments.heads)
 
 
-def _settled(arguments: dict[str, Any], **defaults: str) -> BuildOptions:
-    """The options, with `defaults` for those that were not given."""
-    defaults["codec_activation"] = "operators"
-    given = {name: value for name, value in arguments.items() if value is not None}
-    return BuildOptions(**(defaults | given))
+def _read_rows(arguments: argparse.Namespace) -> int:
+    if arguments.rows is None:
+        return CPU_ROWS if arguments.target == ONNXRUNTIME else PLAN_ROWS
+    if not 1 <= arguments.rows <= MAX_ROWS:
+        raise UserError(f"--rows is 1 to {MAX_ROWS}, not {arguments.rows}")
+    return int(arguments.rows)
 
 
-def _check_target(arguments: dict[str, Any]) -> None:
-    """Raise `UserError` for options that do not go together, or cannot be."""
-    if arguments["rows"] is not None and not 1 <= arguments["rows"] <= MAX_ROWS:
-        raise UserError(f"--rows is 1 to {MAX_ROWS}, not {arguments['rows']}")
-    given = [name for name, value in arguments.items() if value]
-    for_bundle = [n for n in given if n not in (*GPU_OPTIONS, "output", "precision", "dialect")]
-    if arguments["target"] == CPU:
-        for name in (name for name in GPU_OPTIONS[1:] if name in given):
-            raise UserError(
-                f"{_option(name)} goes with --target {' or --target '.join(TARGETS[1:])}"
-            )
-    elif arguments["dialect"] == "ort":
+def _read_plans(arguments: argparse.Namespace) -> PlanOptions:
+    folder = arguments.bundle
+    bundle = None if folder is None else ReadyBundle(folder, arguments.precision)
+    return PlanOptions(arguments.target, tuple(arguments.sm), bundle)
+
+
+def _check_target(arguments: argparse.Namespace) -> None:
+    """Raise `UserError` for options that do not go with --target."""
+    if arguments.target == ONNXRUNTIME:
+        given = {
+            "--sm": arguments.sm,
+            "--bundle": arguments.bundle,
+            "--print-trtexec": arguments.print_trtexec,
+        }
+        for option in (option for option, value in given.items() if value):
+            raise UserError(f"{option} goes with --target {' or --target '.join(TARGETS[1:])}")
+    elif arguments.dialect == ORT:
         raise UserError("--dialect ort is for ONNX Runtime; plans are built from portable graphs")
-    if "bundle" in given and for_bundle:
-        raise UserError(f"--bundle is exported already: {_option(for_bundle[0])} cannot change it")
+    if arguments.print_trtexec and arguments.bundle is None:
+        raise UserError(
+            "--print-trtexec needs graphs on the disk: export them with --dialect portable and "
+            "name them with --bundle DIR"
+        )
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def _check_bundle(arguments: argparse.Namespace) -> None:
+    """Raise `UserError` for an option that would change a bundle that exists."""
+    for option in _changing_options(arguments):
+        raise UserError(f"--bundle is exported already: {option} cannot change it")
+
+
+def _changing_options(arguments: argparse.Namespace) -> Iterator[str]:
+    yield from (word for word in _read_source(arguments).to_words() if word.startswith("--"))
+    given = {
+        "--calibration": arguments.calibration,
+        "--codec-calibration": arguments.codec_calibration,
+        "--codec-activation": arguments.codec_activation,
+        "--text-head": arguments.text_head,
+        "--max-positions": arguments.max_positions,
+        "--rows": arguments.rows,
+        "--compare": arguments.compare,
+    }
+    yield from (option for option, value in given.items() if value)
+
+
+def _print_trtexec(options: ExportOptions) -> None:
+    from export.pipeline import trtexec_commands
+
+    assert options.plans is not None
+    print("\n".join(trtexec_commands(options.plans)))
 
 
 def _print_summary(manifest: Manifest, output: Path, seconds: float) -> None:
+    size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
+    size = f"{output}: {size_mb:.1f} MB, {seconds:.1f} s"
+    if manifest.engine.plans is None:
+        _print_bundle(manifest, output, size)
+    else:
+        _print_plans(manifest, output, size)
+
+
+def _print_bundle(manifest: Manifest, output: Path, size: str) -> None:
     from export.bundle.next_command import example_command
     from export.checks.writing_check import may_answer
 
-    size_mb = sum(record.size_bytes for record in manifest.files.values()) / 1e6
     voices = ", ".join(manifest.voices) or "none, so name a recording with --voice"
-    print(f"{output}: {size_mb:.1f} MB, {seconds:.1f} s; voices: {voices}")
+    print(f"{size}; voices: {voices}")
     print(f"speak: {example_command('runtime.tts', manifest, output)}")
     if may_answer(manifest, output):
         print(f"ask:   {example_command('runtime.chat', manifest, output)}")
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def _print_plans(manifest: Manifest, output: Path, size: str) -> None:
+    from commands.peak_memory import peak_memory_mb
+    from export.bundle.next_command import example_command
+    from runtime.engines.tensorrt.plan_check import TITLES
+
+    plans, peak_mb = manifest.engine.plans, peak_memory_mb()
+    assert plans is not None
+    memory = "unknown" if peak_mb is None else f"{peak_mb / 1024:.1f} GiB"
+    print(
+        f"{size}, peak memory {memory}; {TITLES[manifest.engine.kind]} {plans.version}, "
+        f"compute capability {', '.join(plans.compute_capabilities)}"
+    )
+    print(f"on such a GPU: {example_command('runtime.tts', manifest, output)}")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of this command."""
     parser = CommandParser(
         prog="python -m export.build",
         description=DESCRIPTION,
@@ -168,44 +232,44 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--rows", type=int, metavar="N", help=_ROWS_HELP)
     add("--compare", action=argparse.BooleanOptionalAction, help=_COMPARE_HELP)
     gpu = parser.add_argument_group("GPU")
-    gpu.add_argument("--target", choices=TARGETS, default=CPU, help=_TARGET_HELP)
+    gpu.add_argument("--target", choices=TARGETS, default=ONNXRUNTIME, help=_TARGET_HELP)
     gpu.add_argument("--sm", type=int, nargs="+", default=[], metavar="N", help=_SM_HELP)
     gpu.add_argument("--bundle", type=Path, metavar="DIR", help=_BUNDLE_HELP)
     gpu.add_argument("--print-trtexec", action="store_true", help=_TRTEXEC_HELP)
     return parser
 
 
-_HEADS_HELP = f"""codes a step: 3, 6, 12 ..., or 1 for a next-token model; with --model it must be
-the checkpoint's, without it chooses the demo voice (default: {DEMO_HEADS})"""
+_HEADS_HELP = f"""codes a step: 3, 6, 12 ..., or 1 for a next-token model; with --model, what the
+checkpoint must have; without it, which demo voice (default: {DEMO_HEADS})"""
 _CODEC_HELP = """codec: codec.json with codec.safetensors, or the published
 ns3_facodec_encoder_v2.bin and ns3_facodec_decoder_v2.bin"""
-_VOICE_HELP = """a voice of the engine: a recording (16 kHz or any other rate, 30 s at most) or a
+_VOICE_HELP = """a voice of the bundle: a recording (at any sample rate, 30 s at most) or a
 .safetensors file; there can be several, the first is the default"""
-_OUTPUT_HELP = f"engine directory to write or replace (default: {DEFAULT_OUTPUT})"
-_PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default), or fp16 and
-bf16 with --dialect portable; or weights of int8 and int4 in both dialects and fp8 in the portable
-one, with --calibration; for GPUs fp16 is the default, with --bundle the bundle's"""
-_CALIBRATION_HELP = "scales for int8, fp8 and int4: what python -m calibration.run left"
-_CODEC_CALIBRATION_HELP = """the codec's decoder in int8 or fp8, with --dialect portable or for
-GPUs: what python -m calibration.codec left (default: fp32)"""
+_OUTPUT_HELP = f"directory to write or replace (default: {DEFAULT_OUTPUT})"
+_PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default); fp16 and bf16
+with --dialect portable; with --calibration, weights in int8 and int4 in both dialects and in fp8 in
+the portable one. For GPUs the default is fp16, or with --bundle the bundle's precision"""
+_CALIBRATION_HELP = "scales for int8, fp8 and int4, from python -m calibration.run"
+_CODEC_CALIBRATION_HELP = """scales for the codec's decoder in int8 or fp8, from python -m
+calibration.codec; with --dialect portable or for GPUs (default: the codec is fp32)"""
 _DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
-_TARGET_HELP = f"""what runs the engine (default: {CPU}); tensorrt-rtx: RTX GPUs, built on any
-machine; tensorrt: Jetson and data centre GPUs, built on the device itself"""
-_SM_HELP = """GPUs that a tensorrt-rtx engine is for, as compute capability without the point: 75,
+_TARGET_HELP = f"""what runs the bundle (default: {ONNXRUNTIME}); tensorrt-rtx: RTX GPUs, built on
+any machine; tensorrt: Jetson and data centre GPUs, built on the device itself"""
+_SM_HELP = """GPUs that tensorrt-rtx plans are for, as compute capability without the point: 75,
 80, 86, 89, 120, 121 (default: all from 80 to 120 that have the precision)"""
-_BUNDLE_HELP = "make the engine from this bundle, which was exported with --dialect portable"
+_BUNDLE_HELP = "make plans from this bundle, which was exported with --dialect portable"
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
-_TEXT_HEAD_HELP = """also export the head that writes text: what runtime.chat needs, of a model that
-was trained on questions"""
-_ROWS_HELP = f"""utterances that the engine can speak side by side, 1 to {MAX_ROWS} (default:
+_TEXT_HEAD_HELP = """also export the head that writes text, which runtime.chat needs; for models
+that were trained on questions"""
+_ROWS_HELP = f"""texts that are spoken side by side in one call, 1 to {MAX_ROWS} (default:
 {CPU_ROWS}; {PLAN_ROWS} for GPUs, whose plans need memory for all of them)"""
-_COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {COMPARISON_TAKES} (default:
-where PyTorch is installed)"""
+_COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {COMPARISON_TAKES} (default: where
+PyTorch is installed)"""
 _ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
 or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""
-_POSITIONS_HELP = """longest prompt and speech together, in positions (default: what the
-checkpoint was trained for; in the portable dialect, whose caches have a fixed size that every
-step pays for, 512 and 30 s of speech at most)"""
+_POSITIONS_HELP = """longest prompt and speech together, in positions. The default is what the
+checkpoint was trained for; in the portable dialect, whose caches have a fixed size that every step
+pays for, it is enough for a prompt of 512 and 30 s of speech at most"""
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """`python -m export.emulate`: hear on a CPU what half precision sounds like on a GPU.
 
-In: a bundle in half precision. Out: a bundle that ONNX Runtime speaks from on the CPU, whose
-graphs round as the originals do on a GPU (`export.graph.half_session`). It is for listening and for
-judging, not for speed.
+In: a bundle in half precision. Out: a bundle that ONNX Runtime speaks from on the CPU. Its graphs
+round as the originals do on a GPU (`export.graph.half_session`). It is for listening and judging,
+not for speed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from commands.errors import UserError
 from commands.run import run_cli
 
 DESCRIPTION = """\
-Copy an engine of half precision so that it runs on a CPU, rounding as on a GPU.
-ONNX Runtime itself has no bfloat16 arithmetic there, and hides how float16 rounds."""
+Copy a bundle in half precision so that it runs on a CPU and rounds as on a GPU.
+On a CPU, ONNX Runtime itself has no bfloat16 arithmetic, and does not round
+float16 after each operator."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,14 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> None:
     parser = CommandParser(prog="python -m export.emulate", description=DESCRIPTION)
-    parser.add_argument("engine", type=Path, help="engine directory in half precision")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to")
+    parser.add_argument("bundle", type=Path, help="bundle in half precision")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="directory to write or replace"
+    )
     arguments = parser.parse_args(argv)
-    emulated = emulate_bundle(arguments.engine, arguments.output)
+    emulated = emulate_bundle(arguments.bundle, arguments.output)
     print(f"{arguments.output}: {', '.join(emulated)} round as on a GPU")
 
 
-def emulate_bundle(engine: Path, output: Path) -> list[str]:
+def emulate_bundle(source: Path, output: Path) -> list[str]:
     """Write the copy to `output`; returns the names of the graphs that are in half precision.
 
     Raises:
@@ -46,7 +49,7 @@ def emulate_bundle(engine: Path, output: Path) -> list[str]:
     from export.graph.half_session import write_rounding_copy
     from runtime.bundle.loading import load_bundle
 
-    bundle = load_bundle(engine)
+    bundle = load_bundle(source)
     with bundle_folder(output) as folder:
         for file in bundle.manifest.files:
             (folder / file).parent.mkdir(exist_ok=True)
@@ -57,7 +60,7 @@ def emulate_bundle(engine: Path, output: Path) -> list[str]:
             if write_rounding_copy(bundle.path(spec.file), folder / spec.file)
         ]
         if not emulated:
-            raise UserError(f"{engine}: has no graph in half precision; it runs as it is")
+            raise UserError(f"{source}: has no graph in half precision; it runs as it is")
         publish_bundle(folder, bundle.manifest, output)
     return emulated
 

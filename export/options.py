@@ -1,45 +1,168 @@
-"""What an export is asked for, and the choices that its command line has.
+"""What an export is asked for: options in groups, each of which can write itself as words.
 
-Standard library only, so that `--help` needs nothing else.
+In: choices of a command line or a caller. Out: `ExportOptions`, and the words of a command line
+that lead to the same options again. Standard library only, so that `--help` needs nothing else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import shlex
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from runtime.bundle.manifest import Precision
+from formats.precisions import Precision
+from runtime.bundle.names import ORT, PORTABLE
 
 DEMO_HEADS = 6  # understood best: docs/performance.md
-DIALECTS = ("ort", "portable")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
-CODEC_PRECISIONS = ("int8", "fp8")  # of the decoder's convolutions; all else is fp32
-CODEC_ACTIVATIONS = ("operators", "plugin")
+OPERATORS, PLUGIN = "operators", "plugin"
+CODEC_ACTIVATIONS = (OPERATORS, PLUGIN)
 DEFAULT_OUTPUT = "engine"
-CPU = "onnxruntime"
-TARGETS = (CPU, "tensorrt-rtx", "tensorrt")
-CPU_ROWS, PLAN_ROWS = 16, 4  # utterances side by side, where --rows does not say
-COMPARISON_TAKES = """some seconds for a model of the demo's size, a minute or two at the published
-size, longer beside other work"""
+CPU_ROWS, PLAN_ROWS = 16, 4  # texts side by side, unless --rows says otherwise
+COMPARISON_TAKES = """some seconds for a model of the demo's size, a minute or two at the \
+published size, longer beside other work"""
 
 
 @dataclass(frozen=True)
-class BuildOptions:
-    """What to export. Without `model`: the demo voice."""
+class Source:
+    """Where a model, its codec and its voices are read from. Without `model`: the demo voice.
 
-    heads: int | None = None  # checked against the checkpoint; for the demo voice, which one
+    heads: what the checkpoint must have; without `model`, which demo voice it is.
+    """
+
     model: Path | None = None
     codec: Path | None = None
     voices: tuple[str, ...] = ()  # NAME=FILE
-    output: Path = Path(DEFAULT_OUTPUT)
+    heads: int | None = None
+
+    def to_words(self) -> list[str]:
+        return [
+            *_option("--heads", self.heads),
+            *_option("--model", self.model),
+            *_option("--codec", self.codec),
+            *(("--voice", *self.voices) if self.voices else ()),
+        ]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What graphs compute in, and with which operators.
+
+    calibration: what `python -m calibration.run` left, for a model in few bits.
+    codec_calibration: what `python -m calibration.codec` left, for a codec in few bits.
+    """
+
     precision: Precision = "fp32"
-    dialect: str = "ort"
-    codec_activation: str = "operators"
-    text_head: bool = False
+    dialect: str = ORT
+    calibration: Path | None = None
+    codec_calibration: Path | None = None
+    codec_activation: str = OPERATORS
+
+    def to_words(self) -> list[str]:
+        kind = ["--precision", self.precision, "--dialect", self.dialect]
+        return [*kind, *self.files_to_words()]
+
+    def files_to_words(self) -> list[str]:
+        """Without precision and dialect."""
+        activation = None if self.codec_activation == OPERATORS else self.codec_activation
+        return [
+            *_option("--calibration", self.calibration),
+            *_option("--codec-calibration", self.codec_calibration),
+            *_option("--codec-activation", activation),
+        ]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much speech a bundle has room for.
+
+    max_positions: of prompt and speech together; None for what the model or a sentence needs.
+    rows: texts side by side, which one call takes at most.
+    """
+
     max_positions: int | None = None
-    rows: int | None = None  # utterances that one call takes at most; None: as the target does
-    calibration: Path | None = None  # what `python -m calibration.run` left
-    codec_calibration: Path | None = None  # what `python -m calibration.codec` left
-    compare: bool | None = None  # with PyTorch; None: where that is installed
+    rows: int = CPU_ROWS
+
+    def to_words(self) -> list[str]:
+        return [*_option("--max-positions", self.max_positions), "--rows", str(self.rows)]
+
+
+@dataclass(frozen=True)
+class ReadyBundle:
+    """A portable bundle that exists. precision: what it is expected to be in, None for any."""
+
+    folder: Path
+    precision: Precision | None = None
+
+    def to_words(self) -> list[str]:
+        return ["--bundle", str(self.folder), *_option("--precision", self.precision)]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Plans for GPUs instead of graphs.
+
+    target: TENSORRT_RTX or TENSORRT. sm: GPUs by number, 89 for compute capability 8.9; none for
+    the usual ones. bundle: what the plans are made from; None to export it first.
+    """
+
+    target: str
+    sm: tuple[int, ...] = ()
+    bundle: ReadyBundle | None = None
+
+    def to_words(self) -> list[str]:
+        words = ["--target", self.target]
+        words += ["--sm", *map(str, self.sm)] if self.sm else []
+        return words + (self.bundle.to_words() if self.bundle else [])
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """One export. Where `plans` has a bundle, only `plans` and `output` count.
+
+    text_head: also export what writes answers. compare: with PyTorch; None for where that is
+    installed. plans: None for a bundle of graphs, which ONNX Runtime runs.
+    """
+
+    source: Source = field(default_factory=Source)
+    numbers: Numbers = field(default_factory=Numbers)
+    capacity: Capacity = field(default_factory=Capacity)
+    text_head: bool = False
+    output: Path = Path(DEFAULT_OUTPUT)
+    compare: bool | None = None
+    plans: PlanOptions | None = None
+
+    def to_words(self) -> list[str]:
+        """The command line of `python -m export.build` for these options."""
+        output = ["--output", str(self.output)]
+        if self.plans is not None and self.plans.bundle is not None:
+            return [*self.plans.to_words(), *output]
+        plans = [] if self.plans is None else self.plans.to_words()
+        compare = {None: [], True: ["--compare"], False: ["--no-compare"]}[self.compare]
+        numbers = self.numbers.to_words()
+        return [*self.model_to_words(), *numbers, *compare, *plans, *output]
+
+    def model_to_words(self) -> list[str]:
+        """What is exported, without the form that it gets: neither numbers nor output."""
+        text_head = ["--text-head"] if self.text_head else []
+        return [*self.source.to_words(), *text_head, *self.capacity.to_words()]
+
+    def portable(self, output: Path) -> ExportOptions:
+        """The export to `output` of the graphs that plans are made from."""
+        numbers = replace(self.numbers, dialect=PORTABLE)
+        return replace(self, numbers=numbers, output=output, plans=None)
+
+    def origin(self) -> str:
+        """Options for a shell that lead to the same checkpoint or bundle again.
+
+        A manifest keeps them in UTF-8, so bytes of a path that are not UTF-8 are escaped.
+        """
+        if self.plans is not None and self.plans.bundle is not None:
+            words = ["--bundle", str(self.plans.bundle.folder)]
+        else:
+            words = [*self.numbers.files_to_words(), *self.model_to_words()]
+        return os.fsencode(shlex.join(words)).decode("utf-8", "backslashreplace")
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [] if value is None else [name, str(value)]

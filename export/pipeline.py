@@ -1,19 +1,19 @@
-"""An export: a checkpoint and a codec become a bundle, checked and complete, or nothing.
+"""An export: a checkpoint and a codec become a bundle, or a bundle becomes plans.
 
-In: options, which name directories with a language model and a codec, and voices. Out: the bundle
-and its manifest. Needs no torch, except to read pickled `.bin` files and to compare.
+In: options. Out: a bundle, checked and complete, or nothing. `build_bundle` is the way through the
+other files of the package; `build_plans` begins with it and goes on through `export.plans`. torch
+is needed only to read pickled `.bin` files and to compare.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from commands.errors import UserError
 from commands.progress import progress
-from export.bundle.embedding_table import write_embeddings
-from export.bundle.manifest import TOKENIZER_FILE, describe_bundle
-from export.bundle.next_command import calibration_command
+from export.bundle.manifest import describe_bundle
+from export.bundle.tables import write_tables
 from export.bundle.voices import write_voices
 from export.bundle.writer import bundle_folder, publish_bundle
 from export.checks.check import (
@@ -26,27 +26,24 @@ from export.checks.check import (
 )
 from export.checks.frontend_check import describe_symbols, find_lacking
 from export.checks.writing_check import why_no_answers
-from export.codec.decoder import build_codec_decoder
-from export.codec.encoder import build_codec_encoder
-from export.graph.graph import Graph
-from export.graph.precisions import QUANTIZED
-from export.language_model.graphs import language_model_graphs
-from export.options import CODEC_PRECISIONS, COMPARISON_TAKES, CPU_ROWS, DEMO_HEADS, BuildOptions
-from export.quantization.convolutions import quantized_convolutions
-from export.quantization.products import quantized_formats, require_known
+from export.graph_files import write_graphs
+from export.options import COMPARISON_TAKES, ExportOptions, PlanOptions
+from export.plans.library import open_library
+from export.plans.plan_bundle import PlanBuild, open_portable, read_precisions, write_plan_bundle
+from export.plans.targets import Precisions, choose_rtx_targets, choose_targets
+from export.plans.trtexec import trtexec_lines
 from export.readers.checkpoint import Checkpoint
-from export.readers.codec_checkpoint import CodecCheckpoint
 from export.sources import Sources, find_sources, open_sources
-from formats.calibration_folder import Calibration, open_calibration
-from runtime.bundle.manifest import Check, GraphSpec, Manifest, Precision
-from runtime.bundle.names import CODEC_ENCODER
+from formats.calibration.record import read_record
+from formats.precisions import FEW_BITS
+from runtime.bundle.loading import Bundle
+from runtime.bundle.manifest import Check, GraphSpec, Manifest
+from runtime.bundle.names import CODEC_ENCODER, PORTABLE, TENSORRT_RTX
 
-_COMPARISON = (
-    f"compare with PyTorch: {' '.join(COMPARISON_TAKES.split())}; --no-compare leaves it out"
-)
+COMPARISON = f"compare with PyTorch: {COMPARISON_TAKES}; --no-compare leaves it out"
 
 
-def build_bundle(options: BuildOptions) -> Manifest:
+def build_bundle(options: ExportOptions) -> Manifest:
     """Export to `options.output`, printing progress; returns the manifest that was written.
 
     Raises:
@@ -56,42 +53,67 @@ def build_bundle(options: BuildOptions) -> Manifest:
     compare = decide_comparison(options.compare)
     with bundle_folder(options.output) as folder:
         sources = _open_sources(options)
-        _tell_of_text(sources.checkpoint)
+        tell_lacking_symbols(sources.checkpoint)
         if options.text_head:
-            _tell_of_answers(sources.checkpoint)
-        graphs = _write_graphs(sources, options, folder)
+            _tell_no_answers(sources.checkpoint)
+        graphs = write_graphs(sources, options, folder)
         with progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
-            write_tables(sources.checkpoint, folder, options.precision)
+            write_tables(sources.checkpoint, folder, options.numbers.precision)
         checks = _run_checks(sources, graphs, folder, compare)
         manifest = describe_bundle(
             sources.checkpoint,
             sources.codec.config,
-            options.dialect,
+            options.numbers.dialect,
             graphs,
             voices,
             checks,
-            _rows(options),
+            options.capacity.rows,
         )
         with progress("hash and write to disk"):
             return publish_bundle(folder, manifest, options.output)
 
 
-def _open_sources(options: BuildOptions) -> Sources:
+def build_plans(options: ExportOptions) -> Manifest:
+    """Build plans into `options.output`, printing progress; returns the manifest.
 
-    demo_heads = DEMO_HEADS if options.heads is None else options.heads
-    folders = find_sources(options.model, options.codec, options.voices, demo_heads)
+    Raises:
+        UserError: options that contradict each other, a GPU, library or bundle that does not fit,
+            or a plan that cannot be built; nothing is written.
+    """
+    assert options.plans is not None
+    targets = choose_targets(options.plans, _find_precisions(options))
+    library = open_library(options.plans.target)
+    with _portable_bundle(options) as bundle:
+        build = PlanBuild(library, targets, options.output, options.origin())
+        return write_plan_bundle(bundle, build)
+
+
+def trtexec_commands(plans: PlanOptions) -> list[str]:
+    """Commands of NVIDIA's own tool for the plans of a bundle that exists.
+
+    Raises:
+        UserError: a GPU or bundle that does not fit.
+    """
+    assert plans.bundle is not None
+    precisions = read_precisions(plans.bundle)
+    targets = choose_rtx_targets(plans, precisions) if plans.target == TENSORRT_RTX else ()
+    return [*trtexec_lines(open_portable(plans.bundle.folder), plans.target, targets)]
+
+
+def _open_sources(options: ExportOptions) -> Sources:
+    folders = find_sources(options.source)
     with progress(f"read {folders.model} and {folders.codec}"):
         return open_sources(
             folders,
-            options.heads,
-            options.max_positions,
-            fixed_capacity=options.dialect == "portable",
+            options.source.heads,
+            options.capacity.max_positions,
+            fixed_capacity=options.numbers.dialect == PORTABLE,
         )
 
 
-def _tell_of_text(checkpoint: Checkpoint) -> None:
-    """Say which symbols of its texts the model has not learnt."""
+def tell_lacking_symbols(checkpoint: Checkpoint) -> None:
+    """Print which symbols of its texts the model has not learnt."""
     lacking = find_lacking(checkpoint)
     if lacking.replaced:
         print(f"signs read as commas, stops or nothing: {describe_symbols(lacking.replaced)}")
@@ -102,8 +124,8 @@ def _tell_of_text(checkpoint: Checkpoint) -> None:
         )
 
 
-def _tell_of_answers(checkpoint: Checkpoint) -> None:
-    """Say so where the model cannot have learnt to write."""
+def _tell_no_answers(checkpoint: Checkpoint) -> None:
+    """Print a warning if the model cannot have learnt to write."""
     if (why := why_no_answers(checkpoint)) is not None:
         print(
             f"warning: {checkpoint.folder}: {why}, so it cannot answer and --text-head is of no "
@@ -111,103 +133,18 @@ def _tell_of_answers(checkpoint: Checkpoint) -> None:
         )
 
 
-def _write_graphs(sources: Sources, options: BuildOptions, folder: Path) -> dict[str, GraphSpec]:
-    """Build and save one graph after the other."""
-    graphs = {}
-    for graph in _build_graphs(sources, options):
-        with progress(f"write {graph.name}"):
-            graphs[graph.name] = graph.save(folder, _rows(options))
-    return graphs
-
-
-def _rows(options: BuildOptions) -> int:
-    return CPU_ROWS if options.rows is None else options.rows
-
-
-def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:
-
-    dialect = options.dialect
-    products: dict[str, tuple[int, ...]] = {}
-    calibration = _open_calibration(sources, options)
-    codec_calibration = _open_codec_calibration(sources.codec, options)
-    formats = quantized_formats(calibration.weights, dialect) if calibration else None
-    for graph in language_model_graphs(
-        sources.checkpoint, dialect, options.precision, formats, with_text_head=options.text_head
-    ):
-        products |= graph.products
-        yield graph
-    if calibration:
-        require_known(calibration, products)
-    yield _build_decoder(sources.codec, options, codec_calibration)
-    yield build_codec_encoder(sources.codec, dialect)
-
-
-def _build_decoder(
-    codec: CodecCheckpoint, options: BuildOptions, calibration: Calibration | None
-) -> Graph:
-    """The codec's decoder, in the precision of its own calibration."""
-    dialect, activation = options.dialect, options.codec_activation
-    if calibration is None:
-        return build_codec_decoder(codec, dialect, activation=activation)
-    graph = build_codec_decoder(
-        codec,
-        dialect,
-        calibration.record.precision,
-        activation,
-        quantized_convolutions(calibration.weights),
-    )
-    require_known(calibration, graph.products)
-    return graph
-
-
-def _open_codec_calibration(codec: CodecCheckpoint, options: BuildOptions) -> Calibration | None:
-    """What --codec-calibration names, if it fits."""
-    if options.codec_calibration is None:
-        return None
-    if options.dialect != "portable":
-        raise UserError(
-            f"--codec-calibration is for engines of portable graphs, the {options.dialect} dialect "
-            "is not: add --dialect portable"
-        )
-    return open_calibration(options.codec_calibration, codec.folder, *CODEC_PRECISIONS)
-
-
-def _open_calibration(sources: Sources, options: BuildOptions) -> Calibration | None:
-    """What the precision needs: scales, or nothing."""
-    precision, folder = options.precision, options.calibration
-    if precision not in QUANTIZED and folder is None:
-        return None
-    if folder is None:
-        told = {"--model": options.model, "--codec": options.codec, "--heads": options.heads}
-        raise UserError(
-            f"--precision {precision} needs --calibration DIR; make one with: "
-            f"{calibration_command(precision, told, options.voices)}"
-        )
-    if precision not in QUANTIZED:
-        raise UserError(f"--calibration has no use at --precision {precision}; leave it out")
-    return open_calibration(folder, sources.checkpoint.folder, precision)
-
-
-def write_tables(checkpoint: Checkpoint, folder: Path, precision: Precision = "fp32") -> None:
-    """Write the tokenizer and the embedding table into a bundle's folder."""
-
-    (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
-    write_embeddings(checkpoint, folder, precision)
-
-
 def _run_checks(
     sources: Sources, graphs: dict[str, GraphSpec], folder: Path, compare: bool
 ) -> tuple[Check, ...]:
-
     made_from = folder, graphs, sources.checkpoint, sources.codec
     checks = _run_steps(check_steps(*made_from))
     if compare:
-        print(_COMPARISON)
+        print(COMPARISON)
         checks += _run_steps(comparison_steps(*made_from))
     print(format_checks(checks), flush=True)
     if not compare:
         print("  not compared with PyTorch: --compare does it")
-    calibrated = any(graph.precision in QUANTIZED for graph in graphs.values())
+    calibrated = any(graph.precision in FEW_BITS for graph in graphs.values())
     refuse_failures(checks, calibrated=calibrated)
     return tuple(checks)
 
@@ -218,3 +155,26 @@ def _run_steps(steps: dict[str, Step]) -> list[Check]:
         with progress(name):
             checks += step()
     return checks
+
+
+def _find_precisions(options: ExportOptions) -> Precisions:
+    """What plans will be computed in; no more than one small file is read."""
+    assert options.plans is not None
+    if options.plans.bundle is not None:
+        return read_precisions(options.plans.bundle)
+    scales = options.numbers.codec_calibration
+    codec = "fp32" if scales is None else read_record(scales).precision
+    return Precisions(options.numbers.precision, codec)
+
+
+@contextmanager
+def _portable_bundle(options: ExportOptions) -> Iterator[Bundle]:
+    """The bundle that plans are made from. One that is exported for it is removed afterwards."""
+    assert options.plans is not None
+    if options.plans.bundle is not None:
+        yield open_portable(options.plans.bundle.folder)
+        return
+    with bundle_folder(options.output) as folder:
+        exported = options.portable(folder / PORTABLE)
+        build_bundle(exported)
+        yield open_portable(exported.output)

@@ -1,19 +1,19 @@
 """Everything an export reads: opened, checked, and checked against each other.
 
-In: folders and voices as the command line names them. Out: `Sources`, before any work is done.
-It knows where the demo voice is. It builds nothing.
+In: a `Source`, as the command line names it. Out: `SourceFolders`, where that is, and `Sources`,
+opened before any work is done. It knows where the demo voice is; it builds nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from commands.errors import UserError
 from export.bundle.voices import VoiceSource, parse_voices, read_voices
 from export.language_model.decoder_layers import LONGEST_PREFILL
+from export.options import DEMO_HEADS, Source
 from export.readers.checkpoint import Checkpoint, open_checkpoint
 from export.readers.codec_checkpoint import CodecCheckpoint, open_codec
 from runtime.bundle.names import MAX_POSITIONS
@@ -35,31 +35,30 @@ class Sources:
 
 @dataclass(frozen=True)
 class SourceFolders:
-    """Directories of a language model and its codec, and voice files by name."""
+    """Directories of a language model and its codec, and files of voices by name."""
 
     model: Path
     codec: Path
     voices: dict[str, Path]
 
 
-def find_sources(
-    model: Path | None, codec: Path | None, voices: Sequence[str], demo_heads: int
-) -> SourceFolders:
-    """Where to read from. Without `model`: the demo voice that has `demo_heads` heads.
+def find_sources(source: Source) -> SourceFolders:
+    """Where to read from: what `source` names, and the demo voice where it names nothing.
 
     Raises:
-        UserError: a directory that is not there, or a voice that is not NAME=FILE.
+        UserError: a directory that does not exist, or a voice that is not NAME=FILE.
     """
-    for option, folder in (("--model", model), ("--codec", codec)):
+    for option, folder in (("--model", source.model), ("--codec", source.codec)):
         if folder is not None and not folder.is_dir():
             raise UserError(f"{folder}: no such directory; {option} takes a checkpoint's directory")
-    files = parse_voices(voices)
-    if model is None:
-        own = _demo_model(demo_heads)
-        return SourceFolders(own, codec or DEMO_VOICE / DEMO_CODEC, files or _demo_voices())
-    if codec is None:
-        raise UserError(f"{model}: which codec made its tokens? name it with --codec DIR")
-    return SourceFolders(model, codec, files)
+    files = parse_voices(source.voices)
+    if source.model is None:
+        model = _demo_model(DEMO_HEADS if source.heads is None else source.heads)
+        codec = source.codec or DEMO_VOICE / DEMO_CODEC
+        return SourceFolders(model, codec, files or _demo_voices())
+    if source.codec is None:
+        raise UserError(f"{source.model}: which codec made its tokens? name it with --codec DIR")
+    return SourceFolders(source.model, source.codec, files)
 
 
 def open_sources(
@@ -71,9 +70,9 @@ def open_sources(
 ) -> Sources:
     """Open and check everything.
 
-    heads: what the checkpoint must have. max_positions: room for prompt and speech together;
-    by default the model's, or, where each step pays for all of it (`fixed_capacity`), enough
-    for the longest sentence.
+    heads: what the checkpoint must have. max_positions: room for prompt and speech together; by
+    default as much as the model has, or, with `fixed_capacity`, where each step pays for all of it,
+    enough for the longest sentence.
 
     Raises:
         UserError: a file is missing or damaged, or parts do not fit together.
@@ -122,7 +121,7 @@ def _check_heads(checkpoint: Checkpoint, wanted: int | None) -> None:
 def _limit_positions(
     checkpoint: Checkpoint, wanted: int | None, fixed_capacity: bool
 ) -> Checkpoint:
-    """The checkpoint with as many positions as the engine is to have room for."""
+    """The checkpoint with as many positions as the bundle gets room for."""
     config = checkpoint.config
     possible = min(config.max_position_embeddings, config.model_max_length, MAX_POSITIONS)
     if fixed_capacity:
@@ -132,7 +131,7 @@ def _limit_positions(
     positions = possible if wanted is None else wanted
     if not LEAST_POSITIONS <= positions <= config.max_position_embeddings:
         raise UserError(
-            f"{checkpoint.folder}: {positions} positions cannot be; --max-positions is "
+            f"{checkpoint.folder}: {positions} positions are not possible; --max-positions is "
             f"{LEAST_POSITIONS} to {config.max_position_embeddings} for this model"
         )
     return replace(checkpoint, config=replace(config, max_position_embeddings=positions))

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import ml_dtypes
 import numpy as np
 
+from formats.precisions import FormatName
 from formats.weights import Array
-
-FormatName = Literal["int8", "int4", "fp8"]
 
 
 @dataclass(frozen=True)
 class NumberFormat:
     """A format of few bits. A value is code · scale; codes lie in [lowest, largest].
 
-    `round` maps float32 (…) to the nearest codes, still float32, ties to even.
+    round: maps float32 (…) to the nearest codes, also float32; ties go to even.
     """
 
     name: FormatName
@@ -36,7 +34,7 @@ class NumberFormat:
         return self.round(np.clip(values / scale, self.lowest, self.largest))
 
     def approximate(self, values: Array, scale: Array | float) -> Array:
-        """What `values` become by being stored: float32."""
+        """`values` as they are after storing: float32."""
         return self.encode(values, scale) * np.asarray(scale, np.float32)
 
 

@@ -1,8 +1,8 @@
 """Safetensors files read strictly, tensor by tensor, through a memory map.
 
-In: one `.safetensors` file, or the index of a sharded checkpoint. Out: `StoredTensor`s by name,
-with shapes and types from the checked header and data read on demand. It does not know which
-tensors a model needs. Format: https://huggingface.co/docs/safetensors
+In: one `.safetensors` file, or the index of a sharded checkpoint. Out: `StoredTensor`s by name.
+Shapes and types come from the header, which is checked; data are read on demand. It does not know
+which tensors a model needs. Format: https://huggingface.co/docs/safetensors
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file: `read()` returns its values in the type they are stored in."""
+    """A tensor in a file. `read()` returns its values in the type that they are stored in."""
 
     name: str
     dtype: np.dtype[Any]
@@ -89,9 +89,9 @@ def _stored_tensor(path: Path, name: str, entry: Any, data_start: int) -> Stored
         raise UserError(f"{where} has {end - begin} bytes, which does not fit shape {list(shape)}")
 
     def read() -> Array:
-        if begin == end:  # nothing cannot be mapped
+        if begin == end:  # an empty range cannot be mapped
             return np.zeros(shape, dtype)
-        # Mapped anew each time: pages that stay mapped would count as memory in use.
+        # Mapped again each time: pages that stay mapped would count as memory in use.
         return np.memmap(path, dtype, mode="r", offset=data_start + begin, shape=shape)
 
     return StoredTensor(name, dtype, shape, where, read)

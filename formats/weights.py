@@ -1,8 +1,8 @@
-"""Weights that are known by shape now and read when a graph is saved.
+"""Weights whose shapes are known at once, and whose values are read when a graph is saved.
 
 In: anything that can produce an array, usually a memory-mapped checkpoint. Out: `Weight`, which
-can be transposed, concatenated and stacked without touching its data, so that an export holds
-no more than one converted tensor at a time. It knows nothing about ONNX and file formats.
+can be transposed, concatenated and stacked without reading its data, so that an export holds only
+one converted tensor at a time. It knows neither ONNX nor file formats.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Weight:
-    """A float32 array of `shape` that `read()` produces anew at each call."""
+    """A float32 array of `shape`. `read()` produces it again at each call."""
 
     name: str
     shape: tuple[int, ...]
@@ -65,7 +65,7 @@ def as_weight(name: str, array: Array) -> Weight:
 
 
 def concatenate(name: str, weights: Sequence[Weight]) -> Weight:
-    """Weights joined along axis 0: fused projections that read the same input."""
+    """Weights joined along axis 0, for fused projections of the same input."""
     tail = weights[0].shape[1:]
     assert all(weight.shape[1:] == tail for weight in weights), name
     shape = (sum(weight.shape[0] for weight in weights), *tail)
@@ -73,7 +73,7 @@ def concatenate(name: str, weights: Sequence[Weight]) -> Weight:
 
 
 def stack(name: str, weights: Sequence[Weight]) -> Weight:
-    """Weights of one shape put side by side on a new axis 0: parallel heads as a batch."""
+    """Weights of one shape along a new axis 0, for parallel heads as a batch."""
     shape = weights[0].shape
     assert all(weight.shape == shape for weight in weights), name
     return Weight(name, (len(weights), *shape), lambda: np.stack([w.read() for w in weights]))

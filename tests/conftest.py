@@ -34,7 +34,7 @@ def tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a tiny random 3-head model and codec, with one voice."""
     from safetensors.numpy import save_file
 
-    from export.options import BuildOptions
+    from export.options import ExportOptions, Source
     from export.pipeline import build_bundle
     from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
     from tests.tiny_models import make_lm_checkpoint
@@ -44,14 +44,8 @@ def tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = make_lm_checkpoint(folder / "model", heads=3, streams=TINY_STREAMS)
     speaker = np.random.default_rng(0).standard_normal(256, dtype=np.float32)
     save_file({"speaker": speaker}, folder / "anna.safetensors")
-    build_bundle(
-        BuildOptions(
-            model=model,
-            codec=codec,
-            voices=(f"anna={folder / 'anna.safetensors'}",),
-            output=folder / "engine",
-        )
-    )
+    source = Source(model, codec, (f"anna={folder / 'anna.safetensors'}",))
+    build_bundle(ExportOptions(source, output=folder / "engine"))
     return folder / "engine"
 
 

@@ -23,7 +23,7 @@ from runtime import TTS, Sampling
 from tests.tiny_codec import OTHER_STREAMS, other_codec_config
 from train import align, codec, lm, predict, prepare
 from train.codec_model.checkpoint import load_codec
-from train.language_model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.language_model.checkpoint import LoadedModel, load_checkpoint, save_checkpoint
 from train.language_model.generate import DecodingOptions, generate_frames
 from train.language_model.mtp import MtpModel
 
@@ -130,7 +130,7 @@ def test_the_model_declares_its_streams_and_its_length(stages: Stages, heads: in
     assert written["length"] == {"frames_per_token": round(4 * pace, 2), "extra_frames": 125}
 
 
-def prompt_of(checkpoint: Checkpoint) -> list[int]:
+def prompt_of(checkpoint: LoadedModel) -> list[int]:
     prompt = checkpoint.config.prompts.prompt(TEXT, with_speaker=True)
     ids = checkpoint.tokenizer.encode(prompt, add_special_tokens=False).ids
     return [checkpoint.tokens.bos, *ids]
@@ -140,7 +140,7 @@ def read_voice(voice: Path) -> torch.Tensor:
     return torch.from_numpy(load_file(voice)["speaker"])
 
 
-def speak(checkpoint: Checkpoint, voice: Path, options: DecodingOptions) -> torch.Tensor:
+def speak(checkpoint: LoadedModel, voice: Path, options: DecodingOptions) -> torch.Tensor:
     """Frames int64 [T, 4] that PyTorch decodes."""
     prompt, speaker = prompt_of(checkpoint), read_voice(voice)
     return generate_frames(checkpoint.model, prompt, speaker, options).frames

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from export.options import BuildOptions
+from export.options import Capacity, ExportOptions, Numbers, Source
 from export.pipeline import build_bundle
 from runtime import TTS
 from tests.random_rows import random_requests, speak_alone, speak_together
@@ -36,14 +36,12 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("dialect", ["ort", "portable"])
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_equal_their_solo_runs(codec: Path, tmp_path: Path, name: str, dialect: str) -> None:
-    options = BuildOptions(
-        model=make_lm_checkpoint(tmp_path / "model", **MODELS[name], streams=TINY_STREAMS),
-        codec=codec,
-        voices=(),
+    model = make_lm_checkpoint(tmp_path / "model", **MODELS[name], streams=TINY_STREAMS)
+    options = ExportOptions(
+        Source(model, codec),
+        Numbers(dialect=dialect),
+        Capacity(max_positions=400, rows=ROWS),
         output=tmp_path / "engine",
-        dialect=dialect,
-        max_positions=400,
-        rows=ROWS,
     )
     build_bundle(options)
     tts = TTS.load(options.output, threads=1)

@@ -33,7 +33,7 @@ from formats.files.atomic import check_target
 if TYPE_CHECKING:
     from formats.tokens import TokenizedUtterance
     from train.data.examples import Example
-    from train.language_model.checkpoint import Checkpoint
+    from train.language_model.checkpoint import LoadedModel
     from train.language_model.mtp import MtpModel
 
 POSITIONS_PER_BATCH = 4000
@@ -112,7 +112,7 @@ def write_predicted(
 
 
 def predict_utterances(
-    checkpoint: Checkpoint,
+    checkpoint: LoadedModel,
     model: MtpModel,
     utterances: Sequence[TokenizedUtterance],
     speaker_folder: Path,

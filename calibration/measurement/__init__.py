@@ -1,1 +1,1 @@
-"""What a model says and what flows through it, at any precision."""
+"""What a model says, what flows through its graphs, and how far two models are apart."""

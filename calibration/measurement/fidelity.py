@@ -1,25 +1,59 @@
 """How far a quantized model is from the float32 one, on the same inputs.
 
-In: scores of the same steps from both. Out: the mean KL divergence of the distributions that
-codes are drawn from, and how often the best code is the same. It runs nothing.
+In: what both make of the same utterances. Out: of scores, the mean KL divergence of the
+distributions that codes are drawn from, and how often the best code is the same; of audio, the
+signal-to-noise ratio. It runs nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from commands.errors import UserError
 from formats.weights import Array
+
+SILENCE = 1e-12  # keeps a ratio finite
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """kl_divergence: nats a code, from the reference. agreement: share of equal best codes."""
+    """Of a language model. kl_divergence: nats a code, from the reference. agreement: share of
+    equal best codes."""
 
     kl_divergence: float
     agreement: float
+
+    @property
+    def loss(self) -> float:
+        return self.kl_divergence
+
+    @property
+    def reason(self) -> str:
+        return f"alone it costs {self.kl_divergence:.3g} nats: over budget"
+
+    def figures(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class AudioFidelity:
+    """Of a codec. snr_db: signal-to-noise ratio of the audio."""
+
+    snr_db: float
+
+    @property
+    def loss(self) -> float:
+        return -self.snr_db
+
+    @property
+    def reason(self) -> str:
+        return f"alone it leaves {self.snr_db:.1f} dB: below --snr"
+
+    def figures(self) -> dict[str, float]:
+        return asdict(self)
 
 
 def compare_scores(reference: Sequence[Array], scores: Sequence[Array]) -> Fidelity:
@@ -28,6 +62,20 @@ def compare_scores(reference: Sequence[Array], scores: Sequence[Array]) -> Fidel
     divergence = _divergence(_log_softmax(expected), _log_softmax(actual))
     agrees = expected.argmax(axis=-1) == actual.argmax(axis=-1)
     return Fidelity(float(divergence.mean()), float(agrees.mean()))
+
+
+def compare_audio(reference: Sequence[Array], audio: Sequence[Array]) -> AudioFidelity:
+    """Both: float32 (samples) of each utterance. The ratio is 10 · log10 of the power of all
+    reference over the power of all differences.
+
+    Raises:
+        UserError: nothing was said.
+    """
+    if not sum(map(len, reference)):
+        raise UserError("the held-out sentences have no speech at all; give other texts")
+    signal, noise = np.concatenate(reference), np.concatenate(reference) - np.concatenate(audio)
+    powers = [float(np.mean(np.square(x, dtype=np.float64))) + SILENCE for x in (signal, noise)]
+    return AudioFidelity(float(10 * np.log10(powers[0] / powers[1])))
 
 
 def _divergence(log_p: Array, log_q: Array) -> Array:

@@ -1,7 +1,7 @@
-"""The float32 model that calibration measures: it speaks, and its layers are looked into.
+"""The float32 model that calibration measures: it speaks, and its layers are observed.
 
-In: sources as an export opens them. Out: a bundle without a decoder, to generate with; and
-graphs with one recorder for all products. Nothing here is kept.
+In: sources as an export opens them. Out: a bundle without a decoder, to generate with, and graphs
+whose products are logged. Nothing here is kept.
 """
 
 from __future__ import annotations
@@ -9,25 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from calibration.measurement.statistics import Recorder
-from calibration.measurement.utterances import Speaker, Utterance, split_utterances
+from calibration.measurement.product_log import LoggedProduct, ProductLog
+from calibration.measurement.utterances import Utterance, UtteranceMaker, split_utterances
 from commands.progress import progress
 from export.bundle.manifest import describe_bundle
+from export.bundle.tables import write_tables
 from export.bundle.voices import write_voices
 from export.bundle.writer import publish_bundle
 from export.codec.encoder import build_codec_encoder
-from export.graph.dialects import OrtGraph
 from export.graph.precisions import LinearFormat, StoredAs, WeightFormats
 from export.language_model.graphs import language_model_graphs
-from export.pipeline import write_tables
 from export.readers.checkpoint import Checkpoint
 from export.sources import Sources
 from formats.weights import Weight
 from runtime.bundle.loading import Bundle, load_bundle
 from runtime.bundle.manifest import DType, GraphSpec
-from runtime.bundle.names import CODEC_ENCODER
+from runtime.bundle.names import CODEC_ENCODER, ORT
 
-DIALECT = OrtGraph.dialect
+DIALECT = ORT
 
 
 def write_reference(sources: Sources, scratch: Path) -> Bundle:
@@ -49,27 +48,31 @@ def write_reference(sources: Sources, scratch: Path) -> Bundle:
 def make_utterances(
     sources: Sources, texts: Sequence[str], tokens: Path | None, scratch: Path, threads: int
 ) -> tuple[list[Utterance], list[Utterance]]:
-    """What the float32 model says, or is led through where there are tokens: (to calibrate on,
-    held out). Raises `UserError` if that is too little."""
+    """What the float32 model says, or reads from `tokens`: (to calibrate on, held out).
+
+    Raises:
+        UserError: too few sentences.
+    """
     with progress("write the float32 model"):
         bundle = write_reference(sources, scratch)
-    speaker = Speaker(bundle, sources.checkpoint, threads)
+    maker = UtteranceMaker(bundle, sources.checkpoint, threads)
     stage, total = ("speak", len(texts)) if tokens is None else (f"read {tokens}", None)
     with progress(stage, total) as under_way:
-        utterances = speaker.say(texts) if tokens is None else speaker.follow(tokens)
+        utterances = maker.say(texts) if tokens is None else maker.follow(tokens)
         made = list(under_way.track(utterances))
     return split_utterances(made)
 
 
 class _Always(WeightFormats):
-    """One format for all weights, those that are to be exact included."""
+    """One format for all weights, also for those that must be exact."""
 
     def of(self, weight: Weight, compute: DType, exact: bool) -> LinearFormat:
         return self.usual
 
 
-def write_recorded(checkpoint: Checkpoint, folder: Path) -> tuple[Recorder, dict[str, GraphSpec]]:
-    """The graphs that compute what quantized ones approximate, and what their products are."""
-    recorder = Recorder(StoredAs("float32"))
-    graphs = language_model_graphs(checkpoint, DIALECT, "int8", _Always(recorder))
-    return recorder, {graph.name: graph.save(folder) for graph in graphs}
+def write_observed(checkpoint: Checkpoint, folder: Path) -> tuple[ProductLog, dict[str, GraphSpec]]:
+    """Write the graphs that quantized ones approximate; returns their products and entries."""
+    log = ProductLog()
+    formats = _Always(LoggedProduct(StoredAs("float32"), log))
+    graphs = language_model_graphs(checkpoint, DIALECT, "int8", formats)
+    return log, {graph.name: graph.save(folder) for graph in graphs}

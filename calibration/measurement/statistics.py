@@ -1,24 +1,25 @@
-"""What flows into every linear layer: magnitudes, a sample, and the Gram matrix.
+"""What flows into every layer: magnitudes, a sample, and the Gram matrix.
 
-In: the layers' inputs, call by call. Out: `InputStatistics` by weight. Layers and their inputs
-are found while graphs are built: a `Recorder` stands in for the number format of every weight.
-It keeps no more rows than `SAMPLE_ROWS` of a layer, whatever the length of the data.
+In: values inside the graphs, call by call. Out: `InputStatistics` by weight. A collector is made
+from the log of products that `calibration.measurement.product_log` keeps while graphs are built.
+Of each layer no more than `SAMPLE_ROWS` rows are kept, whatever the length of the data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from export.graph.precisions import LinearFormat
-from export.graph.writer import GraphWriter, Value
+from calibration.measurement.product_log import ProductLog
+from export.graph.runner import Arrays
+from export.quantization.convolutions import as_rows
 from export.quantization.products import part_name
 from formats.weights import Array, Weight
-from runtime.bundle.names import BACKBONE, MTP_HEAD, NTP_HEAD
 
 SAMPLE_ROWS = 512
-GRAPHS = (BACKBONE, MTP_HEAD, NTP_HEAD)  # the others run once an utterance, or not at all
 
 
 @dataclass
@@ -26,7 +27,7 @@ class InputStatistics:
     """Inputs (rows, channels) of one layer.
 
     largest: float32 (channels), magnitudes over all rows. gram: XᵀX float32 (channels, channels),
-    or None if it was not asked for. `sample` is a uniform choice of all rows.
+    or None if it was not asked for. sample: rows drawn uniformly from all of them.
     """
 
     channels: int
@@ -49,7 +50,7 @@ class InputStatistics:
         return self._kept[: self.rows]
 
     def add(self, inputs: Array) -> None:
-        """Take inputs (rows, channels) in."""
+        """Take in inputs (rows, channels)."""
         inputs = inputs.astype(np.float32, copy=False)
         self.largest = np.maximum(self.largest, np.abs(inputs).max(axis=0))
         if self.gram is not None:
@@ -58,59 +59,58 @@ class InputStatistics:
         places = self._random.integers(numbers + 1)  # reservoir sampling (Vitter, algorithm R)
         places = np.where(numbers < SAMPLE_ROWS, numbers, places)
         is_kept = places < SAMPLE_ROWS
-        self._kept[places[is_kept]] = inputs[is_kept]  # of rows with one place the last one stays
+        self._kept[places[is_kept]] = inputs[is_kept]  # the last of those in one place
         self.rows += len(inputs)
 
 
-@dataclass(frozen=True)
-class Recorder:
-    """A number format that notes each weight of `GRAPHS` and the value that flows into it."""
+class StatisticsCollector(Protocol):
+    """Statistics of all layers of a log, by the name of their weight (out, in)."""
 
-    stored: LinearFormat
-    inputs: dict[str, Value] = field(default_factory=dict)
-    weights: dict[str, Weight] = field(default_factory=dict)
-    graphs: dict[str, str] = field(default_factory=dict)  # graph of each weight
+    weights: dict[str, Weight]
+    statistics: dict[str, InputStatistics]
 
-    def product(self, graph: GraphWriter, x: Value, weight: Weight) -> Value:
-        if x.is_graph_input():
-            x = graph.op.Identity(x)
-        if graph.name not in GRAPHS:
-            return self.stored.product(graph, x, weight)
-        self.inputs[weight.name], self.weights[weight.name] = x, weight
-        self.graphs[weight.name] = graph.name
-        return self.stored.product(graph, x, weight)
-
-    def watched(self) -> dict[str, list[str]]:
-        """Names of the values to look at, by graph."""
-        names: dict[str, list[str]] = {graph: [] for graph in self.graphs.values()}
-        for weight, value in self.inputs.items():
-            names[self.graphs[weight]].append(str(value.name))
-        return names
+    def watch(self, values: Arrays) -> None:
+        """Take in the values of one call; values that the log does not name are ignored."""
 
 
-class StatisticsCollector:
-    """The statistics of all layers that a recorder has seen. A batched layer is one a part."""
+class LinearStatistics:
+    """Of matrix products. A batch of products is one layer for each of its parts."""
 
-    def __init__(self, recorder: Recorder, with_gram: bool) -> None:
-        self._values = {name: str(value.name) for name, value in recorder.inputs.items()}
-        self.weights = {
-            part.name: part for weight in recorder.weights.values() for part in _parts(weight)
-        }
+    def __init__(self, log: ProductLog, with_gram: bool) -> None:
+        self._values = log.values_by_weight()
+        self.weights = {part.name: part for weight in log.weights() for part in _parts(weight)}
         self.statistics = {
             name: InputStatistics(part.shape[1], with_gram) for name, part in self.weights.items()
         }
 
-    def watch(self, values: dict[str, Array]) -> None:
-        """Take in the values of one call; other values are passed over."""
-        for name, value in self._values.items():
-            if value not in values:
-                continue
-            inputs = values[value]
+    def watch(self, values: Arrays) -> None:
+        for name, inputs in _watched(self._values, values):
             if name in self.statistics:
                 self.statistics[name].add(inputs.reshape(-1, inputs.shape[-1]))
             else:
                 for index, part in enumerate(inputs):
                     self.statistics[part_name(name, index)].add(part)
+
+
+class ConvolutionStatistics:
+    """Of convolutions (out, in, 1, taps), whose inputs are feature maps (1, in, 1, T)."""
+
+    def __init__(self, log: ProductLog) -> None:
+        self._values = log.values_by_weight()
+        self.weights = {weight.name: as_rows(weight) for weight in log.weights()}
+        self.statistics = {
+            weight.name: InputStatistics(weight.shape[1], with_gram=False)
+            for weight in log.weights()
+        }
+
+    def watch(self, values: Arrays) -> None:
+        for name, feature_map in _watched(self._values, values):
+            self.statistics[name].add(feature_map[0, :, 0].T)
+
+
+def _watched(names: dict[str, str], values: Arrays) -> Iterator[tuple[str, Array]]:
+    """(weight's name, its input) of those `values` that flow into a product."""
+    return ((weight, values[value]) for weight, value in names.items() if value in values)
 
 
 def _parts(weight: Weight) -> list[Weight]:

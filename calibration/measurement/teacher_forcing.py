@@ -1,18 +1,19 @@
 """A language model's graphs led through given utterances, at any precision.
 
-In: saved graphs and `Utterance`s. Out: the scores of every step before anything is drawn, and
-whatever other values inside the graphs were asked for. The backbone reads an utterance in one
-call, the head step by step. Nothing is fed back: two models see the same inputs.
+In: saved graphs and `Utterance`s. Out: the scores of every step before a code is drawn, and other
+values inside the graphs if they are watched. The backbone reads an utterance in one call, the head
+step by step. Nothing is fed back, so all models see the same inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from calibration.measurement.following import Watch
 from calibration.measurement.utterances import Utterance
 from export.checks.lm_agreement import greedy_inputs
 from export.graph.runner import Arrays, GraphRunner
@@ -21,11 +22,9 @@ from formats.weights import Array
 from runtime.bundle.manifest import GraphSpec
 from runtime.bundle.names import BACKBONE, HIDDEN, INPUTS_EMBEDS, MTP_HEAD, NTP_HEAD, PAST_LENGTH
 
-Watch = Callable[[Arrays], None]  # takes watched values by name
-
 
 def head_name(graphs: Mapping[str, GraphSpec]) -> str:
-    """Which of the graphs turns hidden states into codes."""
+    """The graph that turns hidden states into codes."""
     return MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD
 
 
@@ -58,7 +57,7 @@ class Follower:
     def scores(self, utterance: Utterance, watch: Watch | None = None) -> Array:
         """Scores float32 (steps, codes of a step, entries) of the utterance.
 
-        watch: called with the values that the graphs were loaded with `watched` for.
+        watch: called with the values that the graphs were loaded to watch.
         """
         self.backbone.reset()
         start = np.zeros(1, np.int64)

@@ -1,9 +1,9 @@
-"""What a model reads and says while it is calibrated: prompts and the steps behind them.
+"""What a model reads and says while it is calibrated: prompts and the steps after them.
 
-In: a float32 bundle, and texts (the model then speaks, with its own sampling) or tokens in JSON
-lines (recorded speech is then what the model is fed with). Out: `Utterance`s, each the whole
-sequence of embeddings that the backbone has seen, with what the codec decodes. It does not run
-the graphs that are measured.
+In: a float32 bundle, and either texts, which the model speaks with its own sampling, or tokens in
+JSON lines, recorded speech that the model is fed with. Out: `Utterance`s, each with all embeddings
+that the backbone sees and with the frames that the codec decodes. It does not run the graphs that
+are measured.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from runtime.speech.voice import read_voice_file
 
 Floats = npt.NDArray[np.float32]
 MAX_TEXTS = 10_000
-HELD_OUT = 4  # every fourth utterance is not calibrated on, but judged with
+HELD_OUT = 4  # every fourth utterance is held out for judging
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Utterance:
     """embeddings: float32 (1, positions, H), a prompt of `prompt` positions and the fed-back steps.
 
     The last position of the prompt and every later one predict a step. frames: int64 (T, K), what
-    is said, and speaker: float32 (speaker_channels), by whom.
+    is said. speaker: float32 (speaker_channels), whose voice it is.
     """
 
     embeddings: Floats
@@ -52,8 +52,8 @@ class Utterance:
         return self.embeddings.shape[1] - self.prompt + 1
 
 
-class Speaker:
-    """Makes utterances with a float32 bundle. Voices of the bundle take turns."""
+class UtteranceMaker:
+    """Makes utterances with a float32 bundle, whose voices take turns."""
 
     def __init__(self, bundle: Bundle, checkpoint: Checkpoint, threads: int) -> None:
         open_graph, _ = open_engine(bundle, "auto", threads)
@@ -87,7 +87,7 @@ class Speaker:
     def _voice(self, number: int) -> Floats:
         channels = self._bundle.manifest.codec.speaker_channels
         if not self._voices:
-            return np.zeros(channels, np.float32)  # nobody's: the model is not speaker-aware
+            return np.zeros(channels, np.float32)  # not used: the model is not speaker-aware
         file = self._bundle.manifest.voices[self._voices[number % len(self._voices)]]
         return read_voice_file(self._bundle.path(file), channels)
 
@@ -123,7 +123,7 @@ def step_embeddings(
     """What is fed back after each step: (steps, H), the mean of the embeddings of its codes.
 
     table: as in `export.language_model.code_embeddings`. frames: int64 (T, K). The last step of a
-    multi-token model is filled up with `<|speech_pad|>`.
+    multi-token model is padded with `<|speech_pad|>`.
     """
     rows = (frames + np.array(streams.offsets)).reshape(-1)
     rows = np.pad(rows, (0, -len(rows) % heads), constant_values=streams.total + PAD)
@@ -132,7 +132,7 @@ def step_embeddings(
 
 
 def read_texts(files: Sequence[Path]) -> list[str]:
-    """Lines that are not empty and do not start with `#`. Raises `UserError` without any."""
+    """Lines that are not empty and do not start with `#`. Raises `UserError` if there are none."""
     texts: list[str] = []
     for path in files:
         if not path.is_file():

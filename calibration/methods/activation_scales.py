@@ -1,30 +1,27 @@
 """One scale for all values that flow into a linear layer: max, percentile, entropy or MSE.
 
 In: values (n, channels), a sample of the layer's inputs, and the largest magnitude ever seen.
-Out: a positive float. All are symmetric: the scale is a threshold divided by the format's
-largest code, and what lies beyond the threshold saturates.
+Out: a positive float. All methods are symmetric: the scale is a threshold divided by the format's
+largest code, and values beyond the threshold saturate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
 
 import numpy as np
 
+from calibration.methods.choices import ActivationMethod
 from commands.errors import UserError
 from formats.number_formats import NumberFormat
 from formats.weights import Array
-
-ActivationMethod = Literal["max", "percentile", "entropy", "mse"]
-ACTIVATION_METHODS: tuple[ActivationMethod, ...] = get_args(ActivationMethod)
 
 PERCENTILE = 99.99
 BINS = 2048  # of the histogram of magnitudes
 LEVELS = 128  # magnitudes that INT8 can tell apart
 STRIDE = 16  # thresholds that are tried, in bins
 MSE_SHRINKAGE = np.linspace(1.0, 0.1, 46)  # thresholds that are tried, of the largest value
-SMALLEST_SCALE = 2.0**-20  # of inputs that are always zero; float16 still holds it
+SMALLEST_SCALE = 2.0**-20  # for inputs that are always zero; float16 can hold it
 
 
 def activation_scale(
@@ -55,7 +52,7 @@ def _entropy(magnitudes: Array, largest: float, form: NumberFormat) -> float:
         )
     width = largest / BINS or SMALLEST_SCALE
     counts, _ = np.histogram(magnitudes, bins=BINS, range=(0.0, width * BINS))
-    counts[0] = 0  # exact zeros and their like cost nothing at any threshold
+    counts[0] = 0  # zeros cost nothing at any threshold
     thresholds = range(LEVELS, BINS + 1, STRIDE)
     divergences = [_divergence(counts, bins) for bins in thresholds]
     return width * thresholds[int(np.argmin(divergences))]
@@ -69,7 +66,7 @@ def _divergence(counts: Array, bins: int) -> float:
     mass = np.bincount(level, clipped, LEVELS)
     share = np.bincount(level, present, LEVELS)
     quantized = np.where(present, (mass / np.maximum(share, 1))[level], 0.0)
-    clipped[-1] += counts[bins:].sum()  # saturated values: part of the truth, not of the levels
+    clipped[-1] += counts[bins:].sum()  # saturated values count in p, not in the levels
     if not quantized.any():
         return np.inf
     p, q = clipped / clipped.sum(), quantized / quantized.sum()

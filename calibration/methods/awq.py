@@ -1,7 +1,7 @@
-"""AWQ: give input channels that carry much a larger share of the weight's few levels.
+"""AWQ: give input channels with large values a larger share of the weight's few levels.
 
-In: a weight (out, in) and a sample of its inputs (n, in). Out: a smoothing vector (in): inputs
-are divided by it, weights multiplied, which changes nothing before rounding. After J. Lin et
+In: a weight (out, in) and a sample of its inputs (n, in). Out: a smoothing vector (in). Inputs are
+divided by it and weights multiplied, which changes nothing before rounding. After J. Lin et
 al., AWQ (arXiv 2306.00978), section 3.2: s = mean|x|^alpha, alpha by search.
 """
 
@@ -21,7 +21,7 @@ SMALLEST = 1e-4  # a channel's mean magnitude, of the largest
 def search_awq(weight: Array, inputs: Array, block: int, form: NumberFormat) -> tuple[Array, float]:
     """(smoothing float32 (in), alpha) with the least squared error of the layer's output.
 
-    The search takes scales from largest magnitudes, which is fast.
+    The search takes scales from the largest magnitudes, which is fast.
     """
     inputs = inputs[:SEARCH_ROWS]
     expected = inputs @ weight.T

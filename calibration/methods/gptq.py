@@ -1,8 +1,8 @@
 """GPTQ: round a weight column by column, correcting the columns that follow.
 
 In: a weight (out, in) and the Gram matrix of its inputs, XᵀX (in, in). Out: codes and scales.
-After E. Frantar et al., GPTQ (arXiv 2210.17323), section 3, with scales for blocks of input
-channels taken when their first column is reached.
+After E. Frantar et al., GPTQ (arXiv 2210.17323), section 3. The scales of a block of input channels
+are taken when its first column is reached.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cholesky, lapack
 
-from calibration.methods.weight_scales import WeightScaleMethod, weight_scales
+from calibration.methods.choices import WeightScaleMethod
+from calibration.methods.weight_scales import weight_scales
 from formats.number_formats import NumberFormat
 from formats.weights import Array
 
-DAMPING = 0.01  # of the mean diagonal, added to it: channels that hardly vary
+DAMPING = 0.01  # of the mean diagonal, added to it for channels that hardly vary
 
 
 def round_gptq(
@@ -38,7 +39,7 @@ def round_gptq(
 def _round_block(
     rest: Array, factors: Array, scale: Array, form: NumberFormat
 ) -> tuple[Array, Array]:
-    """(codes, errors) (out, block); the error of each column moves into those on its right."""
+    """(codes, errors) (out, block). The error of each column is moved into the columns after it."""
     rest = rest.copy()
     codes, errors = np.zeros_like(rest), np.zeros_like(rest)
     for column in range(rest.shape[1]):

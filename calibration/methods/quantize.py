@@ -1,42 +1,39 @@
 """From a weight and what flows into it to a quantized weight.
 
-In: a weight (out, in), the statistics of its inputs, and how it is to be done. Out: a
-`QuantizedWeight` and the exponent of its smoothing. It decides nothing about which weights.
+In: a weight (out, in), the statistics of its inputs, and a recipe. Out: a `QuantizedWeight` and the
+exponent of its smoothing. It does not choose which weights are quantized.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from calibration.measurement.statistics import InputStatistics
-from calibration.methods.activation_scales import ActivationMethod, activation_scale
+from calibration.methods.activation_scales import activation_scale
 from calibration.methods.awq import search_awq
+from calibration.methods.choices import (
+    BLOCKS,
+    METHODS,
+    WEIGHT_ONLY,
+    ActivationMethod,
+    MethodName,
+    WeightScaleMethod,
+)
 from calibration.methods.gptq import round_gptq
 from calibration.methods.smoothquant import search_smoothquant
-from calibration.methods.weight_scales import WeightScaleMethod, weight_scales
+from calibration.methods.weight_scales import weight_scales
 from commands.errors import UserError
-from formats.calibration_folder import QuantizedWeight
-from formats.number_formats import FORMATS, FormatName, NumberFormat
+from formats.calibration.quantized_weight import QuantizedWeight
+from formats.number_formats import FORMATS, NumberFormat
+from formats.precisions import FormatName
 from formats.weights import Array
-
-MethodName = Literal["nearest", "smoothquant", "awq", "gptq"]
-
-# What can be done at each precision; the first is what is done unless asked otherwise.
-METHODS: dict[FormatName, tuple[MethodName, ...]] = {
-    "int8": ("smoothquant", "nearest"),
-    "fp8": ("nearest",),
-    "int4": ("gptq", "awq", "nearest"),
-}
-BLOCKS = (32, 64, 128)
-WEIGHT_ONLY: tuple[FormatName, ...] = ("int4",)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How weights are quantized. Raises `UserError` for what does not go together.
+    """How weights are quantized. Raises `UserError` for a contradiction.
 
-    method: None for the precision's best. activations: how the scale of inputs is found, where
+    method: None for the precision's default. activations: how the scale of inputs is found, where
     inputs are quantized. block: input channels that share a scale, for INT4 only.
     """
 

@@ -1,7 +1,7 @@
 """SmoothQuant: move the spread of input channels into the weight, so that 8 bits hold both.
 
 In: a weight (out, in), a sample of its inputs (n, in) and each channel's largest magnitude.
-Out: a smoothing vector (in): inputs are divided by it, weights multiplied. After G. Xiao et
+Out: a smoothing vector (in); inputs are divided by it and weights multiplied. After G. Xiao et
 al., SmoothQuant (arXiv 2211.10438), equation 4, with alpha by search.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibration.methods.activation_scales import ActivationMethod, activation_scale
+from calibration.methods.activation_scales import activation_scale
+from calibration.methods.choices import ActivationMethod
 from calibration.methods.weight_scales import approximate_weight, weight_scales
 from formats.number_formats import NumberFormat
 from formats.weights import Array
@@ -28,7 +29,7 @@ def search_smoothquant(
 ) -> tuple[Array | None, float]:
     """(smoothing float32 (in), alpha) with the least squared error of the layer's output.
 
-    (None, 0) where no smoothing is best. The search takes weights' scales from their largest
+    (None, 0) if no smoothing is best. The search takes the scales of weights from their largest
     magnitudes, which is fast.
     """
     inputs = inputs[:SEARCH_ROWS]

@@ -1,24 +1,20 @@
 """Scales of weights: one for each output channel, or for each block of its input channels.
 
 In: a weight (out, in). Out: scales float32 (out, blocks), from the largest magnitude or, with
-"mse", from the threshold below it that brings the least squared error. All are exact in float16,
-the type that engines may keep them in.
+"mse", from the threshold below it with the least squared error. All are exact in float16, the type
+in which engines may keep them.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 
+from calibration.methods.choices import WeightScaleMethod
 from formats.number_formats import NumberFormat, spread
 from formats.weights import Array
 
-WeightScaleMethod = Literal["max", "mse"]
-WEIGHT_SCALE_METHODS: tuple[WeightScaleMethod, ...] = get_args(WeightScaleMethod)
-
 SHRINKAGE = np.linspace(1.0, 0.5, 26)  # thresholds that are tried, of the largest magnitude
-SMALLEST_SCALE = 2.0**-20  # of a block of zeros; float16 still holds it
+SMALLEST_SCALE = 2.0**-20  # for a block of zeros; float16 can hold it
 
 
 def weight_scales(
@@ -41,5 +37,5 @@ def weight_scales(
 
 
 def approximate_weight(weight: Array, scales: Array, form: NumberFormat) -> Array:
-    """The weight (out, in) that is left after rounding with scales (out, blocks)."""
+    """The weight (out, in) after rounding with scales (out, blocks)."""
     return form.approximate(weight, spread(scales, weight.shape[1]))

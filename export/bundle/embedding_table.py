@@ -1,9 +1,9 @@
 """The input embeddings as a file that a runtime maps into memory.
 
-In: a checkpoint, and the number format of the model that reads them. Out: `embeddings.npy`, one row
-per token: in float32 for models in float32, unless the checkpoint is in float16, and in float16 for
-all others, where it is a third of a small model's INT4 bundle. Only the rows of a prompt are ever
-read.
+In: a checkpoint, and the precision of the model that reads them. Out: `embeddings.npy`, one row per
+token. It is in float32 for models in fp32, unless the checkpoint is in float16, and in float16 for
+all other models; even so it is a third of a small model's INT4 bundle. A runtime reads only the
+rows of its prompts.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _ROWS_AT_A_TIME = 8192
 def write_embeddings(checkpoint: Checkpoint, folder: Path, precision: Precision = "fp32") -> None:
     """Write `folder/embeddings.npy` in blocks of rows.
 
-    float16 has more places than bfloat16 and loses nothing of such a checkpoint but what is below
-    its smallest normal number, 6e-5: an error of 3e-8 at most.
+    float16 has more places than bfloat16, so a bfloat16 checkpoint loses nothing but values below
+    float16's smallest normal number, 6e-5: an error of 3e-8 at most.
 
     Raises:
         UserError: a value is beyond float16.
@@ -45,7 +45,7 @@ def _blocks(stored: StoredTensor, dtype: np.dtype[np.floating]) -> Iterator[Arra
     table = stored.read()
     for start in range(0, len(table), _ROWS_AT_A_TIME):
         rows = table[start : start + _ROWS_AT_A_TIME]
-        with np.errstate(over="ignore"):  # looked for below
+        with np.errstate(over="ignore"):  # checked below
             block = rows.astype(dtype)
         if np.isinf(block).any() and not np.isinf(rows).any():
             largest = np.abs(rows.astype(np.float32)).max()

@@ -13,7 +13,7 @@ from typing import cast
 
 from export.bundle.embedding_table import EMBEDDINGS_FILE
 from export.readers.checkpoint import Checkpoint
-from formats.calibration_folder import hash_model
+from formats.calibration.record import hash_model
 from formats.checkpoint.codec_config import CodecConfig
 from formats.checkpoint.language_model_config import LanguageModelConfig
 from formats.checkpoint.prompts import SPEECH_START

@@ -1,7 +1,6 @@
 """Commands that an export prints: what to type next, or first.
 
-In: a manifest and the directory that it lies in, or what an export was told. Out: a line that can
-be pasted into a shell.
+In: a manifest and its directory, or the source of an export. Out: a line for a shell.
 """
 
 from __future__ import annotations
@@ -9,9 +8,10 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from export.options import Source
 from runtime.bundle.manifest import Manifest
 
 CALIBRATION_TEXTS = "samples/calibration.txt"
@@ -19,9 +19,9 @@ EXAMPLE_QUESTION = "What is the capital of France?"
 
 
 def example_command(module: str, manifest: Manifest, output: Path) -> str:
-    """A command that can be pasted into a shell: `module` says or answers something.
+    """The command by which `module` says or answers something.
 
-    Where the engine has no default voice, the command names a recording that the user has to make.
+    Where the bundle has no default voice, the command names a recording that the user must make.
     """
     words = ["python", "-m", module, "--engine", str(output)]
     words += [] if manifest.default_voice else ["--voice", "RECORDING.wav"]
@@ -30,15 +30,9 @@ def example_command(module: str, manifest: Manifest, output: Path) -> str:
     return _as_typed(words)
 
 
-def calibration_command(
-    precision: str, sources: Mapping[str, Path | int | None], voices: Sequence[str]
-) -> str:
-    """A command that finds scales for a model. `sources`: --model, --codec and --heads, as the
-    export was told; its voices are NAME=FILE."""
-    words = ["python", "-m", "calibration.run", "--precision", precision]
-    for option, value in sources.items():
-        words += [] if value is None else [option, str(value)]
-    words += ["--voice", *voices] if voices else []
+def calibration_command(precision: str, source: Source) -> str:
+    """The command that finds scales for the model of `source`."""
+    words = ["python", "-m", "calibration.run", "--precision", precision, *source.to_words()]
     return _as_typed([*words, "--texts", CALIBRATION_TEXTS, "--output", f"scales-{precision}"])
 
 

@@ -1,8 +1,7 @@
 """Voices that go into a bundle.
 
-In: NAME=FILE from the command line, FILE being a recording or a safetensors file. Out: speaker
-embeddings float32 [channels] and their files. Recordings are encoded by the bundle's own
-codec encoder.
+In: NAME=FILE from the command line, where FILE is a recording or a safetensors file. Out: speaker
+embeddings float32 [channels] and their files. The bundle's own codec encoder encodes recordings.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class VoiceSource:
-    """A voice as given: `values` is a speaker embedding [channels], or speech [samples] as
-    `runtime.audio.conditioning` makes it of a recording."""
+    """A voice as given. values: a speaker embedding [channels], or speech [samples] that
+    `runtime.audio.conditioning` has made from a recording."""
 
     name: str
     file: Path

@@ -1,7 +1,7 @@
 """Bundles that appear whole or not at all.
 
-In: a folder that an export has filled and the manifest's text. Out: the bundle under its name; the
-bundle that was there before stays until then (`formats.files.folders`). It knows file names and the
+In: a folder that an export has filled, and a manifest without hashes. Out: the bundle at its path;
+an older bundle there stays until then (`formats.files.folders`). It knows file names and the
 manifest, but nothing about models.
 """
 
@@ -22,11 +22,11 @@ BUNDLE = FolderKind("bundle", MANIFEST_FILE)
 
 
 def bundle_folder(output: str | Path) -> AbstractContextManager[Path]:
-    """A temporary folder beside `output` to build in, gone at the end unless it was published.
+    """A temporary folder beside `output` to build in. It is removed unless it was published.
 
     Raises:
-        UserError: `output` is something that must not be replaced, or has a name that engines
-            cannot open, its folder is missing, or the disk is full.
+        UserError: `output` must not be replaced or has a name that engines cannot open, its parent
+            folder is missing, or the disk is full.
     """
     require_unicode_path(Path(output).resolve())
     return unpublished_folder(output, BUNDLE)
@@ -35,8 +35,8 @@ def bundle_folder(output: str | Path) -> AbstractContextManager[Path]:
 def publish_bundle(folder: Path, manifest: Manifest, output: str | Path) -> Manifest:
     """Complete `folder` with its manifest and put it at `output`.
 
-    The manifest gets the size and SHA-256 of every file in `folder`. Everything is on the disk
-    before it appears.
+    The manifest gets the size and SHA-256 of every file in `folder`. All files are on the disk
+    before the bundle appears.
 
     Raises:
         UserError: `output` has become something that must not be replaced.

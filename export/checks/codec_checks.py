@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.checks import limits
 from export.checks.differences import relative_difference, relative_noise
 from export.graph.precisions import QUANTIZED
 from export.graph.runner import GraphRunner
@@ -29,9 +30,8 @@ from runtime.bundle.names import (
     UTTERANCE_FRAMES,
 )
 
-CHUNK_LIMIT = 1e-5  # of the peak: float32 sums of other lengths round differently
-CHUNK_NOISE = 0.1  # in few bits such a difference makes a neighbouring code of some values
 CHUNK_SIZES = (1, 7, 20)
+CHUNKED = limits.CHUNKED_AUDIO, limits.CHUNKED_AUDIO_NOISE
 
 
 def check_codec(folder: Path, graphs: Mapping[str, GraphSpec], config: CodecConfig) -> list[Check]:
@@ -97,15 +97,15 @@ def decode(
 
 
 def audio_check(
-    name: str, decoder: GraphRunner, measured: Array, expected: Array, limits: tuple[float, float]
+    name: str, decoder: GraphRunner, measured: Array, expected: Array, allowed: tuple[float, float]
 ) -> Check:
-    """How far audio is from what is expected: the largest difference, or the noise of few bits.
+    """How far audio is from what is expected: the largest difference or, in few bits, the noise.
 
-    limits: of the one and of the other.
+    allowed: the limits of difference and noise.
     """
     if decoder.spec.precision in QUANTIZED:
-        return Check(f"{name}: noise", relative_noise(measured, expected), limits[1])
-    return Check(name, relative_difference(measured, expected), limits[0])
+        return Check(f"{name}: noise", relative_noise(measured, expected), allowed[1])
+    return Check(name, relative_difference(measured, expected), allowed[0])
 
 
 def _check_decoder(decoder: GraphRunner, config: CodecConfig) -> list[Check]:
@@ -120,7 +120,7 @@ def _check_decoder(decoder: GraphRunner, config: CodecConfig) -> list[Check]:
     for size in CHUNK_SIZES:
         joined = decode(decoder, config, frames, speaker, [size])
         name = f"codec_decoder: chunks of {size} against whole"
-        checks.append(audio_check(name, decoder, joined, whole, (CHUNK_LIMIT, CHUNK_NOISE)))
+        checks.append(audio_check(name, decoder, joined, whole, CHUNKED))
     return checks
 
 

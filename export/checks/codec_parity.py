@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from export.checks import limits
 from export.checks.codec_checks import (
     CHUNK_SIZES,
     audio_check,
@@ -31,11 +32,7 @@ if TYPE_CHECKING:
     from train.codec_model.facodec import FACodec
     from train.codec_model.vector_quantizer import ResidualQuantizer
 
-AUDIO_LIMIT = 1e-4  # of the peak
-AUDIO_NOISE = 0.3  # in few bits: the demo codec's INT8 has 0.06, its FP8 0.08
-NEAR_TIE = 1e-4  # of a cosine: codes that fit as well as the best one up to this are right, too
-CODES_LIMIT = 1e-3  # part of the codes
-SPEAKER_LIMIT = 1e-4
+NEAR_TIE = 1e-4  # of a cosine: codes that fit as well as the best one up to this also count
 AUDIO_FRAMES = (1, 13, 40)
 ENCODED_HOPS = (0, 13.5, 50)  # above the shortest recording, which need not end on a hop
 
@@ -62,8 +59,8 @@ def _decoder_parity(decoder: GraphRunner, model: FACodec) -> list[Check]:
         for sizes, how in (((), ""), (CHUNK_SIZES, " in chunks")):
             audio = decode(decoder, model.config, frames, speaker, sizes)
             name = f"codec_decoder = PyTorch, {length} frames{how}"
-            limits = AUDIO_LIMIT, AUDIO_NOISE
-            checks.append(audio_check(name, decoder, audio, expected, limits))
+            allowed = limits.AUDIO, limits.AUDIO_NOISE
+            checks.append(audio_check(name, decoder, audio, expected, allowed))
     return checks
 
 
@@ -81,8 +78,12 @@ def _encoder_parity(encoder: GraphRunner, model: FACodec) -> list[Check]:
         difference = float(np.abs(outputs[SPEAKER] - speaker).max())
         length = f"{samples} samples"
         checks += [
-            Check(f"codec_encoder: codes unlike PyTorch's, {length}", differing, CODES_LIMIT),
-            Check(f"codec_encoder: speaker = PyTorch, {length}", difference, SPEAKER_LIMIT),
+            Check(
+                f"codec_encoder: codes unlike PyTorch's, {length}", differing, limits.ENCODED_CODES
+            ),
+            Check(
+                f"codec_encoder: speaker = PyTorch, {length}", difference, limits.ENCODED_SPEAKER
+            ),
         ]
     return checks
 

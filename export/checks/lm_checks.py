@@ -1,7 +1,7 @@
-"""Self-checks of the language model's graphs, without torch: do they agree with themselves?
+"""Self-checks of the language model's graphs: do they agree with themselves?
 
-In: saved graphs and the checkpoint they were made from. Out: figures with their limits. They run
-in ONNX Runtime. `export.checks.lm_parity` compares the graphs with PyTorch.
+In: saved graphs and the checkpoint they were made from. Out: figures with their limits. The graphs
+run in ONNX Runtime; torch is not needed. `export.checks.lm_parity` compares them with PyTorch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.checks import limits
 from export.checks.differences import relative_difference, relative_noise
 from export.checks.lm_agreement import codes_of_step
 from export.graph.precisions import QUANTIZED
@@ -46,18 +47,8 @@ CHUNKS = (20, 1, 1, 10, 1)  # the same positions in several calls
 CAPACITY = POSITIONS + 7  # more room than is used, as in decoding
 DRAWS = 8
 
-# Of the largest value. Sums in another order differ by some 1e-6 in float32, and where a number
-# is rounded after each operator, such a difference now and then becomes one of its last place.
-RELATIVE_LIMITS = {"fp32": 1e-4, "fp16": 0.02, "bf16": 0.16}
-
-# In few bits a last place moves values to the next code, and layer by layer more of them. How far
-# that leads is a matter of the scales, not of the graph: the same graph tells it by what becomes of
-# inputs that differ by a last place of float16. Chunks may be as far from the whole as that.
-LAST_PLACE = 2.0**-11
-RUNS = 3  # with last places drawn anew; the furthest counts
-ROOM = 1.25  # measured on the demo voice with coarse int8 scales: chunks 0.064, last places 0.13
-LEAST_NOISE_LIMIT = 0.02
-COARSEST = 0.5  # noise of last places; unrelated hidden states: 1.4
+LAST_PLACE = 2.0**-11  # of float16
+RUNS = 3  # with last places drawn anew; the largest noise counts
 
 
 def check_language_model(
@@ -80,7 +71,7 @@ def check_backbone(folder: Path, spec: GraphSpec, embeddings: Array) -> tuple[Ar
     finite = _count_check("backbone: values that are not finite", ~np.isfinite(whole))
     if spec.precision in QUANTIZED:
         return whole, [finite, *_noise_checks(runner, embeddings, whole, cached)]
-    difference, limit = relative_difference(cached, whole), RELATIVE_LIMITS[spec.precision]
+    difference, limit = relative_difference(cached, whole), limits.CACHED[spec.precision]
     return whole, [finite, Check("backbone: cached against whole", difference, limit)]
 
 
@@ -99,16 +90,16 @@ def _read_in(runner: GraphRunner, embeddings: Array, sizes: Sequence[int]) -> Ar
 def _noise_checks(
     runner: GraphRunner, embeddings: Array, whole: Array, cached: Array
 ) -> list[Check]:
-    """Of graphs in few bits: see `LAST_PLACE`."""
+    """Of graphs in few bits: chunks against the whole, beside the noise of last places."""
     random, found = np.random.default_rng(0), []
     for _ in range(RUNS):
         factors = 1 + LAST_PLACE * random.choice((-1, 1), embeddings.shape)
         moved = _read_in(runner, embeddings * factors.astype(np.float32), [POSITIONS])
         found.append(relative_noise(moved, whole))
     noise = float(np.max(found))
-    limit = max(LEAST_NOISE_LIMIT, ROOM * noise)
+    limit = max(limits.LEAST_CACHED_NOISE, limits.CACHED_NOISE_ROOM * noise)
     return [
-        Check("backbone: noise of last places", noise, COARSEST),
+        Check("backbone: noise of last places", noise, limits.LAST_PLACE_NOISE),
         Check("backbone: cached against whole: noise", relative_noise(cached, whole), limit),
     ]
 

@@ -31,11 +31,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from export.graph.writer import GraphWriter, Value
+from formats.precisions import FEW_BITS
 from formats.weights import Weight
 from runtime.bundle.manifest import DType, Precision
 
 # Their layers are fitted to float16 in every dialect, so that one calibration serves all.
-QUANTIZED: frozenset[Precision] = frozenset({"int8", "fp8", "int4"})
+QUANTIZED: frozenset[Precision] = frozenset(FEW_BITS)
 
 _FLOATS: dict[Precision, DType] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 

@@ -1,8 +1,8 @@
-"""From a portable bundle to an engine directory for TensorRT.
+"""From a portable bundle to a bundle of plans for TensorRT.
 
-One file after the other, in the data's way: `library` (the API), `network` (ONNX file to network),
-`inspection` (is the network what the file says), `plans` (network to plan), `engine` (the
-directory), `gpu_build` (for which GPUs), `trtexec` (the same by NVIDIA's own command). Nothing here
-needs a GPU for TensorRT-RTX, whose plans are built ahead of time; TensorRT itself builds on the
-device.
+The files in the order of the work: `targets` (for which GPUs; `device` is this machine's),
+`library` (TensorRT's API), `network` (ONNX file to network), `inspection` (is the network what the
+file says; `precision_plan` is what was meant), `plans` (network to plan), `plan_bundle` (the
+directory). `trtexec` writes the same work as commands of NVIDIA's own tool. TensorRT-RTX builds
+plans on any machine; TensorRT builds them on the device that runs them.
 """

@@ -1,4 +1,4 @@
-"""The GPU of this machine, which TensorRT builds for: asked of the driver itself.
+"""The GPU of this machine, which TensorRT builds for, as the driver describes it.
 
 In: nothing. Out: a name and a compute capability. It needs the driver's library and no other.
 """
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from commands.errors import UserError
-from runtime.engines.tensorrt.plan_check import DRIVER_LIBRARY
+from runtime.engines.tensorrt.gpu_driver import DRIVER_LIBRARY
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 _NAME_BYTES = 256
 
 
 @dataclass(frozen=True)
-class Gpu:
+class Device:
     """name: for people. compute_capability: "8.7"."""
 
     name: str
     compute_capability: str
 
 
-def find_gpu() -> Gpu:
+def find_device() -> Device:
     """The first GPU. Raises `UserError` where there is no driver or no GPU."""
     try:
         driver: Any = ctypes.CDLL(DRIVER_LIBRARY)
@@ -38,7 +38,7 @@ def find_gpu() -> Gpu:
     _check(driver.cuDeviceGet(ctypes.byref(device), 0), "cuDeviceGet")
     _check(driver.cuDeviceGetName(name, _NAME_BYTES, device), "cuDeviceGetName")
     major, minor = (_attribute(driver, device, attribute) for attribute in (_MAJOR, _MINOR))
-    return Gpu(name.value.decode(), f"{major}.{minor}")
+    return Device(name.value.decode(), f"{major}.{minor}")
 
 
 def _attribute(driver: Any, device: ctypes.c_int, attribute: int) -> int:

@@ -1,10 +1,10 @@
 """Whether TensorRT's network is what the ONNX file says: checked after parsing, before building.
 
 In: a parsed network, its ONNX file, and where the exporter meant to compute in fp32
-(`export.plans.precision_plan`). Out: faults, one line each; none if all is well. Everything
-here has been seen to go wrong without a message from the parser: inputs that it drops (Attention's
-`nonpad_kv_seqlen`), causality that it aligns to another corner, types that fall back to fp32.
-It runs without a GPU and does not look at values; ONNX Runtime computes the same file for that.
+(`export.plans.precision_plan`). Out: faults, one line each; none if all is well. Each of these
+faults has occurred without a message from the parser: it drops inputs (Attention's
+`nonpad_kv_seqlen`), aligns causality to another corner, and falls back to fp32. The inspection
+needs no GPU and looks at no values; ONNX Runtime computes the same file for that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOVES = frozenset(
 )
 # Positions of the inputs of layers that decide shapes.
 _SHAPE_SLOTS = {"FILL": (0,), "RESIZE": (1,), "SHUFFLE": (1,), "SLICE": (1, 2, 3), "TOPK": (1,)}
-QUANTIZED_PRODUCTS = frozenset({"int8", "fp8", "fp4"})  # of both operands: summed as such
+QUANTIZED_PRODUCTS = frozenset({"int8", "fp8"})  # both operands are stored in few bits
 PRODUCTS = frozenset({"MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "ATTENTION_INPUT"})
 
 
@@ -54,7 +54,7 @@ class Inspected:
 
 
 def inspect(network: Network, folder: Path, plan: PrecisionPlan) -> list[str]:
-    """Everything that is wrong with the network, one line each."""
+    """All faults of the network, one line each."""
     graph = ir.load(folder / network.spec.file).graph
     inspected = Inspected(network, {node.name or "": node for node in graph}, plan)
     return [fault for check in CHECKS for fault in check(inspected)]
@@ -81,12 +81,12 @@ def count_products(network: Network) -> dict[str, int]:
 
 
 def _format_of(network: Network, layer: Layer) -> str:
-    """What the product's right operand (a weight, mostly) is stored in."""
+    """The type in which the product's right operand, mostly a weight, is stored."""
     return _stored_format(network, layer.inputs[min(1, len(layer.inputs) - 1)])
 
 
 def _stored_format(network: Network, tensor: Any) -> str:
-    """The type of a tensor, or what it is dequantized from."""
+    """The type of a tensor, or of the one that it is dequantized from."""
     while (maker := network.producers.get(tensor.name)) and maker.kind in {"SHUFFLE", "CAST"}:
         tensor = maker.inputs[0]
     if maker and maker.kind == "DEQUANTIZE":
@@ -115,8 +115,8 @@ def _interface(inspected: Inspected) -> Iterator[str]:
 
 
 def _fits(shape: tuple[int, ...], spec: TensorSpec, what: str) -> bool:
-    """Whether sizes agree. -1 is a size that a run chooses, or, of an output, that the parser
-    does not know."""
+    """Whether sizes agree. -1 is a size that a run chooses, or one that the parser does not know,
+    which happens in outputs."""
     described = [-1 if isinstance(size, str) else size for size in spec.shape]
     return len(shape) == len(described) and all(
         found == known or (what == "output" and -1 in (found, known))
@@ -125,7 +125,7 @@ def _fits(shape: tuple[int, ...], spec: TensorSpec, what: str) -> bool:
 
 
 def _standard_operators(inspected: Inspected) -> Iterator[str]:
-    """The parser goes by an operator's name and overlooks its domain."""
+    """All operators are standard: the parser goes by an operator's name and ignores its domain."""
     for node in inspected.nodes.values():
         if node.domain not in ("", "ai.onnx"):
             yield f"{node.name} is {node.domain}.{node.op_type}, not a standard operator"
@@ -182,7 +182,7 @@ def _cache_updates(inspected: Inspected) -> Iterator[str]:
 
 
 def _masks(inspected: Inspected) -> Iterator[str]:
-    """Attention sees what an explicit mask, made from the position, lets it see."""
+    """Attention has an explicit mask that depends on the position."""
     network = inspected.network
     for node in inspected.nodes_of("Attention"):
         if len(node.inputs) > NONPAD_KV_SEQLEN and node.inputs[NONPAD_KV_SEQLEN] is not None:
@@ -222,7 +222,7 @@ def _computes_in_fp32(network: Network, layer: Layer) -> bool:
 
 
 def _computed_from_inputs(network: Network) -> set[str]:
-    """Names of the tensors whose values a call decides; the others are folded away."""
+    """Names of the tensors that depend on a call's inputs; all others are folded."""
     decided = set(network.inputs)
     for layer in _in_order(network):
         if layer.kind != "SHAPE" and any(tensor.name in decided for tensor in layer.inputs):
@@ -231,7 +231,7 @@ def _computed_from_inputs(network: Network) -> set[str]:
 
 
 def _in_order(network: Network) -> Iterator[Layer]:
-    """Layers after those that feed them: the parser adds some of them late."""
+    """Layers, each after those that feed it; the parser adds some late."""
     done: set[str] = set(network.inputs)
     waiting = list(network.layers)
     while waiting:
@@ -243,7 +243,7 @@ def _in_order(network: Network) -> Iterator[Layer]:
 
 
 def _quantized_products(inspected: Inspected) -> Iterator[str]:
-    """A graph that is called int8, fp8, int4 or fp4 has products in that format."""
+    """A graph of few bits has products in its format."""
     wanted, network = inspected.plan.quantized, inspected.network
     if wanted and wanted not in count_products(network):
         yield f"no product is in {wanted}, though the graph is called {network.spec.precision}"

@@ -1,7 +1,7 @@
-"""The one place that knows how TensorRT's two libraries and their versions differ.
+"""How TensorRT's two libraries and their versions differ: known here and nowhere else.
 
-In: "tensorrt-rtx" or "tensorrt". Out: an open library with the few calls that building needs. It
-knows nothing about models or bundles.
+In: "tensorrt-rtx" or "tensorrt". Out: an imported library with the few calls that building needs.
+It knows nothing about models or bundles.
 
     tensorrt_rtx 1.7      strongly typed always; builds for listed GPUs on a machine without any
     tensorrt 10.15 … 10.x strongly typed if asked; builds for the GPU that is there
@@ -23,16 +23,16 @@ from runtime.engines.tensorrt.gpu_targets import GpuTarget
 from runtime.engines.tensorrt.plan_check import INSTALL, LIBRARIES, TITLES
 
 OLDEST = {TENSORRT: (10, 15)}  # knows RotaryEmbedding and TensorScatter as layers
-_IGNORED = ("Make sure input", "Make sure output")  # said of every int64 tensor
+_IGNORED = ("Make sure input", "Make sure output")  # logged for every int64 tensor
 
 
 @dataclass(frozen=True)
 class Library:
-    """An imported TensorRT module. One per kind and process: it keeps only one logger."""
+    """An imported TensorRT module. There is one of each kind: the module keeps only one logger."""
 
     kind: str
     module: Any
-    messages: list[str]  # errors, oldest first; whoever starts a step clears them
+    messages: list[str]  # errors, oldest first; each step clears them before it starts
     _logger: Any
 
     @property

@@ -1,7 +1,7 @@
 """An ONNX graph as TensorRT's parser understands it.
 
-In: a graph of a portable bundle. Out: a `Network`: TensorRT's objects, and who feeds whom. It
-does not judge what the parser made of the graph; `export.plans.inspection` does.
+In: a graph of a portable bundle. Out: a `Network`: TensorRT's objects, and which layer feeds which.
+Whether the parser understood the graph is checked in `export.plans.inspection`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import Any
 from commands.errors import UserError
 from export.plans.library import Library
 from runtime.bundle.manifest import GraphSpec
+from runtime.engines.tensorrt.dtypes import dtype_name
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer. inputs and outputs: TensorRT's tensors; those left out are left out here, too."""
+    """One layer. inputs and outputs: TensorRT's tensors, without those that are left out."""
 
     kind: str  # MATRIX_MULTIPLY, KV_CACHE_UPDATE, ...
     name: str
-    node: str  # of the ONNX node that it comes from; "" where the parser does not tell
+    node: str  # of its ONNX node; "" where the parser does not say
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     slots: tuple[str | None, ...]  # names of the inputs by position; None where left out
@@ -31,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A parsed graph. Keeps the builder and parser alive: the network's memory is theirs."""
+    """A parsed graph. It keeps builder and parser alive, which own the network's memory."""
 
     name: str
     spec: GraphSpec
@@ -60,7 +61,7 @@ class Network:
         return {tensor.name: layer for layer in self.layers for tensor in layer.outputs}
 
     def ancestors(self, *tensors: str) -> set[str]:
-        """Names of all tensors that these are computed from, and of these."""
+        """Names of these tensors and of all that they are computed from."""
         found: set[str] = set()
         waiting = list(tensors)
         while waiting:
@@ -72,19 +73,10 @@ class Network:
         return found
 
     def dtype(self, tensor: Any) -> str:
-        """ "float32", "float16", ... as manifests write it; TensorRT's own name for the rest."""
-        name = str(tensor.dtype).rpartition(".")[2]
-        return _DTYPES.get(name, name.lower())
+        """ "float32", "float16" …, as manifests write it."""
+        return dtype_name(str(tensor.dtype).rpartition(".")[2])
 
 
-_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT32": "int32",
-    "INT64": "int64",
-    "BOOL": "bool",
-}
 _NODE = "[ONNX Layer: "
 
 

@@ -1,13 +1,13 @@
 """A parsed network becomes a plan.
 
 In: a network that has passed inspection, the GPUs it is for, and the ranges of its dimensions.
-Out: a file with the plan. One optimization profile for each way of calling the graph, in the
-order of the manifest: the runtime selects them by index.
+Out: a file with the plan. It has one optimization profile for each way of calling the graph, in
+the order of the manifest, because the runtime selects them by index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def narrow_profiles(spec: GraphSpec) -> GraphSpec:
 
 
 def check_profiles(name: str, spec: GraphSpec) -> None:
-    """Raise `UserError` if a dimension has no range: such a bundle is older than this program."""
+    """Raise `UserError` if a dimension has no range, as in bundles of older versions."""
     named = {size for tensor in spec.inputs for size in tensor.shape if isinstance(size, str)}
     for ranges in spec.profiles.values() or ({},):
         for dimension in sorted(named - ranges.keys()):
@@ -84,7 +84,7 @@ def build_plan(
         config.add_optimization_profile(_new_profile(network, ranges))
     cache = None if timing_cache is None else config.create_timing_cache(timing_cache)
     if cache is not None and not config.set_timing_cache(cache, False):
-        cache = config.create_timing_cache(b"")  # of another GPU: start anew
+        cache = config.create_timing_cache(b"")  # it is of another GPU
         config.set_timing_cache(cache, False)
     plan = network.builder.build_serialized_network(network.raw, config)
     if plan is None:
@@ -99,8 +99,3 @@ def _new_profile(network: Network, ranges: Mapping[str, Range]) -> Any:
     for name, shapes in profile_shapes(network.spec, ranges).items():
         profile.set_shape(name, *shapes)
     return profile
-
-
-def plan_profiles(spec: GraphSpec) -> Iterator[tuple[int, str]]:
-    """(index, name) of a plan's optimization profiles."""
-    yield from enumerate(spec.profiles)

@@ -1,8 +1,8 @@
 """Where the exporter means a graph to compute in fp32, and where not.
 
-In: a graph's name and precision. Out: a `PrecisionPlan` that `export.plans.inspection` holds
-TensorRT's network against. It is written by hand, and on purpose not taken from the graph: it
-says what is meant, the graph what was done.
+In: a graph's name and precision. Out: a `PrecisionPlan`, with which `export.plans.inspection`
+compares TensorRT's network. It is written by hand and not taken from the graph on purpose: it says
+what was meant, and the graph what was done.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from formats.precisions import FEW_BITS
 from runtime.bundle.manifest import GraphSpec
 from runtime.bundle.names import (
     BACKBONE,
@@ -22,7 +23,6 @@ from runtime.bundle.names import (
 )
 
 _COMPUTE = {"fp32": "float32", "bf16": "bfloat16"}  # float16 in all others
-_QUANTIZED = ("int8", "fp8", "int4", "fp4")
 
 Rule = tuple[str, str]  # operator and scope of ONNX nodes; * stands for any
 
@@ -31,11 +31,10 @@ def _rules(scope: str, operators: str) -> tuple[Rule, ...]:
     return tuple((operator, scope) for operator in operators.split())
 
 
-# The residual stream has no bound that float16 could hold (export.language_model.half_range), and a
-# norm's sum of squares has none at all; what is added to the stream is multiplied with its gain
-# first.
+# The residual stream can exceed float16 (export.language_model.half_range), and a norm's sum of
+# squares has no bound. Values are multiplied with their gain before they are added to the stream.
 _STREAM = (*_rules("*", "RMSNormalization Add"), *_rules("layer_*", "Mul"))
-# Scores decide which code wins: near ties must fall as they do in PyTorch.
+# Scores decide which code wins: near ties must be decided as in PyTorch.
 _SCORES = _rules("", "MatMul Add Sigmoid Mul LayerNormalization")
 _DRAW = _rules("", "Less Mul Div TopK Softmax CumSum LessOrEqual GreaterOrEqual Greater ReduceSum")
 _MEAN_EMBEDDING = _rules("", "ReduceMean")
@@ -55,14 +54,14 @@ _FP32: dict[str, tuple[Rule, ...]] = {
 @dataclass(frozen=True)
 class PrecisionPlan:
     """compute: type of products and attention. fp32: nodes that may compute in fp32 instead.
-    quantized: the format that weights of at least one product have, "" if none has to."""
+    quantized: the format that at least one product must be in; "" for none."""
 
     compute: str
     fp32: tuple[Rule, ...] = ()
     quantized: str = ""
 
     def allows_fp32(self, node: str, operator: str) -> bool:
-        """node: its name; what is in front of the last slash is its scope."""
+        """node: its name, whose part before the last slash is its scope."""
         scope = node.rpartition("/")[0]
         return any(
             fnmatchcase(operator, one) and fnmatchcase(scope, where) for one, where in self.fp32
@@ -70,8 +69,8 @@ class PrecisionPlan:
 
 
 def plan_precision(name: str, spec: GraphSpec) -> PrecisionPlan:
-    """What is meant for the graph called `name`."""
-    few_bits = spec.precision if spec.precision in _QUANTIZED else ""
+    """The plan for the graph called `name`."""
+    few_bits = spec.precision if spec.precision in FEW_BITS else ""
     if name == CODEC_DECODER:
         return PrecisionPlan("float32", _FP32[name], few_bits)
     quantized = few_bits if name == BACKBONE else ""

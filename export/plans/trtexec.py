@@ -1,7 +1,7 @@
-"""The same plans by NVIDIA's own command, for measuring and for reporting a defect to NVIDIA.
+"""Commands of NVIDIA's own tool that build the same plans, for timing and for bug reports.
 
-In: a portable bundle. Out: one `trtexec` command line a graph. The runtime loads plans with a
-manifest only, so these are for trtexec to time, not for an engine directory.
+In: a portable bundle. Out: one `trtexec` command for each graph. The runtime cannot load their
+plans, because it takes only plans that a manifest describes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COMMANDS = {TENSORRT: "trtexec", TENSORRT_RTX: "tensorrt_rtx"}
 
 
 def trtexec_lines(bundle: Bundle, kind: str, targets: Sequence[GpuTarget]) -> Iterator[str]:
-    """A command for each graph: build, then time each profile at its usual shapes."""
+    """A command for each graph. It builds the plan and times each profile at its usual shapes."""
     for name, spec in bundle.manifest.graphs.items():
         yield shlex.join(_words(bundle.folder, name, narrow_profiles(spec), kind, targets))
 

@@ -18,7 +18,8 @@ from commands.errors import UserError
 from export.graph.graph import Graph
 from export.graph.writer import Value
 from export.quantization.products import STORED, few_bits, require_fit
-from formats.calibration_folder import AGAIN, QuantizedWeight
+from formats.calibration.quantized_weight import QuantizedWeight
+from formats.calibration.record import AGAIN
 from formats.weights import Weight
 
 

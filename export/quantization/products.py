@@ -21,7 +21,9 @@ from commands.errors import UserError
 from export.graph.dialects import OrtGraph
 from export.graph.precisions import LinearFormat, StoredAs, WeightFormats
 from export.graph.writer import GraphWriter, Value
-from formats.calibration_folder import AGAIN, Calibration, QuantizedWeight
+from formats.calibration.quantized_weight import QuantizedWeight
+from formats.calibration.reader import Calibration
+from formats.calibration.record import AGAIN
 from formats.number_formats import FormatName, pack_nibbles
 from formats.weights import Array, Weight
 

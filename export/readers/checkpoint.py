@@ -1,9 +1,9 @@
 """A language-model checkpoint, opened without torch.
 
-In: a directory with `config.json`, tokenizer files and weights (safetensors, whole or
-sharded; pickled `.bin` files through torch). Out: `Checkpoint`, whose weights are checked by
-name and shape at once and read when needed. Names are those of the published training code
-(arXiv 2506.12537) or of a plain `Qwen2ForCausalLM`, with or without those of wrappers
+In: a directory with `config.json`, tokenizer files and weights: safetensors, whole or sharded, or
+pickled `.bin` files, which need torch. Out: a `Checkpoint`. Names and shapes of its weights are
+checked at once; values are read when they are needed. Names are those of the published training
+code (arXiv 2506.12537) or of a plain `Qwen2ForCausalLM`, with or without prefixes of wrappers
 (`formats.checkpoint.state_dicts`). It knows nothing about ONNX.
 """
 
@@ -46,8 +46,8 @@ _NOT_WEIGHTS = re.compile(
 class Checkpoint:
     """Config, tokens and weights of one model.
 
-    Weights are asked for by the names of `Qwen2ForCausalLM` ("model.layers.0…", "lm_head…"),
-    "speech_heads…" and "spk_emb_proj…", whatever prefix the file has.
+    Names of weights are those of `Qwen2ForCausalLM` ("model.layers.0…", "lm_head…"),
+    "speech_heads…" and "spk_emb_proj…", whatever prefix they have in the file.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class Checkpoint:
 
     @property
     def output_embeddings(self) -> str:
-        """Name of the text head's weight (vocabulary, hidden): the input's where they are tied."""
+        """Name of the text head's weight (vocabulary, hidden). Tied weights are the embeddings."""
         untied = self.has(TEXT_HEAD_WEIGHT) and not self.config.tie_word_embeddings
         return TEXT_HEAD_WEIGHT if untied else EMBEDDINGS
 

@@ -1,10 +1,11 @@
-"""The codec's weights, opened without torch where they are safetensors.
+"""A codec's weights. Safetensors are opened without torch.
 
 In: a directory with `codec.json` and `codec.safetensors`, or the published pair
-`ns3_facodec_encoder_v2.bin` and `ns3_facodec_decoder_v2.bin` (pickles, read through torch).
-Out: `CodecCheckpoint`, whose weights are checked by name and shape at once, with weight norm
-folded. Names are the published ones (FACodec, arXiv 2403.03100) after "encoder." and "decoder.",
-with or without those of wrappers (`formats.checkpoint.state_dicts`). It knows nothing about ONNX.
+`ns3_facodec_encoder_v2.bin` and `ns3_facodec_decoder_v2.bin`, pickles that need torch. Out: a
+`CodecCheckpoint`. Names and shapes of its weights are checked at once; weight norm is folded when
+they are read. Names are the published ones (FACodec, arXiv 2403.03100) after "encoder." and
+"decoder.", with or without prefixes of wrappers (`formats.checkpoint.state_dicts`). It knows
+nothing about ONNX.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def open_codec(folder: str | Path) -> CodecCheckpoint:
 def make_codec(
     folder: Path, config: CodecConfig, tensors: Mapping[str, StoredTensor]
 ) -> CodecCheckpoint:
-    """A codec of the tensors that inference needs, each checked; `folder` is for messages."""
+    """Check the tensors that inference needs; returns a codec of them. folder: for messages."""
     plain = plain_names(tensors, str(folder))
     needed = {name: tensor for name, tensor in plain.items() if not _NOT_NEEDED.fullmatch(name)}
     _check_tensors(folder, config, needed)

@@ -1,8 +1,7 @@
-"""Pickled state dicts (`.bin`) as `StoredTensor`s, as from safetensors.
+"""Pickled state dicts (`.bin`) as `StoredTensor`s, like those of safetensors.
 
-In: a file that `torch.save` wrote. Out: its tensors by name. torch is imported only here and only
-when such a file is met (`formats.checkpoint.state_dicts`). It does not know which tensors a model
-needs.
+In: a file that `torch.save` wrote. Out: its tensors by name. torch is imported only when such a
+file is read (`formats.checkpoint.state_dicts`). It does not know which tensors a model needs.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from formats.weights import Array
 if TYPE_CHECKING:
     import torch
 
-_KEPT = {  # types that are not read as float32 or int64
+_KEPT = {  # types that stay as they are; all others become float32 or int64
     "torch.float16": np.dtype(np.float16),
     "torch.bfloat16": np.dtype(ml_dtypes.bfloat16),
 }

@@ -16,8 +16,6 @@ from runtime.bundle import names
 from runtime.bundle.interfaces import INTERFACES, Tensor, describe, interface_of
 from runtime.bundle.manifest import GraphSpec, Manifest, TensorSpec
 
-KINDS = (names.ONNXRUNTIME, names.TENSORRT, names.TENSORRT_RTX)
-DIALECTS = (names.ORT, names.PORTABLE)
 STATE_BYTES = 2**40  # of a graph's states, all positions taken: far beyond any real model
 BYTES_OF = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "bool": 1}
 
@@ -61,8 +59,8 @@ def _complaints(manifest: Manifest) -> Iterator[str]:
 def _engine_complaints(manifest: Manifest) -> Iterator[str]:
     engine = manifest.engine
     for field, found, known in (
-        ("kind", engine.kind, KINDS),
-        ("dialect", engine.dialect, DIALECTS),
+        ("kind", engine.kind, names.TARGETS),
+        ("dialect", engine.dialect, names.DIALECTS),
     ):
         if found not in known:
             yield f"engine.{field} {found!r} is not known; there are {', '.join(known)}"

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from commands.errors import UserError
+from formats.precisions import Precision
 from formats.streams import MAX_STREAMS
 from runtime.bundle.names import (
     MANIFEST_FILE,
@@ -26,7 +27,6 @@ from runtime.bundle.names import (
 )
 
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "bool"]
-Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "int4"]
 HeadKind = Literal["linear", "mlp", "transformer", "lm_head"]  # the last one for NTP
 Dimension = int | str
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]

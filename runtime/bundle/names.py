@@ -20,13 +20,16 @@ SPEAKER_PROJECTION = "speaker_projection"  # speaker embedding -> embedding at t
 CODEC_DECODER = "codec_decoder"  # frames + speaker embedding -> audio
 CODEC_ENCODER = "codec_encoder"  # audio -> frames + speaker embedding
 
-# Engines (EngineSpec.kind). The latter two run plans, which are built for certain GPUs.
+# Engines (EngineSpec.kind): the targets of an export. The latter two run plans, which are built
+# for certain GPUs.
 ONNXRUNTIME = "onnxruntime"
 TENSORRT = "tensorrt"  # built on the device that runs it
 TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
+TARGETS = (ONNXRUNTIME, TENSORRT_RTX, TENSORRT)
 
 # Dialects of graphs (EngineSpec.dialect).
 ORT, PORTABLE = "ort", "portable"
+DIALECTS = (ORT, PORTABLE)
 
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
 ROWS = "rows"  # utterances side by side, which know nothing of each other

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from formats.calibration_folder import RECORD_FILE
+from formats.calibration.record import RECORD_FILE
 from formats.tokens import TokenizedUtterance, write_utterances
 from tests.tiny_codec import TINY_STREAMS
 

@@ -13,17 +13,19 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from calibration.arguments import check_data
-from calibration.calibrate import CalibrationOptions, calibrate
+from calibration.goals import Budget
+from calibration.language_model import LanguageModel
 from calibration.methods.quantize import Recipe
+from calibration.pipeline import CalibrationOptions, Data, calibrate
 from calibration.run import _make_parser, main
-from calibration.sensitivity import Budget
 from commands.errors import UserError
 from export.bundle.next_command import calibration_command
 from export.graph.precisions import Precision
-from export.options import BuildOptions
+from export.options import ExportOptions, Numbers, Source
 from export.pipeline import build_bundle
 from export.sources import SourceFolders, open_sources
-from formats.calibration_folder import AGAIN, RECORD_FILE, TENSORS_FILE, open_calibration
+from formats.calibration.reader import open_calibration
+from formats.calibration.record import AGAIN, RECORD_FILE, TENSORS_FILE
 from formats.files.hashing import sha256_file
 from runtime import TTS
 from runtime.bundle.loading import load_bundle
@@ -60,8 +62,8 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def int4(sources: SourceFolders, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """GPTQ of everything that blocks of 32 fit."""
     output = tmp_path_factory.mktemp("int4") / "scales"
-    options = CalibrationOptions(Recipe("int4"), output, tokens=tokens)
-    calibrate(open_sources(sources), options)
+    options = CalibrationOptions(Recipe("int4"), Data(tokens=tokens), output)
+    calibrate(LanguageModel(open_sources(sources)), options)
     return output
 
 
@@ -81,8 +83,8 @@ def test_every_product_is_quantized_or_excluded_with_a_reason(int4: Path) -> Non
 def test_calibration_is_deterministic(
     int4: Path, sources: SourceFolders, tokens: Path, tmp_path: Path
 ) -> None:
-    options = CalibrationOptions(Recipe("int4"), tmp_path / "again", tokens=tokens)
-    calibrate(open_sources(sources), options)
+    options = CalibrationOptions(Recipe("int4"), Data(tokens=tokens), tmp_path / "again")
+    calibrate(LanguageModel(open_sources(sources)), options)
     assert (tmp_path / "again" / RECORD_FILE).read_bytes() == (int4 / RECORD_FILE).read_bytes()
 
 
@@ -100,8 +102,8 @@ def test_calibration_is_deterministic(
 def test_quantized_models_stay_close(
     recipe: Recipe, dialect: str, sources: SourceFolders, tokens: Path, tmp_path: Path
 ) -> None:
-    options = CalibrationOptions(recipe, tmp_path / "scales", tokens=tokens, dialect=dialect)
-    record = calibrate(open_sources(sources), options)
+    options = CalibrationOptions(recipe, Data(tokens=tokens), tmp_path / "scales")
+    record = calibrate(LanguageModel(open_sources(sources), dialect), options)
     assert record.kl_divergence is not None
     assert 1e-6 < record.kl_divergence <= limit("scores", recipe.precision, dialect)
 
@@ -109,14 +111,15 @@ def test_quantized_models_stay_close(
 def test_the_most_sensitive_weights_are_left_out(
     sources: SourceFolders, tokens: Path, tmp_path: Path
 ) -> None:
-    options = CalibrationOptions(Recipe("int4", "nearest"), tmp_path / "all", tokens=tokens)
-    everything = calibrate(open_sources(sources), options)
+    subject, recipe, data = (
+        LanguageModel(open_sources(sources)),
+        Recipe("int4", "nearest"),
+        Data(tokens=tokens),
+    )
+    everything = calibrate(subject, CalibrationOptions(recipe, data, tmp_path / "all"))
     assert everything.kl_divergence is not None
     budget = Budget("kl", everything.kl_divergence / 2)
-    options = CalibrationOptions(
-        Recipe("int4", "nearest"), tmp_path / "some", tokens=tokens, budget=budget
-    )
-    some = calibrate(open_sources(sources), options)
+    some = calibrate(subject, CalibrationOptions(recipe, data, tmp_path / "some"), budget)
     assert some.kl_divergence is not None
     assert some.kl_divergence <= budget.value
     over = [name for name, reason in some.excluded.items() if reason.endswith("over budget")]
@@ -133,16 +136,9 @@ def build(
     dialect: str = "ort",
 ) -> None:
     voices = tuple(f"{name}={file}" for name, file in sources.voices.items())
+    numbers = Numbers(precision, dialect, calibration)
     build_bundle(
-        BuildOptions(
-            model=sources.model,
-            codec=sources.codec,
-            voices=voices,
-            output=output,
-            precision=precision,
-            dialect=dialect,
-            calibration=calibration,
-        )
+        ExportOptions(Source(sources.model, sources.codec, voices), numbers, output=output)
     )
 
 
@@ -184,8 +180,8 @@ def test_next_token_models_are_calibrated_and_exported(
 ) -> None:
     """The export refuses graphs that, rounded as an engine rounds, are too far from PyTorch."""
     sources, tokens = next_token
-    options = CalibrationOptions(recipe, tmp_path / "scales", tokens=tokens, dialect=dialect)
-    record = calibrate(open_sources(sources), options)
+    options = CalibrationOptions(recipe, Data(tokens=tokens), tmp_path / "scales")
+    record = calibrate(LanguageModel(open_sources(sources), dialect), options)
     assert {*record.linears, *record.excluded} >= {"speech_output", QKV}
     assert "speech_output" in record.linears
     assert record.kl_divergence is not None
@@ -229,8 +225,7 @@ def test_the_suggested_calibration_is_one_that_can_be_typed(
 
 
 def test_the_suggestion_for_the_demo_voice_names_its_heads() -> None:
-    sources = {"--model": None, "--codec": None, "--heads": 3}
-    assert calibration_command("fp8", sources, ()) == (
+    assert calibration_command("fp8", Source(heads=3)) == (
         "python -m calibration.run --precision fp8 --heads 3 "
         "--texts samples/calibration.txt --output scales-fp8"
     )
@@ -261,6 +256,20 @@ def change_tensors(change: Callable[[dict[str, np.ndarray]], object]) -> Callabl
         change_record(lambda record: record.update(tensors_sha256=digest))(folder)
 
     return apply
+
+
+def test_a_calibration_that_fails_leaves_the_old_one(
+    int4: Path, sources: SourceFolders, tokens: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scales"
+    shutil.copytree(int4, folder)
+    options = CalibrationOptions(Recipe("int4", "nearest"), Data(tokens=tokens), folder)
+    with pytest.raises(UserError, match="--budget kl=1e-12 cannot be met with anything quantized"):
+        calibrate(LanguageModel(open_sources(sources)), options, Budget("kl", 1e-12))
+    assert {path.name for path in folder.iterdir()} == {RECORD_FILE, TENSORS_FILE}
+    for file in (RECORD_FILE, TENSORS_FILE):
+        assert (folder / file).read_bytes() == (int4 / file).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["scales"]
 
 
 def first_linear(record: dict) -> dict:

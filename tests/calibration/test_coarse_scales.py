@@ -8,18 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.calibrate import CalibrationOptions, calibrate
+from calibration.language_model import LanguageModel
 from calibration.methods.quantize import Recipe
+from calibration.pipeline import CalibrationOptions, Data, calibrate
 from commands.errors import UserError
 from export.checks import lm_checks
 from export.checks.check import refuse_failures
 from export.checks.differences import relative_difference, relative_noise
-from export.checks.lm_checks import COARSEST, POSITIONS, check_backbone
+from export.checks.limits import LAST_PLACE_NOISE
+from export.checks.lm_checks import POSITIONS, check_backbone
 from export.graph.runner import GraphRunner
 from export.language_model.graphs import language_model_graphs
 from export.quantization.products import quantized_formats
 from export.sources import SourceFolders, Sources, open_sources
-from formats.calibration_folder import QuantizedWeight, open_calibration
+from formats.calibration.quantized_weight import QuantizedWeight
+from formats.calibration.reader import open_calibration
 from runtime.bundle.manifest import Check
 from runtime.bundle.names import BACKBONE
 from tests.calibration.recorded import write_tokens
@@ -45,8 +48,8 @@ def weights(
     folder = tmp_path_factory.mktemp("coarse")
     tokens = write_tokens(folder, 3, utterances=8, frames=19)
     recipe = Recipe("int8", "nearest", "max", "max")
-    options = CalibrationOptions(recipe, folder / "scales", tokens=tokens, dialect=DIALECT)
-    calibrate(sources, options)
+    options = CalibrationOptions(recipe, Data(tokens=tokens), folder / "scales")
+    calibrate(LanguageModel(sources, DIALECT), options)
     opened = open_calibration(folder / "scales", sources.checkpoint.folder, "int8")
     return dict(opened.weights)
 
@@ -101,13 +104,16 @@ def test_scales_that_are_too_coarse_are_blamed(
 
     coarse = {name: coarsen(weight) for name, weight in weights.items()}
     checks = checks_of(sources, coarse, tmp_path)
-    assert checks[NOISE].measured > COARSEST
+    assert checks[NOISE].measured > LAST_PLACE_NOISE
     with pytest.raises(UserError, match=r"scales that are too coarse .* calibrate again with"):
         refuse_failures(checks.values(), calibrated=True)
 
 
 def test_values_that_are_not_finite_are_not_the_calibrations_fault() -> None:
-    broken = [Check("backbone: values that are not finite", 3, 0), Check(NOISE, np.nan, COARSEST)]
+    broken = [
+        Check("backbone: values that are not finite", 3, 0),
+        Check(NOISE, np.nan, LAST_PLACE_NOISE),
+    ]
     for calibrated in (True, False):
         with pytest.raises(UserError, match=r"damaged weights \(NaN, infinity\) are the usual"):
             refuse_failures(broken, calibrated=calibrated)

@@ -11,18 +11,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from calibration.calibrate import CalibrationOptions, calibrate
-from calibration.calibrate_codec import CodecOptions, calibrate_codec
 from calibration.codec import main
-from calibration.measurement.decoding import follow_decoder, signal_to_noise_db
+from calibration.codec_decoder import CodecDecoder
+from calibration.goals import SignalToNoise
+from calibration.language_model import LanguageModel
+from calibration.measurement.decoding import follow_decoder
+from calibration.measurement.fidelity import compare_audio
 from calibration.measurement.utterances import Utterance
 from calibration.methods.quantize import Recipe
+from calibration.pipeline import CalibrationOptions, Data, calibrate
 from commands.errors import UserError
 from export.build import main as build_main
 from export.checks.codec_checks import decode, example_frames, example_speaker
 from export.codec.decoder import build_codec_decoder
 from export.graph.runner import GraphRunner
-from export.options import BuildOptions
+from export.options import ExportOptions, Numbers, Source
 from export.pipeline import build_bundle
 from export.plans.inspection import count_products, inspect
 from export.plans.library import open_library
@@ -32,8 +35,10 @@ from export.plans.precision_plan import plan_precision
 from export.quantization.convolutions import quantized_convolutions
 from export.readers.codec_checkpoint import open_codec
 from export.sources import SourceFolders, open_sources
-from formats.calibration_folder import RECORD_FILE, open_calibration
+from formats.calibration.reader import open_calibration
+from formats.calibration.record import RECORD_FILE
 from formats.number_formats import FormatName
+from formats.tokens import read_utterances, write_utterances
 from runtime.bundle.loading import load_bundle
 from runtime.bundle.names import CODEC_DECODER, TENSORRT_RTX
 from runtime.engines.tensorrt.gpu_targets import check_targets
@@ -72,22 +77,17 @@ def scales(
 ) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("scales")
     for precision in PRECISIONS:
-        recipe = Recipe(precision, "nearest")
-        calibrate_codec(open_sources(sources), CodecOptions(recipe, folder / precision, (), tokens))
+        recipe, data = Recipe(precision, "nearest"), Data(tokens=tokens)
+        options = CalibrationOptions(recipe, data, folder / precision)
+        calibrate(CodecDecoder(open_sources(sources)), options)
     return {precision: folder / precision for precision in PRECISIONS}
 
 
 def build(sources: SourceFolders, scales: Path, output: Path, dialect: str = "portable") -> None:
-    build_bundle(
-        BuildOptions(
-            model=sources.model,
-            codec=sources.codec,
-            voices=tuple(f"{name}={file}" for name, file in sources.voices.items()),
-            output=output,
-            dialect=dialect,
-            codec_calibration=scales,
-        )
-    )
+    voices = tuple(f"{name}={file}" for name, file in sources.voices.items())
+    source = Source(sources.model, sources.codec, voices)
+    numbers = Numbers(dialect=dialect, codec_calibration=scales)
+    build_bundle(ExportOptions(source, numbers, output=output))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -132,10 +132,9 @@ def test_the_most_sensitive_convolutions_are_left_out(
     scales: dict[str, Path], sources: SourceFolders, tokens: Path, tmp_path: Path
 ) -> None:
     everything = record_of(scales["fp8"])
-    options = CodecOptions(
-        Recipe("fp8", "nearest"), tmp_path / "some", (), tokens, snr_db=everything["snr_db"] + 3
-    )
-    some = calibrate_codec(open_sources(sources), options)
+    goal = SignalToNoise(everything["snr_db"] + 3)
+    options = CalibrationOptions(Recipe("fp8", "nearest"), Data(tokens=tokens), tmp_path / "some")
+    some = calibrate(CodecDecoder(open_sources(sources)), options, goal)
     assert some.snr_db is not None
     assert some.snr_db >= everything["snr_db"] + 3
     assert 0 < len(some.excluded) < CONVOLUTIONS
@@ -148,8 +147,9 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(UserError, match="add --dialect portable"):
         build(sources, scales["int8"], tmp_path / "engine", "ort")
-    of_model = CalibrationOptions(Recipe("int8", "nearest"), tmp_path / "lm", tokens=tokens)
-    calibrate(open_sources(sources), of_model)
+    recipe, data = Recipe("int8", "nearest"), Data(tokens=tokens)
+    of_model = CalibrationOptions(recipe, data, tmp_path / "lm")
+    calibrate(LanguageModel(open_sources(sources)), of_model)
     with pytest.raises(UserError, match=r"made for another model than .*codec"):
         build(sources, tmp_path / "lm", tmp_path / "engine")
     unknown = tmp_path / "unknown"
@@ -169,13 +169,12 @@ def test_what_does_not_fit_is_refused(
         build(sources, without_input, tmp_path / "engine")
     no_voice = open_sources(SourceFolders(sources.model, sources.codec, {}))
     with pytest.raises(UserError, match="give --voice"):
-        calibrate_codec(
-            no_voice, CodecOptions(Recipe("int8", "nearest"), tmp_path / "scales", (), tokens)
-        )
+        CodecDecoder(no_voice)
     with pytest.raises(UserError, match="cannot be met"):
-        calibrate_codec(
-            open_sources(sources),
-            CodecOptions(Recipe("int8", "nearest"), tmp_path / "scales", (), tokens, snr_db=99),
+        calibrate(
+            CodecDecoder(open_sources(sources)),
+            CalibrationOptions(recipe, data, tmp_path / "scales"),
+            SignalToNoise(99),
         )
     assert not (tmp_path / "engine").exists()
     assert not (tmp_path / "scales").exists()
@@ -230,7 +229,7 @@ def test_noise_is_counted_in_decibels() -> None:
     signal = np.array([3.0, -4.0, 0.0, 5.0], np.float32)
     halves = [signal[:1], signal[1:]]
     noisy = [half * 1.1 for half in halves]
-    assert signal_to_noise_db(halves, noisy) == pytest.approx(20.0, abs=1e-3)
+    assert compare_audio(halves, noisy).snr_db == pytest.approx(20.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 159, 160, 161, 300])
@@ -249,7 +248,20 @@ def test_all_audio_of_an_utterance_is_followed(tmp_path: Path, frames: int) -> N
     assert follow_decoder(decoder, silent, config.delay_frames).shape == (0,)
 
 
+def test_sentences_without_speech_are_refused(sources: SourceFolders, tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path, HEADS, utterances=4, frames=5)
+    recorded = [*read_utterances(tokens, HEADS)]
+    silent = [replace(one, frames=np.zeros((0, 3), np.int64)) for one in recorded[:3]]
+    write_utterances(tokens, [*silent, recorded[3]], HEADS)
+    options = CalibrationOptions(
+        Recipe("int8", "nearest"), Data(tokens=tokens), tmp_path / "scales"
+    )
+    with pytest.raises(UserError, match="to calibrate on have no speech at all"):
+        calibrate(CodecDecoder(open_sources(sources)), options)
+    assert not (tmp_path / "scales").exists()
+
+
 def test_no_speech_at_all_has_no_ratio() -> None:
     nothing = [np.zeros(0, np.float32)]
     with pytest.raises(UserError, match="held-out sentences have no speech at all"):
-        signal_to_noise_db(nothing, nothing)
+        compare_audio(nothing, nothing)

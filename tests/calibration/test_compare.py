@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from calibration.compare import main
+from calibration.compare import _parse_engines, main
+from calibration.comparison import _check_origin
 from commands.errors import UserError
-from runtime.bundle.loading import describe_file
-from runtime.bundle.manifest import encode_manifest, read_manifest
+from runtime.bundle.loading import Bundle, describe_file
+from runtime.bundle.manifest import PlansSpec, encode_manifest, read_manifest
 from runtime.bundle.names import MANIFEST_FILE
 from tests.tiny_codec import TINY_STREAMS
 from tests.tiny_models import make_lm_checkpoint
@@ -41,11 +42,8 @@ def rewrite(folder: Path, **changes: object) -> None:
     (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
 
 
-def forget_model(folder: Path) -> None:
-    """As exports of earlier versions are."""
-    built_with = dict(read_manifest(folder).built_with)
-    del built_with["model_sha256"]
-    rewrite(folder, built_with=built_with)
+def copy(engine: Path, output: Path) -> Path:
+    return Path(shutil.copytree(engine, output))
 
 
 def test_the_same_model(
@@ -63,18 +61,32 @@ def test_another_checkpoint(
     assert f"engine: fp32 was made from another checkpoint than {other}" in capsys.readouterr().err
 
 
-def test_engines_that_do_not_say_what_they_were_made_from(
+def test_an_engine_that_does_not_say_what_it_was_made_from(
     tiny_engine: Path,
     model: Path,
     texts: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    old, halved, other = (
-        Path(shutil.copytree(tiny_engine, tmp_path / name)) for name in ("old", "halved", "other")
-    )
-    for folder in (old, halved, other):
-        forget_model(folder)
+    """Two models may have the same size, prompt, tokenizer and embeddings."""
+    old = copy(tiny_engine, tmp_path / "old")
+    built_with = dict(read_manifest(old).built_with)
+    del built_with["model_sha256"]
+    rewrite(old, built_with=built_with)
+    assert run(tiny_engine, old, model, texts) == 2
+    assert f"{old}: other does not say which checkpoint" in capsys.readouterr().err
+    assert run(old, tiny_engine, model, texts) == 2
+    assert f"{old}: fp32 does not say which checkpoint" in capsys.readouterr().err
+
+
+def test_what_engines_of_one_model_have_in_common(
+    tiny_engine: Path,
+    model: Path,
+    texts: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old, halved, other = (copy(tiny_engine, tmp_path / name) for name in ("old", "halved", "other"))
     assert run(tiny_engine, old, model, texts) == 0
     table = np.load(halved / "embeddings.npy")
     np.save(halved / "embeddings.npy", table.astype(np.float16))
@@ -90,6 +102,50 @@ def test_engines_that_do_not_say_what_they_were_made_from(
     rewrite(old, prompt=msgspec.structs.replace(prompt, template=f"Say {prompt.template}"))
     assert run(tiny_engine, old, model, texts) == 2
     assert "another prompt" in capsys.readouterr().err
+
+
+def test_a_reference_of_fewer_bits(
+    tiny_engine: Path,
+    model: Path,
+    texts: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    halved = copy(tiny_engine, tmp_path / "halved")
+    graphs = read_manifest(halved).graphs
+    backbone = msgspec.structs.replace(graphs["backbone"], precision="fp16")
+    rewrite(halved, graphs=graphs | {"backbone": backbone})
+    assert run(halved, tiny_engine, model, texts) == 2
+    assert "is in fp16; --reference takes the bundle in fp32" in capsys.readouterr().err
+
+
+def test_plans_are_not_compared(
+    tiny_engine: Path,
+    model: Path,
+    texts: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = copy(tiny_engine, tmp_path / "plans")
+    manifest = read_manifest(folder)
+    plans = PlansSpec("1.7", ("8.9",), None, "fp16", "0")
+    engine = msgspec.structs.replace(manifest.engine, kind="tensorrt-rtx", plans=plans)
+    bundle = Bundle(folder, msgspec.structs.replace(manifest, engine=engine))
+    with pytest.raises(UserError, match=r"holds plans for tensorrt-rtx.* portable bundle"):
+        _check_origin("other", bundle, model, "")
+
+
+@pytest.mark.parametrize(
+    ("engines", "said"),
+    [
+        (["int8"], "write NAME=DIR"),
+        (["fp32=x"], "write NAME=DIR"),
+        (["a=x", "a=y"], "two engines called a"),
+    ],
+)
+def test_engines_have_names(engines: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        _parse_engines(engines)
 
 
 def test_heads_are_checked_against_the_model(tiny_engine: Path, model: Path) -> None:

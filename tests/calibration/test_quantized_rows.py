@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.measurement.reference import write_recorded
-from calibration.measurement.statistics import StatisticsCollector
+from calibration.measurement.reference import write_observed
+from calibration.measurement.statistics import LinearStatistics
 from calibration.methods.quantize import Recipe, quantize_weight
 from export.checks.lm_agreement import greedy_inputs
 from export.graph.runner import GraphRunner
@@ -28,8 +28,8 @@ DIFFERING = 0.1  # share of codes; measured 0: sums in another order seldom move
 def quantized_head(model: Model, dialect: str, precision: FormatName, folder: Path) -> GraphSpec:
     """The head of a tiny model whose products are taken to have standard normal inputs."""
     checkpoint = open_checkpoint(tiny_checkpoint(model))
-    recorder, _ = write_recorded(checkpoint, folder)
-    collector = StatisticsCollector(recorder, with_gram=False)
+    log, _ = write_observed(checkpoint, folder)
+    collector = LinearStatistics(log, with_gram=False)
     recipe, random = Recipe(precision, "nearest"), np.random.default_rng(0)
     weights = {}
     for name, weight in collector.weights.items():

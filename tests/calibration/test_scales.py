@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.methods.activation_scales import (
-    ACTIVATION_METHODS,
     PERCENTILE,
-    ActivationMethod,
     activation_scale,
 )
+from calibration.methods.choices import ACTIVATION_METHODS, ActivationMethod
 from calibration.methods.weight_scales import approximate_weight, weight_scales
 from commands.errors import UserError
 from formats.number_formats import (

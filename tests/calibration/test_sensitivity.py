@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calibration.goals import Budget
 from calibration.measurement.fidelity import Fidelity, compare_scores
-from calibration.sensitivity import Budget, choose_excluded, measure_sensitivity
+from calibration.sensitivity import choose_excluded, measure_sensitivity
 from calibration.sensitivity_report import write_sensitivity
 from commands.errors import UserError
-from formats.calibration_folder import QuantizedWeight
+from formats.calibration.quantized_weight import QuantizedWeight
 from formats.number_formats import INT8
 
 COSTS = {"a": 0.001, "b": 0.05, "c": 0.002, "d": 0.4}
@@ -33,7 +34,7 @@ class AddingJudge:
 
 
 def ranked(judge: AddingJudge) -> list[str]:
-    return measure_sensitivity(judge, WEIGHTS, lambda *_: None).ranked()
+    return measure_sensitivity(judge, WEIGHTS, lambda: None).ranked()
 
 
 def test_each_weight_is_measured_alone_and_the_worst_comes_first() -> None:
@@ -54,7 +55,7 @@ def test_each_weight_is_measured_alone_and_the_worst_comes_first() -> None:
 )
 def test_the_fewest_weights_are_left_out(budget: str, excluded: list[str]) -> None:
     judge = AddingJudge()
-    sensitivity = measure_sensitivity(judge, WEIGHTS, lambda *_: None)
+    sensitivity = measure_sensitivity(judge, WEIGHTS, lambda: None)
     chosen = choose_excluded(judge, WEIGHTS, sensitivity.ranked(), Budget.parse(budget).allows)
     assert chosen is not None
     found, fidelity = chosen
@@ -78,7 +79,7 @@ def test_other_budgets_are_refused(text: str) -> None:
 
 def test_the_report_names_what_is_left_out(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    sensitivity = measure_sensitivity(AddingJudge(), WEIGHTS, lambda *_: None)
+    sensitivity = measure_sensitivity(AddingJudge(), WEIGHTS, lambda: None)
     write_sensitivity(tmp_path, sensitivity, ["d"])
     rows = json.loads((tmp_path / "sensitivity.json").read_text())
     assert [(row["weight"], row["excluded"]) for row in rows][:2] == [("d", True), ("b", False)]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.measurement.reference import write_recorded
-from calibration.measurement.statistics import StatisticsCollector
+from calibration.measurement.reference import write_observed
+from calibration.measurement.statistics import LinearStatistics
 from calibration.methods.quantize import Recipe, quantize_weight
 from export.language_model.graphs import language_model_graphs
 from export.plans.inspection import count_products, inspect
@@ -48,8 +48,8 @@ def quantized_graphs(
 ) -> dict[str, GraphSpec]:
     """All graphs of a tiny model whose products are taken to have standard normal inputs."""
     checkpoint = open_checkpoint(lm_exports.tiny_checkpoint(model))
-    recorder, _ = write_recorded(checkpoint, folder)
-    collector = StatisticsCollector(recorder, with_gram=False)
+    log, _ = write_observed(checkpoint, folder)
+    collector = LinearStatistics(log, with_gram=False)
     recipe, random = Recipe(precision, "nearest"), np.random.default_rng(0)
     weights = {}
     for name, weight in collector.weights.items():

@@ -81,10 +81,10 @@ def test_commands_load_without_the_module_of_unix() -> None:
         "runtime.chat",
         "runtime.profile",
         "export.build",
-        "export.plans.gpu_build",
+        "export.pipeline",
     )
     code = "import sys\nsys.modules['resource'] = None\n" + "".join(
-        f"import {module}\n" for module in (*modules, "export.plans.engine")
+        f"import {module}\n" for module in (*modules, "export.plans.plan_bundle")
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=root, check=False)

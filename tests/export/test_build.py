@@ -25,10 +25,8 @@ from export.build import main
 from export.checks import check
 from export.graph.graph import Graph
 from export.graph.runner import GraphRunner
-from export.options import BuildOptions
+from export.options import ExportOptions, Source
 from export.pipeline import build_bundle
-from export.plans import gpu_build
-from export.plans.gpu_build import GpuOptions
 from runtime.bundle import names
 from runtime.bundle.loading import load_bundle
 from runtime.bundle.manifest import Range, SamplingDefaults
@@ -142,7 +140,7 @@ def test_a_model_can_say_how_it_is_best_sampled(inputs: Path, output: Path, tmp_
     model = shutil.copytree(inputs / "three", tmp_path / "three")
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"sampling": {"top_p": 0.4}}))
-    options = BuildOptions(model=model, codec=inputs / "codec", output=tmp_path / "engine")
+    options = ExportOptions(Source(model, inputs / "codec"), output=tmp_path / "engine")
     assert build_bundle(options).sampling == SamplingDefaults(top_p=0.4)
 
 
@@ -677,8 +675,6 @@ def test_fixed_caches_are_no_larger_than_speech_needs(
 
 def test_the_source_of_plans_is_told_whatever_its_name() -> None:
     """The manifest is UTF-8; a checkpoint's folder need not be."""
-    options = BuildOptions(model=Path(os.fsdecode(b"caf\xe9")))
-    gpu = GpuOptions("tensorrt-rtx", "fp16", "fp32", (), None, print_trtexec=False)
-    told = gpu_build._source_options(options, gpu)
+    told = ExportOptions(Source(Path(os.fsdecode(b"caf\xe9")))).origin()
     assert told == r"--model 'caf\xe9'"
     assert msgspec.json.decode(msgspec.json.encode(told)) == told

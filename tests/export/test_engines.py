@@ -20,8 +20,8 @@ import pytest
 from commands.errors import UserError
 from export.build import main
 from export.checks import check
-from export.plans import device, gpu_build, library
-from export.plans.device import Gpu
+from export.plans import device, library, targets
+from export.plans.device import Device
 from export.plans.plans import narrow_profiles
 from export.plans.trtexec import trtexec_lines
 from formats.files.hashing import sha256_file
@@ -172,7 +172,7 @@ def install_tensorrt(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     module = ModuleType("tensorrt")
     module.__dict__.update(rtx.__dict__, __version__=version)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    monkeypatch.setattr(gpu_build, "find_gpu", lambda: Gpu("Orin", "8.7"))
+    monkeypatch.setattr(targets, "find_device", lambda: Device("Orin", "8.7"))
     library.open_library.cache_clear()
 
 
@@ -210,8 +210,8 @@ def test_trtexec_lines(portable: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_lines_for_tensorrt_rtx_name_the_gpus(portable: Path) -> None:
-    targets = (library.GpuTarget("8.9", "Ada", "", ("fp16",), (TENSORRT_RTX,)),)
-    line = next(trtexec_lines(load_bundle(portable), TENSORRT_RTX, targets))
+    gpus = (library.GpuTarget("8.9", "Ada", "", ("fp16",), (TENSORRT_RTX,)),)
+    line = next(trtexec_lines(load_bundle(portable), TENSORRT_RTX, gpus))
     assert line.startswith("tensorrt_rtx ")
     assert "--computeCapabilities=8.9" in line
     assert "--stronglyTyped" not in line
@@ -246,6 +246,17 @@ def test_another_precision_than_the_bundle_s(
 ) -> None:
     words = ("--target", TENSORRT_RTX, "--precision", "bf16", "--bundle", portable)
     refused(capsys, run(*words, "--output", output), output, "are fp16", "leave it out")
+
+
+def test_a_bundle_without_a_codec(
+    portable: Path, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(portable, tmp_path / "other"))
+    graphs = dict(read_manifest(other).graphs)
+    del graphs["codec_decoder"]
+    rewrite(other, graphs=graphs)
+    status = run("--target", TENSORRT_RTX, "--bundle", other, "--output", output)
+    refused(capsys, status, output, "has no codec_decoder graph; export it again")
 
 
 def test_a_bundle_of_another_dialect(

@@ -60,7 +60,7 @@ def test_byte_level_tokenizers_lack_nothing(spelt: Checkpoint) -> None:
 
 
 def test_the_export_tells(spelt: Checkpoint, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline._tell_of_text(
+    pipeline.tell_lacking_symbols(
         phonemes(spelt, HIBARI_SYMBOLS["en-us"].replace(";", "").replace("ð", ""))
     )
     replaced, lost = capsys.readouterr().out.splitlines()

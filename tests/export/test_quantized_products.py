@@ -14,7 +14,7 @@ from commands.errors import UserError
 from export.graph.dialects import new_graph
 from export.graph.runner import GraphRunner
 from export.quantization.products import ORT_BLOCK, part_name, quantized_formats
-from formats.calibration_folder import QuantizedWeight
+from formats.calibration.quantized_weight import QuantizedWeight
 from formats.number_formats import FORMATS, FP8, INT4, INT8, FormatName, spread
 from formats.weights import as_weight
 

@@ -233,14 +233,14 @@ def test_targets_are_checked_before_any_work() -> None:
         (TENSORRT_RTX, (75,), "int4", ("Turing 7.5", "has fp16, int8")),
         (TENSORRT_RTX, (75, 89), "bf16", ("Turing 7.5", "leave out --sm 75")),
         (TENSORRT_RTX, (89,), "fp32", ("no attention in fp32",)),
-        (TENSORRT_RTX, (89, 120), "fp4", ("Ada 8.9", "leave out --sm 89")),
+        (TENSORRT_RTX, (80, 120), "fp8", ("Ampere 8.0", "leave out --sm 80")),
         (TENSORRT_RTX, (87,), "fp16", ("Jetson Orin", "--target tensorrt --bundle")),
         (TENSORRT_RTX, (90,), "fp16", ("H100", "--target tensorrt --bundle")),
         (TENSORRT_RTX, (100,), "fp16", ("B200", "--target tensorrt --bundle")),
         (TENSORRT_RTX, (110,), "fp16", ("Jetson Thor", "--target tensorrt --bundle")),
         (TENSORRT_RTX, (61,), "fp16", ("there are 75 80 86 89 120 121",)),
         (TENSORRT, (87,), "fp8", ("Jetson Orin", "int8")),
-        (TENSORRT, (90,), "fp4", ("H100", "fp8")),
+        (TENSORRT, (80,), "fp8", ("A100", "int4")),
     ],
 )
 def test_targets_that_cannot_be(

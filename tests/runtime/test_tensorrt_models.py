@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from export.options import BuildOptions
+from export.options import Capacity, ExportOptions, Numbers, Source
 from export.pipeline import build_bundle
 from runtime import TTS, Sampling
 from tests.random_rows import random_requests, speak_alone, speak_together
@@ -35,15 +35,10 @@ def portable(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     speaker = np.random.default_rng(0).standard_normal(256, dtype=np.float32)
     save_file({"speaker": speaker}, folder / "anna.safetensors")
     for name, model in MODELS.items():
-        options = BuildOptions(
-            model=make_lm_checkpoint(folder / "models" / name, **model, streams=TINY_STREAMS),
-            codec=codec,
-            voices=(f"anna={folder / 'anna.safetensors'}",),
-            output=folder / name,
-            dialect="portable",
-            max_positions=300,
-        )
-        build_bundle(options)
+        checkpoint = make_lm_checkpoint(folder / "models" / name, **model, streams=TINY_STREAMS)
+        source = Source(checkpoint, codec, (f"anna={folder / 'anna.safetensors'}",))
+        numbers, capacity = Numbers(dialect="portable"), Capacity(max_positions=300)
+        build_bundle(ExportOptions(source, numbers, capacity, output=folder / name))
     return {name: folder / name for name in MODELS}
 
 

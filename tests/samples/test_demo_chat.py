@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evaluation.answers import DEFAULT_QUESTIONS, read_questions
-from export.options import BuildOptions
+from export.options import ExportOptions, Source
 from export.pipeline import build_bundle
 from formats.tokens import TokenizedUtterance, read_utterances, write_utterances
 from runtime import Chat
@@ -107,15 +107,12 @@ def test_sentences_are_the_answers(tmp_path: Path) -> None:
 
 def test_the_committed_model_answers(tmp_path: Path) -> None:
     voices = ROOT / "samples" / "demo_chat" / "voices"
-    build_bundle(
-        BuildOptions(
-            model=CHECKPOINT,
-            codec=ROOT / "samples" / "demo_voice" / "codec",
-            voices=tuple(f"{voice}={voices / voice}.safetensors" for voice in VOICES),
-            output=tmp_path / "engine",
-            text_head=True,
-        )
+    source = Source(
+        model=CHECKPOINT,
+        codec=ROOT / "samples" / "demo_voice" / "codec",
+        voices=tuple(f"{voice}={voices / voice}.safetensors" for voice in VOICES),
     )
+    build_bundle(ExportOptions(source, output=tmp_path / "engine", text_head=True))
     chat = Chat.load(tmp_path / "engine", threads=1)
     held_out = read_questions(ROOT / DEFAULT_QUESTIONS)[-1]
     answer = chat.answer(held_out.question, voice=held_out.voice)

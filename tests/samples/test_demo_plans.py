@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from calibration.calibrate import CalibrationOptions, calibrate
+from calibration.language_model import LanguageModel
 from calibration.methods.quantize import Recipe
+from calibration.pipeline import CalibrationOptions, Data, calibrate
 from export.build import main
 from export.checks import check
-from export.options import PRECISIONS
+from export.options import Source
 from export.sources import find_sources, open_sources
 from formats.number_formats import FORMATS
+from formats.precisions import PRECISIONS
 from runtime.bundle.loading import load_bundle
 from runtime.bundle.names import BACKBONE, TENSORRT_RTX
 from runtime.engines.tensorrt.plan_check import plans_of, read_plan
@@ -35,11 +37,11 @@ LAYERS, PRODUCTS = 6, 4
 def scales(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A calibration for each precision that needs one, by the quickest method."""
     folder = tmp_path_factory.mktemp("scales")
-    sources = open_sources(find_sources(None, None, (), HEADS))
+    sources = open_sources(find_sources(Source(heads=HEADS)))
     for precision in FORMATS:
         recipe = Recipe(precision, "nearest", "max", "max")
-        options = CalibrationOptions(recipe, folder / precision, WORDS, dialect="portable")
-        calibrate(sources, options)
+        options = CalibrationOptions(recipe, Data(WORDS), folder / precision)
+        calibrate(LanguageModel(sources, "portable"), options)
     return {precision: folder / precision for precision in FORMATS}
 
 

@@ -10,7 +10,7 @@ import torch
 from formats.checkpoint.tokenizer import build_phoneme_tokenizer, read_speech_tokens
 from formats.streams import FACODEC, Streams
 from tests.tiny_models import make_lm_checkpoint
-from train.language_model.checkpoint import Checkpoint, load_checkpoint
+from train.language_model.checkpoint import LoadedModel, load_checkpoint
 from train.language_model.generate import (
     DecodingOptions,
     first_pad_frame,
@@ -24,7 +24,7 @@ from train.language_model.ntp import NtpModel
 TEXT = "Know it."
 
 
-def prompt_ids(checkpoint: Checkpoint) -> list[int]:
+def prompt_ids(checkpoint: LoadedModel) -> list[int]:
     prompt = checkpoint.config.prompts.prompt(TEXT, with_speaker=checkpoint.config.spk_aware)
     ids = checkpoint.tokenizer.encode(prompt, add_special_tokens=False).ids
     return [checkpoint.tokens.bos, *ids]

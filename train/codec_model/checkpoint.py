@@ -50,7 +50,7 @@ def load_codec(folder: Path) -> FACodec:
     config = find_codec_config(folder)
     if (folder / CODEC_CONFIG_FILE).is_file():
         path = folder / CODEC_WEIGHTS_FILE
-        tensors = read_safetensors(path)
+        tensors = load_weights(path)
     else:
         path, tensors = folder, read_published(folder)
     codec = FACodec(config)
@@ -58,7 +58,7 @@ def load_codec(folder: Path) -> FACodec:
     return codec.eval()
 
 
-def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
     """All tensors of a file."""
     if not path.is_file():
         raise UserError(f"{path}: not found; it belongs beside {CODEC_CONFIG_FILE}")

@@ -33,7 +33,7 @@ def write_token_files(
     `streams` are those of the codec that made the frames.
     """
     paths = name_embeddings(parts, output, embeddings)
-    write_voices(parts, output / "voices")
+    write_named_speakers(parts, output / "voices")
     count = 0
     for number in heads:
         path = token_file(output, number)
@@ -76,7 +76,7 @@ def name_embeddings(
     return lambda utterance: f"speakers/{owner(utterance)}.safetensors"
 
 
-def write_voices(parts: Path, folder: Path) -> None:
+def write_named_speakers(parts: Path, folder: Path) -> None:
     """The mean embedding of each speaker that has a name."""
     write_means(((u.speaker, u.embedding) for u in read_parts(parts) if u.speaker), folder)
 

@@ -50,8 +50,11 @@ Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A loaded checkpoint; `config.vocab_size` is the number of rows of the embedding table."""
+class LoadedModel:
+    """A model loaded from its checkpoint.
+
+    `config.vocab_size` is the number of rows of the embedding table.
+    """
 
     model: LanguageModel
     config: LanguageModelConfig
@@ -64,7 +67,7 @@ def make_model(config: LanguageModelConfig, tokens: SpeechTokens) -> LanguageMod
     return MtpModel(config, tokens) if config.kind == "mtp" else NtpModel(config, tokens)
 
 
-def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Checkpoint:
+def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> LoadedModel:
     """Load a checkpoint directory. Raises `UserError` for anything that does not fit."""
     folder = Path(folder)
     config = read_lm_config(folder)
@@ -79,7 +82,7 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Checkpo
     if config.tie_word_embeddings:
         model.lm_model.tie_weights()  # making a model without initial values skips it
     load_tensors(model, tensors, str(folder))
-    return Checkpoint(model.to(dtype).eval(), config, tokenizer, tokens)
+    return LoadedModel(model.to(dtype).eval(), config, tokenizer, tokens)
 
 
 def read_tensors(folder: Path) -> Tensors:

@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from commands.errors import UserError
+from formats.precisions import Precision
 from runtime.bundle.names import TENSORRT, TENSORRT_RTX
 
-TURING = ("fp16", "int8")
-AMPERE = ("fp16", "bf16", "int8", "int4")
-ADA = (*AMPERE, "fp8")
-BLACKWELL = (*ADA, "fp4")
+TURING: tuple[Precision, ...] = ("fp16", "int8")
+AMPERE: tuple[Precision, ...] = ("fp16", "bf16", "int8", "int4")
+ADA: tuple[Precision, ...] = (*AMPERE, "fp8")  # and every later family
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class GpuTarget:
     compute_capability: str  # "8.9"
     family: str
     examples: str
-    reduced: tuple[str, ...]  # precisions of fewer bits than fp32, which all have
+    reduced: tuple[Precision, ...]  # beside fp32, which every GPU computes in
     libraries: tuple[str, ...]  # kinds of engine, the preferred one first
 
     @property
@@ -35,8 +35,8 @@ class GpuTarget:
         """89 for "8.9": how --sm and nvcc write it."""
         return int(self.compute_capability.replace(".", ""))
 
-    def precisions(self, kind: str) -> tuple[str, ...]:
-        """What plans of this library can be in: TensorRT-RTX has no attention in fp32."""
+    def precisions(self, kind: str) -> tuple[Precision, ...]:
+        """Precisions of this library's plans. TensorRT-RTX has no attention in fp32."""
         return self.reduced if kind == TENSORRT_RTX else ("fp32", *self.reduced)
 
 
@@ -50,11 +50,11 @@ TARGETS = {
         GpuTarget("8.7", "Ampere", "Jetson Orin", AMPERE, (TENSORRT,)),
         GpuTarget("8.9", "Ada", "RTX 40, L4, L40S", ADA, _BOTH),
         GpuTarget("9.0", "Hopper", "H100, H200", ADA, (TENSORRT,)),
-        GpuTarget("10.0", "Blackwell", "B200", BLACKWELL, (TENSORRT,)),
-        GpuTarget("10.3", "Blackwell", "B300", BLACKWELL, (TENSORRT,)),
-        GpuTarget("11.0", "Blackwell", "Jetson Thor", BLACKWELL, (TENSORRT,)),
-        GpuTarget("12.0", "Blackwell", "RTX 50, RTX PRO", BLACKWELL, _BOTH),
-        GpuTarget("12.1", "Blackwell", "DGX Spark", BLACKWELL, _BOTH),
+        GpuTarget("10.0", "Blackwell", "B200", ADA, (TENSORRT,)),
+        GpuTarget("10.3", "Blackwell", "B300", ADA, (TENSORRT,)),
+        GpuTarget("11.0", "Blackwell", "Jetson Thor", ADA, (TENSORRT,)),
+        GpuTarget("12.0", "Blackwell", "RTX 50, RTX PRO", ADA, _BOTH),
+        GpuTarget("12.1", "Blackwell", "DGX Spark", ADA, _BOTH),
     )
 }
 

@@ -23,20 +23,13 @@ from runtime.bundle.names import TENSORRT_RTX
 from runtime.engines.agreement import Found, check_tensors, mismatch
 from runtime.engines.tensorrt import plan_check
 from runtime.engines.tensorrt.cuda import Gpu, Stream, find_gpu
+from runtime.engines.tensorrt.dtypes import dtype_name
 from runtime.engines.tensorrt.memory import DeviceMemory, out_of_memory
 
 if TYPE_CHECKING:
     import tensorrt_rtx as trt  # mypy checks every call against the installed package
 
 
-_DTYPE_NAMES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT64": "int64",
-    "INT32": "int32",
-    "BOOL": "bool",
-}
 NAMELESS = ""  # the profile of a plan whose shapes are all fixed
 
 
@@ -97,7 +90,7 @@ class TensorRT:
 
     def dtype_name(self, dtype: trt.DataType) -> str:
         """As the manifest names it."""
-        return _DTYPE_NAMES.get(dtype.name, dtype.name)
+        return dtype_name(dtype.name)
 
     def is_input(self, mode: trt.TensorIOMode) -> bool:
         return bool(mode == self._library.TensorIOMode.INPUT)

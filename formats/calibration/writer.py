@@ -1,7 +1,8 @@
-"""Writes the directory that `formats.calibration_folder` reads.
+"""Writes the directory that `formats.calibration.reader` opens.
 
-In: quantized weights and what is known about them. Out: `calibration.json` and
-`calibration.safetensors`, both or none of them; an older calibration stays until then.
+In: quantized weights and the record about them. Out: `calibration.json` and
+`calibration.safetensors` in a folder that replaces an older calibration when it is complete
+(`formats.files.folders`). If anything fails, the older calibration stays as it was.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import msgspec
 import numpy as np
 from safetensors.numpy import save
 
-from formats.calibration_folder import (
+from formats.calibration.quantized_weight import QuantizedWeight
+from formats.calibration.record import (
     CODES,
     RECORD_FILE,
     SCALES,
@@ -22,7 +24,6 @@ from formats.calibration_folder import (
     TENSORS_FILE,
     CalibrationRecord,
     LinearRecord,
-    QuantizedWeight,
     encode_record,
 )
 from formats.files.folders import FolderKind, publish_folder, unpublished_folder
@@ -38,8 +39,8 @@ def new_folder(output: Path) -> Iterator[Path]:
     """A folder to write into that becomes `output` at the end, unless something fails.
 
     Raises:
-        UserError: `output` is something else than an older calibration, its folder is missing,
-            or the disk is full.
+        UserError: `output` exists and is not a calibration, its parent folder is missing, or the
+            disk is full.
     """
     with unpublished_folder(output, CALIBRATION) as folder:
         yield folder

@@ -1,0 +1,182 @@
+"""How far bundles of fewer bits are from the float32 one, and how much smaller and faster.
+
+In: the float32 bundle, others of the same model, and texts. Out: a `Comparison` for each. The
+float32 model speaks the texts; all models are led through that speech, so that figures are of the
+same steps. Speed is what `python -m runtime.profile` measures.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from calibration.measurement.fidelity import compare_scores
+from calibration.measurement.teacher_forcing import Follower
+from calibration.measurement.utterances import Utterance, UtteranceMaker
+from commands.errors import UserError
+from commands.progress import Track, progress
+from export.bundle.manifest import MODEL_HASH
+from export.readers.checkpoint import open_checkpoint
+from formats.calibration.record import hash_model
+from formats.weights import Array
+from runtime.bundle.loading import Bundle, load_bundle
+from runtime.bundle.names import BACKBONE
+
+REFERENCE = "fp32"
+ROWS_COMPARED = 500  # of the embedding table
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One bundle. Sizes are of backbone and head; times are medians."""
+
+    name: str
+    precision: str
+    dialect: str
+    kl_divergence: float  # nats a code
+    agreement: float
+    size_mb: float
+    step_ms: float | None = None
+    head_ms: float | None = None
+    real_time_factor: float | None = None
+    peak_memory_mb: float | None = None
+
+
+def compare(
+    reference: Path, others: Mapping[str, Path], model: Path, texts: Sequence[str], runs: int
+) -> list[Comparison]:
+    """Compare the reference and each bundle with the reference.
+
+    runs: of the profile; 0 leaves speed out.
+
+    Raises:
+        UserError: a bundle that is damaged, of another model, or of plans, or a reference in
+            another precision than fp32.
+    """
+    bundles = {REFERENCE: load_bundle(reference)}
+    bundles |= {name: load_bundle(folder) for name, folder in others.items()}
+    _check_bundles(bundles, model)
+    with progress("speak", len(texts)) as stage:
+        maker = UtteranceMaker(bundles[REFERENCE], open_checkpoint(model), threads=1)
+        utterances = list(stage.track(maker.say(texts)))
+    compared: list[Comparison] = []
+    expected: list[Array] = []
+    for name, bundle in bundles.items():
+        with progress(name, len(utterances)) as stage:
+            scores = _score(bundle, utterances, stage.track)
+            expected = expected or scores
+            compared.append(_compare(name, bundle, expected, scores, runs))
+    return compared
+
+
+def _compare(
+    name: str, bundle: Bundle, expected: Sequence[Array], scores: Sequence[Array], runs: int
+) -> Comparison:
+    fidelity = compare_scores(expected, scores)
+    return Comparison(
+        name,
+        bundle.graph(BACKBONE).precision,
+        bundle.manifest.engine.dialect,
+        fidelity.kl_divergence,
+        fidelity.agreement,
+        _measure_size_mb(bundle),
+        **(_measure_speed(bundle.folder, runs) if runs else {}),
+    )
+
+
+def _check_bundles(bundles: Mapping[str, Bundle], model: Path) -> None:
+    """Bundles may differ in bits and in capacity, and in nothing else."""
+    reference, checkpoint = bundles[REFERENCE], hash_model(model)
+    expected = _identity(reference)
+    for name, bundle in bundles.items():
+        _check_origin(name, bundle, model, checkpoint)
+        found = _identity(bundle)
+        differing = [part for part in expected if found[part] != expected[part]]
+        if differing:
+            raise UserError(
+                f"{bundle.folder}: {name} is of another model than {REFERENCE} "
+                f"({reference.folder}): another {' and another '.join(differing)}"
+            )
+    precision = reference.graph(BACKBONE).precision
+    if precision != REFERENCE:
+        raise UserError(
+            f"{reference.folder}: is in {precision}; --reference takes the bundle in {REFERENCE}: "
+            f"python -m export.build --model {model} …"
+        )
+
+
+def _check_origin(name: str, bundle: Bundle, model: Path, checkpoint: str) -> None:
+    """Raise `UserError` unless the graphs were made from the checkpoint with this hash."""
+    engine = bundle.manifest.engine
+    if engine.plans is not None:
+        raise UserError(
+            f"{bundle.folder}: {name} holds plans for {engine.kind}, which are not compared; take "
+            "the portable bundle that they were made from"
+        )
+    made_from = bundle.manifest.built_with.get(MODEL_HASH)
+    if made_from is None:
+        raise UserError(
+            f"{bundle.folder}: {name} does not say which checkpoint it was made from; export it "
+            "again with python -m export.build"
+        )
+    if made_from != checkpoint:
+        raise UserError(f"{bundle.folder}: {name} was made from another checkpoint than {model}")
+
+
+def _identity(bundle: Bundle) -> dict[str, object]:
+    """What all bundles of one model have in common."""
+    manifest = bundle.manifest
+    return {
+        "size or kind": msgspec.structs.replace(manifest.language_model, max_positions=1),
+        "prompt": manifest.prompt,
+        "tokenizer": manifest.files[manifest.tokenizer].sha256,
+        "embedding table": _some_embeddings(bundle),
+    }
+
+
+def _some_embeddings(bundle: Bundle) -> bytes:
+    """Rows from all over the table, in float16, as bundles of fewer bits may hold them."""
+    table = np.load(bundle.path(bundle.manifest.embeddings), mmap_mode="r", allow_pickle=False)
+    rows = np.linspace(0, len(table) - 1, ROWS_COMPARED).astype(int)
+    with np.errstate(over="ignore"):
+        return repr(table.shape).encode() + table[rows].astype(np.float16).tobytes()
+
+
+def _score(bundle: Bundle, utterances: Sequence[Utterance], track: Track) -> list[Array]:
+    capacity = max(utterance.embeddings.shape[1] for utterance in utterances)
+    follower = Follower.load(bundle.folder, bundle.manifest.graphs, capacity)
+    return [follower.scores(utterance) for utterance in track(utterances)]
+
+
+def _measure_size_mb(bundle: Bundle) -> float:
+    """Files of the backbone and the head."""
+    graphs = [bundle.manifest.graphs[name] for name in (BACKBONE, bundle.manifest.head)]
+    files = [file for graph in graphs for file in (graph.file, graph.weights) if file]
+    return sum(bundle.manifest.files[file].size_bytes for file in files) / 1e6
+
+
+def _measure_speed(folder: Path, runs: int) -> dict[str, float]:
+    """In a process of its own, so that the memory of one engine does not count for the next."""
+    with tempfile.TemporaryDirectory(prefix="profile-") as scratch:
+        path = Path(scratch) / "profile.json"
+        command = [sys.executable, "-m", "runtime.profile", "--engine", str(folder)]
+        command += ["--runs", str(runs), "--json", str(path)]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        if finished.returncode:
+            raise UserError(f"{folder}: cannot be profiled: {finished.stderr.strip()}")
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        "step_ms": report["stages_ms"]["step"]["p50"],
+        "head_ms": report["stages_ms"]["head"]["p50"],
+        "real_time_factor": report["real_time_factor"]["p50"],
+        "peak_memory_mb": report["peak_memory_mb"],
+    }

@@ -1,0 +1,16 @@
+"""The precisions of a model: the names that command lines, manifests and calibrations use.
+
+Standard library only, so that a command's `--help` needs nothing else. What the formats of few
+bits compute is in `formats.number_formats`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+FormatName = Literal["int8", "fp8", "int4"]  # few bits: these need the scales of a calibration
+Precision = Literal["fp32", "fp16", "bf16", FormatName]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FEW_BITS: tuple[FormatName, ...] = get_args(FormatName)
+CODEC_FEW_BITS: tuple[FormatName, ...] = ("int8", "fp8")  # of the codec's decoder, else fp32
