@@ -1,8 +1,9 @@
-"""What a long command is doing, for people: one line for each stage, on standard error.
+"""What a long command is doing, for people: one line for each stage.
 
 observe 24 utterances ... 6 of 24, 31 s left ... 15 of 24, 14 s left ... 42.0 s
 
-On a terminal the line is rewritten in place. Standard output is for results.
+On a terminal the line is rewritten in place. Commands that print a table on standard output show
+their progress on standard error.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 Item = TypeVar("Item")
 Track = Callable[[Iterable[Any]], Iterable[Any]]  # passes parts on, and notes each that is done
@@ -35,9 +36,11 @@ class Stage:
         *,
         name: str = "",
         done: int = 0,
+        to_stderr: bool = False,
     ) -> None:
         self._clock = clock
         self._name, self._note = name, ""
+        self._to_stderr = to_stderr
         self._total, self._before, self._done = total, done, done
         self._started = self._told = clock()
         self._width = 0  # of the open line
@@ -70,7 +73,7 @@ class Stage:
     def break_line(self) -> None:
         """End the open line, because something else is about to be printed."""
         if self._width:
-            print(file=sys.stderr, flush=True)
+            print(file=self._stream, flush=True)
         self._width = 0
 
     def close(self) -> None:
@@ -78,21 +81,25 @@ class Stage:
         self._show(f"{self.seconds:.1f} s")
         self.break_line()
 
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._to_stderr else sys.stdout
+
     def _is_due(self) -> bool:
-        least = SECONDS_BETWEEN_REWRITES if _is_terminal() else SECONDS_BETWEEN
-        wait = least if _is_terminal() else max(least, self.seconds / FIGURES_AN_AGE)
+        least = SECONDS_BETWEEN_REWRITES if self._stream.isatty() else SECONDS_BETWEEN
+        wait = least if self._stream.isatty() else max(least, self.seconds / FIGURES_AN_AGE)
         return self._clock() - self._told >= wait
 
     def _show(self, text: str) -> None:
-        if _is_terminal():
+        if self._stream.isatty():
             line = f"{self._head()}{text}"
-            print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)
+            print(f"\r{line:<{self._width}}", end="", file=self._stream, flush=True)
             self._width = len(line)
             return
         if self._width > LINE_WIDTH:
             self.break_line()
         more = text if self._width else f"{self._head()}{text}"
-        print(more, end="", file=sys.stderr, flush=True)
+        print(more, end="", file=self._stream, flush=True)
         self._width += len(more)
 
     def _head(self) -> str:
@@ -108,9 +115,11 @@ class Stage:
 
 
 @contextmanager
-def progress(name: str, total: int | None = None, done: int = 0) -> Iterator[Stage]:
+def progress(
+    name: str, total: int | None = None, *, done: int = 0, to_stderr: bool = False
+) -> Iterator[Stage]:
     """Print `name`, how far the stage has got, and the seconds that it took."""
-    stage = Stage(total, name=name, done=done)
+    stage = Stage(total, name=name, done=done, to_stderr=to_stderr)
     _under_way.append(stage)
     stage.open()
     try:
@@ -129,10 +138,6 @@ def tell(message: str) -> None:
     if _under_way:
         _under_way[-1].break_line()
     print(message, file=sys.stderr, flush=True)
-
-
-def _is_terminal() -> bool:
-    return bool(sys.stderr.isatty())
 
 
 def _describe_seconds(seconds: float) -> str:

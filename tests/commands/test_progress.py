@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from commands import progress as module
@@ -24,7 +26,7 @@ def told(capsys: pytest.CaptureFixture[str], total: int | None, seconds: float, 
     stage = Stage(total, clock)
     for _ in stage.track(range(parts)):
         clock.work()
-    return capsys.readouterr().err
+    return capsys.readouterr().out
 
 
 def test_short_stages_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,7 +49,7 @@ def test_the_line_of_a_stage(
     monkeypatch.setattr(module, "SECONDS_BETWEEN", 0.0)
     with progress("observe", 2) as stage:
         assert list(stage.track("ab")) == ["a", "b"]
-    first, second, last = capsys.readouterr().err.split(" ... ")
+    first, second, last = capsys.readouterr().out.split(" ... ")
     assert (first, second.split(",")[0]) == ("observe", "1 of 2")
     assert last.endswith(" s\n")
 
@@ -55,7 +57,7 @@ def test_the_line_of_a_stage(
 def test_an_error_ends_the_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyError), progress("speak"):
         raise KeyError
-    assert capsys.readouterr().err == "speak ... \n"
+    assert capsys.readouterr().out == "speak ... \n"
 
 
 def test_parts_that_were_done_before_do_not_count_for_the_pace(
@@ -65,7 +67,7 @@ def test_parts_that_were_done_before_do_not_count_for_the_pace(
     stage = Stage(10, clock, done=8)
     clock.work()
     stage.advance()
-    assert capsys.readouterr().err == "9 of 10, 6 s left ... "
+    assert capsys.readouterr().out == "9 of 10, 6 s left ... "
 
 
 def test_notes_stand_beside_the_count(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +76,7 @@ def test_notes_stand_beside_the_count(capsys: pytest.CaptureFixture[str]) -> Non
     stage.note("loss 0.125")
     clock.work()
     stage.advance()
-    assert capsys.readouterr().err == "1 of 3, 12 s left, loss 0.125 ... "
+    assert capsys.readouterr().out == "1 of 3, 12 s left, loss 0.125 ... "
 
 
 def test_hours_of_work_print_seldom(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,11 +88,11 @@ def test_hours_of_work_print_seldom(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_terminal_rewrites_the_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_is_terminal", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setattr(module, "SECONDS_BETWEEN_REWRITES", 0.0)
     with progress("observe", 2) as stage:
         assert list(stage.track("ab")) == ["a", "b"]
-    *rewritten, last = capsys.readouterr().err.split("\r")
+    *rewritten, last = capsys.readouterr().out.split("\r")
     assert rewritten[0] == ""
     assert rewritten[1].strip() == "observe ..."
     assert rewritten[2].startswith("observe ... 1 of 2")
@@ -100,7 +102,7 @@ def test_a_terminal_rewrites_the_line(
 
 def test_messages_do_not_break_into_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     tell("before")
-    with progress("read"):
+    with progress("read", to_stderr=True):
         tell("left out: a.wav")
     tell("after")
     lines = capsys.readouterr().err.splitlines()

@@ -1,11 +1,10 @@
 """A small model that learns which frame speaks which symbol, from recordings and text alone.
 
-In: utterances as log-mel frames and symbol ids. Out: durations of the symbols. The aligner of
-"One TTS Alignment To Rule Them All" (Badlani et al., arXiv 2108.10447): two shallow encoders whose
-outputs are near each other where frame and symbol belong together, trained by the forward-sum
-loss, with a diagonal prior. Two things differ: the prior runs through the speech alone, not
-through the silence around it, and it fades away in the first half of the training.
-Knows nothing of files, alphabets and languages.
+In: utterances as log-mel frames and symbol ids. Out: durations of the symbols. This is the aligner
+of "One TTS Alignment To Rule Them All" (Badlani et al., arXiv 2108.10447): two shallow encoders
+whose outputs are close where frame and symbol belong together, trained with the forward-sum loss
+and a diagonal prior. Two things differ: the prior covers only the speech, not the silence around
+it, and it fades away in the first half of the training. It knows no files, alphabets or languages.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from commands.errors import UserError
+from commands.progress import progress
 from train.alignment.paths import (
     IMPOSSIBLE,
     find_durations,
@@ -163,7 +162,7 @@ def forward_sum_loss(
 
 
 class AlignerTraining:
-    """`steps` batches of 16 utterances of like length; it can stop and go on from its state."""
+    """`steps` batches of 16 utterances of similar length; it can stop and go on from its state."""
 
     def __init__(self, alphabet_size: int, steps: int, seed: int = 0) -> None:
         torch.manual_seed(seed)
@@ -184,19 +183,18 @@ class AlignerTraining:
     def run(
         self, utterances: Sequence[AlignableUtterance], stop: Callable[[], bool] = lambda: False
     ) -> Aligner:
-        """Train until the last step, or until `stop` says so."""
+        """Train until the last step, or until `stop` returns true."""
         batches = _length_sorted(utterances)
         rng = np.random.default_rng(self._seed)
         rounds = -(-self._steps // len(batches))
         order = np.concatenate([rng.permutation(len(batches)) for _ in range(rounds)])
-        bar = tqdm(total=self._steps, initial=self.step, unit="step", desc="learning to align")
-        with bar:
+        with progress("learn to align", self._steps, done=self.step, to_stderr=True) as stage:
             while not self.finished and not stop():
                 loss = self._take_step([utterances[i] for i in batches[order[self.step]]])
                 if self.step % 20 == 0:
-                    bar.set_postfix(loss=f"{loss.item():.3f}")
+                    stage.note(f"loss {loss.item():.3f}")
                 self.step += 1
-                bar.update()
+                stage.advance()
         return self.model.eval()
 
     def _take_step(self, utterances: Sequence[AlignableUtterance]) -> torch.Tensor:
@@ -219,7 +217,7 @@ class AlignerTraining:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on where a training of the same steps and seed was."""
+        """Continue a training of the same steps and seed."""
         self.step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -234,7 +232,7 @@ def train_aligner(
 
 
 def _length_sorted(utterances: Sequence[AlignableUtterance]) -> list[np.ndarray]:
-    """Indices of utterances of like length, in batches."""
+    """Indices of utterances of similar length, in batches."""
     order = np.argsort([len(u.log_mel) for u in utterances], kind="stable")
     return [order[first : first + _BATCH] for first in range(0, len(order), _BATCH)]
 

@@ -1,22 +1,21 @@
 """Find the durations of symbols in recordings, many at a time, and keep what is found.
 
 In: recordings with their texts, a method. Out: durations by the recording's path. Recordings that
-cannot be aligned are told. Knows nothing of the folder that is written in the end.
+cannot be aligned are reported. It does not know the folder that is written in the end.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from commands.errors import UserError
 from commands.interruption import Interruption
+from commands.progress import progress, tell
 from formats.checkpoint.prompts import normalize_text
 from runtime.audio.sound import read_recording
 from runtime.text.frontends import make_frontend
@@ -33,14 +32,14 @@ RECORDINGS_PER_CHUNK = 512
 
 @dataclass(frozen=True)
 class Script:
-    """A recording and what is said in it, a character a symbol."""
+    """A recording and what is said in it; each character is a symbol."""
 
     recording: Recording
     characters: str
 
     @property
     def known_frames(self) -> tuple[int, ...] | None:
-        """Durations of just these characters, if the metadata has them."""
+        """The durations of exactly these characters, if the metadata has them."""
         counted = self.recording.phonemes or self.recording.text
         return self.recording.symbol_frames if counted == self.characters else None
 
@@ -54,13 +53,13 @@ class ScriptReader:
         self._ids: dict[str, int] = {}
 
     def read(self, recordings: Sequence[Recording]) -> list[Script]:
-        """Recordings without a usable text are told and left out."""
+        """The scripts. Recordings without a usable text are reported and left out."""
         scripts = []
         for recording in recordings:
             try:
                 scripts.append(Script(recording, self._characters(recording)))
             except UserError as error:
-                tell(f"{recording.path}: {error}")
+                tell(f"not aligned: {recording.path}: {error}")
         for script in scripts:
             for character in script.characters:
                 self._ids.setdefault(self._fold(character), FIRST_CHARACTER + len(self._ids))
@@ -104,18 +103,22 @@ class SearchOptions:
 
 
 class DurationSearch:
-    """With `progress`, what is found is kept, and taken up again; `command` is what goes on."""
+    """Finds durations. With `kept`, results are kept on disk, and a later search goes on from them.
+
+    `command` is the command line that goes on.
+    """
 
     def __init__(
         self,
         reader: ScriptReader,
         options: SearchOptions,
-        progress: AlignProgress | None = None,
+        interruption: Interruption,
+        kept: AlignProgress | None = None,
         command: str = "",
     ) -> None:
         self._reader, self._options = reader, options
-        self._progress, self._command = progress, command
-        self._interruption = Interruption()
+        self._kept, self._command = kept, command
+        self._interruption = interruption
 
     def find(self, scripts: Sequence[Script], method: str) -> Durations:
         """Durations of those scripts that can be aligned. Raises `UserError` if none can."""
@@ -123,12 +126,11 @@ class DurationSearch:
             return {}
         model = self._learn(scripts) if method == "learned" else None
         durations: Durations = {}
-        bar = tqdm(total=len(scripts), unit="recording", desc="aligning")
-        with self._interruption, bar:
+        with self._interruption, progress("align", len(scripts), to_stderr=True) as stage:
             for first in range(0, len(scripts), RECORDINGS_PER_CHUNK):
                 chunk = scripts[first : first + RECORDINGS_PER_CHUNK]
                 durations |= self._find_in_chunk(first, chunk, model)
-                bar.update(len(chunk))
+                stage.advance(len(chunk))
                 if self._interruption.requested:
                     break
         self._leave_if_interrupted()
@@ -137,8 +139,8 @@ class DurationSearch:
     def _find_in_chunk(
         self, first: int, scripts: Sequence[Script], model: Aligner | None
     ) -> Durations:
-        if self._progress and (kept := self._progress.load_durations(first)) is not None:
-            return kept
+        if self._kept and (found_before := self._kept.load_durations(first)) is not None:
+            return found_before
         paths, utterances = read_utterances(scripts, self._reader)
         if model is None:
             found = [spread_evenly(len(u.log_mel), len(u.symbols), u.speech) for u in utterances]
@@ -147,8 +149,8 @@ class DurationSearch:
         durations = {
             path: tuple(counts.tolist()) for path, counts in zip(paths, found, strict=True)
         }
-        if self._progress:
-            self._progress.save_durations(first, durations)
+        if self._kept:
+            self._kept.save_durations(first, durations)
         return durations
 
     def _learn(self, scripts: Sequence[Script]) -> Aligner:
@@ -157,7 +159,7 @@ class DurationSearch:
         if options.threads:
             torch.set_num_threads(options.threads)
         training = AlignerTraining(self._reader.alphabet_size, options.steps, options.seed)
-        if self._progress and (state := self._progress.load_aligner()) is not None:
+        if self._kept and (state := self._kept.load_aligner()) is not None:
             training.load_state(state)
         if training.finished:
             return training.model.eval()
@@ -168,24 +170,24 @@ class DurationSearch:
             raise UserError("no recording can be aligned")
         with self._interruption:
             model = training.run(utterances, lambda: self._interruption.requested)
-            if self._progress:
-                self._progress.save_aligner(training.state())
+            if self._kept:
+                self._kept.save_aligner(training.state())
         self._leave_if_interrupted()
         return model
 
     def _leave_if_interrupted(self) -> None:
-        if not self._interruption.requested:
+        if not self._interruption.noted:
             return
-        if self._progress is None:
+        if self._kept is None:
             self._interruption.leave("a comparison keeps nothing")
-        folder = self._progress.folder
+        folder = self._kept.folder
         self._interruption.leave(f"{folder} keeps what is done; go on with: {self._command}")
 
 
 def read_utterances(
     scripts: Sequence[Script], reader: ScriptReader, quiet: bool = False
 ) -> tuple[list[Path], list[AlignableUtterance]]:
-    """Paths and features of those that can be aligned; the others are told, unless `quiet`."""
+    """Paths and features of those that can be aligned; the others are reported, unless `quiet`."""
     features = AlignmentFeatures()
     paths, utterances = [], []
     for script in scripts:
@@ -197,9 +199,5 @@ def read_utterances(
             paths.append(path)
         except (UserError, OSError) as error:
             if not quiet:
-                tell(str(error))
+                tell(f"not aligned: {error}")
     return paths, utterances
-
-
-def tell(what: str) -> None:
-    tqdm.write(f"not aligned: {what}", file=sys.stderr)

@@ -1,13 +1,12 @@
-"""From recordings to token files, part by part: what `train.prepare` does.
+"""From recordings to token files, part by part: the work of `train.prepare`.
 
-In: its arguments. Out: the files that it describes. Parts of the work are kept until all is done.
+In: its arguments. Out: the files that it describes. Parts are kept until all of them are done.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,13 +16,14 @@ from typing import TYPE_CHECKING
 from commands.errors import UserError
 from commands.interruption import Interruption
 from commands.next_step import print_next, quote
+from commands.progress import progress
+from formats.files.unfinished_work import begin_work, remove_work
 from formats.tokens import frames_per_step
 from train.data.recording_folders import check_names
 from train.data.token_files import token_file, write_token_files
 from train.data.token_parts import (
     LeftOut,
     Part,
-    check_plan,
     drop_incomplete_parts,
     part_path,
     read_left_out,
@@ -41,7 +41,11 @@ RECORDINGS_PER_PART = 500
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    """Tokenize what no part holds yet, then write the token files. Raises `UserError`."""
+    """Tokenize the recordings that no part holds yet, then write the token files.
+
+    Raises:
+        UserError: unusable input; nothing is written before the input has been checked.
+    """
     for heads in arguments.heads:
         if heads != 1:
             frames_per_step(heads)
@@ -50,27 +54,27 @@ def prepare(arguments: argparse.Namespace) -> None:
     check_names(recordings)
     if arguments.strict:
         check_descriptions(recordings)
-    means = load_means(arguments)  # before anything is written: a mistake leaves nothing behind
+    means = load_means(arguments)
     parts = arguments.output / "parts"
-    check_plan(parts, describe_plan(arguments, recordings))
-    tokenize_missing_parts(parts, recordings, means, arguments.command)
+    begin_work(parts, describe_inputs(arguments, recordings))
+    tokenize_missing_parts(parts, recordings, means, arguments)
     left_out = read_left_out(parts)
     tell_left_out(left_out, len(recordings))
     check_parts(parts, left_out, arguments.strict)
     write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings)
-    shutil.rmtree(parts)
+    remove_work(parts)
     print_next(
         "python -m train.lm --config lm.yaml --output my-model, with "
         f"{quote(token_file(arguments.output, arguments.heads[-1]))} in lm.yaml (docs/training.md)"
     )
 
 
-def describe_plan(
+def describe_inputs(
     arguments: argparse.Namespace, recordings: Sequence[Recording]
 ) -> dict[str, object]:
     """What all parts must have in common."""
     paths = "\n".join(str(recording.path) for recording in recordings)
-    plan = {
+    inputs = {
         "codec": digest_codec(arguments.codec),
         "recordings": hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest(),
         "frontend": [arguments.frontend, arguments.language],
@@ -78,7 +82,7 @@ def describe_plan(
         "trim": arguments.trim,
     }
     names = [folder.name for folder in arguments.audio]
-    return plan | ({"names": names} if any(names) else {})
+    return inputs | ({"names": names} if any(names) else {})
 
 
 def digest_codec(folder: Path) -> str:
@@ -116,14 +120,12 @@ def make_limits(arguments: argparse.Namespace) -> Limits:
 
 
 def tokenize_missing_parts(
-    folder: Path, recordings: Sequence[Recording], means: Means, command: str
+    folder: Path, recordings: Sequence[Recording], means: Means, arguments: argparse.Namespace
 ) -> None:
-    """Make the parts that are not there. An interruption keeps what is done, and says so."""
-    from tqdm import tqdm
-
+    """Make the missing parts. An interruption keeps those that are done, and says so."""
     left_out = 0
-    bar = tqdm(total=len(recordings), unit="recording")
-    with Interruption() as interruption, bar:
+    stage = progress("tokenize", len(recordings), to_stderr=True)
+    with Interruption(arguments.max_minutes) as interruption, stage as under_way:
         for start in range(0, len(recordings), RECORDINGS_PER_PART):
             chosen = recordings[start : start + RECORDINGS_PER_PART]
             path = part_path(folder, start // RECORDINGS_PER_PART)
@@ -132,17 +134,19 @@ def tokenize_missing_parts(
                 left_out += len(part.left_out)
             if interruption.requested:
                 break
-            bar.update(len(chosen))
-            bar.set_postfix_str(f"{left_out} left out" if left_out else "")
-    if interruption.requested:
-        interruption.leave(f"{folder} keeps what is done; go on with: {command}")
+            under_way.note(f"{left_out} left out" if left_out else "")
+            under_way.advance(len(chosen))
+    if interruption.noted:
+        interruption.leave(
+            f"{folder} keeps what is done; go on with: {arguments.command_line}"
+        )
 
 
 def finish_part(
     path: Path, recordings: Sequence[Recording], means: Means, stop: Callable[[], bool]
 ) -> Part:
-    """Tokenize what an unfinished part does not hold yet, and write the part, or as much of it as
-    there is when `stop` says so."""
+    """Tokenize the recordings that an unfinished part lacks and write the part, or what there is of
+    it when `stop` returns true."""
     unfinished = path.with_suffix(".unfinished")
     part = read_part(unfinished) if unfinished.is_file() else Part()
     rest = [recording for recording in recordings if recording.uttid not in part.names]
@@ -155,7 +159,7 @@ def finish_part(
 
 
 def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
-    """List what cannot be used, after hours of work as before."""
+    """List the recordings that cannot be used."""
     for found in left_out:
         print(f"left out: {found.reason}", file=sys.stderr)
     if left_out:
@@ -163,15 +167,15 @@ def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
 
 
 def check_descriptions(recordings: Sequence[Recording]) -> None:
-    """Refuse what can be seen before the first recording is read. Raises `UserError`."""
+    """Refuse faults that can be seen before any audio is read. Raises `UserError`."""
     left_out = [explain(found, fault) for found in recordings if (fault := find_fault(found))]
     tell_left_out(left_out, len(recordings))
     if left_out:
-        raise UserError(f"--strict: {len(left_out)} recordings cannot be used; mend or remove them")
+        raise UserError(f"--strict: {len(left_out)} recordings cannot be used; fix or remove them")
 
 
 def check_parts(parts: Path, left_out: Sequence[LeftOut], strict: bool) -> None:
-    """Raises `UserError` if there is nothing to write, or something is missing that must not."""
+    """Raise `UserError` if there is nothing to write, or if `strict` and something was left out."""
     empty = next(read_parts(parts), None) is None
     if empty or (strict and left_out):
         drop_incomplete_parts(parts)
@@ -180,5 +184,5 @@ def check_parts(parts: Path, left_out: Sequence[LeftOut], strict: bool) -> None:
     if strict and left_out:
         raise UserError(
             f"--strict: {len(left_out)} recordings cannot be used, such as {left_out[0].reason}; "
-            "mend or remove them and give the command again, which does only their parts anew"
+            "fix or remove them and give the command again, which repeats only their parts"
         )
