@@ -137,9 +137,7 @@ def tokenize_missing_parts(
             under_way.note(f"{left_out} left out" if left_out else "")
             under_way.advance(len(chosen))
     if interruption.noted:
-        interruption.leave(
-            f"{folder} keeps what is done; go on with: {arguments.command_line}"
-        )
+        interruption.leave(f"{folder} keeps what is done; go on with: {arguments.command_line}")
 
 
 def finish_part(
