@@ -53,6 +53,10 @@ class Interruption:
         """Whether `requested` has been true: whether a loop has stopped for it."""
         return self._is_over
 
+    def request(self) -> None:
+        """Stop as another process of the same run does."""
+        self._is_over = True
+
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:

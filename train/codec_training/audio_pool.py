@@ -1,22 +1,21 @@
-"""Recordings in memory, to draw training crops from.
+"""Recordings in memory, from which training crops are drawn.
 
 In: recordings and an amount of audio in hours. Out: crops of equal length, in pairs: rows 2k
-and 2k + 1 of a batch are of one speaker, so that each can take the other's timbre. Draws depend
-only on the seed and on the step, so a resumed run sees what an uninterrupted one sees.
+and 2k + 1 of a batch are of one speaker, so that each can take the timbre of the other. Draws
+depend only on the seed and the step, so a resumed run sees the same crops as an uninterrupted one.
 """
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from commands.errors import UserError
+from commands.progress import progress, tell
 from runtime.audio.sound import SAMPLE_RATE_HZ, read_recording
 from train.data.recordings import Recording, explain_missing
 
@@ -89,7 +88,7 @@ def load_pool(
     crop_frames: int,
     seed: int,
 ) -> AudioPool:
-    """Read a random choice of `hours` of audio. Unreadable recordings are told and left out.
+    """Read a random choice of `hours` of audio. Unreadable recordings are reported and left out.
 
     `crop_frames` is the longest crop that will be drawn. Raises `UserError` when no recording
     is that long. A recording without a speaker counts as a speaker of its own.
@@ -99,7 +98,8 @@ def load_pool(
     speakers: list[str] = []
     names: list[str] = []
     read = left_out = 0
-    with tqdm(total=wanted // SAMPLE_RATE_HZ, unit="s", desc="reading audio") as bar:
+    seconds = wanted // SAMPLE_RATE_HZ
+    with progress("read seconds of audio", seconds, to_stderr=True) as stage:
         for index in np.random.default_rng(seed).permutation(len(recordings)):
             recording = recordings[index]
             samples = _read_or_tell(recording.path)
@@ -110,11 +110,11 @@ def load_pool(
             speakers.append(recording.speaker or f"recording {index}")
             names.append(recording.uttid)
             read += len(samples)
-            bar.update(len(samples) // SAMPLE_RATE_HZ)
+            stage.advance(len(samples) // SAMPLE_RATE_HZ)
             if read >= wanted:
                 break
     if left_out:
-        print(f"{left_out} of {left_out + len(audio)} recordings left out", file=sys.stderr)
+        tell(f"{left_out} of {left_out + len(audio)} recordings left out")
     pool = AudioPool(audio, speakers, hop_samples, names)
     if not len(pool.lengths) or pool.lengths.max() < crop_frames:
         raise UserError(f"no readable recording is as long as a crop of {crop_frames} frames")
@@ -132,5 +132,5 @@ def _read_or_tell(path: Path) -> np.ndarray | None:
             raise UserError(missing)
         return read_recording(path, MAX_SECONDS)
     except (UserError, OSError) as error:
-        tqdm.write(f"left out: {error}", file=sys.stderr)
+        tell(f"left out: {error}")
         return None
