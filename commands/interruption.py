@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from commands.errors import TimeIsUp
+from commands.progress import tell
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _NOTED = b"\nstopping after this step, then saving; once more ends it at once, without saving\n"
@@ -79,12 +80,17 @@ class Interruption:
 
     def leave(self, message: str) -> NoReturn:
         """Print `message` and end the command: as the signal would have, or as time is up."""
-        print(message, file=sys.stderr)
+        tell(message)
         if self._signal == signal.SIGTERM:
             raise SystemExit(_EXIT_BY_SIGNAL + signal.SIGTERM)
         if self._signal is None:
             raise TimeIsUp
         raise KeyboardInterrupt
+
+    def leave_if_requested(self, message: str) -> None:
+        """`leave` if the command is to stop now."""
+        if self.requested:
+            self.leave(message)
 
 
 def format_command(module: str, argv: Sequence[str] | None) -> str:

@@ -1,8 +1,8 @@
-"""What is judged: bundles, folders of recordings, and what a bundle's codec makes of recordings.
+"""What is judged: bundles, folders of recordings, and recordings through a bundle's codec.
 
-In: sentences, and where their speech comes from. Out: a `System`, whose `Utterance`s come one by
-one, in the order of the sentences. It knows bundles only through `runtime.TTS`, as any user does,
-and knows nothing of judges.
+In: sentences, and where their speech comes from. Out: a `System`, whose `SpokenSentence`s come one
+by one, in the order of the sentences. It uses bundles only through `runtime.TTS`, as any user does.
+It does not know the judges.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.errors import UserError
-from formats.files.text_files import read_lines
+from evaluation.sentences import Sentence
 from formats.tokens import FRAMES_PER_SECOND
 from runtime.audio.sound import SAMPLE_RATE_HZ
 from train.data.recordings import find_recordings
@@ -30,53 +30,25 @@ HOW_TO_RECORD = "python -m samples.demo_voice.synthesize FILE DIR lets the teach
 
 
 @dataclass(frozen=True)
-class Sentence:
-    """`text` as it is typed, which bundles get; `reading`: its words as they are to be heard."""
-
-    text: str
-    reading: str
-
-
-@dataclass(frozen=True)
-class Utterance:
+class SpokenSentence:
     """One sentence as one system said it; `text` is its reading."""
 
     text: str
     audio: NDArray[np.float32]  # (samples,) at 16 kHz
-    stopped: bool = True  # ended by itself, not by the bound on its length
+    stopped: bool = True  # False: cut off at the bound on its length
     steps: int | None = None  # None for recordings
     synthesis_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class System:
-    """Something that has read the sentences. `engine` and `voice` are of a bundle asked for one of
-    its voices; `voice` is None for recordings and for a bundle's default."""
+    """A speaker of the sentences. `engine` and `voice` are set where a bundle speaks in a named
+    voice; `voice` is None for recordings and for a bundle's default voice."""
 
     name: str
-    utterances: Iterator[Utterance]
+    spoken: Iterator[SpokenSentence]
     engine: str | None = None
     voice: str | None = None
-
-
-def read_sentences(path: Path, limit: int | None = None) -> list[Sentence]:
-    """Non-empty lines that do not start with `#`.
-
-    In the text, `\\n` is a line break. After a tab stands how the text is to be read, unless it
-    is read as it is written.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file of sentences, one per line; give --sentences FILE")
-    lines = (line for _, line in read_lines(path))
-    sentences = [_parse_sentence(line) for line in lines if not line.startswith("#")]
-    if not sentences:
-        raise UserError(f"{path}: holds no sentences")
-    return sentences[:limit]
-
-
-def _parse_sentence(line: str) -> Sentence:
-    text, _, reading = line.partition("\t")
-    return Sentence(text.replace("\\n", "\n"), reading or text)
 
 
 def open_bundle(
@@ -87,7 +59,7 @@ def open_bundle(
     threads: int | None,
     first_seed: int = 0,
 ) -> list[System]:
-    """A bundle as one system for each voice; each is loaded when it begins to speak.
+    """One system for each voice of a bundle; each loads the bundle when it begins to speak.
 
     Raises:
         UserError: no bundle, or it has no such voice.
@@ -107,8 +79,8 @@ def open_bundle(
 
 
 def choose_voices(engine: Path, own: Sequence[str], wanted: Sequence[str]) -> list[str | None]:
-    """The voices to speak in: those wanted, with "all" for each of the bundle's `own`; [None], the
-    default voice, if none is wanted."""
+    """The voices to speak in: those wanted, where "all" stands for each of the bundle's `own`; if
+    none is wanted [None], the default voice."""
     chosen = [name for voice in wanted for name in (own if voice == "all" else [voice])]
     for voice in chosen:
         if voice not in own and not Path(voice).is_file():
@@ -122,8 +94,8 @@ def speak(
     voice: str | None = None,
     threads: int | None = None,
     first_seed: int = 0,
-) -> Iterator[Utterance]:
-    """Each sentence from a bundle, at its default sampling, with seeds that count up."""
+) -> Iterator[SpokenSentence]:
+    """Each sentence from a bundle, at its default sampling, with consecutive seeds."""
     from runtime import TTS
     from runtime.speech.sampling import seeded
 
@@ -137,42 +109,42 @@ def speak(
         )
         seconds = time.perf_counter() - start
         steps = -(-CODES_PER_FRAME * len(spoken.frames) // heads)
-        yield Utterance(sentence.reading, spoken.audio, spoken.finished, steps, seconds)
+        yield SpokenSentence(sentence.reading, spoken.audio, spoken.finished, steps, seconds)
 
 
 def _voice_name(voice: str | None) -> str:
-    """A voice as tables call it: its name, or a file's without folder and suffix."""
+    """A voice as tables name it: its name, or its file's name without folder and suffix."""
     assert voice is not None, "there are several only if they have names"
     return Path(voice).stem if Path(voice).is_file() else voice
 
 
 def open_recordings(name: str, folder: Path, sentences: Sequence[Sentence], trim: bool) -> System:
-    """Recordings of the sentences: found by their reading where their text is known, else in the
-    order of their names; `trim` cuts the silence around them."""
+    """Recordings of the sentences, found by their texts if these are known, otherwise in the order
+    of their names; `trim` cuts the silence around them."""
     readings = [sentence.reading for sentence in sentences]
     return System(name, _read(match_recordings(folder, readings), readings, trim))
 
 
-def open_codec(name: str, engine: Path, recordings: System, threads: int | None) -> System:
-    """What a bundle's codec makes of recordings. No language model on this codec can be expected
-    to sound better."""
-    return System(name, copy_recordings(engine, recordings.utterances, threads))
+def open_codec_copy(name: str, engine: Path, recordings: System, threads: int | None) -> System:
+    """Recordings through a bundle's codec. No language model on this codec is expected to sound
+    better."""
+    return System(name, copy_recordings(engine, recordings.spoken, threads))
 
 
 def copy_recordings(
-    engine: Path, originals: Iterator[Utterance], threads: int | None = None
-) -> Iterator[Utterance]:
+    engine: Path, originals: Iterator[SpokenSentence], threads: int | None = None
+) -> Iterator[SpokenSentence]:
     """Recordings encoded and decoded, each in its own voice."""
     from runtime import TTS
 
     tts = TTS.load(engine, threads=threads)
     for original in originals:
         frames, speaker = tts.encode(original.audio, tts.sample_rate)
-        yield Utterance(original.text, tts.decode(frames, speaker))
+        yield SpokenSentence(original.text, tts.decode(frames, speaker))
 
 
 def match_recordings(folder: Path, readings: Sequence[str]) -> list[Path]:
-    """A file for each sentence. Raises `UserError` naming a sentence that nobody has read."""
+    """A file for each sentence. Raises `UserError` naming a sentence without a recording."""
     found = find_recordings(folder)
     by_text = {recording.text.strip(): recording.path for recording in found if recording.text}
     if not by_text:
@@ -188,9 +160,9 @@ def match_recordings(folder: Path, readings: Sequence[str]) -> list[Path]:
     return [by_text[text] for text in readings]
 
 
-def _read(files: Sequence[Path], readings: Sequence[str], trim: bool) -> Iterator[Utterance]:
+def _read(files: Sequence[Path], readings: Sequence[str], trim: bool) -> Iterator[SpokenSentence]:
     from runtime.audio.sound import read_recording
 
     for text, file in zip(readings, files, strict=True):
         audio = read_recording(file)
-        yield Utterance(text, trim_silence(audio, _FRAME_SAMPLES) if trim else audio)
+        yield SpokenSentence(text, trim_silence(audio, _FRAME_SAMPLES) if trim else audio)

@@ -218,7 +218,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def write_texts(argv: Sequence[str] | None) -> None:
     arguments = parse_arguments(argv)
-    from evaluation.systems import read_sentences
+    from evaluation.sentences import read_sentences
 
     judged = {sentence.text for sentence in read_sentences(JUDGED)}
     examples = list(read_examples(arguments.dict_folder))

@@ -32,7 +32,7 @@ from commands.extras import importing
 from commands.run import run_cli
 
 with importing():
-    from evaluation.systems import read_sentences
+    from evaluation.sentences import read_sentences
     from samples.demo_voice.teachers import SAMPLE_RATE_HZ, SPEAKERS, Teacher, make_teacher
 
 SENTENCES_PER_SHARD = 250

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.systems import match_recordings, read_sentences
+from evaluation.sentences import read_sentences
+from evaluation.systems import match_recordings
 from samples.demo_voice.repetitions import add_repetitions, repeat_words
 from samples.demo_voice.sentences import (
     JOINED_WORDS,
