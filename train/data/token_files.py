@@ -1,4 +1,4 @@
-"""What train.prepare leaves: token files, speaker embeddings and voices.
+"""The files that train.prepare leaves: tokens, speaker embeddings and voices.
 
 In: parts of prepared utterances (train/data/token_parts.py). Out: `ntp.jsonl` and `hN.jsonl`,
 `speakers/` with the embeddings that their lines name, `voices/` with the mean embedding of each
@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from formats.speaker_files import SUFFIX, write_speaker
 from formats.tokens import TokenizedUtterance, write_utterances
 from train.data.token_parts import PreparedUtterance, read_parts
-
-SPEAKER_TENSOR = "speaker"
 
 
 def token_file(folder: Path, heads: int) -> Path:
@@ -27,7 +26,7 @@ def token_file(folder: Path, heads: int) -> Path:
 def write_token_files(parts: Path, output: Path, heads: Sequence[int], embeddings: str) -> int:
     """One file per number of heads, and the embeddings; returns the number of utterances."""
     paths = name_embeddings(parts, output, embeddings)
-    write_voices(parts, output / "voices")
+    write_mean_voices(parts, output / "voices")
     count = 0
     for number in heads:
         path = token_file(output, number)
@@ -51,8 +50,11 @@ def make_line(utterance: PreparedUtterance, embedding_path: str | None) -> Token
 def name_embeddings(
     parts: Path, output: Path, scope: str
 ) -> Callable[[PreparedUtterance], str | None]:
-    """Store the embeddings, one a recording or the mean of a speaker's recordings; returns
-    what gives an utterance's path. Without a known speaker a recording stands for itself."""
+    """Store the embeddings: one for each recording, or the mean of each speaker's recordings.
+
+    Returns a function from an utterance to the path of its embedding. A recording without a known
+    speaker keeps an embedding of its own.
+    """
     if scope == "none":
         return lambda utterance: None
 
@@ -61,10 +63,10 @@ def name_embeddings(
         return str(utterance.speaker) if known else utterance.uttid
 
     write_means(((owner(u), u.embedding) for u in read_parts(parts)), output / "speakers")
-    return lambda utterance: f"speakers/{owner(utterance)}.safetensors"
+    return lambda utterance: f"speakers/{owner(utterance)}{SUFFIX}"
 
 
-def write_voices(parts: Path, folder: Path) -> None:
+def write_mean_voices(parts: Path, folder: Path) -> None:
     """The mean embedding of each speaker that has a name."""
     write_means(((u.speaker, u.embedding) for u in read_parts(parts) if u.speaker), folder)
 
@@ -75,14 +77,4 @@ def write_means(embeddings: Iterable[tuple[str, np.ndarray]], folder: Path) -> N
     for name, embedding in embeddings:
         rows[name].append(embedding)
     for name, collected in rows.items():
-        write_speaker(folder / f"{name}.safetensors", np.mean(collected, axis=0))
-
-
-def write_speaker(path: Path, embedding: np.ndarray) -> None:
-    """A safetensors file with the tensor "speaker", float32 [C]: a voice for the runtime too."""
-    from safetensors.numpy import save
-
-    from formats.files.atomic import write_atomically
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save({SPEAKER_TENSOR: embedding.astype(np.float32)}))
+        write_speaker(folder / f"{name}{SUFFIX}", np.mean(collected, axis=0))

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+import formats.speaker_files
 from commands.errors import UserError
 from formats.checkpoint.language_model_config import TOKENS_PER_FRAME, LanguageModelConfig
 from formats.checkpoint.prompts import (
@@ -322,14 +321,5 @@ def utterance_speaker(
     return read_speaker(folder / utterance.spk_emb_path, config.spk_emb_dim)
 
 
-@functools.lru_cache(maxsize=1024)  # utterances of one speaker often share a file
-def read_speaker(path: Path, channels: int) -> np.ndarray:
-    """A stored embedding float32 [channels]. Raises `UserError`."""
-    try:
-        (stored,) = load_file(path).values()
-    except (SafetensorError, ValueError, FileNotFoundError) as error:
-        raise UserError(f"{path}: not a safetensors file of one embedding ({error})") from None
-    embedding = stored.astype(np.float32).reshape(-1)
-    if embedding.shape != (channels,) or not np.isfinite(embedding).all():
-        raise UserError(f"{path}: must hold {channels} finite numbers")
-    return embedding
+# Utterances of one speaker often share a file.
+read_speaker = functools.lru_cache(maxsize=1024)(formats.speaker_files.read_speaker)
