@@ -1,7 +1,7 @@
-"""Judge recordings by DNSMOS (arXiv 2110.01763), predicted mean opinion scores from 1 to 5.
+"""Scores of recordings by DNSMOS (arXiv 2110.01763): predicted mean opinion scores from 1 to 5.
 
-In: audio float32 [n] at 16 kHz. Out: scores, or a filter made of one. The model comes with the
-package speechmos.
+In: audio float32 [n] at 16 kHz. Out: scores, or a filter that uses one of them. The model comes
+with the package speechmos.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DNSMOS_KEYS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "
 
 
 def dnsmos_version() -> str:
-    """The package that judges. Raises `UserError` without speechmos."""
+    """The scoring package with its version. Raises `UserError` without speechmos."""
     try:
         return f"speechmos {version('speechmos')}"
     except PackageNotFoundError:
@@ -46,7 +46,7 @@ def _speechmos() -> ModuleType:
 
 
 def make_dnsmos_filter(minimum: float) -> Callable[[np.ndarray], str | None]:
-    """A function that says why audio is refused, or None."""
+    """A function that returns why audio is refused, or None."""
 
     def refuse(audio: np.ndarray) -> str | None:
         score = score_dnsmos(audio)["ovrl"]

@@ -1,6 +1,6 @@
-"""Where a recording's speech begins and ends.
+"""Where the speech of a recording begins and ends.
 
-In: audio. Out: frames. It knows loudness only: what is quieter than speech by much is silence.
+In: audio. Out: frames. It uses loudness only: frames that are much quieter than speech are silence.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def digest_codec(folder: Path) -> str:
 
 
 def load_means(arguments: argparse.Namespace) -> Means:
-    """Codec, frontend and judge. Raises `UserError` for what is not there."""
+    """Codec, frontend and limits. Raises `UserError` if one of them is missing."""
     from runtime.audio.sound import SAMPLE_RATE_HZ
     from runtime.text.frontends import make_frontend
     from train.codec_model.checkpoint import load_codec

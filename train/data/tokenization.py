@@ -1,10 +1,10 @@
 """Recordings to frames: the codec over batches of equal length, silence trimmed.
 
-In: a codec, recordings. Out: for each recording its frames, its speaker embedding and how long
-each symbol of its text lasts, or why it was left out. Frames are of the recording as it is; the
-speaker is heard from its speech alone, at one loudness, as at run time. What is equally long is
-encoded together, so nothing is padded and tokens do not depend on the batch. Knows nothing of
-the files that tokens are written to.
+In: a codec, recordings. Out: for each recording its frames, its speaker embedding and the duration
+of each symbol of its text, or why it was left out. Frames come from the unchanged recording. The
+speaker embedding comes from its speech only, at a fixed loudness, as at run time. Recordings of
+equal length are encoded together: nothing is padded, and tokens do not depend on the batch. It does
+not know the files that tokens are written to.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ class TokenizedRecording:
 
 @dataclass(frozen=True)
 class Limits:
-    """Which recordings are kept. `refuse` judges audio float32 [n] and says why
-    it is left out, or None."""
+    """Which recordings are kept. `refuse` returns why audio float32 [n] is left out, or None."""
 
     min_seconds: float = 0.3
     max_seconds: float = 30.0
@@ -49,7 +48,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Read:
-    """`audio` float32 [T * hop] is what frames are of, `speech` float32 [n] the speaker."""
+    """`audio` float32 [T * hop] gives the frames, `speech` float32 [n] the speaker."""
 
     recording: Recording
     audio: np.ndarray
@@ -63,7 +62,7 @@ def tokenize_recordings(
     left_out: Callable[[Recording, str], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[TokenizedRecording]:
-    """Yield the recordings that could be used, in no particular order, until `stop` says so."""
+    """Yield the usable recordings, in no particular order, until `stop` returns true."""
     hop = codec.config.hop_samples
     groups: dict[int, list[_Read]] = defaultdict(list)
     for recording in recordings:
@@ -84,7 +83,7 @@ def tokenize_recordings(
 
 
 def _read_whole_frames(recording: Recording, hop: int, limits: Limits) -> _Read:
-    """Raises `UserError` if the recording is not to be used."""
+    """The audio. Raises `UserError` if the recording cannot be used."""
     sound = read_sound(recording.path, limits.max_seconds, limits.min_seconds)
     audio = sound.at_rate(SAMPLE_RATE_HZ)
     audio = audio[: len(audio) // hop * hop]
@@ -120,7 +119,7 @@ def _tokenize_batch(
 
 
 def _encode_speakers(codec: FACodec, speeches: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-    """The speaker float32 [C] of each, by its place; those of equal length together."""
+    """The speaker float32 [C] of each speech by its place; equal lengths are encoded together."""
     places: dict[int, list[int]] = defaultdict(list)
     for place, speech in enumerate(speeches):
         places[len(speech)].append(place)
