@@ -65,11 +65,13 @@ def write_tokens(path: Path, heads: int) -> None:
     """The shortest tokens that calibration accepts: enough to measure its cost, not its quality."""
     import numpy as np
 
+    from formats.checkpoint.codec_config import CodecConfig
     from formats.tokens import TokenizedUtterance, write_utterances
 
-    random = np.random.default_rng(0)
+    random, streams = np.random.default_rng(0), CodecConfig().streams
+    shape = (UTTERANCE_FRAMES, streams.count)
     utterances = (
-        TokenizedUtterance(f"u{n}", "Yes.", random.integers(0, 1024, (UTTERANCE_FRAMES, 3)))
+        TokenizedUtterance(f"u{n}", "Yes.", random.integers(0, streams.sizes, shape))
         for n in range(UTTERANCES)
     )
     write_utterances(path, utterances, heads)

@@ -112,11 +112,10 @@ def _head_inputs(head: GraphSpec, hidden: Array) -> Arrays:
 
 
 def _empty_states(spec: GraphSpec, calls: int) -> Arrays:
+    """Empty states of one row for each call."""
     states = {state.input for state in spec.states}
     return {
-        tensor.name: np.zeros(
-            (calls * int(tensor.shape[0]), *map(int, tensor.shape[1:])), numpy_type(tensor.dtype)
-        )
+        tensor.name: np.zeros((calls, *map(int, tensor.shape[1:])), numpy_type(tensor.dtype))
         for tensor in spec.inputs
         if tensor.name in states
     }

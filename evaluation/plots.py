@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from commands.errors import UserError
 from commands.extras import install_command
+from evaluation.recognisers import SAMPLE_RATE_HZ
 from evaluation.report import Report
 from evaluation.speaker_matrix import SpeakerMatrix
-from runtime.audio.sound import SAMPLE_RATE_HZ
 
 DOTS_PER_INCH = 120
 SPECTROGRAM_WINDOW, SPECTROGRAM_HOP = 512, 128  # samples

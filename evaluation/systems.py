@@ -1,8 +1,8 @@
 """What is judged: bundles, folders of recordings, and recordings through a bundle's codec.
 
 In: sentences, and where their speech comes from. Out: a `System`, whose `SpokenSentence`s come one
-by one, in the order of the sentences. It uses bundles only through `runtime.TTS`, as any user does.
-It does not know the judges.
+by one, in the order of the sentences and at the rate of the judges. It uses bundles only through
+`runtime.TTS`, as any user does.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from commands.errors import UserError
+from evaluation.recognisers import SAMPLE_RATE_HZ
 from evaluation.sentences import Sentence
-from formats.tokens import FRAMES_PER_SECOND
-from runtime.audio.sound import SAMPLE_RATE_HZ
 from train.data.recordings import find_recordings
 from train.data.silence import trim_silence
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-CODES_PER_FRAME = 3
-_FRAME_SAMPLES = SAMPLE_RATE_HZ // FRAMES_PER_SECOND
+_SILENCE_HOP_SAMPLES = 200  # silence is measured in frames of 12.5 ms
 HOW_TO_RECORD = "python -m samples.demo_voice.synthesize FILE DIR lets the teacher read a list"
 
 
@@ -34,7 +33,7 @@ class SpokenSentence:
     """One sentence as one system said it; `text` is its reading."""
 
     text: str
-    audio: NDArray[np.float32]  # (samples,) at 16 kHz
+    audio: NDArray[np.float32]  # (samples,) at the rate of the judges
     stopped: bool = True  # False: cut off at the bound on its length
     steps: int | None = None  # None for recordings
     synthesis_seconds: float | None = None
@@ -108,8 +107,18 @@ def speak(
             sentence.text, voice=voice, sampling=seeded(manifest.sampling, seed)
         )
         seconds = time.perf_counter() - start
-        steps = -(-CODES_PER_FRAME * len(spoken.frames) // heads)
-        yield SpokenSentence(sentence.reading, spoken.audio, spoken.finished, steps, seconds)
+        steps = -(-spoken.frames.size // heads)
+        audio = _for_judges(spoken.audio, tts.sample_rate)
+        yield SpokenSentence(sentence.reading, audio, spoken.finished, steps, seconds)
+
+
+def _for_judges(audio: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """The same speech at the rate of the judges."""
+    import soxr
+
+    if rate_hz == SAMPLE_RATE_HZ:
+        return audio
+    return np.ascontiguousarray(soxr.resample(audio, rate_hz, SAMPLE_RATE_HZ), np.float32)
 
 
 def _voice_name(voice: str | None) -> str:
@@ -139,8 +148,9 @@ def copy_recordings(
 
     tts = TTS.load(engine, threads=threads)
     for original in originals:
-        frames, speaker = tts.encode(original.audio, tts.sample_rate)
-        yield SpokenSentence(original.text, tts.decode(frames, speaker))
+        frames, speaker = tts.encode(original.audio, SAMPLE_RATE_HZ)
+        audio = _for_judges(tts.decode(frames, speaker), tts.sample_rate)
+        yield SpokenSentence(original.text, audio)
 
 
 def match_recordings(folder: Path, readings: Sequence[str]) -> list[Path]:
@@ -164,5 +174,7 @@ def _read(files: Sequence[Path], readings: Sequence[str], trim: bool) -> Iterato
     from runtime.audio.sound import read_recording
 
     for text, file in zip(readings, files, strict=True):
-        audio = read_recording(file)
-        yield SpokenSentence(text, trim_silence(audio, _FRAME_SAMPLES) if trim else audio)
+        audio = read_recording(file, rate_hz=SAMPLE_RATE_HZ)
+        if trim:
+            audio = trim_silence(audio, _SILENCE_HOP_SAMPLES, SAMPLE_RATE_HZ)
+        yield SpokenSentence(text, audio)

@@ -21,13 +21,16 @@ from export.options import (
     CODEC_ACTIVATIONS,
     COMPARISON_TAKES,
     CPU,
+    CPU_ROWS,
     DEFAULT_OUTPUT,
     DEMO_HEADS,
     DIALECTS,
+    PLAN_ROWS,
     PRECISIONS,
     TARGETS,
     BuildOptions,
 )
+from runtime.bundle.names import MAX_ROWS
 
 if TYPE_CHECKING:
     from runtime.bundle.manifest import Manifest
@@ -71,17 +74,13 @@ def _command(argv: Sequence[str] | None) -> None:
         from export.pipeline import build_bundle
 
         started = time.perf_counter()
-        options = BuildOptions(
-            **_settled(arguments, dialect="ort", precision="fp32", codec_activation="operators")
-        )
+        options = _settled(arguments, dialect="ort", precision="fp32")
         _print_summary(build_bundle(options), options.output, time.perf_counter() - started)
         return
     from export.plans.gpu_build import GpuOptions, build_for_gpu, bundle_precision
 
     usual = "fp16" if bundle is None else arguments["precision"] or bundle_precision(bundle)
-    options = BuildOptions(
-        **_settled(arguments, dialect="portable", precision=usual, codec_activation="operators")
-    )
+    options = _settled(arguments, dialect="portable", precision=usual)
     gpu = GpuOptions(
         target,
         options.precision,
@@ -106,13 +105,17 @@ def _codec_precision(options: BuildOptions, bundle: Path | None) -> str:
     return read_record(options.codec_calibration).precision
 
 
-def _settled(arguments: dict[str, Any], **defaults: str) -> dict[str, Any]:
-    """Arguments, with `defaults` for those that were not given."""
-    return arguments | {name: arguments[name] or value for name, value in defaults.items()}
+def _settled(arguments: dict[str, Any], **defaults: str) -> BuildOptions:
+    """The options, with `defaults` for those that were not given."""
+    defaults["codec_activation"] = "operators"
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return BuildOptions(**(defaults | given))
 
 
 def _check_target(arguments: dict[str, Any]) -> None:
-    """Raise `UserError` for options that do not go with --target or --bundle."""
+    """Raise `UserError` for options that do not go together, or cannot be."""
+    if arguments["rows"] is not None and not 1 <= arguments["rows"] <= MAX_ROWS:
+        raise UserError(f"--rows is 1 to {MAX_ROWS}, not {arguments['rows']}")
     given = [name for name, value in arguments.items() if value]
     for_bundle = [n for n in given if n not in (*GPU_OPTIONS, "output", "precision", "dialect")]
     if arguments["target"] == CPU:
@@ -162,6 +165,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--codec-activation", choices=CODEC_ACTIVATIONS, help=_ACTIVATION_HELP)
     add("--text-head", action="store_true", help=_TEXT_HEAD_HELP)
     add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
+    add("--rows", type=int, metavar="N", help=_ROWS_HELP)
     add("--compare", action=argparse.BooleanOptionalAction, help=_COMPARE_HELP)
     gpu = parser.add_argument_group("GPU")
     gpu.add_argument("--target", choices=TARGETS, default=CPU, help=_TARGET_HELP)
@@ -193,6 +197,8 @@ _BUNDLE_HELP = "make the engine from this bundle, which was exported with --dial
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
 _TEXT_HEAD_HELP = """also export the head that writes text: what runtime.chat needs, of a model that
 was trained on questions"""
+_ROWS_HELP = f"""utterances that the engine can speak side by side, 1 to {MAX_ROWS} (default:
+{CPU_ROWS}; {PLAN_ROWS} for GPUs, whose plans need memory for all of them)"""
 _COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {COMPARISON_TAKES} (default:
 where PyTorch is installed)"""
 _ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),

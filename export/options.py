@@ -20,6 +20,7 @@ CODEC_ACTIVATIONS = ("operators", "plugin")
 DEFAULT_OUTPUT = "engine"
 CPU = "onnxruntime"
 TARGETS = (CPU, "tensorrt-rtx", "tensorrt")
+CPU_ROWS, PLAN_ROWS = 16, 4  # utterances side by side, where --rows does not say
 COMPARISON_TAKES = """some seconds for a model of the demo's size, a minute or two at the published
 size, longer beside other work"""
 
@@ -38,6 +39,7 @@ class BuildOptions:
     codec_activation: str = "operators"
     text_head: bool = False
     max_positions: int | None = None
+    rows: int | None = None  # utterances that one call takes at most; None: as the target does
     calibration: Path | None = None  # what `python -m calibration.run` left
     codec_calibration: Path | None = None  # what `python -m calibration.codec` left
     compare: bool | None = None  # with PyTorch; None: where that is installed

@@ -31,7 +31,7 @@ from export.codec.encoder import build_codec_encoder
 from export.graph.graph import Graph
 from export.graph.precisions import QUANTIZED
 from export.language_model.graphs import language_model_graphs
-from export.options import CODEC_PRECISIONS, COMPARISON_TAKES, DEMO_HEADS, BuildOptions
+from export.options import CODEC_PRECISIONS, COMPARISON_TAKES, CPU_ROWS, DEMO_HEADS, BuildOptions
 from export.quantization.convolutions import quantized_convolutions
 from export.quantization.products import quantized_formats, require_known
 from export.readers.checkpoint import Checkpoint
@@ -65,7 +65,13 @@ def build_bundle(options: BuildOptions) -> Manifest:
             write_tables(sources.checkpoint, folder, options.precision)
         checks = _run_checks(sources, graphs, folder, compare)
         manifest = describe_bundle(
-            sources.checkpoint, sources.codec.config, options.dialect, graphs, voices, checks
+            sources.checkpoint,
+            sources.codec.config,
+            options.dialect,
+            graphs,
+            voices,
+            checks,
+            _rows(options),
         )
         with progress("hash and write to disk"):
             return publish_bundle(folder, manifest, options.output)
@@ -110,8 +116,12 @@ def _write_graphs(sources: Sources, options: BuildOptions, folder: Path) -> dict
     graphs = {}
     for graph in _build_graphs(sources, options):
         with progress(f"write {graph.name}"):
-            graphs[graph.name] = graph.save(folder)
+            graphs[graph.name] = graph.save(folder, _rows(options))
     return graphs
+
+
+def _rows(options: BuildOptions) -> int:
+    return CPU_ROWS if options.rows is None else options.rows
 
 
 def _build_graphs(sources: Sources, options: BuildOptions) -> Iterator[Graph]:

@@ -1,7 +1,7 @@
 """Everything an export reads: opened, checked, and checked against each other.
 
 In: folders and voices as the command line names them. Out: `Sources`, before any work is done.
-It knows where the demo voice lies; it builds nothing.
+It knows where the demo voice is. It builds nothing.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from export.bundle.voices import VoiceSource, parse_voices, read_voices
 from export.language_model.decoder_layers import LONGEST_PREFILL
 from export.readers.checkpoint import Checkpoint, open_checkpoint
 from export.readers.codec_checkpoint import CodecCheckpoint, open_codec
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
-from formats.checkpoint.tokenizer import CODEBOOK_SIZE
 from runtime.bundle.names import MAX_POSITIONS
 
 DEMO_VOICE = Path(__file__).parent.parent / "samples" / "demo_voice"
 DEMO_MODEL, DEMO_CODEC, DEMO_VOICES = "{heads}-heads", "codec", "voices"
 LEAST_POSITIONS = 128  # what the checks use
-USUAL_FRAMES = 2_400  # 30 s: sentences that are longer are split
+USUAL_SECONDS = 30.0  # sentences that last longer are split
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,8 @@ def _limit_positions(
     config = checkpoint.config
     possible = min(config.max_position_embeddings, config.model_max_length, MAX_POSITIONS)
     if fixed_capacity:
-        speech = math.ceil(USUAL_FRAMES * TOKENS_PER_FRAME / config.heads)
+        frames = math.ceil(USUAL_SECONDS * config.streams.frames_per_second)
+        speech = math.ceil(frames * config.streams.count / config.heads)
         possible = min(possible, LONGEST_PREFILL + speech)
     positions = possible if wanted is None else wanted
     if not LEAST_POSITIONS <= positions <= config.max_position_embeddings:
@@ -140,11 +139,13 @@ def _limit_positions(
 
 
 def _check_fit(checkpoint: Checkpoint, codec: CodecCheckpoint) -> None:
-    """Codec and language model must speak of the same codes and speakers."""
-    if codec.config.codebook_size != CODEBOOK_SIZE:
+    """The language model must have learnt the codec's streams and speakers."""
+    streams, known = codec.config.streams, checkpoint.config.streams
+    same_rate = math.isclose(streams.frames_per_second, known.frames_per_second)
+    if streams.sizes != known.sizes or not same_rate:
         raise UserError(
-            f"{codec.folder}: codebooks of {codec.config.codebook_size} entries; "
-            f"the language model's tokens are for {CODEBOOK_SIZE}"
+            f"{codec.folder}: frames of {streams}; {checkpoint.folder} was trained on {known}: "
+            "name the codec that made its tokens with --codec DIR"
         )
     channels = codec.config.speaker_channels
     if checkpoint.config.spk_aware and checkpoint.config.spk_emb_dim != channels:

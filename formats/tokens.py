@@ -1,23 +1,27 @@
 """Speech tokens in JSON lines: the format that tokenizing writes and LM training reads.
 
-A frame is three codes `(a, b, c)`: content 1, content 2, prosody, 80 frames a second. One
-utterance is one line. With one head (next-token prediction) its frames are interleaved:
+A frame has one code for each of the codec's streams: `(a, b, c)` for FACodec, whose streams are
+content 1, content 2 and prosody. One utterance is one line. With one head (next-token prediction)
+its frames are interleaved:
 
     {"uttid": "u1", "text": "They know it.", "tokens": "<a420><b983><c726><a363>…"}
 
-With N = 3 G heads a step yields G frames, and stream `head_x_g` holds the frames g-1, g-1+G,
-g-1+2G, …; the last step is filled up with `<|speech_pad|>`:
+With N = K G heads for K streams, a step yields G frames. `head_x_g` holds stream x of the frames
+g-1, g-1+G, g-1+2G, …; the last step is filled up with `<|speech_pad|>`:
 
     {"uttid": "u1", "text": "They know it.", "tokens": {"head_a_1": "<a420>…", "head_b_1": …}}
 
 Keys beyond the published ones are optional: `spk_emb_path` (a stored speaker embedding),
 `symbol_frames` (how many frames each symbol of the text lasts; their sum is the number of
-frames), `sentence` (the spelling, when `text` holds phonemes) and `question` (what the spoken
-text answers). In and out: text, numpy arrays. This module knows neither audio nor vocabularies.
+frames), `sentence` (the spelling, when `text` holds phonemes), `question` (what the spoken text
+answers) and `streams` (sizes and rate of the codec's streams, if they are not FACodec's). Each
+line describes itself, so files can be cut, shuffled and joined. In and out: text, numpy arrays.
+This module knows neither audio nor vocabularies.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -30,21 +34,18 @@ import numpy as np
 from commands.errors import UserError
 from formats.files.atomic import replacing
 from formats.files.text_files import read_lines
+from formats.streams import FACODEC, LETTERS, Streams, parse_streams
 
-CODEBOOKS = "abc"
-CODES = 1024
-FRAMES_PER_SECOND = 80
 SPEECH_PAD = "<|speech_pad|>"
 
-_PAD_LETTER, _PAD_CODE = "p", -1
-_STREAM = re.compile(r"(?:<(?:[abc](?:0|[1-9]\d{0,3})|\|speech_pad\|)>)*+", re.ASCII)
+_PAD_LETTER, _PAD_CODE = "z", -1
 _NO_CODES = str.maketrans("", "", "<>-0123456789")
-_NO_LETTERS = str.maketrans(f"<>{CODEBOOKS}{_PAD_LETTER}", " " * (3 + len(CODEBOOKS)))
+_NO_LETTERS = str.maketrans(f"<>{LETTERS}{_PAD_LETTER}", " " * (3 + len(LETTERS)))
 
 
 @dataclass(frozen=True)
 class TokenizedUtterance:
-    """One line: `frames` is int64 [T, 3], columns (a, b, c)."""
+    """One line: `frames` is int64 [T, K], a column for each of the K `streams`."""
 
     uttid: str
     text: str
@@ -53,101 +54,112 @@ class TokenizedUtterance:
     symbol_frames: tuple[int, ...] | None = None
     sentence: str | None = None
     question: str | None = None
+    streams: Streams = FACODEC
 
     @property
     def seconds(self) -> float:
         """How long the speech lasts."""
-        return len(self.frames) / FRAMES_PER_SECOND
+        return len(self.frames) / self.streams.frames_per_second
 
 
-def format_ntp(frames: np.ndarray) -> str:
-    """Frames int64 [T, 3] as one interleaved stream, `<a1><b2><c3><a4>…`."""
+def format_ntp(frames: np.ndarray, streams: Streams) -> str:
+    """Frames int64 [T, K] interleaved, `<a1><b2><c3><a4>…`."""
+    names = streams.names
     return "".join(
-        f"<{book}{code}>"
+        f"<{name}{code}>"
         for frame in frames.tolist()
-        for book, code in zip(CODEBOOKS, frame, strict=True)
+        for name, code in zip(names, frame, strict=True)
     )
 
 
-def parse_ntp(stream: str) -> np.ndarray:
-    """The frames int64 [T, 3] of an interleaved stream. Raises `UserError`."""
-    letters, codes = _scan(stream)
-    if len(codes) % len(CODEBOOKS):
-        raise UserError(f"{len(codes)} tokens do not make whole frames of three")
-    for index, letter in enumerate(letters):
-        expected = CODEBOOKS[index % len(CODEBOOKS)]
-        if letter != expected:
-            raise UserError(f"token {index + 1} must be of codebook {expected!r}")
-    return codes.reshape(-1, len(CODEBOOKS))
+def parse_ntp(tokens: str, streams: Streams) -> np.ndarray:
+    """The frames int64 [T, K] of interleaved tokens. Raises `UserError`."""
+    letters, codes = _scan(tokens, streams)
+    if len(codes) % streams.count:
+        raise UserError(f"{len(codes)} tokens do not make whole frames of {streams.count}")
+    expected = streams.names * (len(codes) // streams.count)
+    if letters != expected:
+        index = next(i for i, letter in enumerate(letters) if letter != expected[i])
+        raise UserError(f"token {index + 1} must be of stream {expected[index]!r}")
+    return codes.reshape(-1, streams.count)
 
 
-def frames_to_streams(frames: np.ndarray, heads: int) -> dict[str, str]:
-    """Frames int64 [T, 3] as `heads` streams of ceil(T / G) tokens, named `head_a_1` and so on."""
-    group = frames_per_step(heads)
+def format_mtp(frames: np.ndarray, heads: int, streams: Streams) -> dict[str, str]:
+    """Frames int64 [T, K] as ceil(T / G) tokens of each head, named `head_a_1` and so on."""
+    group = streams.frames_per_step(heads)
     steps = -(-len(frames) // group)
-    padded = np.full((steps * group, len(CODEBOOKS)), _PAD_CODE, np.int64)
+    padded = np.full((steps * group, streams.count), _PAD_CODE, np.int64)
     padded[: len(frames)] = frames
     return {
-        f"head_{book}_{position + 1}": "".join(
-            SPEECH_PAD if code == _PAD_CODE else f"<{book}{code}>"
+        f"head_{name}_{position + 1}": "".join(
+            SPEECH_PAD if code == _PAD_CODE else f"<{name}{code}>"
             for code in padded[position::group, column].tolist()
         )
         for position in range(group)
-        for column, book in enumerate(CODEBOOKS)
+        for column, name in enumerate(streams.names)
     }
 
 
-def parse_streams(streams: dict[str, Any], heads: int) -> np.ndarray:
-    """The frames int64 [T, 3] of `heads` streams. Raises `UserError` naming the stream."""
-    group = frames_per_step(heads)
-    names = [f"head_{book}_{g + 1}" for g in range(group) for book in CODEBOOKS]
-    if set(streams) != set(names):
-        odd = sorted(set(streams) ^ set(names))
-        raise UserError(f"needs the {heads} streams {names[0]} … {names[-1]}; see {odd[0]!r}")
-    columns = [_parse_stream(streams[name], name) for name in names]
+def parse_mtp(tokens: dict[str, Any], heads: int, streams: Streams) -> np.ndarray:
+    """The frames int64 [T, K] of the tokens of each head. Raises `UserError` naming the head."""
+    group = streams.frames_per_step(heads)
+    names = [f"head_{name}_{g + 1}" for g in range(group) for name in streams.names]
+    if set(tokens) != set(names):
+        odd = sorted(set(tokens) ^ set(names))
+        raise UserError(f"needs the {heads} heads {names[0]} … {names[-1]}; see {odd[0]!r}")
+    columns = [_parse_head(tokens[name], name, streams) for name in names]
     for name, column in zip(names, columns, strict=True):
         if len(column) != len(columns[0]):
             raise UserError(f"{name} has {len(column)} tokens, {names[0]} {len(columns[0])}")
-    codes = np.stack(columns, axis=1).reshape(-1, len(CODEBOOKS))  # (steps * G, 3)
+    codes = np.stack(columns, axis=1).reshape(-1, streams.count)  # (steps * G, K)
     return _drop_padding(codes, group)
 
 
-def frames_per_step(heads: int) -> int:
-    """G = heads / 3. Raises `UserError` unless `heads` is a positive multiple of 3."""
-    if heads < len(CODEBOOKS) or heads % len(CODEBOOKS):
-        raise UserError(f"heads must be a multiple of {len(CODEBOOKS)} (or 1), not {heads}")
-    return heads // len(CODEBOOKS)
-
-
-def _parse_stream(stream: Any, name: str) -> np.ndarray:
-    book = name.split("_")[1]
-    if not isinstance(stream, str):
+def _parse_head(tokens: Any, name: str, streams: Streams) -> np.ndarray:
+    stream = name.split("_")[1]
+    if not isinstance(tokens, str):
         raise UserError(f"{name} must be a string")
     try:
-        letters, codes = _scan(stream)
+        letters, codes = _scan(tokens, streams)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    others = letters.replace(book, "").replace(_PAD_LETTER, "")
+    others = letters.replace(stream, "").replace(_PAD_LETTER, "")
     if others:
         index = letters.index(others[0])
-        raise UserError(f"{name}: token {index + 1} is of codebook {others[0]!r}")
+        raise UserError(f"{name}: token {index + 1} is of stream {others[0]!r}")
     return codes
 
 
-def _scan(stream: str) -> tuple[str, np.ndarray]:
-    """Each token's codebook, "p" for a pad, and its code, int64, -1 for a pad."""
-    match = _STREAM.match(stream)
+def _scan(tokens: str, streams: Streams) -> tuple[str, np.ndarray]:
+    """Each token's stream, "z" for a pad, and its code, int64, -1 for a pad."""
+    match = _token_pattern(streams.names).match(tokens)
     end = match.end() if match else 0
-    if end != len(stream):
-        raise UserError(f"no speech token at character {end + 1}: {stream[end : end + 20]!r}")
-    tokens = stream.replace(SPEECH_PAD, f"<{_PAD_LETTER}{_PAD_CODE}>")
+    if end != len(tokens):
+        raise UserError(f"no speech token at character {end + 1}: {tokens[end : end + 20]!r}")
+    tokens = tokens.replace(SPEECH_PAD, f"<{_PAD_LETTER}{_PAD_CODE}>")
     letters = tokens.translate(_NO_CODES)
     codes = np.fromstring(tokens.translate(_NO_LETTERS), np.int64, sep=" ")
-    beyond = np.flatnonzero(codes >= CODES)
+    sizes = _sizes_by_letter(streams)[np.frombuffer(letters.encode(), np.uint8)]
+    beyond = np.flatnonzero(codes >= sizes)
     if len(beyond):
         token = f"<{letters[beyond[0]]}{codes[beyond[0]]}>"
-        raise UserError(f"{token} is beyond the {CODES} codes of a codebook")
+        raise UserError(f"{token} is beyond the {sizes[beyond[0]]} codes of its stream")
     return letters, codes
+
+
+@functools.lru_cache
+def _token_pattern(names: str) -> re.Pattern[str]:
+    """Any number of tokens of the streams with these letters, and pads."""
+    return re.compile(rf"(?:<(?:[{names}](?:0|[1-9]\d{{0,4}})|\|speech_pad\|)>)*+", re.ASCII)
+
+
+@functools.lru_cache
+def _sizes_by_letter(streams: Streams) -> np.ndarray:
+    """int64 [128] by a letter's ASCII code; pads, whose code is -1, fit any size."""
+    sizes = np.zeros(128, np.int64)
+    for letter, size in zip(streams.names, streams.sizes, strict=True):
+        sizes[ord(letter)] = size
+    return sizes
 
 
 def _drop_padding(codes: np.ndarray, group: int) -> np.ndarray:
@@ -160,9 +172,13 @@ def _drop_padding(codes: np.ndarray, group: int) -> np.ndarray:
 
 def format_utterance(utterance: TokenizedUtterance, heads: int) -> str:
     """One line of JSON without its newline; `heads` is 1 for next-token prediction."""
-    frames = utterance.frames
+    frames, streams = utterance.frames, utterance.streams
     values: dict[str, Any] = {"uttid": utterance.uttid, "text": utterance.text}
-    values["tokens"] = format_ntp(frames) if heads == 1 else frames_to_streams(frames, heads)
+    values["tokens"] = (
+        format_ntp(frames, streams) if heads == 1 else format_mtp(frames, heads, streams)
+    )
+    if streams != FACODEC:
+        values["streams"] = streams.to_json()
     for key in ("spk_emb_path", "symbol_frames", "sentence", "question"):
         if getattr(utterance, key) is not None:
             values[key] = getattr(utterance, key)
@@ -177,7 +193,8 @@ def parse_utterance(line: str, heads: int) -> TokenizedUtterance:
         raise UserError(f"not valid JSON ({error})") from None
     if not isinstance(values, dict):
         raise UserError(f"must be a JSON object, not {type(values).__name__}")
-    frames = _parse_tokens(values.get("tokens"), heads)
+    streams = _parse_streams(values.get("streams"))
+    frames = _parse_tokens(values.get("tokens"), heads, streams)
     return TokenizedUtterance(
         uttid=_text(values, "uttid"),
         text=_text(values, "text"),
@@ -186,16 +203,21 @@ def parse_utterance(line: str, heads: int) -> TokenizedUtterance:
         symbol_frames=_symbol_frames(values.get("symbol_frames"), len(frames)),
         sentence=_optional_text(values, "sentence"),
         question=_optional_text(values, "question"),
+        streams=streams,
     )
 
 
-def _parse_tokens(tokens: Any, heads: int) -> np.ndarray:
+def _parse_streams(values: Any) -> Streams:
+    return FACODEC if values is None else parse_streams(values, "key 'streams'")
+
+
+def _parse_tokens(tokens: Any, heads: int, streams: Streams) -> np.ndarray:
     expected: Any = str if heads == 1 else dict
     if not isinstance(tokens, expected):
-        form = "one string" if heads == 1 else f"an object of {heads} streams"
+        form = "one string" if heads == 1 else f"an object of {heads} strings"
         raise UserError(f"key 'tokens': must be {form} for {heads} head{'s' * (heads > 1)}")
     try:
-        return parse_ntp(tokens) if heads == 1 else parse_streams(tokens, heads)
+        return parse_ntp(tokens, streams) if heads == 1 else parse_mtp(tokens, heads, streams)
     except UserError as error:
         raise UserError(f"key 'tokens': {error}") from None
 
@@ -220,13 +242,37 @@ def _symbol_frames(counts: Any, frames: int) -> tuple[int, ...] | None:
     return tuple(counts)
 
 
-def read_utterances(path: Path, heads: int) -> Iterator[TokenizedUtterance]:
-    """Yield the utterances of a file, one at a time. `UserError` names the line and the key."""
+def read_utterances(
+    path: Path, heads: int, streams: Streams | None = None
+) -> Iterator[TokenizedUtterance]:
+    """Yield the utterances of a file, one at a time. `UserError` names the line and the key.
+
+    With `streams`, an utterance of other streams is refused: its tokens are another codec's.
+    """
     for number, line in read_lines(Path(path)):
         try:
-            yield parse_utterance(line, heads)
+            utterance = parse_utterance(line, heads)
         except UserError as error:
             raise UserError(f"{path}, line {number}: {error}") from None
+        if streams is not None and utterance.streams != streams:
+            raise UserError(
+                f"{path}, line {number}: has tokens of {utterance.streams}, not of {streams}; "
+                "tokenize the recordings with the codec that all others were tokenized with"
+            )
+        yield utterance
+
+
+def find_streams(path: Path) -> Streams:
+    """The streams of a file's tokens, by its first line; FACodec's if it is empty."""
+    for number, line in read_lines(Path(path)):
+        try:
+            values = json.loads(line)
+            return _parse_streams(values.get("streams") if isinstance(values, dict) else None)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}, line {number}: not valid JSON ({error})") from None
+        except UserError as error:
+            raise UserError(f"{path}, line {number}: {error}") from None
+    return FACODEC
 
 
 def write_utterances(path: Path, utterances: Iterable[TokenizedUtterance], heads: int) -> int:

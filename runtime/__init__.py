@@ -1,4 +1,4 @@
-"""Speak from an exported bundle: `from runtime import TTS, Sampling`.
+"""Speaks from an exported bundle: `from runtime import TTS, Sampling`.
 
 Names are imported when they are first used, so that `python -m runtime.tts --help` needs nothing
 but the standard library. This package needs no PyTorch, no onnx and no sibling package.
@@ -13,19 +13,19 @@ from commands.version import VERSION as __version__
 if TYPE_CHECKING:
     from commands.errors import TextWarning as TextWarning
     from commands.errors import UserError as UserError
-    from runtime.speech.answering import Answer as Answer
     from runtime.speech.answering import Chat as Chat
     from runtime.speech.sampling import Sampling as Sampling
+    from runtime.speech.spoken import Answer as Answer
+    from runtime.speech.spoken import Chunk as Chunk
+    from runtime.speech.spoken import Utterance as Utterance
     from runtime.speech.synthesis import TTS as TTS
-    from runtime.speech.synthesis import Chunk as Chunk
-    from runtime.speech.synthesis import Utterance as Utterance
 
 _MODULES = {
-    "Answer": "runtime.speech.answering",
+    "Answer": "runtime.speech.spoken",
     "Chat": "runtime.speech.answering",
     "TTS": "runtime.speech.synthesis",
-    "Chunk": "runtime.speech.synthesis",
-    "Utterance": "runtime.speech.synthesis",
+    "Chunk": "runtime.speech.spoken",
+    "Utterance": "runtime.speech.spoken",
     "Sampling": "runtime.speech.sampling",
     "TextWarning": "commands.errors",
     "UserError": "commands.errors",

@@ -22,13 +22,13 @@ from commands.run import run_cli
 from commands.standard_streams import ReaderLeft, reader_has_left
 from formats.files.atomic import check_target
 from runtime.bundle.voice_names import print_voices
-from runtime.engines.choices import add_backend
+from runtime.engines.choices import add_run_with
 from runtime.text.typed_text import drop_terminal_codes
 
 if TYPE_CHECKING:
     from runtime.speech.answering import Chat
     from runtime.speech.sampling import Sampling
-    from runtime.speech.synthesis import Chunk
+    from runtime.speech.spoken import Chunk
 
 PROMPT = "> "
 
@@ -42,7 +42,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--engine", default="engine", metavar="DIR", help="default: engine")
     add("--question", metavar="TEXT", help="ask this and end; without it, ask what is typed")
-    add_backend(parser)
+    add_run_with(parser)
     add("--threads", type=int, metavar="N", help="default: the physical cores")
     add("--strict", action="store_true", help="refuse questions that cannot be read whole")
     add("-o", "--output", metavar="FILE", help="write the spoken answer, the latest, as .wav")
@@ -69,7 +69,7 @@ def chat(argv: Sequence[str] | None) -> None:
     from runtime.speech.sampling import Sampling
 
     sampling = Sampling(do_sample=False if arguments.greedy else None, seed=arguments.seed)
-    loaded = Chat.load(arguments.engine, arguments.backend, arguments.threads)
+    loaded = Chat.load(arguments.engine, arguments.run_with, arguments.threads)
     print(loaded.describe(), file=sys.stderr)
     if arguments.question is not None:
         answer(loaded, drop_terminal_codes(arguments.question), sampling, arguments)
@@ -111,14 +111,14 @@ def answer(loaded: Chat, question: str, sampling: Sampling, arguments: argparse.
     """Print the answer while it is written, then speak it."""
     from runtime.audio.playback import open_player
     from runtime.audio.sound import to_pcm16
-    from runtime.speech.codec import WHOLE_UTTERANCE, ChunkSchedule
+    from runtime.speech.schedule import least_work, soon_heard
 
     pieces = loaded.stream_answer(
         question,
         voice=arguments.voice,
         sampling=sampling,
         max_steps=arguments.max_steps,
-        schedule=ChunkSchedule() if arguments.play else WHOLE_UTTERANCE,
+        schedule=(soon_heard if arguments.play else least_work)(loaded.bundle.manifest.codec),
         strict=arguments.strict,
     )
     spoken: list[Chunk] = []

@@ -3,7 +3,7 @@
 In: an engine directory of plans, and a bundle of the same model for the CPU. Out: a folder with
 `gpu-check.json` and `gpu-check.txt`: machine and versions; whether the GPU speaks the frames that
 the CPU speaks, and how closely its codec follows; every stage's time, the step's beside what the
-memory's bandwidth allows. It needs a GPU, and says in one line what is missing where it finds none.
+memory's bandwidth allows. It needs a GPU, and says in one line what is missing if it finds none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from formats.files.atomic import write_atomically
 from runtime.engines.tensorrt.gpu_driver import count_gpus
 
 if TYPE_CHECKING:
-    from runtime.speech.synthesis import TTS, Utterance
+    from runtime.speech.spoken import Utterance
+    from runtime.speech.synthesis import TTS
 
 SENTENCES = (
     "The birds sang in the old garden while the rain fell softly.",
@@ -125,6 +126,7 @@ def make_report(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that is written, by section."""
     gpu = _find_gpu()  # first: nothing else matters without one
     from runtime.speech.synthesis import TTS
+    from runtime.speed import SpeedOptions, measure_speed
 
     on_gpu = TTS.load(arguments.engine)
     on_cpu = TTS.load(arguments.reference, threads=arguments.threads)
@@ -137,7 +139,9 @@ def make_report(arguments: argparse.Namespace) -> dict[str, Any]:
         "plans": None if manifest.engine.plans is None else _plans(manifest.engine.plans),
         "parity": [asdict(parity) for parity in compare_speech(on_cpu, on_gpu)],
         "floor": step_floor(on_gpu),
-        "profile": _profile(arguments),
+        "profile": measure_speed(
+            SpeedOptions(arguments.engine, runs=arguments.runs, warmup=2, max_steps=MAX_STEPS)
+        ),
     }
 
 
@@ -203,15 +207,16 @@ def snr_db(expected: Any, found: Any) -> float | None:
 
 
 def step_floor(tts: TTS) -> dict[str, float]:
-    """The least time of a step: its weights and half a cache, at the bandwidth of a plain copy."""
+    """The least time of a step of one row: the weights and half a cache, at the bandwidth of a
+    plain copy."""
     from runtime.bundle import names
-    from runtime.engines.tensorrt.cuda import measure_bandwidth
-    from runtime.engines.tensorrt.device_loop import state_bytes
+    from runtime.engines.graph import state_bytes
+    from runtime.engines.tensorrt.memory import measure_bandwidth
 
     manifest = tts.bundle.manifest
     specs = [manifest.graphs[name] for name in (names.BACKBONE, manifest.head)]
     weights = sum(manifest.files[spec.file].size_bytes for spec in specs)
-    cache = sum(map(state_bytes, specs)) / 2
+    cache = sum(state_bytes(spec, {names.ROWS: 1}) for spec in specs) / 2
     bandwidth = measure_bandwidth()
     return {
         "plan_bytes": weights,
@@ -219,13 +224,6 @@ def step_floor(tts: TTS) -> dict[str, float]:
         "copy_bandwidth_gb_s": bandwidth / 1e9,
         "step_floor_ms": 1e3 * (weights + cache) / bandwidth,
     }
-
-
-def _profile(arguments: argparse.Namespace) -> dict[str, Any]:
-    from runtime.profile import measure_engine, parse_arguments
-
-    options = ["--engine", arguments.engine, "--runs", str(arguments.runs), "--warmup", "2"]
-    return measure_engine(parse_arguments([*options, "--max-steps", str(MAX_STEPS)]))
 
 
 def _plans(plans: Any) -> dict[str, Any]:
@@ -251,7 +249,7 @@ def versions() -> dict[str, str]:
 
 def format_report(report: Mapping[str, Any]) -> str:
     """For people."""
-    from runtime import profile
+    from runtime.speed import format_speed
 
     machine, floor = report["machine"], report["floor"]
     gpu = machine["gpu"]
@@ -272,7 +270,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         f"{floor['copy_bandwidth_gb_s']:.0f} GB/s, measured by a copy): "
         f"{step / floor['step_floor_ms']:.2f} x the floor",
         "",
-        profile.format_report(report["profile"]),
+        format_speed(report["profile"]),
     ]
     return "\n".join(lines)
 

@@ -28,12 +28,13 @@ from commands.run import run_cli
 from commands.standard_streams import ReaderLeft, output_is_closed, reader_has_left, write_bytes
 from formats.files.atomic import check_target, require_two_files
 from runtime.bundle.voice_names import print_voices
-from runtime.engines.choices import add_backend
+from runtime.engines.choices import add_run_with
 from runtime.text.typed_text import drop_terminal_codes
 
 if TYPE_CHECKING:
     from runtime.speech.sampling import Sampling
-    from runtime.speech.synthesis import TTS, Chunk
+    from runtime.speech.spoken import Chunk
+    from runtime.speech.synthesis import TTS
 
 SECONDS_BETWEEN_LINES = 60.0  # where no line can be rewritten
 END_OF_INPUT = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
@@ -56,7 +57,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("text", nargs="?", help="what to say; a text file; or - for stdin")
     parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")
-    add_backend(parser)
+    add_run_with(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
     parser.add_argument(
         "--strict", action="store_true", help="refuse text that cannot be read whole"
@@ -97,11 +98,11 @@ def speak(argv: Sequence[str] | None) -> None:
     if arguments.text == "-" and sys.stdin.isatty():
         print(f"type the text, then {END_OF_INPUT}", file=sys.stderr)
     text = read_text(arguments.text)
-    from runtime.speech.codec import WHOLE_UTTERANCE, ChunkSchedule
+    from runtime.speech.schedule import least_work, soon_heard
     from runtime.speech.synthesis import TTS
 
     sampling = _sampling(arguments)
-    tts = TTS.load(arguments.engine, arguments.backend, arguments.threads)
+    tts = TTS.load(arguments.engine, arguments.run_with, arguments.threads)
     print(tts.describe(), file=sys.stderr)
     is_heard = arguments.play or arguments.raw
     progress = Progress(tts.sample_rate, is_heard)
@@ -110,7 +111,7 @@ def speak(argv: Sequence[str] | None) -> None:
         voice=arguments.voice,
         sampling=sampling,
         max_steps=arguments.max_steps,
-        schedule=ChunkSchedule() if is_heard else WHOLE_UTTERANCE,
+        schedule=(soon_heard if is_heard else least_work)(tts.bundle.manifest.codec),
         strict=arguments.strict,
     )
     with progress:

@@ -35,12 +35,12 @@ def tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from export.options import BuildOptions
     from export.pipeline import build_bundle
-    from tests.tiny_codec import make_codec_checkpoint
+    from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
     from tests.tiny_models import make_lm_checkpoint
 
     folder = tmp_path_factory.mktemp("tiny")
     codec = make_codec_checkpoint(folder / "codec")
-    model = make_lm_checkpoint(folder / "model", heads=3)
+    model = make_lm_checkpoint(folder / "model", heads=3, streams=TINY_STREAMS)
     speaker = np.random.default_rng(0).standard_normal(256, dtype=np.float32)
     save_file({"speaker": speaker}, folder / "anna.safetensors")
     build_bundle(

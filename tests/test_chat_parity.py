@@ -23,7 +23,7 @@ from runtime import Chat, Sampling
 from runtime.speech.text_decoding import TextDecoder
 from tests.export.lm_exports import Export, Recipe, random_speaker
 from tests.test_speech_parity import write_bundle
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 from train.language_model.checkpoint import WEIGHTS_FILE, LanguageModel, load_checkpoint
 from train.language_model.generate import DecodingOptions, Generation, answer_question
@@ -107,6 +107,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
             recipe.head_kind,
             recipe.speaker_aware,
             seed=recipe.heads,
+            streams=TINY_STREAMS,
         )
         lead_to_speech(folder)
         return folder

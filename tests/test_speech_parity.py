@@ -27,7 +27,7 @@ from export.readers.codec_checkpoint import open_codec
 from runtime import TTS, Sampling
 from runtime.audio.conditioning import condition_speech
 from runtime.audio.sound import convert_sound
-from runtime.speech.codec import ChunkSchedule
+from runtime.speech.schedule import ChunkSchedule
 from tests.export.lm_exports import Export, Recipe, random_speaker, tiny_export
 from tests.speech_like import speak
 from tests.tiny_codec import make_codec, make_codec_checkpoint, tiny_codec_config

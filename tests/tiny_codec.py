@@ -1,8 +1,9 @@
 """Tiny random codecs in this project's layout.
 
 Dimensions are pairwise distinct where the architecture lets them be: hop 10, 256 latent
-channels (what a language model's speaker projection expects), decoder 12 → 6 → 3 channels,
-encoder 5 → 10 → 20.
+channels (as a language model's speaker projection expects), decoder 12 → 6 → 3 channels,
+encoder 5 → 10 → 20. A second codec has other numbers than FACodec everywhere: its rate, its frames
+a second, the number of its streams and their sizes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from formats.checkpoint.codec_config import CodecConfig, MelConfig
+from formats.streams import Streams
 from train.codec_model.checkpoint import save_codec
 from train.codec_model.facodec import FACodec
 
@@ -33,6 +35,26 @@ def tiny_codec_config(**changes: Any) -> CodecConfig:
         "transformer_ffn_channels": 40,
     }
     return CodecConfig(**(sizes | changes))
+
+
+TINY_STREAMS = tiny_codec_config().streams
+OTHER_STREAMS = Streams((48, 20, 33, 17), 62.5)
+
+
+def other_codec_config(**changes: Any) -> CodecConfig:
+    """Geometry of a tiny codec at 12 kHz with three content codebooks and a prosody codebook."""
+    sizes: dict[str, Any] = {
+        "sample_rate_hz": 12_000,
+        "latent_channels": 40,
+        "decoder_channels": 16,
+        "decoder_ratios": (4, 4, 4, 3),
+        "encoder_channels": 2,
+        "encoder_ratios": (3, 4, 4, 4),
+        "content_codebooks": 3,
+        "stream_sizes": OTHER_STREAMS.sizes,
+        "mel": MelConfig(n_fft=512, window_samples=384, bins=11, highest_hz=6000.0),
+    }
+    return tiny_codec_config(**(sizes | changes))
 
 
 def make_codec(config: CodecConfig, seed: int = 0) -> FACodec:

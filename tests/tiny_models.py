@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from formats.checkpoint.language_model_config import CONFIG_FILE, LanguageModelConfig
 from formats.checkpoint.tokenizer import build_phoneme_tokenizer, read_speech_tokens
+from formats.streams import FACODEC, Streams
 from train.language_model.checkpoint import (
     PREFIX,
     WEIGHTS_FILE,
@@ -21,7 +22,6 @@ from train.language_model.checkpoint import (
     make_model,
     save_checkpoint,
 )
-from train.language_model.generate import END, PAD
 from train.language_model.mtp import MtpModel
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;?!'\"-\n"
@@ -32,6 +32,7 @@ def tiny_config(
     head_kind: str = "linear",
     speaker_aware: bool = False,
     vocab_size: int = 4000,
+    streams: Streams = FACODEC,
 ) -> LanguageModelConfig:
     """Geometry of a tiny model; `vocab_size` must cover its tokenizer."""
     return LanguageModelConfig(
@@ -48,6 +49,7 @@ def tiny_config(
         head_transformers_layer=2,
         spk_aware=speaker_aware,
         model_max_length=2048,
+        streams=streams,
     )
 
 
@@ -61,6 +63,7 @@ def make_lm_checkpoint(
     plain: bool = False,
     end_bias: float = 0.0,
     pad_bias: float = 0.0,
+    streams: Streams = FACODEC,
 ) -> Path:
     """Write a random checkpoint; `heads=1` is NTP, `plain` a bare `Qwen2ForCausalLM` one (NTP).
 
@@ -68,10 +71,10 @@ def make_lm_checkpoint(
     head that has them (MTP only), to make them likely.
     """
     heads = 1 if plain else heads
-    tokenizer = build_phoneme_tokenizer([CHARACTERS], mtp=heads > 1)
-    tokens = read_speech_tokens(tokenizer, str(folder))
+    tokenizer = build_phoneme_tokenizer([CHARACTERS], mtp=heads > 1, streams=streams)
+    tokens = read_speech_tokens(tokenizer, str(folder), streams)
     rows = tokenizer.get_vocab_size() + 5  # more rows than tokens, as real tables have
-    config = tiny_config(heads, head_kind, speaker_aware and not plain, rows)
+    config = tiny_config(heads, head_kind, speaker_aware and not plain, rows, streams)
     generator = torch.Generator().manual_seed(seed)
     model = make_model(config, tokens)
     _randomize(model, generator)
@@ -100,10 +103,10 @@ def _randomize(model: LanguageModel, generator: torch.Generator) -> None:
 
 @torch.no_grad()
 def _bias_special_tokens(model: MtpModel, end_bias: float, pad_bias: float) -> None:
-    for head in model.heads:
-        head.projection.bias[END] += end_bias
-        if head.outputs > PAD:
-            head.projection.bias[PAD] += pad_bias
+    for index, head in enumerate(model.heads):
+        head.projection.bias[model.tokens.end_code(index)] += end_bias
+        if head.outputs > model.tokens.pad_code(index):
+            head.projection.bias[model.tokens.pad_code(index)] += pad_bias
 
 
 def _make_plain(folder: Path) -> None:

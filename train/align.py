@@ -1,10 +1,10 @@
 """Durations of symbols for recordings without them: `python -m train.align AUDIO --output DIR`.
 
 In: folders of recordings (train/data/recordings.py describes their forms) and their texts. Out: a
-folder of recordings with `symbol_frames` (train/alignment/aligned_folder.py), which every other
-command reads. Known durations are kept. Recordings that cannot be aligned are reported and
-counted, and stay in the folder without durations. Results are kept beside the output until all
-are there, so the same command goes on where it stopped.
+folder of recordings with `symbol_frames` in frames of the codec, which every other command reads
+(train/alignment/aligned_folder.py). Known durations are kept. Recordings that cannot be aligned are
+reported and counted, and stay in the folder without durations. Results are kept beside the output
+until all are there, so the same command goes on where it stopped.
 
 With `--compare` nothing is written. The command finds durations for the recordings whose durations
 are known, without looking at these, and prints a table of the differences.
@@ -33,6 +33,7 @@ from commands.options import (
     add_threads,
 )
 from commands.run import run_command
+from formats.checkpoint.codec_config import CodecConfig, find_codec_config
 from train.data.recording_folders import ARGUMENT_HELP, parse_folder
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ METHODS = {
     "learned": "by a small model, trained on these recordings",
     "diagonal": "evenly through the speech, in seconds",
 }
-FRAME_MS = 12.5
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -53,6 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
     from train.alignment.aligned_folder import check_output
     from train.alignment.duration_search import ScriptReader
 
+    codec = arguments.codec
+    arguments.frames = CodecConfig() if codec is None else find_codec_config(codec)
     if not arguments.compare:
         check_output(arguments.output, arguments.audio)
     found = {folder: folder.find() for folder in arguments.audio}
@@ -91,11 +93,16 @@ def align(
     count = sum(counts is not None for counts in durations.values())
     total = sum(map(len, found.values()))
     print(f"{count} of {total} recordings with durations in {arguments.output}")
-    groups = " ".join(quote(arguments.output / folder.group) for folder in found)
+    print_next(f"python -m train.prepare {prepare_options(arguments)} --output tokens")
+
+
+def prepare_options(arguments: argparse.Namespace) -> str:
+    """The options of train.prepare for these recordings."""
+    groups = " ".join(quote(arguments.output / folder.group) for folder in arguments.audio)
+    codec = "CODEC" if arguments.codec is None else quote(arguments.codec)
+    heads = 2 * arguments.frames.streams.count
     frontend = "" if arguments.frontend == "none" else f" --frontend {arguments.frontend}"
-    print_next(
-        f"python -m train.prepare {groups} --codec CODEC --heads 6{frontend} --output tokens"
-    )
+    return f"{groups} --codec {codec} --heads {heads}{frontend}"
 
 
 def describe_inputs(scripts: Sequence[Script], arguments: argparse.Namespace) -> dict[str, object]:
@@ -105,6 +112,7 @@ def describe_inputs(scripts: Sequence[Script], arguments: argparse.Namespace) ->
         "texts": hashlib.sha256(texts.encode(errors="surrogateescape")).hexdigest(),
         "method": arguments.method,
         "learning": [arguments.steps, arguments.learn_from, arguments.seed],
+        "frames": [arguments.frames.sample_rate_hz, arguments.frames.hop_samples],
     }
 
 
@@ -115,7 +123,8 @@ def make_search(
     from train.alignment.duration_search import DurationSearch, SearchOptions
 
     names = ("steps", "learn_from", "seed", "threads")
-    options = SearchOptions(**{name: getattr(arguments, name) for name in names})
+    chosen = {name: getattr(arguments, name) for name in names}
+    options = SearchOptions(**chosen, codec=arguments.frames)
     interruption = Interruption(arguments.max_minutes)
     return DurationSearch(reader, options, interruption, progress, arguments.command_line)
 
@@ -136,7 +145,8 @@ def print_comparison(
     for method in METHODS:
         durations = make_search(reader, arguments).find(chosen, method)
         counts = [np.array(counts) for counts in durations.values()]
-        found[method] = compare_durations(counts, [known[path] for path in durations], FRAME_MS)
+        frame_ms = 1000 / arguments.frames.frames_per_second
+        found[method] = compare_durations(counts, [known[path] for path in durations], frame_ms)
     print(format_errors(found), end="")
 
 
@@ -153,6 +163,12 @@ def make_parser() -> CommandParser:
     )
     add_frontend(parser)
     add_choice(parser, "--method", METHODS, "learned", "how durations are found")
+    add(
+        "--codec",
+        type=Path,
+        metavar="DIR",
+        help="folder of the codec whose frames are counted (default: FACodec)",
+    )
     add("--replace", action="store_true", help="also find anew the durations that are known")
     learning = parser.add_argument_group("learning")
     add_count(learning, "--steps", "training steps", default=1000)

@@ -46,7 +46,7 @@ def train_codec(
     *,
     resume: bool = False,
 ) -> bool:
-    """Run the phases, each from where it stopped; returns whether all reached their last step.
+    """Run the phases, each from its saved step; returns whether all reached their last step.
 
     `inputs` are the settings of each phase as its state notes them; with `resume` a phase may go on
     with other ones.
@@ -62,7 +62,6 @@ def train_codec(
     from train.device import check_device
 
     check_device(config.device, "'device'")
-    check_rate(config)
     check_crops(config)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -73,7 +72,7 @@ def train_codec(
     pool = load_pool(
         recordings,
         config.hours,
-        config.codec.hop_samples,
+        config.codec,
         max(phase_config(config, name).crop_frames for name in phases),
         config.seed,
     )
@@ -90,14 +89,6 @@ def train_codec(
 
 def phase_config(config: CodecTrainingConfig, name: str) -> PhaseConfig:
     return config.tokenizer if name == "tokenizer" else config.decoder
-
-
-def check_rate(config: CodecTrainingConfig) -> None:
-    """Recordings are read at one rate. Raises `UserError` if the codec works at another."""
-    from runtime.audio.sound import SAMPLE_RATE_HZ
-
-    if config.codec.sample_rate_hz != SAMPLE_RATE_HZ:
-        raise UserError(f"codec: 'sample_rate_hz' must be {SAMPLE_RATE_HZ} to be trained here")
 
 
 def check_crops(config: CodecTrainingConfig) -> None:
@@ -151,8 +142,10 @@ def run(arguments: argparse.Namespace) -> None:
     if not finished:
         interruption.leave(f"go on with: {arguments.command_line}")
     if has_decoder(Path(config.output)):
-        folder = quote(config.output)
-        print_next(f"python -m train.prepare RECORDINGS --codec {folder} --heads 6 --output tokens")
+        folder, heads = quote(config.output), 2 * config.codec.streams.count
+        print_next(
+            f"python -m train.prepare RECORDINGS --codec {folder} --heads {heads} --output tokens"
+        )
     else:
         print_next(f"python -m train.codec --config {quote(arguments.config)} --phase decoder")
 

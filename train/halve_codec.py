@@ -21,7 +21,7 @@ from commands.run import run_command
 if TYPE_CHECKING:
     from train.codec_model.facodec import FACodec
 
-_COMPARED_FRAMES = 400  # five seconds
+_COMPARED_SECONDS = 5
 
 
 def halve_codec(source: Path, output: Path, limit: float) -> float:
@@ -46,8 +46,10 @@ def compare_audio(codec: FACodec, other: FACodec) -> float:
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    size = codec.config.codebook_size
-    frames = torch.randint(0, size, (1, _COMPARED_FRAMES, 3), generator=generator)
+    streams = codec.config.streams
+    shape = (1, round(_COMPARED_SECONDS * streams.frames_per_second))
+    columns = [torch.randint(0, size, shape, generator=generator) for size in streams.sizes]
+    frames = torch.stack(columns, dim=-1)
     speaker = torch.randn(1, codec.config.speaker_channels, generator=generator)
     with torch.no_grad():
         audio = codec.decode(frames, speaker)

@@ -28,16 +28,15 @@ from commands.next_step import print_next
 from commands.options import GOES_ON, add_device, add_limit, add_max_minutes, add_output
 from commands.progress import progress
 from commands.run import run_command
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
 from formats.files.atomic import check_target, flush
 from formats.files.hashing import sha256_file
 from formats.files.unfinished_work import begin_work, remove_work, unfinished_folder
 
 if TYPE_CHECKING:
     from formats.tokens import TokenizedUtterance
+    from train.data.examples import Example
     from train.language_model.checkpoint import Checkpoint
     from train.language_model.mtp import MtpModel
-    from train.language_model_training.dataset import Example
 
 POSITIONS_PER_BATCH = 4000
 PREDICTED_FILE = "predicted.jsonl"
@@ -53,9 +52,10 @@ def run(arguments: argparse.Namespace) -> None:
     check_device(arguments.device, "--device")
     checkpoint = load_checkpoint(arguments.model)
     model, heads = checkpoint.model.to(arguments.device).eval(), checkpoint.config.heads
+    streams = checkpoint.config.streams
     if not isinstance(model, MtpModel):
         raise UserError(f"{arguments.model}: predicts one token at a time; needs several heads")
-    utterances = list(read_utterances(arguments.tokens, heads))[: arguments.limit]
+    utterances = list(read_utterances(arguments.tokens, heads, streams))[: arguments.limit]
     if not utterances:
         raise UserError(f"{arguments.tokens}: no utterance to predict")
     speakers = arguments.speaker_folder or arguments.tokens.parent
@@ -129,7 +129,8 @@ def predict_utterances(
 
     The first `done` are left out; they still count for the batches, which stay the same.
     """
-    from train.language_model_training.dataset import ExampleBuilder, utterance_speaker
+    from train.data.examples import ExampleBuilder
+    from train.language_model_training.dataset import utterance_speaker
 
     config = checkpoint.config
     builder = ExampleBuilder(config, checkpoint.tokenizer, model.tokens, with_tail=False)
@@ -157,8 +158,8 @@ def _predict_batch(
 ) -> Iterator[TokenizedUtterance]:
     import torch
 
+    from train.data.examples import collate
     from train.device import mixed_precision
-    from train.language_model_training.dataset import collate
 
     device = model.embedding.weight.device
     tensors = collate([example for _, example in batch], model.tokens.eos)
@@ -167,7 +168,7 @@ def _predict_batch(
     with torch.inference_mode(), mixed_precision("auto", device.type):
         codes = model.predict_codes(**inputs).cpu()
     for (utterance, _), row, speech in zip(batch, codes, tensors["speech_mask"], strict=True):
-        frames = row[speech].reshape(-1, TOKENS_PER_FRAME)  # with the step that ends them
+        frames = row[speech].reshape(-1, utterance.streams.count)  # with the step that ends them
         yield replace(utterance, frames=frames[: len(utterance.frames)].numpy())
 
 

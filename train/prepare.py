@@ -58,7 +58,7 @@ def make_parser() -> CommandParser:
         nargs="+",
         required=True,
         metavar="N",
-        help="1 (next-token) or multiples of 3; one file is written for each",
+        help="1 (next-token) or multiples of the codec's streams (FACodec has 3); a file for each",
     )
     add_output(parser, "folder to write")
     add_frontend(parser)

@@ -74,7 +74,7 @@ class Follower:
         scores, past = [], 0
         for end in range(prompt, hidden.shape[1] + 1):
             values = self.head.run(greedy_inputs(self.head.spec, hidden[:, past:end], past))
-            scores.append(values[SCORES].astype(np.float32))
+            scores.append(values[SCORES][0].astype(np.float32))
             past = end
             if watch is not None:
                 watch(values)

@@ -16,16 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from commands.errors import UserError
-from export.language_model.code_embeddings import END_ROW, PAD_ROW, code_embeddings
+from export.language_model.code_embeddings import PAD, code_embeddings
 from export.readers.checkpoint import Checkpoint
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
+from formats.streams import Streams
 from formats.tokens import TokenizedUtterance, read_utterances
 from runtime.bundle.loading import Bundle
 from runtime.bundle.names import BACKBONE, SPEAKER_PROJECTION
+from runtime.engines.opening import open_engine
+from runtime.engines.rows import Request
 from runtime.speech.decoding import SpeechDecoder, bound_steps
-from runtime.speech.prompt import Prompt, PromptReader
+from runtime.speech.prompt import PromptReader
 from runtime.speech.sampling import seeded
-from runtime.speech.synthesis import open_engine
 from runtime.speech.voice import read_voice_file
 
 Floats = npt.NDArray[np.float32]
@@ -37,7 +38,7 @@ HELD_OUT = 4  # every fourth utterance is not calibrated on, but judged with
 class Utterance:
     """embeddings: float32 (1, positions, H), a prompt of `prompt` positions and the fed-back steps.
 
-    The last position of the prompt and every later one predict a step. frames: int64 (T, 3), what
+    The last position of the prompt and every later one predict a step. frames: int64 (T, K), what
     is said, and speaker: float32 (speaker_channels), by whom.
     """
 
@@ -62,20 +63,22 @@ class Speaker:
             raise UserError("a speaker-aware model is calibrated with voices; give --voice")
         self._bundle, self._heads = bundle, checkpoint.config.heads
         self._reader = PromptReader(bundle, open_graph(SPEAKER_PROJECTION) if aware else None)
-        self._decoder = SpeechDecoder(open_graph(BACKBONE), open_graph(manifest.head))
-        self._table = code_embeddings(checkpoint).read()
+        self._decoder = SpeechDecoder(open_graph(BACKBONE), open_graph(manifest.head), manifest)
+        self._table, self._streams = code_embeddings(checkpoint).read(), checkpoint.config.streams
         self._voices = [*manifest.voices]
 
     def say(self, texts: Sequence[str]) -> Iterator[Utterance]:
         """The model says every text; the n-th with seed n."""
         for number, text in enumerate(texts):
             speaker = self._voice(number)
-            prompt = self._reader.embed(self._reader.read(text), speaker)
-            yield self._joined(prompt, self._generate(prompt, number), speaker)
+            read = self._reader.read(text)
+            prompt = self._reader.embed(read, speaker)
+            frames = self._generate(prompt, read.text_tokens, number)
+            yield self._joined(prompt, frames, speaker)
 
     def follow(self, tokens: Path) -> Iterator[Utterance]:
         """The model is led through recorded frames, text by text."""
-        for number, recorded in enumerate(read_utterances(tokens, self._heads)):
+        for number, recorded in enumerate(read_utterances(tokens, self._heads, self._streams)):
             speaker = self._recorded_speaker(tokens.parent, recorded, number)
             read = self._reader.read(recorded.sentence or recorded.text)
             prompt = self._reader.embed(read, speaker)
@@ -95,38 +98,35 @@ class Speaker:
             folder / recorded.spk_emb_path, self._bundle.manifest.codec.speaker_channels
         )
 
-    def _generate(self, prompt: Prompt, seed: int) -> npt.NDArray[np.int64]:
+    def _generate(self, prompt: Floats, text_tokens: int, seed: int) -> npt.NDArray[np.int64]:
         manifest = self._bundle.manifest
         sampling = seeded(manifest.sampling, seed)
-        bound = bound_steps(
-            manifest.language_model,
-            manifest.length,
-            prompt.text_tokens,
-            prompt.embeddings.shape[1],
-        )
-        steps = self._decoder.steps(
-            prompt.embeddings,
+        request = Request(
+            prompt,
             sampling.resolve(manifest.sampling),
             sampling.random_generator(0),
-            bound,
+            bound_steps(manifest, text_tokens, prompt.shape[1]),
         )
+        steps = self._decoder.steps(request)
         return np.concatenate([step.frames for step in steps])
 
-    def _joined(self, prompt: Prompt, frames: npt.NDArray[np.int64], speaker: Floats) -> Utterance:
-        steps = step_embeddings(self._table, frames, self._heads)
-        embeddings = np.concatenate([prompt.embeddings, steps[None]], axis=1)
+    def _joined(self, prompt: Floats, frames: npt.NDArray[np.int64], speaker: Floats) -> Utterance:
+        steps = step_embeddings(self._table, frames, self._heads, self._streams)
+        embeddings = np.concatenate([prompt, steps[None]], axis=1)
         room = self._bundle.manifest.language_model.max_positions
-        return Utterance(embeddings[:, :room], prompt.embeddings.shape[1], frames, speaker)
+        return Utterance(embeddings[:, :room], prompt.shape[1], frames, speaker)
 
 
-def step_embeddings(table: Floats, frames: npt.NDArray[np.int64], heads: int) -> Floats:
+def step_embeddings(
+    table: Floats, frames: npt.NDArray[np.int64], heads: int, streams: Streams
+) -> Floats:
     """What is fed back after each step: (steps, H), the mean of the embeddings of its codes.
 
-    table: (3·1024 + 2, H) as in `export.language_model.code_embeddings`. frames: int64 (T, 3). The
-    last step of a multi-token model is filled up with `<|speech_pad|>`.
+    table: as in `export.language_model.code_embeddings`. frames: int64 (T, K). The last step of a
+    multi-token model is filled up with `<|speech_pad|>`.
     """
-    rows = (frames + np.arange(TOKENS_PER_FRAME) * (END_ROW // TOKENS_PER_FRAME)).reshape(-1)
-    rows = np.pad(rows, (0, -len(rows) % heads), constant_values=PAD_ROW)
+    rows = (frames + np.array(streams.offsets)).reshape(-1)
+    rows = np.pad(rows, (0, -len(rows) % heads), constant_values=streams.total + PAD)
     embeddings: Floats = table[rows.reshape(-1, heads)].mean(axis=1, dtype=np.float32)
     return embeddings
 

@@ -1,7 +1,7 @@
 """What a bundle says about itself.
 
-In: the checkpoint, the codec and what was written. Out: a `Manifest`, still without the hashes
-of its files, which are known only when they are all there.
+In: the checkpoint, the codec and what was written. Out: a `Manifest` without the hashes of its
+files, which are known only when all files are there.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import platform
 from dataclasses import asdict
 from importlib import metadata
 from typing import cast
-
-from tokenizers import models
 
 from export.bundle.embedding_table import EMBEDDINGS_FILE
 from export.readers.checkpoint import Checkpoint
@@ -37,7 +35,6 @@ from runtime.bundle.names import SCHEMA_VERSION, TEXT_HEAD
 ENGINE_KIND = "onnxruntime"
 TOKENIZER_FILE = "tokenizer.json"
 NTP_HEAD_KIND: HeadKind = "lm_head"
-SYMBOL_BOUND = LengthBound(frames_per_token=32.0)  # a phoneme or letter lasts about 7 frames
 MODEL_HASH = "model_sha256"  # in built_with: of the checkpoint
 BUILT_WITH = ("slm-deploy", "numpy", "onnx-ir", "onnxscript", "onnxruntime")
 
@@ -49,15 +46,19 @@ def describe_bundle(
     graphs: dict[str, GraphSpec],
     voices: dict[str, str],
     checks: tuple[Check, ...],
+    rows: int = 1,
 ) -> Manifest:
-    """The manifest of a bundle with these parts; its first voice is the default one."""
+    """The manifest of a bundle with these parts. Its first voice is the default one.
+
+    rows: what a call of a graph takes at most, as its profiles say.
+    """
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        engine=EngineSpec(kind=ENGINE_KIND, dialect=dialect),
+        engine=EngineSpec(kind=ENGINE_KIND, dialect=dialect, rows=rows),
         language_model=_language_model(checkpoint.config),
         prompt=_prompt(checkpoint),
         sampling=SamplingDefaults(**asdict(checkpoint.config.sampling)),
-        length=_length_bound(checkpoint),
+        length=LengthBound(**asdict(checkpoint.length)),
         codec=_codec(codec),
         graphs=graphs,
         tokenizer=TOKENIZER_FILE,
@@ -99,7 +100,7 @@ def _prompt(checkpoint: Checkpoint) -> PromptSpec:
 
 
 def describe_chat(checkpoint: Checkpoint) -> ChatSpec:
-    """How a bundle of this checkpoint asks, if it gets a text head."""
+    """How a bundle of this checkpoint asks questions, if it has a text head."""
     config, tokens = checkpoint.config, checkpoint.tokens
     parts = config.prompts.chat_parts(with_speaker=config.spk_aware)
     return ChatSpec(
@@ -111,14 +112,9 @@ def describe_chat(checkpoint: Checkpoint) -> ChatSpec:
     )
 
 
-def _length_bound(checkpoint: Checkpoint) -> LengthBound:
-    """Tokens that are one character each, phonemes or letters, do not last long."""
-    spelt = isinstance(checkpoint.tokenizer.model, models.WordLevel)
-    return SYMBOL_BOUND if spelt else LengthBound()
-
-
 def _codec(config: CodecConfig) -> CodecSpec:
     return CodecSpec(
+        streams=config.streams.sizes,
         sample_rate_hz=config.sample_rate_hz,
         hop_samples=config.hop_samples,
         speaker_channels=config.speaker_channels,

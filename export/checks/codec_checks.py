@@ -42,9 +42,9 @@ def check_codec(folder: Path, graphs: Mapping[str, GraphSpec], config: CodecConf
 
 
 def example_frames(config: CodecConfig, frames: int, seed: int = 0) -> Array:
-    """Random codes int64 (1, frames, 3)."""
-    codes = np.random.default_rng(seed).integers(0, config.codebook_size, (1, frames, 3))
-    return codes.astype(np.int64)
+    """Random codes int64 (1, frames, K)."""
+    streams = config.streams
+    return np.random.default_rng(seed).integers(0, streams.sizes, (1, frames, streams.count))
 
 
 def example_speaker(config: CodecConfig, seed: int = 1) -> Array:
@@ -72,9 +72,9 @@ def decode(
 ) -> Array:
     """Audio float32 (1, samples) of a whole utterance, given in one call.
 
-    Or in chunks of so many frames, the sizes taken in turn again and again. As an engine does it:
-    `delay_frames` frames of anything follow the last one, and the audio that comes before the
-    first one's is dropped.
+    Or in chunks of so many frames; the sizes are taken in turn, again and again. As in an engine,
+    `delay_frames` frames of any codes follow the last one, and the audio before the first frame's
+    is dropped.
     """
     decoder.reset()
     count, delay = frames.shape[1], config.delay_frames
@@ -128,7 +128,7 @@ def _check_encoder(encoder: GraphRunner, config: CodecConfig) -> list[Check]:
     frames = 2 + config.mel.n_fft // config.hop_samples
     outputs = encoder.run({AUDIO: example_audio(config, frames * config.hop_samples)})
     codes, speaker = outputs[CODEC_FRAMES], outputs[SPEAKER]
-    strange = (codes < 0) | (codes >= config.codebook_size)
+    strange = (codes < 0) | (codes >= np.array(config.streams.sizes))
     return [
         Check("codec_encoder: frames missing", abs(frames - codes.shape[1]), 0),
         Check("codec_encoder: codes out of range", int(strange.sum()), 0),

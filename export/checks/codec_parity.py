@@ -88,15 +88,18 @@ def _encoder_parity(encoder: GraphRunner, model: FACodec) -> list[Check]:
 
 
 def _hear(model: FACodec, audio: torch.Tensor, found: Array) -> tuple[float, Array]:
-    """What PyTorch says of `audio` [1, n]: which part of the codes that were found (1, T, 3) is
-    worse than the best one, and the speaker [1, C]."""
+    """Compare with what PyTorch makes of `audio` [1, n].
+
+    Returns the share of the found codes (1, T, K) that fit worse than the best ones, and PyTorch's
+    speaker [1, C].
+    """
     import torch
 
     log_mel = model.encoder.mel_transform(audio)
     latents = model.encoder(audio, log_mel)
     speaker = np.asarray(model.decoder.embed_speaker(latents).numpy())
-    size = model.config.codebook_size
-    if found.shape[1] != latents.shape[1] or not ((found >= 0) & (found < size)).all():
+    sizes = np.array(model.config.streams.sizes)
+    if found.shape[1] != latents.shape[1] or not ((found >= 0) & (found < sizes)).all():
         return 1.0, speaker
     codes = torch.from_numpy(found)
     prosody = model.decoder.encode_prosody(log_mel, latents.shape[1])

@@ -1,8 +1,8 @@
 """How often graphs of fewer bits draw the code that PyTorch draws.
 
-In: a prompt, the PyTorch model, the graphs. PyTorch speaks greedily in float32; the graphs are
-fed what it fed itself, so that a code that differs changes no later one. Out: the codes of both.
-It does not judge how speech of other codes sounds.
+In: a prompt, the PyTorch model, the graphs. PyTorch speaks greedily in float32. The graphs are
+given the inputs that PyTorch fed itself, so that a code that differs changes no later one. Out:
+the codes of both. It does not judge how speech of other codes sounds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.graph.runner import Arrays, GraphRunner
-from export.language_model.code_embeddings import END_CODE
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
 from formats.weights import Array
 from runtime.bundle.manifest import GraphSpec
 from runtime.bundle.names import (
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
     import torch
 
     from train.language_model.checkpoint import LanguageModel
-
-ENTRIES = END_CODE + 1  # that a next-token model draws from
 
 
 @dataclass(frozen=True)
@@ -87,14 +83,18 @@ def draw_along(speech: Speech, folder: Path, graphs: Mapping[str, GraphSpec]) ->
     codes, past_length = [], 0
     for end in range(speech.prompt_positions, speech.embeddings.shape[1] + 1):
         inputs = greedy_inputs(head_spec, hidden[:, past_length:end], past_length)
-        codes.append(head.run(inputs)[CODES])
+        codes.append(head.run(inputs)[CODES][0])
         past_length = end
     return np.array(codes)
 
 
+def codes_of_step(head: GraphSpec) -> int:
+    """How many codes the head draws in a step."""
+    return next(int(tensor.shape[1]) for tensor in head.inputs if tensor.name == NOISE)
+
+
 def greedy_inputs(head: GraphSpec, hidden: Array, past_length: int, penalty: float = 1.0) -> Arrays:
-    """All inputs of a speech head that are not states, for a greedy draw."""
-    codes = next(tensor.shape[0] for tensor in head.inputs if tensor.name == NOISE)
+    """All inputs of a speech head that are not states, for a greedy draw of one row."""
     inputs: Arrays = {
         HIDDEN: hidden,
         PAST_LENGTH: np.array([past_length]),
@@ -102,7 +102,7 @@ def greedy_inputs(head: GraphSpec, hidden: Array, past_length: int, penalty: flo
         TEMPERATURE: np.ones(1, np.float32),
         TOP_K: np.ones(1, np.int64),
         TOP_P: np.ones(1, np.float32),
-        NOISE: np.full(int(codes), 0.5, np.float32),
+        NOISE: np.full((1, codes_of_step(head)), 0.5, np.float32),
     }
     wanted = {tensor.name for tensor in head.inputs}
     return {name: array for name, array in inputs.items() if name in wanted}
@@ -120,6 +120,7 @@ def _best_codes(model: LanguageModel, hidden: torch.Tensor, prompt_positions: in
         return best[prompt_positions - 1 :].numpy()
     best_codes = []
     for step, state in enumerate(hidden[0, prompt_positions - 1 :]):
-        slot = torch.tensor(model.tokens.head_ids(step % TOKENS_PER_FRAME)[:ENTRIES])
+        stream = step % len(model.tokens.codes)
+        slot = torch.tensor([*model.tokens.codes[stream], model.tokens.end])
         best_codes.append([int(model.scores(state[None, None], slot).argmax())])
     return np.array(best_codes)

@@ -1,7 +1,7 @@
 """Self-checks of the language model's graphs, without torch: do they agree with themselves?
 
-In: saved graphs and the checkpoint they were made from. Out: figures with their limits. They
-run on ONNX Runtime. Whether the graphs agree with PyTorch is `export.checks.lm_parity`'s question.
+In: saved graphs and the checkpoint they were made from. Out: figures with their limits. They run
+in ONNX Runtime. `export.checks.lm_parity` compares the graphs with PyTorch.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from export.checks.differences import relative_difference, relative_noise
+from export.checks.lm_agreement import codes_of_step
 from export.graph.precisions import QUANTIZED
 from export.graph.runner import Arrays, GraphRunner
-from export.language_model.code_embeddings import PAD_CODE
+from export.language_model.code_embeddings import PAD
 from export.readers.checkpoint import EMBEDDINGS, Checkpoint
+from formats.streams import Streams
 from formats.weights import Array
 from runtime.bundle.manifest import Check, GraphSpec
 from runtime.bundle.names import (
@@ -64,7 +66,7 @@ def check_language_model(
     """Run every language-model graph that `graphs` has; the caller judges the figures."""
     head = MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD
     hidden, checks = check_backbone(folder, graphs[BACKBONE], _some_embeddings(checkpoint))
-    checks += check_head(folder, graphs[head], hidden)
+    checks += check_head(folder, graphs[head], hidden, checkpoint.config.streams)
     if SPEAKER_PROJECTION in graphs:
         checks += check_speaker_projection(folder, graphs[SPEAKER_PROJECTION])
     return checks
@@ -111,22 +113,23 @@ def _noise_checks(
     ]
 
 
-def check_head(folder: Path, spec: GraphSpec, hidden: Array) -> list[Check]:
+def check_head(folder: Path, spec: GraphSpec, hidden: Array, streams: Streams) -> list[Check]:
     """Greedy draws must not depend on the noise; all draws must lie in the vocabulary."""
-    size = next(tensor.shape[0] for tensor in spec.inputs if tensor.name == NOISE)
+    size = codes_of_step(spec)
     rng = np.random.default_rng(0)
     runner = GraphRunner(folder, spec, hidden.shape[1])
     greedy: list[Arrays] = []
     sampled: list[Arrays] = []
     for _ in range(DRAWS):
-        noise = rng.random(int(size), np.float32)
+        noise = rng.random((1, size), np.float32)
         for top_k, results in ((1, greedy), (50, sampled)):
             runner.reset()
             results.append(runner.run(_head_inputs(spec, hidden, noise, top_k)))
-    codes = np.array([result[CODES] for result in [*greedy, *sampled]])
+    codes = np.concatenate([result[CODES] for result in [*greedy, *sampled]])
+    last = np.array(streams.sizes)[np.arange(size) % streams.count] + PAD
     return [
         _count_check("head: greedy codes that follow the noise", codes[:DRAWS] != codes[0]),
-        _count_check("head: codes outside the vocabulary", (codes < 0) | (codes > PAD_CODE)),
+        _count_check("head: codes outside the vocabulary", (codes < 0) | (codes > last)),
         _count_check("head: steps that stop and yet keep codes", _kept_after_stop(sampled)),
         _count_check("head: embeddings that are not finite", _not_finite([*greedy, *sampled])),
     ]
@@ -134,8 +137,8 @@ def check_head(folder: Path, spec: GraphSpec, hidden: Array) -> list[Check]:
 
 def check_speaker_projection(folder: Path, spec: GraphSpec) -> list[Check]:
     """The projection of a random speaker is finite."""
-    shape = [int(size) for size in spec.inputs[0].shape]
-    speaker = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    channels = int(spec.inputs[0].shape[1])
+    speaker = np.random.default_rng(0).standard_normal((1, channels)).astype(np.float32)
     token = GraphRunner(folder, spec).run({SPEAKER: speaker})[SPEAKER_TOKEN]
     return [_count_check("speaker projection: values that are not finite", ~np.isfinite(token))]
 

@@ -20,7 +20,6 @@ from export.checks.lm_checks import RELATIVE_LIMITS
 from export.graph.precisions import QUANTIZED
 from export.graph.runner import GraphRunner
 from export.readers.checkpoint import EMBEDDINGS, Checkpoint
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
 from formats.weights import Array
 from runtime.bundle.manifest import Check, GraphSpec
 from runtime.bundle.names import (
@@ -85,7 +84,7 @@ def compare_with(
 
 @dataclass(frozen=True)
 class Generation:
-    """`frames` int64 (T, 3); `steps` counts the one that stopped."""
+    """frames: int64 (T, K). steps: how many there were, with the one that stopped."""
 
     frames: Array
     steps: int
@@ -97,7 +96,7 @@ class Reference:
 
     embeddings: list[Array]  # (1, positions, H) each
     hidden: list[Array]  # the hidden states of each
-    speaker: Array | None  # (256)
+    speaker: Array | None  # (speaker channels)
     speaker_token: Array | None  # (H), its projection
     generations: dict[float, Generation]  # by repetition penalty
     speech: Speech
@@ -233,12 +232,17 @@ class GreedyDecoder:
             position = {PAST_LENGTH: np.array([past_length])}
             hidden = self._backbone.run({INPUTS_EMBEDS: x} | position)[HIDDEN]
             drawn = self._head.run(greedy_inputs(self._head.spec, hidden, past_length, penalty))
-            codes += drawn[CODES][: drawn[KEPT_CODES][0]].tolist()
+            codes += drawn[CODES][0, : drawn[KEPT_CODES][0]].tolist()
             if drawn[STOP][0]:
-                return Generation(_whole_frames(codes), step + 1)
+                return Generation(self._whole_frames(codes), step + 1)
             past_length += x.shape[1]
             x = drawn[NEXT_EMBEDDING]
-        return Generation(_whole_frames(codes), max_steps)
+        return Generation(self._whole_frames(codes), max_steps)
+
+    def _whole_frames(self, codes: list[int]) -> Array:
+        streams = self._checkpoint.config.streams.count
+        whole = len(codes) // streams * streams
+        return np.array(codes[:whole], np.int64).reshape(-1, streams)
 
     def _embed_prompt(self, prompt: Sequence[int], speaker: Array | None) -> Array:
         embeddings = _embed(self._checkpoint, prompt)
@@ -253,15 +257,10 @@ def _embed(checkpoint: Checkpoint, ids: Sequence[int] | Array) -> Array:
     return checkpoint.rows("prompt", ids, of=EMBEDDINGS).read()[None]
 
 
-def _whole_frames(codes: list[int]) -> Array:
-    whole = len(codes) // TOKENS_PER_FRAME * TOKENS_PER_FRAME
-    return np.array(codes[:whole], np.int64).reshape(-1, TOKENS_PER_FRAME)
-
-
 def _differing_codes(frames: Array, reference: Array) -> int:
     shared = min(len(frames), len(reference))
     differing = np.count_nonzero(frames[:shared] != reference[:shared])
-    return int(differing) + abs(len(frames) - len(reference)) * TOKENS_PER_FRAME
+    return int(differing) + abs(len(frames) - len(reference)) * frames.shape[1]
 
 
 def _random_embeddings(checkpoint: Checkpoint, positions: int) -> Array:

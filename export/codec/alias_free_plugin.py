@@ -1,19 +1,19 @@
 """The alias-free SnakeBeta as one node, for engines that have a kernel for it.
 
-In: a window of a feature map (1, C, 1, T + 10), the channels' frequencies and gains, the filters,
-and where in the window the signal begins and ends. Out: (1, C, 1, T). The node is
-`slm_deploy::AliasFreeSnakeBeta`; native/alias_free_snake/plugin.cpp is its TensorRT plugin. The
+In: a window of a feature map (rows, C, 1, T + 10), the channels' frequencies and gains, the
+filters, and where in the window each row's signal begins and ends. Out: (rows, C, 1, T). The node
+is `slm_deploy::AliasFreeSnakeBeta`; native/alias_free_snake/plugin.cpp is its TensorRT plugin. The
 one attribute, `plugin_namespace`, makes TensorRT's parser prefer a loaded plugin to the
 definition. `DEFINITION` says in standard operators what a node computes: every graph with such
 nodes carries it, so that an engine without the plugin (ONNX Runtime in the export's own checks)
 computes the same.
 
-    window      float (1, C, 1, T + 10)  five samples more than the output has, on each side
-    frequency   float (C)                e^alpha
-    gain        float (C)                1 / (e^beta + 1e-9)
-    up, down    float (12)               filters as the checkpoint has them
-    ends        int64 (2)                which of the window's samples are the signal's first and
-                                         last; both may lie outside of it
+    window      float (rows, C, 1, T + 10)  five samples more than the output, on each side
+    frequency   float (C)                   e^alpha
+    gain        float (C)                   1 / (e^beta + 1e-9)
+    up, down    float (12)                  filters as the checkpoint has them
+    ends        int64 (rows, 2)             which of the window's samples are the signal's first
+                                            and last; both may lie outside of it
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ DOMAIN = "slm_deploy"
 NAME = "AliasFreeSnakeBeta"
 VERSION = 1
 
-# Sample by sample as in train/codec_model/alias_free.py; the samples of the doubled rate that the
-# output needs are 5 ... 2 (T + 10) - 6 of the window's. Each channel is a batch item, so that one
-# filter serves.
+# Sample by sample as in train/codec_model/alias_free.py. The samples of the doubled rate that the
+# output needs are 5 ... 2 (T + 10) - 6 of the window's. In front of a filter each channel of each
+# row becomes a batch item, so that one filter serves all of them.
 DEFINITION = """
 <domain: "slm_deploy", opset_import: ["" : 24]>
 AliasFreeSnakeBeta <plugin_namespace> (window, frequency, gain, up, down, ends) => (output)
@@ -38,30 +38,39 @@ AliasFreeSnakeBeta <plugin_namespace> (window, frequency, gain, up, down, ends) 
     none = Constant <value_ints = [0]> ()
     zero = Constant <value_int = 0> ()
     one = Constant <value_int = 1> ()
+    one_axis = Constant <value_ints = [1]> ()
+    rest = Constant <value_ints = [-1]> ()
+    inner_axes = Constant <value_ints = [1, 2]> ()
     two = Constant <value_int = 2> ()
     five = Constant <value_int = 5> ()
-    per_channel = Constant <value_ints = [-1, 1, 1, 1]> ()
+    per_channel = Constant <value_ints = [1, -1, 1, 1]> ()
     one_filter = Constant <value_ints = [1, 1, 1, 12]> ()
+    channels = Shape (frequency)
+    to_channels = Concat <axis = 0> (one_axis, channels, one_axis, one_axis)
+    rows_and_channels = Shape <start = 0, end = 3> (window)
+    by_row = Concat <axis = 0> (rows_and_channels, rest)
 
     length = Shape <start = 3, end = 4> (window)
     samples = Squeeze (length, none)
     newest = Sub (samples, one)
     not_before = Max (ends, zero)
     held_ends = Min (not_before, newest)
-    first_end, last_end = Split <num_outputs = 2> (held_ends)
-    first = Squeeze (first_end, none)
-    last = Squeeze (last_end, none)
+    first, last = Split <num_outputs = 2, axis = 1> (held_ends)
 
     minus_five = Neg (five)
     behind = Add (samples, five)
     cells = Range (minus_five, behind, one)
     cells_from_first = Max (cells, first)
     held_cells = Min (cells_from_first, last)
-    signal = Gather <axis = 3> (window, held_cells)
-    channels = Transpose <perm = [1, 0, 2, 3]> (signal)
+    cells_of_row = Unsqueeze (held_cells, inner_axes)
+    all_cells = Expand (cells_of_row, to_channels)
+    signal = GatherElements <axis = 3> (window, all_cells)
+    flat_signal = Flatten <axis = 3> (signal)
+    batch = Unsqueeze (flat_signal, inner_axes)
     up_filter = Reshape (up, one_filter)
-    up_and_ends = ConvTranspose <strides = [1, 2], pads = [0, 15, 0, 15]> (channels, up_filter)
+    up_and_ends = ConvTranspose <strides = [1, 2], pads = [0, 15, 0, 15]> (batch, up_filter)
     twice_as_many = Add (up_and_ends, up_and_ends)
+    doubled_window = Reshape (twice_as_many, by_row)
 
     doubled_samples = Mul (samples, two)
     position_end = Sub (doubled_samples, five)
@@ -71,7 +80,9 @@ AliasFreeSnakeBeta <plugin_namespace> (window, frequency, gain, up, down, ends) 
     last_position = Add (last_even, one)
     positions_from_first = Max (positions, first_position)
     held_positions = Min (positions_from_first, last_position)
-    doubled = Gather <axis = 3> (twice_as_many, held_positions)
+    positions_of_row = Unsqueeze (held_positions, inner_axes)
+    all_positions = Expand (positions_of_row, to_channels)
+    doubled = GatherElements <axis = 3> (doubled_window, all_positions)
 
     frequencies = Reshape (frequency, per_channel)
     gains = Reshape (gain, per_channel)
@@ -81,9 +92,11 @@ AliasFreeSnakeBeta <plugin_namespace> (window, frequency, gain, up, down, ends) 
     bend = Mul (square, gains)
     bent = Add (doubled, bend)
 
+    flat_bent = Flatten <axis = 3> (bent)
+    bent_batch = Unsqueeze (flat_bent, inner_axes)
     down_filter = Reshape (down, one_filter)
-    filtered = Conv <strides = [1, 2]> (bent, down_filter)
-    output = Transpose <perm = [1, 0, 2, 3]> (filtered)
+    filtered = Conv <strides = [1, 2]> (bent_batch, down_filter)
+    output = Reshape (filtered, by_row)
 }
 """
 

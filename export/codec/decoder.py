@@ -1,12 +1,14 @@
 """The codec's decoder as a graph: frames and a speaker in, audio out.
 
-In: a `CodecCheckpoint`. Out: a `Graph` that takes an utterance in chunks of any size, and whose
-states carry what its layers still need of earlier chunks. Audio comes `delay_frames` frames late,
-because samples depend on that many later frames; joined, it equals the audio of the whole
-utterance decoded at once. FACodec (NaturalSpeech 3, arXiv 2403.03100) without residual codes.
+In: a `CodecCheckpoint`. Out: a `Graph` that takes utterances in chunks of any size, one utterance
+a row. Its states carry what its layers still need of earlier chunks. Audio comes `delay_frames`
+frames late, because samples depend on that many later frames. Joined, it equals the audio of the
+whole utterance decoded at once. FACodec (NaturalSpeech 3, arXiv 2403.03100) without residual codes.
 """
 
 from __future__ import annotations
+
+from functools import reduce
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from export.graph.precisions import FLOAT32, Precision, WeightFormats
 from export.graph.writer import Value
 from export.quantization.convolutions import ALL_FLOATS, ConvolutionFormats
 from export.readers.codec_checkpoint import CodecCheckpoint
-from export.readers.codec_tensors import CONTENT_BOOKS, PROSODY_BOOK
+from export.readers.codec_tensors import codebook_sizes
 from formats.checkpoint.codec_config import CodecConfig
 from formats.weights import Array, Weight
 from runtime.bundle.manifest import Range
@@ -33,6 +35,7 @@ from runtime.bundle.names import (
     HOP_FACT,
     MAX_CALL_FRAMES,
     PAST_FRAMES,
+    ROWS,
     SAMPLE_RATE_FACT,
     SAMPLES,
     SPEAKER,
@@ -42,7 +45,6 @@ from runtime.bundle.names import (
 
 CHUNK_FRAMES = Range(1, 20, 160)
 WHOLE_FRAMES = Range(1, MAX_CALL_FRAMES, MAX_CALL_FRAMES)
-COLUMN_BOOKS = (*CONTENT_BOOKS, PROSODY_BOOK)  # columns a, b, c of a frame
 
 
 def build_codec_decoder(
@@ -52,7 +54,7 @@ def build_codec_decoder(
     activation: str = "operators",
     formats: ConvolutionFormats = ALL_FLOATS,
 ) -> Graph:
-    """Frames (1, frames, 3) and speaker (1, channels) -> audio (1, frames · hop), late.
+    """Frames (rows, frames, K) and speaker (rows, channels) -> audio (rows, frames · hop), late.
 
     formats: of convolutions; everything else is computed in float32, whatever the precision.
 
@@ -63,19 +65,19 @@ def build_codec_decoder(
     if activation == "plugin":
         _check_plugin(config, dialect)
     graph = new_graph(CODEC_DECODER, dialect, precision, WeightFormats(FLOAT32))
-    frames = graph.input(CODEC_FRAMES, "int64", (1, FRAMES, 3))
-    speaker = graph.input(SPEAKER, "float32", (1, config.speaker_channels))
-    past_frames = graph.input(PAST_FRAMES, "int64", (1,))
-    utterance_frames = graph.input(UTTERANCE_FRAMES, "int64", (1,))
-    x = _embed_frames(graph, codec, frames)  # (1, T, C)
+    frames = graph.input(CODEC_FRAMES, "int64", (ROWS, FRAMES, config.streams.count))
+    speaker = graph.input(SPEAKER, "float32", (ROWS, config.speaker_channels))
+    past_frames = graph.input(PAST_FRAMES, "int64", (ROWS,))
+    utterance_frames = graph.input(UTTERANCE_FRAMES, "int64", (ROWS,))
+    x = _embed_frames(graph, codec, frames)  # (rows, T, C)
     x = _apply_timbre(graph, codec, x, speaker)
     layers = CodecLayers(graph, codec, formats)
     count = graph.op.Shape(frames, start=1, end=2)
     stream = StreamLayers(layers, past_frames, utterance_frames, count, activation)
     latents = Signal(layers.as_map(x), config.latent_channels, rate=1, delay=0)
-    audio = _convolution_stack(stream, config, latents)  # (1, 1, 1, samples)
+    audio = _convolution_stack(stream, config, latents)  # (rows, 1, 1, samples)
     audio = stream.delayed(audio, config.delay_frames * config.hop_samples - audio.delay)
-    graph.output(AUDIO, graph.op.Squeeze(audio.value, [1, 2]), "float32", (1, SAMPLES))
+    graph.output(AUDIO, graph.op.Squeeze(audio.value, [1, 2]), "float32", (ROWS, SAMPLES))
     graph.profile(CHUNK, frames=CHUNK_FRAMES)
     graph.profile(WHOLE, frames=WHOLE_FRAMES)
     graph.fact(SAMPLE_RATE_FACT, config.sample_rate_hz)
@@ -99,8 +101,7 @@ def _check_plugin(config: CodecConfig, dialect: str) -> None:
 
 def codebook_vectors(codec: CodecCheckpoint, book: str) -> Weight:
     """What each code adds to a latent: out_proj(codebook), (codes, C)."""
-    config = codec.config
-    shape = (config.codebook_size, config.latent_channels)
+    shape = (codebook_sizes(codec.config)[book], codec.config.latent_channels)
     return Weight(f"{book}.vectors", shape, lambda: _project_codebook(codec, book))
 
 
@@ -113,13 +114,15 @@ def _project_codebook(codec: CodecCheckpoint, book: str) -> Array:
 
 
 def _embed_frames(graph: Graph, codec: CodecCheckpoint, frames: Value) -> Value:
-    """The sum of the vectors of a frame's three codes: (1, T, C)."""
-    columns = graph.op.Split(frames, num_outputs=3, axis=2, _outputs=3)  # each (1, T, 1)
-    a, b, c = (
-        graph.op.Gather(graph.weight(codebook_vectors(codec, book)), graph.op.Squeeze(column, [2]))
-        for book, column in zip(COLUMN_BOOKS, columns, strict=True)
-    )
-    return graph.op.Add(graph.op.Add(a, b), c)
+    """The sum of the vectors of a frame's codes: (rows, T, C)."""
+    op, books = graph.op, codebook_sizes(codec.config)
+    count = len(books)
+    columns = op.Split(frames, num_outputs=count, axis=2, _outputs=count)  # each (rows, T, 1)
+    vectors = [
+        op.Gather(graph.weight(codebook_vectors(codec, book)), op.Squeeze(column, [2]))
+        for book, column in zip(books, columns, strict=True)
+    ]
+    return reduce(op.Add, vectors)
 
 
 def _apply_timbre(graph: Graph, codec: CodecCheckpoint, x: Value, speaker: Value) -> Value:
@@ -128,13 +131,13 @@ def _apply_timbre(graph: Graph, codec: CodecCheckpoint, x: Value, speaker: Value
     unit = graph.constant(np.ones(channels, np.float32), "timbre_norm.unit")
     x = graph.op.LayerNormalization(x, unit, axis=-1, epsilon=LAYER_NORM_EPSILON)
     weight, bias = (codec.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
-    style = graph.linear(speaker, weight, bias, exact=True)
-    scale, shift = graph.op.Split(style, num_outputs=2, axis=1, _outputs=2)
+    style = graph.linear(graph.op.Unsqueeze(speaker, [1]), weight, bias, exact=True)
+    scale, shift = graph.op.Split(style, num_outputs=2, axis=2, _outputs=2)
     return graph.op.Add(graph.op.Mul(x, scale), shift)
 
 
 def _convolution_stack(stream: StreamLayers, config: CodecConfig, x: Signal) -> Signal:
-    """(1, C, 1, T) -> (1, 1, 1, T · hop) in (-1, 1)."""
+    """(rows, C, 1, T) -> (rows, 1, 1, T · hop) in (-1, 1)."""
     x = stream.convolution(x, "decoder.model.0")
     for stage, ratio in enumerate(config.decoder_ratios, start=1):
         name = f"decoder.model.{stage}.block"

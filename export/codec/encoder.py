@@ -1,10 +1,13 @@
 """The codec's encoder as a graph: audio in, frames and a speaker embedding out.
 
-In: a `CodecCheckpoint`. Out: a `Graph` without state. It hears a whole recording at once: the
-prosody and timbre encoders attend over all of it. FACodec (NaturalSpeech 3, arXiv 2403.03100).
+In: a `CodecCheckpoint`. Out: a `Graph` without state. It takes one whole recording a call, because
+the prosody and timbre encoders attend to all of it. FACodec (NaturalSpeech 3, arXiv 2403.03100).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,11 +20,11 @@ from export.graph.graph import Graph
 from export.graph.writer import Value
 from export.readers.codec_checkpoint import CodecCheckpoint
 from export.readers.codec_tensors import (
-    CONTENT_BOOKS,
     MEL_UNITS,
-    PROSODY_BOOK,
     PROSODY_ENCODER,
     TIMBRE_ENCODER,
+    content_books,
+    prosody_books,
 )
 from formats.weights import Array, Weight
 from runtime.audio.sound import MAX_SECONDS, MIN_SECONDS
@@ -45,7 +48,7 @@ _SMALLEST_NORM = 1e-12
 def build_codec_encoder(
     codec: CodecCheckpoint, dialect: str, precision: Precision = "fp32"
 ) -> Graph:
-    """Audio (1, samples) -> frames (1, frames, 3) and speaker (1, channels).
+    """Audio (1, samples) -> frames (1, frames, K) and speaker (1, channels).
 
     `samples` must be at least half the mel analysis's n_fft, which is what reflection needs.
     """
@@ -59,11 +62,12 @@ def build_codec_encoder(
     else:
         latents = _waveform_encoder(layers, audio)
     prosody = _prosody_latents(layers, spectrum, latents)
-    codes = [*_content_codes(graph, codec, latents), _nearest(graph, codec, prosody, PROSODY_BOOK)]
+    content = _codes(graph, codec, latents, content_books(config))
+    codes = [*content, *_codes(graph, codec, prosody, prosody_books(config))]
     frames = graph.op.Concat(*codes, axis=2)
     timbre = transformer_encoder(layers, latents, TIMBRE_ENCODER)
     speaker = graph.op.ReduceMean(timbre, [1], keepdims=0)
-    graph.output(CODEC_FRAMES, frames, "int64", (1, FRAMES, 3))
+    graph.output(CODEC_FRAMES, frames, "int64", (1, FRAMES, config.streams.count))
     graph.output(SPEAKER, speaker, "float32", (1, config.speaker_channels))
     seconds = (MIN_SECONDS, USUAL_SECONDS, MAX_SECONDS)
     graph.profile(WHOLE, samples=Range(*(round(s * config.sample_rate_hz) for s in seconds)))
@@ -109,20 +113,23 @@ def _prosody_latents(layers: CodecLayers, spectrum: Value, latents: Value) -> Va
     )
 
 
-def _content_codes(graph: Graph, codec: CodecCheckpoint, latents: Value) -> list[Value]:
-    """Codes of both content codebooks, the second for what the first leaves: each (1, T, 1)."""
-    first, second = CONTENT_BOOKS
-    code = _nearest(graph, codec, latents, first)
-    vectors = graph.weight(codebook_vectors(codec, first))
-    explained = graph.op.Gather(vectors, graph.op.Squeeze(code, [2]))
-    rest = graph.op.Sub(latents, explained)
-    return [code, _nearest(graph, codec, rest, second)]
+def _codes(
+    graph: Graph, codec: CodecCheckpoint, latents: Value, books: Sequence[str]
+) -> list[Value]:
+    """Codes of all books, each for what the books before it left: each (1, T, 1)."""
+    codes = [_nearest(graph, codec, latents, books[0])]
+    for before, book in pairwise(books):
+        vectors = graph.weight(codebook_vectors(codec, before))
+        explained = graph.op.Gather(vectors, graph.op.Squeeze(codes[-1], [2]))
+        latents = graph.op.Sub(latents, explained)
+        codes.append(_nearest(graph, codec, latents, book))
+    return codes
 
 
 def _nearest(graph: Graph, codec: CodecCheckpoint, latents: Value, book: str) -> Value:
     """The codebook entry of the smallest angle, int64 (1, T, 1).
 
-    The published code normalises latents, too: a positive factor, which moves no maximum.
+    The published code also normalises latents. That is a positive factor, which moves no maximum.
     """
     name = f"{book}.in_proj"
     projected = graph.linear(latents, codec.weight(f"{name}.weight"), codec.weight(f"{name}.bias"))

@@ -1,7 +1,7 @@
 """SnakeBeta, the codec's activation, plain or alias-free, as graph nodes.
 
-In: feature maps (1, C, 1, T) and a `CodecCheckpoint`. Out: the same. What lies beyond the ends
-of a signal is the caller's to say: nothing is padded here. BigVGAN (arXiv 2206.04658) describes
+In: feature maps (rows, C, 1, T) and a `CodecCheckpoint`. Out: the same. Nothing is padded here: the
+caller provides the samples beyond the ends of a signal. BigVGAN (arXiv 2206.04658) describes
 the activation; names of weights are those of the published FACodec (arXiv 2403.03100).
 """
 

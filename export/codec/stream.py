@@ -1,13 +1,14 @@
 """Layers of the codec on signals that come in chunks, exactly as on the whole signal.
 
-In: chunks of feature maps, and states (1, C, 1, samples): the last samples of the chunk before.
-Out: chunks of the same length, and new states. Each layer that looks ahead hands on its signal
-so much later, which `Signal.delay` counts; nothing is computed twice but for a few samples inside
-alias-free activations. All shapes follow from the number of frames of the chunk.
+In: chunks of feature maps, and states (rows, C, 1, samples): the last samples of the chunk before.
+Out: chunks of the same length, and new states. A layer that looks ahead delays its signal by as
+much, which `Signal.delay` counts. Nothing is computed twice, except for a few samples inside
+alias-free activations. All shapes follow from the number of rows and of frames of the chunk.
 
-A whole signal has ends, and layers of different delay reach them in different calls. So whatever
-lies outside the utterance is set to zero in front of every convolution, as its padding would be,
-and alias-free activations repeat the utterance's first and last sample there.
+A whole signal has ends. Layers of different delay reach them in different calls, and rows are at
+different places of their utterances. So everything outside a row's utterance is set to zero before
+every convolution, as its padding would be, and alias-free activations repeat the utterance's first
+and last sample there.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from export.graph.graph import Graph
 from export.graph.writer import Value
 from formats.checkpoint.codec_config import RESIDUAL_DILATIONS
 from formats.weights import Array, Weight
-from runtime.bundle.names import PAST_CONTEXT, PRESENT_CONTEXT
+from runtime.bundle.names import PAST_CONTEXT, PRESENT_CONTEXT, ROWS
 
 
 @dataclass(frozen=True)
 class Signal:
-    """A chunk of a signal with `rate` samples a frame: value (1, channels, 1, frames · rate).
+    """A chunk of a signal with `rate` samples a frame: value (rows, channels, 1, frames · rate).
 
     It comes `delay` samples late: sample i of the chunk is sample past_frames · rate - delay + i
-    of the utterance. There are samples before the utterance's first and behind its last one;
-    their values mean nothing.
+    of the utterance. The values of samples before the utterance's first and after its last one
+    mean nothing.
     """
 
     value: Value
@@ -45,8 +46,8 @@ class Signal:
 class StreamLayers:
     """Builds layers with state into the graph of `layers`.
 
-    past_frames, utterance_frames: int64 (1), see `runtime.bundle`. frames: int64 (1), of this call.
-    activation: alias-free ones as "operators", or each as one node, a "plugin" in TensorRT.
+    past_frames, utterance_frames: int64 (rows), see `runtime.bundle`. frames: int64 (1), of this
+    call. activation: alias-free ones as "operators", or each as one node, a "plugin" in TensorRT.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class StreamLayers:
         op = layers.graph.op
         self._activation = activation
         self._layers, self._graph, self._frames = layers, layers.graph, frames
-        behind_end = op.Sub(utterance_frames, past_frames)
-        self._ends = op.Concat(op.Neg(past_frames), behind_end, axis=0)  # in frames of this call
+        first, behind_last = op.Neg(past_frames), op.Sub(utterance_frames, past_frames)
+        self._ends = op.Concat(  # (rows, 1, 1, 2), in frames of this call
+            *(op.Unsqueeze(end, [1, 2, 3]) for end in (first, behind_last)), axis=TIME
+        )
         self._ends_at: dict[int, Value] = {}
         self._indices_at: dict[int, Value] = {}
         self._contexts = 0
@@ -87,8 +90,8 @@ class StreamLayers:
         value = self._with_context(self._inside(x), 1)
         value = self._layers.convolve(value, *_phases(weight, bias, ratio), (0, 0))
         op = self._graph.op
-        value = op.Transpose(op.Reshape(value, [1, channels, ratio, -1]), perm=[0, 1, 3, 2])
-        value = op.Reshape(value, [1, channels, 1, -1])
+        value = op.Transpose(op.Reshape(value, [0, channels, ratio, -1]), perm=[0, 1, 3, 2])
+        value = op.Reshape(value, [0, channels, 1, -1])
         delay = x.delay * ratio + ratio // 2 + ratio % 2
         return Signal(value, channels, x.rate * ratio, delay)
 
@@ -133,7 +136,8 @@ class StreamLayers:
         """
         context, delay = self._with_context(x, 2 * REACH), x.delay + 2 * REACH
         if self._activation == "plugin":
-            ends = self._graph.op.Add(self._find_ends(x.rate), [delay])
+            op = self._graph.op
+            ends = op.Squeeze(op.Add(self._find_ends(x.rate), [delay]), [1, 2])
             return Signal(snake.node(context, ends), x.channels, x.rate, x.delay + REACH)
         window = self._ended(context, x.rate, delay)
         signal = window.surrounded(x.channels, REACH, REACH)
@@ -141,8 +145,8 @@ class StreamLayers:
         even = self._ended(snake.even(signal), x.rate, delay + BEFORE_ODD)
         odd = self._ended(snake.odd(signal), x.rate, delay + BEFORE_EVEN)
         value = snake.down(
-            even.surrounded(x.channels, BEFORE_ODD, AFTER_ODD, last=odd.last()),
-            odd.surrounded(x.channels, BEFORE_EVEN, AFTER_EVEN, first=even.first()),
+            even.surrounded(x.channels, BEFORE_ODD, AFTER_ODD, last=odd.last(x.channels)),
+            odd.surrounded(x.channels, BEFORE_EVEN, AFTER_EVEN, first=even.first(x.channels)),
         )
         return Signal(value, x.channels, x.rate, delay)
 
@@ -150,14 +154,15 @@ class StreamLayers:
         """x behind the last `samples` samples of the call before; this call's become the state."""
         op, index = self._graph.op, self._contexts
         self._contexts += 1
-        shape = (1, x.channels, 1, samples)
+        shape = (ROWS, x.channels, 1, samples)
         past, present = PAST_CONTEXT.format(index=index), PRESENT_CONTEXT.format(index=index)
-        # One buffer will do where operators run one by one: `joined` is made before it is written.
+        # One buffer is enough where operators run in order: it is written after it is read.
         in_place = self._graph.dialect == OrtGraph.dialect
         context = self._graph.state(past, present, "float32", shape, in_place=in_place)
         joined = op.Concat(context, x.value, axis=TIME)
         newest = op.Slice(joined, [-samples], [END], [TIME])
-        newest = op.Reshape(newest, shape)  # TensorRT does not see the size of such a slice
+        # TensorRT does not see the size of such a slice.
+        newest = op.Reshape(newest, [-1, x.channels, 1, samples])
         self._graph.output(present, newest, "float32", shape)
         return joined
 
@@ -165,7 +170,7 @@ class StreamLayers:
         """x with zeros outside the utterance."""
         op = self._graph.op
         first, last = op.Split(
-            op.Add(self._find_ends(x.rate), [x.delay]), num_outputs=2, axis=0, _outputs=2
+            op.Add(self._find_ends(x.rate), [x.delay]), num_outputs=2, axis=TIME, _outputs=2
         )
         index = self._indices(x.rate)
         inside = op.And(op.GreaterOrEqual(index, first), op.LessOrEqual(index, last))
@@ -173,9 +178,9 @@ class StreamLayers:
         return Signal(value, x.channels, x.rate, x.delay)
 
     def _find_ends(self, rate: int) -> Value:
-        """Where in a chunk without delay the utterance's first and last sample are: int64 (2).
+        """Where in a chunk without delay the utterance's first and last sample are.
 
-        Both may lie outside the chunk.
+        Returns int64 (rows, 1, 1, 2). Both may lie outside the chunk.
         """
         if rate not in self._ends_at:
             op = self._graph.op
@@ -198,26 +203,26 @@ class StreamLayers:
 
 
 class _EndedMap:
-    """A feature map and where in it the utterance's first and last sample are.
+    """A feature map and where in it each row's utterance has its first and last sample.
 
-    An end that the map does not hold is taken to be at the map's own first or last sample:
-    either nothing outside the utterance is held on that side, or nothing else is, and then its
-    values mean nothing.
+    An end that the map does not hold is taken to be at the map's own first or last sample. Then
+    that side of the map lies entirely inside the utterance, or entirely outside, where values mean
+    nothing.
     """
 
     def __init__(self, graph: Graph, value: Value, ends: Value, newest: Value) -> None:
         op = graph.op
         self._op, self._value, self._newest = op, value, newest
         self._ends = ends
-        self._first, self._last = op.Split(ends, num_outputs=2, axis=0, _outputs=2)
+        self._first, self._last = op.Split(ends, num_outputs=2, axis=TIME, _outputs=2)
 
-    def first(self) -> Value:
-        """The utterance's first sample, (1, C, 1, 1)."""
-        return self._op.Gather(self._value, self._first, axis=TIME)
+    def first(self, channels: int) -> Value:
+        """The utterance's first sample, (rows, C, 1, 1)."""
+        return self._gather(self._first, channels, 1)
 
-    def last(self) -> Value:
-        """The utterance's last sample, (1, C, 1, 1)."""
-        return self._op.Gather(self._value, self._last, axis=TIME)
+    def last(self, channels: int) -> Value:
+        """The utterance's last sample, (rows, C, 1, 1)."""
+        return self._gather(self._last, channels, 1)
 
     def surrounded(
         self,
@@ -228,20 +233,25 @@ class _EndedMap:
         last: Value | None = None,
     ) -> Value:
         """The map with `before` samples in front of the utterance replaced by `first`, and
-        `after` samples behind it by `last`; by default with its own first and last sample."""
+        `after` samples behind it by `last`; by default by its own first and last sample."""
         op = self._op
         side = np.repeat([0, 1], [before, after])
         offset = np.concatenate([np.arange(-before, 0), np.arange(1, after + 1)])
-        cells = op.Add(op.Gather(self._ends, side.tolist()), offset.tolist())
-        cells = op.Min(op.Max(cells, [0]), self._newest)
+        cells = op.Add(op.Gather(self._ends, side.tolist(), axis=TIME), offset.tolist())
+        cells = op.Min(op.Max(cells, [0]), self._newest)  # (rows, 1, 1, before + after)
         source = op.Min(op.Max(cells, self._first), self._last)
-        values = op.Gather(self._value, source, axis=TIME)  # (1, C, 1, before + after)
+        values = self._gather(source, channels, before + after)
         if first is not None:
             values = op.Where(op.Less(cells, self._first), first, values)
         if last is not None:
             values = op.Where(op.Greater(cells, self._last), last, values)
         cells = op.Expand(cells, [1, channels, 1, before + after])
         return op.ScatterElements(self._value, cells, values, axis=TIME)
+
+    def _gather(self, cells: Value, channels: int, count: int) -> Value:
+        """Samples of all channels at cells (rows, 1, 1, count)."""
+        cells = self._op.Expand(cells, [1, channels, 1, count])
+        return self._op.GatherElements(self._value, cells, axis=TIME)
 
 
 def _phases(weight: Weight, bias: Weight, ratio: int) -> tuple[Weight, Weight]:

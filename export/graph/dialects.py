@@ -31,7 +31,7 @@ def new_graph(
     precision: Precision = "fp32",
     formats: WeightFormats | None = None,
 ) -> Graph:
-    """An empty graph. Raises `UserError` for an unknown dialect, or a precision it has not."""
+    """An empty graph. Raises `UserError` for an unknown dialect, or a precision it lacks."""
     if dialect not in DIALECTS:
         raise UserError(f"unknown dialect {dialect!r}; there are: {', '.join(DIALECTS)}")
     return DIALECTS[dialect](name, precision, formats)
@@ -56,10 +56,13 @@ class OrtGraph(Graph):
         return CAPACITY
 
     def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
-        op = self.op
-        count = op.Min(count, op.Shape(scores, start=1, end=2))
-        values, indices = op.TopK(scores, count, axis=-1, _outputs=2)
-        return values, indices
+        """TopK takes one number for all rows: the largest."""
+        op, entries = self.op, _entries(scores)
+        most = op.Min(op.ReduceMax(count, keepdims=1), [entries])
+        values, indices = op.TopK(scores, most, axis=-1, _outputs=2)
+        rank = op.Slice(self.constant(np.arange(entries), "rank"), [0], most)
+        wanted = op.Less(rank, op.Unsqueeze(count, [1, 2]))
+        return op.Where(wanted, values, -np.inf), indices
 
     def rms_norm(self, x: Value, weight: Weight, epsilon: float) -> Value:
         normed = self.op.SimplifiedLayerNormalization(
@@ -96,35 +99,46 @@ class _GroupQueryAttention:
         op = graph.op
         self.graph, self.geometry = graph, geometry
         self.cos, self.sin = _rotary_constants(graph, geometry)
-        total = op.Add(past_length, op.Shape(x, start=1, end=2))  # [1]
+        total = op.Add(past_length, op.Shape(x, start=1, end=2))  # (rows)
         total = op.Cast(total, to=ir.DataType.INT32)
-        self.total_length = op.Squeeze(total)
-        self.last_position = op.Expand(op.Sub(total, 1), [geometry.batch])  # "seqlens_k"
+        self.total_length = op.ReduceMax(total, keepdims=0)
+        self.last_position = op.Sub(total, 1)  # "seqlens_k"
+        if geometry.decoders > 1:
+            self.by_row = op.Concat(op.Shape(x, start=0, end=2), [-1], axis=0)
 
     def __call__(self, qkv: Value, past: KeyValues) -> tuple[Value, KeyValues]:
+        one = self.geometry.decoders == 1
         attended, key, value = self.graph.fused.GroupQueryAttention(
-            qkv,
-            None,
-            None,
+            *((qkv, None, None) if one else self._by_row(qkv)),
             past.key,
             past.value,
             self.last_position,
             self.total_length,
             self.cos,
             self.sin,
-            num_heads=self.geometry.query_heads,
-            kv_num_heads=self.geometry.kv_heads,
+            num_heads=self.geometry.decoders * self.geometry.query_heads,
+            kv_num_heads=self.geometry.decoders * self.geometry.kv_heads,
             do_rotary=1,
             _outputs=3,
         )
-        return _like(attended, qkv), KeyValues(_like(key, past.key), _like(value, past.value))
+        attended = _like(attended, qkv)
+        if not one:
+            attended = _by_decoder(self.graph, self.geometry, attended)
+        return attended, KeyValues(_like(key, past.key), _like(value, past.value))
+
+    def _by_row(self, qkv: Value) -> list[Value]:
+        """qkv (decoders, rows · S, …) -> query, key and value of all decoders, (rows, S, …)."""
+        op, sizes = self.graph.op, self.geometry
+        channels = [heads * sizes.head_dim for heads in sizes.qkv_heads]
+        parts = op.Split(op.Transpose(qkv, perm=[1, 0, 2]), channels, axis=2, _outputs=3)
+        return [op.Reshape(part, self.by_row) for part in parts]
 
 
 class PortableGraph(Graph):
-    """Standard operators that TensorRT's parser, too, consumes completely.
+    """Standard operators that TensorRT's parser also consumes completely.
 
-    The cache's capacity is a number, because TensorRT's cache operator needs one, and no shape
-    depends on the values of an input, so that nothing but the call itself waits for the host.
+    The cache's capacity is a number, because TensorRT's cache operator needs one. No shape depends
+    on the values of an input, so that the host waits only for the call itself.
     """
 
     dialect = "portable"
@@ -144,13 +158,11 @@ class PortableGraph(Graph):
 
     def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
         op = self.op
-        assert scores.shape is not None
-        known = scores.shape[1]
-        assert isinstance(known, int)
-        entries = min(known, MOST_CANDIDATES)
+        entries = min(_entries(scores), MOST_CANDIDATES)
         values, indices = op.TopK(scores, [entries], axis=-1, _outputs=2)
         rank = self.constant(np.arange(entries), "rank")
-        return op.Where(op.Less(rank, count), values, -np.inf), indices
+        wanted = op.Less(rank, op.Unsqueeze(count, [1, 2]))
+        return op.Where(wanted, values, -np.inf), indices
 
     def rms_norm(self, x: Value, weight: Weight, epsilon: float) -> Value:
         return self.op.RMSNormalization(x, self.weight(weight), axis=-1, epsilon=epsilon)
@@ -185,30 +197,55 @@ class _StandardAttention:
         self.graph, self.geometry = graph, geometry
         self.cos, self.sin = _rotary_constants(graph, geometry)
         new_positions = op.Range(0, op.Squeeze(op.Shape(x, start=1, end=2)), 1)
-        position = op.Add(new_positions, past_length)  # (S)
-        self.write_index = op.Expand(past_length, [geometry.batch])
-        ones = op.Expand(1, [geometry.batch, 1])
-        self.position_ids = op.Mul(op.Unsqueeze(position, [0]), ones)  # (B, S)
-        cached = graph.constant(np.arange(geometry.max_positions)[None], "cached_positions")
-        visible = op.LessOrEqual(cached, op.Unsqueeze(position, [1]))
-        self.mask = graph.narrow(op.Where(visible, 0.0, MASKED))  # (S, capacity)
+        self.write_index = past_length
+        self.position_ids = op.Add(op.Unsqueeze(past_length, [1]), new_positions)  # (rows, S)
+        cached = graph.constant(np.arange(geometry.max_positions), "cached_positions")
+        visible = op.LessOrEqual(cached, op.Unsqueeze(self.position_ids, [1, 3]))
+        self.mask = graph.narrow(op.Where(visible, 0.0, MASKED))  # (rows, 1, S, capacity)
+        if geometry.decoders > 1:
+            count, heads = geometry.decoders, sum(geometry.qkv_heads)
+            self.by_row = op.Concat(
+                [count], op.Shape(x, start=0, end=2), [heads, geometry.head_dim], axis=0
+            )
 
     def __call__(self, qkv: Value, past: KeyValues) -> tuple[Value, KeyValues]:
         op, sizes = self.graph.op, self.geometry
-        rotated_heads = sizes.query_heads + sizes.kv_heads
-        heads = op.Reshape(
-            self.graph.narrow(qkv), [0, 0, rotated_heads + sizes.kv_heads, sizes.head_dim]
-        )
-        heads = op.Transpose(heads, perm=[0, 2, 1, 3])  # (B, H + 2·KV, S, D)
-        rotated, value = op.Split(heads, [rotated_heads, sizes.kv_heads], axis=1, _outputs=2)
-        rotated = op.RotaryEmbedding(rotated, self.cos, self.sin, self.position_ids)
-        query, key = op.Split(rotated, [sizes.query_heads, sizes.kv_heads], axis=1, _outputs=2)
+        split = self._split_one if sizes.decoders == 1 else self._split_several
+        query, key, value = split(self.graph.narrow(qkv))
         key = op.TensorScatter(past.key, key, self.write_index, axis=2)
         value = op.TensorScatter(past.value, value, self.write_index, axis=2)
-        attended = op.Attention(query, key, value, self.mask)  # (B, H, S, D)
+        attended = op.Attention(query, key, value, self.mask)  # (rows, heads, S, D)
         attended = op.Transpose(attended, perm=[0, 2, 1, 3])
+        if sizes.decoders > 1:
+            return _by_decoder(self.graph, sizes, attended), KeyValues(key, value)
         merged = op.Reshape(attended, [0, 0, sizes.query_heads * sizes.head_dim])
         return merged, KeyValues(key, value)
+
+    def _split_one(self, qkv: Value) -> tuple[Value, Value, Value]:
+        """Query, key and value (rows, heads, S, D), rotated. qkv: (rows, S, …)."""
+        op, sizes = self.graph.op, self.geometry
+        rotated_heads = sizes.query_heads + sizes.kv_heads
+        heads = op.Reshape(qkv, [0, 0, rotated_heads + sizes.kv_heads, sizes.head_dim])
+        heads = op.Transpose(heads, perm=[0, 2, 1, 3])  # (rows, H + 2·KV, S, D)
+        rotated, value = op.Split(heads, [rotated_heads, sizes.kv_heads], axis=1, _outputs=2)
+        rotated = self._rotate(rotated)
+        query, key = op.Split(rotated, [sizes.query_heads, sizes.kv_heads], axis=1, _outputs=2)
+        return query, key, value
+
+    def _split_several(self, qkv: Value) -> tuple[Value, Value, Value]:
+        """The same of all decoders at once. qkv: (decoders, rows · S, …)."""
+        op, sizes = self.graph.op, self.geometry
+        heads = op.Reshape(qkv, self.by_row)  # (decoders, rows, S, H + 2·KV, D)
+        heads = op.Transpose(heads, perm=[1, 0, 3, 2, 4])
+        parts = op.Split(heads, [*sizes.qkv_heads], axis=2, _outputs=3)
+        query, key, value = (
+            op.Reshape(part, [0, sizes.decoders * count, -1, sizes.head_dim])
+            for part, count in zip(parts, sizes.qkv_heads, strict=True)
+        )
+        return self._rotate(query), self._rotate(key), value
+
+    def _rotate(self, heads: Value) -> Value:
+        return self.graph.op.RotaryEmbedding(heads, self.cos, self.sin, self.position_ids)
 
 
 def rotary_tables(geometry: AttentionGeometry) -> tuple[Array, Array]:
@@ -227,8 +264,23 @@ def _rotary_constants(graph: Graph, geometry: AttentionGeometry) -> tuple[Value,
     )
 
 
+def _entries(scores: Value) -> int:
+    """Entries of scores (rows, N, entries)."""
+    assert scores.shape is not None
+    entries = scores.shape[2]
+    assert isinstance(entries, int)
+    return entries
+
+
+def _by_decoder(graph: Graph, geometry: AttentionGeometry, attended: Value) -> Value:
+    """What all decoders attended to, (rows, S, …), as (decoders, rows · S, H·D)."""
+    channels = geometry.query_heads * geometry.head_dim
+    attended = graph.op.Reshape(attended, [-1, geometry.decoders, channels])
+    return graph.op.Transpose(attended, perm=[1, 0, 2])
+
+
 def _like(value: Value, pattern: Value) -> Value:
-    """Type the output of an operator that the shape inference does not know."""
+    """Give a type to the output of an operator that shape inference does not know."""
     assert pattern.dtype is not None
     value.dtype = pattern.dtype
     return value

@@ -21,18 +21,27 @@ from runtime.bundle.manifest import Dimension
 
 @dataclass(frozen=True)
 class AttentionGeometry:
-    """Sizes that all attention layers of one graph share."""
+    """Sizes that all attention layers of one graph share.
 
-    batch: int
+    decoders: layers side by side with weights of their own: 1 in a backbone, N in N heads. Each has
+    `query_heads` and `kv_heads`; attention runs over those of all decoders at once.
+    """
+
+    decoders: int
     query_heads: int
     kv_heads: int
     head_dim: int
     max_positions: int  # rows of the rotary tables
     rope_theta: float
 
+    @property
+    def qkv_heads(self) -> tuple[int, int, int]:
+        """Heads of query, key and value of one decoder, as its packed product has them."""
+        return self.query_heads, self.kv_heads, self.kv_heads
+
 
 class KeyValues(NamedTuple):
-    """One layer's KV cache, each (B, KV, capacity, D)."""
+    """One layer's KV cache, each (rows, decoders · KV, capacity, D)."""
 
     key: Value
     value: Value
@@ -42,7 +51,10 @@ class CachedAttention(Protocol):
     """Causal rotary attention over a KV cache of fixed capacity."""
 
     def __call__(self, qkv: Value, past: KeyValues) -> tuple[Value, KeyValues]:
-        """Packed qkv (B, S, (H + 2·KV)·D) -> (B, S, H·D) and the cache with S more positions."""
+        """Packed qkv (rows, S, (H + 2·KV)·D) -> (rows, S, H·D), and the cache, S positions on.
+
+        Of several decoders: qkv (decoders, rows · S, (H + 2·KV)·D) -> (decoders, rows · S, H·D).
+        """
 
 
 class Graph(GraphWriter):
@@ -62,9 +74,9 @@ class Graph(GraphWriter):
     ) -> Value:
         """x (…, in) times weight (out, in), or batched (N, S, in) times (N, out, in), plus bias.
 
-        Every matrix product with a weight passes through here; `export.graph.precisions` tells its
-        number format. x is float32 or of the type `compute`; so is the result.
-        exact: float32 unless the weight's own format says otherwise; x has one position then.
+        Every matrix product with a weight passes through here; `export.graph.precisions` chooses
+        its number format. x is float32 or of the type `compute`, and so is the result.
+        exact: float32 unless the weight's own format says otherwise; x has few positions then.
         """
         self.products[weight.name] = weight.shape
         product = self.formats.of(weight, self.compute, exact).product(self, x, weight)
@@ -83,7 +95,7 @@ class Graph(GraphWriter):
         return self.op.Add(self.op.Mul(normed, self.weight(weight)), self.weight(bias))
 
     def last_position(self, x: Value) -> Value:
-        """(B, S, H) -> (B, 1, H)."""
+        """(rows, S, H) -> (rows, 1, H)."""
         return self.op.Slice(x, [-1], [2**31 - 1], [1])
 
     # Layers whose best operators depend on the engine.
@@ -94,9 +106,10 @@ class Graph(GraphWriter):
 
     @abstractmethod
     def best(self, scores: Value, count: Value) -> tuple[Value, Value]:
-        """The `count` (1) best of scores float32 (N, entries), best first, and their indices.
+        """The `count` best of scores float32 (rows, N, entries), best first, and their indices.
 
-        Both are (N, k) with k ≥ count; values behind `count` are -inf.
+        count: int64 (rows). Both results are (rows, N, k), where k is no less than any count. Each
+        row's values behind its own count are -inf.
         """
 
     @abstractmethod
@@ -113,4 +126,7 @@ class Graph(GraphWriter):
     def attention(
         self, geometry: AttentionGeometry, past_length: Value, x: Value
     ) -> CachedAttention:
-        """What all layers share, computed once: positions of `x` (B, S, …) after `past_length`."""
+        """What all layers share, computed once.
+
+        past_length: int64 (rows). x: (rows, S, …), whose positions follow.
+        """

@@ -64,16 +64,18 @@ class StoredAs:
 
 @dataclass(frozen=True)
 class RowSums:
-    """Product with one position (…, 1, in) as sums of float32 rows, with no matrix product.
+    """Product as sums over float32 rows of the weight, with no matrix product.
 
     TensorRT has no float32 matrix products for Turing (SM75), and rounds their factors to ten
-    bits on later GPUs (TF32). A sum over each row of the weight is float32 everywhere, and costs
-    the same where one position is all there is: reading the weight.
+    bits on later GPUs (TF32). A sum over each row of the weight is float32 everywhere. For one
+    position it costs the same, which is reading the weight; so x has few positions.
     """
 
     def product(self, graph: GraphWriter, x: Value, weight: Weight) -> Value:
-        terms = graph.op.Mul(graph.weight(weight), graph.widen(x))  # (…, out, in)
-        return graph.op.Unsqueeze(graph.op.ReduceSum(terms, [-1], keepdims=0), [-2])
+        *batch, outputs, inputs = weight.shape
+        rows = graph.weight(weight.reshaped(*batch, 1, outputs, inputs) if batch else weight)
+        terms = graph.op.Mul(rows, graph.op.Unsqueeze(graph.widen(x), [-2]))  # (…, S, out, in)
+        return graph.op.ReduceSum(terms, [-1], keepdims=0)
 
 
 FLOAT32 = StoredAs("float32")

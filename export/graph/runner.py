@@ -1,7 +1,7 @@
 """A saved graph run in ONNX Runtime, its states carried from call to call.
 
 In: a folder, a `GraphSpec` and the inputs of one call. Out: the outputs that are not states.
-It is what checks and tests run; it does not know what a graph means, nor does it aim at speed.
+It is for checks and tests. It does not know what a graph means, and it is not made for speed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnxruntime
 
 from export.graph.half_session import open_session
 from runtime.bundle.manifest import GraphSpec, TensorSpec, numpy_type
-from runtime.bundle.names import CAPACITY
+from runtime.bundle.names import CAPACITY, ROWS
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -27,8 +27,11 @@ EXACT_INPUTS = ("session.qdq_matmulnbits_accuracy_level", "1")
 
 
 class GraphRunner:
-    """One graph and its states. `capacity` is the room of its KV cache, in positions, if the
-    graph leaves that open. `watched` are values inside the graph that `run` returns, too."""
+    """One graph and its states, for `rows` rows a call.
+
+    capacity: room of its KV cache, in positions, if the graph leaves that open. watched: values
+    inside the graph that `run` also returns.
+    """
 
     def __init__(
         self,
@@ -37,22 +40,31 @@ class GraphRunner:
         capacity: int = 1,
         threads: int = 1,
         watched: Sequence[str] = (),
+        rows: int = 1,
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = ERRORS_ONLY
         options.add_session_config_entry(*EXACT_INPUTS)
-        self.spec, self._capacity, self._watched = spec, capacity, tuple(watched)
+        self.spec, self._watched = spec, tuple(watched)
+        self._sizes = {CAPACITY: capacity, ROWS: rows}
         self._session = open_session(folder / spec.file, options, watched)
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew: all states are zeros."""
+        """Start again: all states become zeros."""
         past = {state.input for state in self.spec.states}
         self._states = {
             tensor.name: self._zeros(tensor) for tensor in self.spec.inputs if tensor.name in past
         }
+
+    def take_row(self, row: int, other: GraphRunner) -> None:
+        """Go on in `row` where the first row of `other`, a runner of the same graph, is."""
+        for name, state in self._states.items():
+            states = np.array(state.numpy())
+            states[row] = other._states[name].numpy()[0]
+            state.update_inplace(states)
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Run once and keep the states. States marked `in_place` stay in the same memory."""
@@ -79,7 +91,7 @@ class GraphRunner:
         return {name: value.numpy() for name, value in outputs.items()}
 
     def _zeros(self, tensor: TensorSpec) -> onnxruntime.OrtValue:
-        shape = [self._capacity if size == CAPACITY else int(size) for size in tensor.shape]
+        shape = [self._sizes[size] if isinstance(size, str) else size for size in tensor.shape]
         zeros = np.zeros(shape, numpy_type(tensor.dtype))
         if tensor.dtype == "bfloat16":
             return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(zeros, BFLOAT16)

@@ -31,7 +31,7 @@ from runtime.bundle.manifest import (
     StateSpec,
     TensorSpec,
 )
-from runtime.bundle.names import IN_PLACE_FACT
+from runtime.bundle.names import IN_PLACE_FACT, ROWS
 
 Value = ir.Value
 
@@ -110,7 +110,7 @@ class GraphWriter(ABC):
         self._builder.add_output(value, name)
 
     def profile(self, name: str, **ranges: Range) -> None:
-        """Declare one way of calling the graph: the range of each dimension it has named."""
+        """Declare one way of calling the graph: the range of each named dimension but the rows."""
         self._profiles[name] = ranges
 
     def fact(self, name: str, value: int) -> None:
@@ -171,8 +171,11 @@ class GraphWriter(ABC):
 
     # Saving.
 
-    def save(self, folder: Path) -> GraphSpec:
-        """Write the graph into `folder`, atomically, and return its description."""
+    def save(self, folder: Path, rows: int = 1) -> GraphSpec:
+        """Write the graph into `folder`, atomically, and return its description.
+
+        rows: what one call takes at most, for the ranges of its profiles.
+        """
         missing = {state.output for state in self._states} - {out.name for out in self._outputs}
         assert not missing, f"{self.name}: states without an output: {missing}"
         file, weights = f"{self.name}.onnx", self._data_file()
@@ -186,7 +189,7 @@ class GraphWriter(ABC):
                 )
             for name in filter(None, (weights, file)):
                 os.replace(Path(scratch) / name, folder / name)
-        return self.spec(file, weights)
+        return self.spec(file, weights, rows)
 
     def model(self) -> ir.Model:
         """The model as it is saved; its weights are still unread."""
@@ -203,8 +206,10 @@ class GraphWriter(ABC):
             metadata_props=self._facts | {IN_PLACE_FACT: in_place},
         )
 
-    def spec(self, file: str, weights: str | None) -> GraphSpec:
+    def spec(self, file: str, weights: str | None, rows: int = 1) -> GraphSpec:
         """What the manifest says about this graph."""
+        has_rows = any(ROWS in tensor.shape for tensor in self._inputs)
+        ranges = {ROWS: Range(1, 1, rows)} if has_rows else {}
         return GraphSpec(
             file=file,
             precision=self.precision,
@@ -212,7 +217,7 @@ class GraphWriter(ABC):
             outputs=tuple(self._outputs),
             states=tuple(self._states),
             weights=weights,
-            profiles=self._profiles,
+            profiles={name: ranges | own for name, own in self._profiles.items()},
         )
 
     def _compute_type(self, precision: Precision) -> DType:

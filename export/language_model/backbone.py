@@ -27,6 +27,7 @@ from runtime.bundle.names import (
     POSITIONS,
     PRESENT_KEY,
     PRESENT_VALUE,
+    ROWS,
 )
 
 
@@ -36,18 +37,18 @@ def build_backbone(
     precision: Precision = "fp32",
     formats: WeightFormats | None = None,
 ) -> Graph:
-    """Embeddings (1, positions, H) after `past_length` cached positions -> hidden states."""
+    """Embeddings (rows, positions, H), after `past_length` cached positions -> hidden states."""
     config = checkpoint.config
     graph = new_graph(BACKBONE, dialect, precision, formats)
-    x = graph.input(INPUTS_EMBEDS, "float32", (1, POSITIONS, config.hidden_size))
-    past_length = graph.input(PAST_LENGTH, "int64", (1,))
+    x = graph.input(INPUTS_EMBEDS, "float32", (ROWS, POSITIONS, config.hidden_size))
+    past_length = graph.input(PAST_LENGTH, "int64", (ROWS,))
     layers = [
         decoder_weights(checkpoint.weight, f"model.layers.{layer}")
         for layer in range(config.num_hidden_layers)
     ]
     caches = LayerCaches(
         graph,
-        attention_geometry(config, batch=1),
+        attention_geometry(config),
         key_names=(PAST_KEY, PRESENT_KEY),
         value_names=(PAST_VALUE, PRESENT_VALUE),
         layers=len(layers),
@@ -55,7 +56,7 @@ def build_backbone(
     x, update = run_layers(graph, layers, x, past_length, caches, config.rms_norm_eps)
     norm = checkpoint.weight("model.norm.weight")
     hidden, _ = graph.add_rms_norm(update, x, norm, config.rms_norm_eps)
-    graph.output(HIDDEN, hidden, "float32", (1, POSITIONS, config.hidden_size))
+    graph.output(HIDDEN, hidden, "float32", (ROWS, POSITIONS, config.hidden_size))
     declare_calls(graph, config.max_position_embeddings)
     graph.fact(MAX_POSITIONS_FACT, config.max_position_embeddings)
     return graph

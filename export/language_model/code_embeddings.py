@@ -1,38 +1,66 @@
 """The input embeddings of speech codes: what a head looks up to feed its draw back.
 
-In: a checkpoint. Out: a table with one row per code of the three codebooks, then `<eosp>` and
+In: a checkpoint. Out: a table with one row for each code of all streams, then `<eosp>` and
 `<|speech_pad|>`, and the row of a drawn code. It does not know how many codes a step has.
+
+In the vocabulary of a head come the codes of its stream, then `<eosp>`, then `<|speech_pad|>`; so
+the number of a special code is a matter of the stream's size.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from export.graph.graph import Graph
 from export.graph.writer import Value
 from export.readers.checkpoint import EMBEDDINGS, Checkpoint
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
-from formats.checkpoint.tokenizer import CODEBOOK_SIZE
+from formats.streams import Streams
 from formats.weights import Weight
 
-# In the own vocabulary of every head, after its codes.
-END_CODE = CODEBOOK_SIZE  # <eosp>
-PAD_CODE = CODEBOOK_SIZE + 1  # <|speech_pad|>
-
-# In the table, after all codes.
-END_ROW = TOKENS_PER_FRAME * CODEBOOK_SIZE
-PAD_ROW = END_ROW + 1
+END, PAD = 0, 1  # special codes, counted from a stream's size or from the table's last code on
 
 
 def code_embeddings(checkpoint: Checkpoint) -> Weight:
-    """(3·1024 + 2, H); without the last row if the tokenizer has no `<|speech_pad|>`."""
+    """(codes of all streams + 2, H); without the last row if there is no `<|speech_pad|>`."""
     tokens = checkpoint.tokens
     pad = [] if tokens.pad is None else [tokens.pad]
-    ids = [token for codebook in tokens.codes for token in codebook] + [tokens.end, *pad]
+    ids = [token for stream in tokens.codes for token in stream] + [tokens.end, *pad]
     return checkpoint.rows("code_embeddings", ids, of=EMBEDDINGS)
 
 
-def code_rows(graph: Graph, codes: Value, codebooks: Value) -> Value:
-    """Table rows of local `codes` (N) that belong to `codebooks` (N), 0 to 2."""
-    op = graph.op
-    of_code = op.Add(codes, op.Mul(codebooks, CODEBOOK_SIZE))
-    of_special = op.Add(codes, END_ROW - END_CODE)
-    return op.Where(op.Less(codes, CODEBOOK_SIZE), of_code, of_special)
+@dataclass(frozen=True)
+class CodeNumbers:
+    """The numbers of heads' codes in a graph.
+
+    sizes, offsets: int64, any shape that broadcasts against codes: how many codes the stream of
+    each code has, and where its rows begin in the table.
+    """
+
+    graph: Graph
+    streams: Streams
+    sizes: Value
+    offsets: Value
+
+    def special(self, code: int) -> Value:
+        """`END` or `PAD` in each head's vocabulary, in the shape of `sizes`."""
+        return self.graph.op.Add(self.sizes, code) if code else self.sizes
+
+    def rows(self, codes: Value) -> Value:
+        """Rows of the table that `codes` have."""
+        op = self.graph.op
+        of_special = op.Sub(self.streams.total, self.sizes)
+        first = op.Where(op.Less(codes, self.sizes), self.offsets, of_special)
+        return op.Add(codes, first)
+
+
+def numbers_of_heads(graph: Graph, streams: Streams, heads: int) -> CodeNumbers:
+    """Of `heads` codes side by side, (heads): head i speaks stream i mod K."""
+    of_head = np.arange(heads) % streams.count
+    return CodeNumbers(
+        graph,
+        streams,
+        graph.constant(np.array(streams.sizes)[of_head], "stream_sizes"),
+        graph.constant(np.array(streams.offsets)[of_head], "stream_offsets"),
+    )

@@ -1,8 +1,9 @@
 """Qwen2 decoder layers with a KV cache: what the backbone and transformer heads are made of.
 
-In: hidden states float32 (B, S, H) and caches of fixed capacity. Out: the residual stream,
-float32 at every precision, and the caches with this call's positions written. B is 1, or N
-heads side by side with weights of their own. It does not know what comes before and after.
+In: hidden states float32 (rows, S, H) and caches of fixed capacity. Out: the residual stream,
+float32 at every precision, and the caches with this call's positions written. Several decoders
+with weights of their own can run side by side, as transformer heads do. It does not know what
+comes before and after.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from export.language_model.half_range import NO_GAINS, LayerGains, fit_layer
 from formats.checkpoint.language_model_config import LanguageModelConfig
 from formats.weights import Weight
 from runtime.bundle.manifest import Dimension, Range
-from runtime.bundle.names import PREFILL, STEP
+from runtime.bundle.names import PREFILL, ROWS, STEP
 
 USUAL_PREFILL = 64  # positions of a sentence's prompt
 LONGEST_PREFILL = 512  # longer prompts come in parts
@@ -53,17 +54,17 @@ class LayerCaches:
     def _shape(self) -> tuple[Dimension, ...]:
         sizes = self.geometry
         capacity = self.graph.capacity(sizes.max_positions)
-        return (sizes.batch, sizes.kv_heads, capacity, sizes.head_dim)
+        return (ROWS, sizes.decoders * sizes.kv_heads, capacity, sizes.head_dim)
 
     def _state(self, names: tuple[str, str], layer: int) -> Value:
         past, present = (name.format(layer=layer) for name in names)
         return self.graph.state(past, present, self.graph.compute, self._shape, in_place=True)
 
 
-def attention_geometry(config: LanguageModelConfig, batch: int) -> AttentionGeometry:
-    """Attention sizes of the model, for `batch` sequences of the same length."""
+def attention_geometry(config: LanguageModelConfig, decoders: int = 1) -> AttentionGeometry:
+    """Attention sizes of the model, for `decoders` layers side by side."""
     return AttentionGeometry(
-        batch=batch,
+        decoders=decoders,
         query_heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
         head_dim=config.head_dim,
@@ -73,7 +74,7 @@ def attention_geometry(config: LanguageModelConfig, batch: int) -> AttentionGeom
 
 
 def declare_calls(graph: Graph, max_positions: int) -> None:
-    """How the runtime calls a graph over positions: with the prompt, then with one at a time."""
+    """How the runtime calls a graph over positions: with the prompt, then one at a time."""
     longest = min(LONGEST_PREFILL, max_positions)
     graph.profile(PREFILL, positions=Range(1, min(USUAL_PREFILL, longest), longest))
     graph.profile(STEP, positions=Range(1, 1, 1))
@@ -87,13 +88,16 @@ def run_layers(
     caches: LayerCaches,
     epsilon: float,
 ) -> tuple[Value, Value]:
-    """Run all layers on x (B, S, H) and leave their caches.
+    """Run all layers on x (rows, S, H) and leave their caches.
 
-    Returns (x, update): the residual stream is their sum, not yet added because the norm that
-    follows may add at no cost.
+    Returns (x, update). The residual stream is their sum; it is not yet added, because the norm
+    that follows may add at no cost. Of several decoders both are (decoders, rows · S, H).
     """
     past = caches.declare()
     attention = graph.attention(caches.geometry, past_length, x)
+    if caches.geometry.decoders > 1:
+        x = graph.op.Reshape(x, [1, -1, layers[0].input_norm.shape[-1]])
+        x = graph.op.Expand(x, [caches.geometry.decoders, 1, 1])
     update: Value | None = None
     present = []
     for number, (weights, cache) in enumerate(zip(layers, past, strict=True)):

@@ -1,9 +1,9 @@
-"""The head of a next-token-prediction model as a graph: one code a step, a b c a b c …
+"""The head of a next-token-prediction model as a graph: one code a step, stream by stream.
 
-In: a checkpoint. Out: a `Graph` that draws the next code from the codebook whose turn it is,
-or `<eosp>`; other tokens cannot be drawn, so their output rows are left out. Everything is
-float32 at every precision, so that the same hidden state gives the same codes. It knows no text
-and does not drop incomplete frames: the decoding loop does.
+In: a checkpoint. Out: a `Graph` that draws the next code from the stream whose turn it is, or
+`<eosp>`. Other tokens cannot be drawn, so their output rows are left out. Everything is float32
+at every precision, so that the same hidden state gives the same codes. It knows no text. It does
+not drop incomplete frames: the decoding loop does.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from export.graph.dialects import new_graph
 from export.graph.graph import Graph
 from export.graph.precisions import Precision, WeightFormats
 from export.graph.writer import Value
-from export.language_model.code_embeddings import END_CODE, END_ROW, code_embeddings, code_rows
+from export.language_model.code_embeddings import END, CodeNumbers, code_embeddings
 from export.language_model.decoder_layers import declare_calls
 from export.language_model.sampling import any_equal, declare_sampling, draw, one_hot, penalize
 from export.readers.checkpoint import Checkpoint
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
+from formats.streams import Streams
+from formats.weights import Array
+from runtime.bundle.interfaces import NTP_SPECIAL
 from runtime.bundle.names import (
     CODES,
     HIDDEN,
@@ -31,10 +33,9 @@ from runtime.bundle.names import (
     PRESENT_SEEN,
     PRESENT_SLOT,
     REPETITION_PENALTY,
+    ROWS,
     STOP,
 )
-
-ENTRIES = END_CODE + 1  # codes of one codebook, <eosp>
 
 
 def build_ntp_head(
@@ -43,38 +44,69 @@ def build_ntp_head(
     precision: Precision = "fp32",
     formats: WeightFormats | None = None,
 ) -> Graph:
-    """Hidden states (1, positions, H) -> the next code, drawn at the last position."""
-    width, seen_shape = checkpoint.config.hidden_size, (TOKENS_PER_FRAME, ENTRIES)
+    """Hidden states (rows, positions, H) -> the next code, drawn at the last position."""
+    width, streams = checkpoint.config.hidden_size, checkpoint.config.streams
+    entries = streams.largest + NTP_SPECIAL
     graph = new_graph(NTP_HEAD, dialect, precision, formats)
     op = graph.op
-    hidden = graph.input(HIDDEN, "float32", (1, POSITIONS, width))
-    slot = graph.state(PAST_SLOT, PRESENT_SLOT, "int64", (1,), in_place=False)
-    seen = graph.state(PAST_SEEN, PRESENT_SEEN, "bool", seen_shape, in_place=False)
-    penalty = graph.input(REPETITION_PENALTY, "float32", (1,))
+    hidden = graph.input(HIDDEN, "float32", (ROWS, POSITIONS, width))
+    slot = graph.state(PAST_SLOT, PRESENT_SLOT, "int64", (ROWS,), in_place=False)
+    shape = (ROWS, streams.count, entries)
+    seen = graph.state(PAST_SEEN, PRESENT_SEEN, "bool", shape, in_place=False)
+    penalty = graph.input(REPETITION_PENALTY, "float32", (ROWS,))
 
-    scores = op.Gather(_scores(graph, checkpoint, hidden), slot, axis=0)  # (1, entries)
-    scores = penalize(graph, scores, op.Gather(seen, slot, axis=0), penalty)
+    turn = op.Unsqueeze(slot, [1, 2])
+    scores = _of_turn(graph, _scores(graph, checkpoint, hidden), turn)
+    scores = penalize(graph, scores, _of_turn(graph, seen, turn), penalty)
     code = draw(graph, scores, declare_sampling(graph, 1))
-    stop = any_equal(graph, code, END_CODE)
-    row = op.Where(stop, END_ROW, code_rows(graph, code, slot))
-    embedding = op.Gather(graph.weight(code_embeddings(checkpoint)), row, axis=0)  # (1, H)
-    slots = graph.constant(np.arange(TOKENS_PER_FRAME)[:, None], "slots")
-    drawn = op.And(op.Equal(slots, slot), one_hot(graph, code, ENTRIES))
+    numbers = _numbers_of_slot(graph, streams, op.Unsqueeze(slot, [1]))
+    stop = any_equal(graph, code, numbers.special(END))
+    picked = op.Where(stop, streams.total + END, numbers.rows(code))
+    embedding = op.Gather(graph.weight(code_embeddings(checkpoint)), picked, axis=0)
+    slots = graph.constant(np.arange(streams.count)[:, None], "slots")
+    drawn = op.And(op.Equal(slots, turn), one_hot(graph, code, entries))
 
-    graph.output(CODES, code, "int64", (1,))
-    graph.output(KEPT_CODES, op.Where(stop, 0, 1), "int64", (1,))
-    graph.output(STOP, stop, "bool", (1,))
-    graph.output(NEXT_EMBEDDING, op.Unsqueeze(embedding, [0]), "float32", (1, 1, width))
-    graph.output(PRESENT_SEEN, op.Or(seen, drawn), "bool", seen_shape)
-    graph.output(PRESENT_SLOT, op.Mod(op.Add(slot, 1), TOKENS_PER_FRAME), "int64", (1,))
+    graph.output(CODES, code, "int64", (ROWS, 1))
+    graph.output(KEPT_CODES, op.Where(op.Squeeze(stop, [1]), 0, 1), "int64", (ROWS,))
+    graph.output(STOP, op.Squeeze(stop, [1]), "bool", (ROWS,))
+    graph.output(NEXT_EMBEDDING, embedding, "float32", (ROWS, 1, width))
+    graph.output(PRESENT_SEEN, op.Or(seen, drawn), "bool", shape)
+    graph.output(PRESENT_SLOT, op.Mod(op.Add(slot, 1), streams.count), "int64", (ROWS,))
     declare_calls(graph, checkpoint.config.max_position_embeddings)
     return graph
 
 
+def _of_turn(graph: Graph, values: Value, turn: Value) -> Value:
+    """values (rows, K, entries) of the stream whose turn (rows, 1, 1) it is: (rows, 1, entries)."""
+    return graph.op.GatherND(values, turn, batch_dims=1)
+
+
+def _numbers_of_slot(graph: Graph, streams: Streams, slot: Value) -> CodeNumbers:
+    """Of one code a row, (rows, 1)."""
+
+    def pick(numbers: tuple[int, ...], name: str) -> Value:
+        return graph.op.Gather(graph.constant(np.array(numbers), name), slot, axis=0)
+
+    sizes, offsets = pick(streams.sizes, "stream_sizes"), pick(streams.offsets, "stream_offsets")
+    return CodeNumbers(graph, streams, sizes, offsets)
+
+
 def _scores(graph: Graph, checkpoint: Checkpoint, hidden: Value) -> Value:
-    """Scores (3, entries) of every codebook at the last position."""
-    tokens = checkpoint.tokens
-    ids = [token for codebook in tokens.codes for token in (*codebook, tokens.end)]
+    """Scores (rows, K, entries) of every stream at the last position."""
+    streams, tokens = checkpoint.config.streams, checkpoint.tokens
+    entries = streams.largest + NTP_SPECIAL
+    own = [(*codes, tokens.end) for codes in tokens.codes]
+    ids = [token for ids in own for token in (*ids, *[tokens.end] * (entries - len(ids)))]
     weight = checkpoint.rows("speech_output", ids, of=checkpoint.output_embeddings)
     scores = graph.widen(graph.linear(graph.last_position(hidden), weight, exact=True))
-    return graph.op.Reshape(scores, [TOKENS_PER_FRAME, ENTRIES])
+    scores = graph.op.Reshape(scores, [-1, streams.count, entries])
+    lacking = _lacking(streams, entries)
+    if lacking.any():
+        scores = graph.op.Where(graph.constant(lacking, "lacking"), -np.inf, scores)
+    return scores
+
+
+def _lacking(streams: Streams, entries: int) -> Array:
+    """bool (K, entries): what lies beyond a stream's own entries."""
+    own = np.array(streams.sizes)[:, None] + NTP_SPECIAL
+    return np.asarray(np.arange(entries) >= own)

@@ -1,10 +1,10 @@
 """Drawing codes inside the graph.
 
-In: scores (N, entries) and the sampling inputs that `runtime.bundle` names. Out: codes (N) and
-the record of codes seen. The order is the published one:
-repetition penalty, temperature, top-k, top-p, draw (arXiv 2506.12537, repository
-cnxupupup/SLM-Decoupled-MTP). Randomness comes in as an input, so that every engine draws the
-same codes. It does not know where the scores come from.
+In: scores (rows, N, entries) and the sampling inputs that `runtime.bundle` names. Out: codes
+(rows, N) and the record of codes seen. The order is the published one: repetition penalty,
+temperature, top-k, top-p, draw (arXiv 2506.12537, repository cnxupupup/SLM-Decoupled-MTP).
+Randomness is an input, so that every engine draws the same codes. Rows do not affect each other.
+It does not know where the scores come from.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import onnx_ir as ir
 
 from export.graph.graph import Graph
 from export.graph.writer import Value
-from runtime.bundle.names import NOISE, TEMPERATURE, TOP_K, TOP_P
+from runtime.bundle.names import NOISE, ROWS, TEMPERATURE, TOP_K, TOP_P
 
 SCORES = "scores"  # name of the value that calibration compares between precisions
 
 
 @dataclass(frozen=True)
 class SamplingInputs:
-    """The knobs of a draw, each (1), and the noise (N)."""
+    """The knobs of a draw, each (rows), and the noise (rows, N)."""
 
     temperature: Value
     top_k: Value
@@ -34,58 +34,68 @@ class SamplingInputs:
 def declare_sampling(graph: Graph, codes: int) -> SamplingInputs:
     """Declare the sampling inputs for `codes` draws a step."""
     return SamplingInputs(
-        temperature=graph.input(TEMPERATURE, "float32", (1,)),
-        top_k=graph.input(TOP_K, "int64", (1,)),
-        top_p=graph.input(TOP_P, "float32", (1,)),
-        noise=graph.input(NOISE, "float32", (codes,)),
+        temperature=graph.input(TEMPERATURE, "float32", (ROWS,)),
+        top_k=graph.input(TOP_K, "int64", (ROWS,)),
+        top_p=graph.input(TOP_P, "float32", (ROWS,)),
+        noise=graph.input(NOISE, "float32", (ROWS, codes)),
     )
 
 
 def penalize(graph: Graph, scores: Value, seen: Value, penalty: Value) -> Value:
-    """Where seen: score · penalty if the score is negative, score / penalty otherwise."""
+    """Where seen: score · penalty if the score is negative, score / penalty otherwise.
+
+    scores, seen: (rows, N, entries). penalty: (rows).
+    """
     op = graph.op
     scores.name = SCORES
+    penalty = _of_row(graph, penalty)
     lowered = op.Where(op.Less(scores, 0.0), op.Mul(scores, penalty), op.Div(scores, penalty))
     return op.Where(seen, lowered, scores)
 
 
 def draw(graph: Graph, scores: Value, inputs: SamplingInputs) -> Value:
-    """Codes (N) drawn from scores (N, entries) by inverting the cumulative distribution.
+    """Codes (rows, N) drawn from scores (rows, N, entries) by inverting the cumulative
+    distribution.
 
     Scores are float32 at every precision. A top_k of 1 is greedy, whatever the noise.
     """
     op = graph.op
-    scaled = op.Div(scores, inputs.temperature)
-    best, indices = graph.best(scaled, inputs.top_k)  # (N, k)
-    kept = _nucleus(graph, op.Softmax(best, axis=-1), inputs.top_p)
-    cumulative = op.CumSum(kept, 1)
-    target = op.Mul(op.Unsqueeze(inputs.noise, [1]), op.ReduceSum(kept, [1]))  # (N, 1)
+    best, indices = graph.best(scores, inputs.top_k)  # (rows, N, k)
+    scaled = op.Div(best, _of_row(graph, inputs.temperature))  # changes no order
+    kept = _nucleus(graph, op.Softmax(scaled, axis=-1), _of_row(graph, inputs.top_p))
+    cumulative = op.CumSum(kept, 2)
+    target = op.Mul(op.Unsqueeze(inputs.noise, [2]), op.ReduceSum(kept, [2]))  # (rows, N, 1)
     passed = _count(graph, op.LessOrEqual(cumulative, target))
     last = op.Sub(_count(graph, op.Greater(kept, 0.0)), 1)  # rounding may carry the target past it
-    return op.Squeeze(op.GatherElements(indices, op.Min(passed, last), axis=1), [1])
+    return op.Squeeze(op.GatherElements(indices, op.Min(passed, last), axis=2), [2])
 
 
 def one_hot(graph: Graph, codes: Value, entries: int) -> Value:
-    """bool (N, entries), true at each row's code."""
+    """codes (rows, N) -> bool (rows, N, entries), true at each code."""
     columns = graph.constant(np.arange(entries), "entries")
-    return graph.op.Equal(graph.op.Unsqueeze(codes, [1]), columns)
+    return graph.op.Equal(graph.op.Unsqueeze(codes, [2]), columns)
 
 
-def any_equal(graph: Graph, codes: Value, code: int) -> Value:
-    """Whether any of `codes` (N) is `code`: bool (1)."""
+def any_equal(graph: Graph, codes: Value, wanted: Value) -> Value:
+    """Whether any of a row's codes (rows, N) is the one of `wanted` (N): bool (rows, 1)."""
     op = graph.op
-    matches = op.Cast(op.Equal(codes, code), to=ir.DataType.INT64)
-    return op.Greater(op.ReduceMax(matches, [0], keepdims=1), 0)
+    matches = op.Cast(op.Equal(codes, wanted), to=ir.DataType.INT64)
+    return op.Greater(op.ReduceMax(matches, [1], keepdims=1), 0)
+
+
+def _of_row(graph: Graph, setting: Value) -> Value:
+    """A setting (rows) in front of scores: (rows, 1, 1)."""
+    return graph.op.Unsqueeze(setting, [1, 2])
 
 
 def _nucleus(graph: Graph, probabilities: Value, top_p: Value) -> Value:
-    """Zero where the mass of likelier entries exceeds top_p; 1 and more keep everything."""
+    """Zero where the mass of likelier entries exceeds top_p. A top_p of 1 keeps everything."""
     op = graph.op
-    mass_before = op.CumSum(probabilities, 1, exclusive=1)
+    mass_before = op.CumSum(probabilities, 2, exclusive=1)
     inside = op.Or(op.LessOrEqual(mass_before, top_p), op.GreaterOrEqual(top_p, 1.0))
     return op.Where(inside, probabilities, 0.0)
 
 
 def _count(graph: Graph, flags: Value) -> Value:
-    """How many of flags (N, k) are set in each row: int64 (N, 1)."""
-    return graph.op.ReduceSum(graph.op.Cast(flags, to=ir.DataType.INT64), [1])
+    """How many of flags (rows, N, k) are set: int64 (rows, N, 1)."""
+    return graph.op.ReduceSum(graph.op.Cast(flags, to=ir.DataType.INT64), [2])

@@ -1,8 +1,7 @@
 """The speaker projection as a graph: a speaker embedding becomes one input embedding.
 
-In: a speaker-aware checkpoint. Out: a `Graph`. It does not know where the result goes: the
-runtime puts it at the prompt's `<|placeholder|>`. It runs once an utterance, in float32 at
-every precision.
+In: a speaker-aware checkpoint. Out: a `Graph`. The runtime puts its result at the prompt's
+`<|placeholder|>`. It runs once an utterance, in float32 at every precision.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from export.graph.graph import Graph
 from export.graph.precisions import Precision, WeightFormats
 from export.graph.writer import Value
 from export.readers.checkpoint import Checkpoint
-from runtime.bundle.names import SPEAKER, SPEAKER_PROJECTION, SPEAKER_TOKEN
+from runtime.bundle.names import ROWS, SPEAKER, SPEAKER_PROJECTION, SPEAKER_TOKEN, WHOLE
 
 
 def build_speaker_projection(
@@ -21,7 +20,7 @@ def build_speaker_projection(
     precision: Precision = "fp32",
     formats: WeightFormats | None = None,
 ) -> Graph:
-    """Linear, SiLU, linear: (1, speaker_channels) -> (1, 1, H)."""
+    """Linear, SiLU, linear: (rows, speaker_channels) -> (rows, 1, H)."""
     graph = new_graph(SPEAKER_PROJECTION, dialect, precision, formats)
 
     def linear(x: Value, name: str) -> Value:
@@ -29,8 +28,8 @@ def build_speaker_projection(
         bias = checkpoint.weight(f"spk_emb_proj.{name}.bias")
         return graph.widen(graph.linear(x, weight, bias, exact=True))
 
-    speaker = graph.input(SPEAKER, "float32", (1, checkpoint.config.spk_emb_dim))
-    token = linear(graph.silu(linear(speaker, "0")), "2")
-    shape = (1, 1, checkpoint.config.hidden_size)
-    graph.output(SPEAKER_TOKEN, graph.op.Unsqueeze(token, [0]), "float32", shape)
+    speaker = graph.input(SPEAKER, "float32", (ROWS, checkpoint.config.spk_emb_dim))
+    token = linear(graph.silu(linear(graph.op.Unsqueeze(speaker, [1]), "0")), "2")
+    graph.output(SPEAKER_TOKEN, token, "float32", (ROWS, 1, checkpoint.config.hidden_size))
+    graph.profile(WHOLE)
     return graph

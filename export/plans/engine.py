@@ -20,7 +20,7 @@ from export.bundle.writer import bundle_folder, publish_bundle
 from export.plans.inspection import count_products, inspect, refuse_faults
 from export.plans.library import Library
 from export.plans.network import parse
-from export.plans.plans import build_plan, check_profiles
+from export.plans.plans import build_plan, check_profiles, narrow_profiles
 from export.plans.precision_plan import plan_precision
 from formats.files.hashing import sha256_file
 from runtime.bundle.loading import Bundle, load_bundle
@@ -96,7 +96,7 @@ def _build_graph(
     cache: bytes | None,
 ) -> tuple[GraphSpec, bytes | None]:
     """Parse, inspect, build; the graph's new entry in the manifest, and the timing cache."""
-    spec, file = bundle.graph(name), f"{name}{PLAN_SUFFIX}"
+    spec, file = narrow_profiles(bundle.graph(name)), f"{name}{PLAN_SUFFIX}"
     with progress(f"parse and inspect {name}"):
         network = parse(options.library, name, spec, bundle.folder)
         refuse_faults(network, inspect(network, bundle.folder, plan_precision(name, spec)))
@@ -143,7 +143,7 @@ def _describe(
     )
     return msgspec.structs.replace(
         bundle.manifest,
-        engine=EngineSpec(library.kind, PORTABLE, plans),
+        engine=EngineSpec(library.kind, PORTABLE, rows=bundle.manifest.engine.rows, plans=plans),
         graphs=graphs,
         built_with=bundle.manifest.built_with | {library.kind: library.version},
     )

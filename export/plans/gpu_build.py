@@ -18,7 +18,7 @@ from commands.errors import UserError
 from commands.peak_memory import peak_memory_mb
 from export.bundle.next_command import example_command
 from export.bundle.writer import bundle_folder
-from export.options import BuildOptions
+from export.options import PLAN_ROWS, BuildOptions
 from export.pipeline import build_bundle
 from export.plans.device import find_gpu
 from export.plans.engine import (
@@ -133,7 +133,8 @@ def _portable_bundle(options: BuildOptions, gpu: GpuOptions) -> Iterator[Bundle]
         yield _open_bundle(gpu.bundle, gpu)
         return
     with bundle_folder(options.output) as folder:
-        exported = replace(options, dialect=PORTABLE, output=folder / PORTABLE)
+        rows = PLAN_ROWS if options.rows is None else options.rows
+        exported = replace(options, dialect=PORTABLE, output=folder / PORTABLE, rows=rows)
         build_bundle(exported)
         yield open_portable(exported.output)
 

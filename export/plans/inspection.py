@@ -1,8 +1,8 @@
-"""Whether TensorRT's network is what the ONNX file says: looked at after parsing, before building.
+"""Whether TensorRT's network is what the ONNX file says: checked after parsing, before building.
 
 In: a parsed network, its ONNX file, and where the exporter meant to compute in fp32
 (`export.plans.precision_plan`). Out: faults, one line each; none if all is well. Everything
-here has been seen to go wrong without a word from the parser: inputs that it drops (Attention's
+here has been seen to go wrong without a message from the parser: inputs that it drops (Attention's
 `nonpad_kv_seqlen`), causality that it aligns to another corner, types that fall back to fp32.
 It runs without a GPU and does not look at values; ONNX Runtime computes the same file for that.
 """
@@ -32,6 +32,8 @@ MOVES = frozenset(
         *("SLICE", "SQUEEZE", "UNSQUEEZE"),
     }
 )
+# Positions of the inputs of layers that decide shapes.
+_SHAPE_SLOTS = {"FILL": (0,), "RESIZE": (1,), "SHUFFLE": (1,), "SLICE": (1, 2, 3), "TOPK": (1,)}
 QUANTIZED_PRODUCTS = frozenset({"int8", "fp8", "fp4"})  # of both operands: summed as such
 PRODUCTS = frozenset({"MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "ATTENTION_INPUT"})
 
@@ -139,9 +141,30 @@ def _unused_inputs(inspected: Inspected) -> Iterator[str]:
 
 def _host_inputs(inspected: Inspected) -> Iterator[str]:
     """No shape depends on an input's value: the host would have to wait for it at every step."""
-    for name, tensor in inspected.network.inputs.items():
-        if tensor.is_shape_tensor:
-            yield f"shapes depend on the value of input {name}, which must then be on the host"
+    network = inspected.network
+    needed = {name for name, tensor in network.inputs.items() if tensor.is_shape_tensor}
+    needed |= network.inputs.keys() & _deciding(network)
+    for name in sorted(needed):
+        yield f"shapes depend on the value of input {name}, which must then be on the host"
+
+
+def _deciding(network: Network) -> set[str]:
+    """Tensors whose values, not only their shapes, decide the shape of another one."""
+    found: set[str] = set()
+    waiting = [
+        layer.slots[slot]
+        for layer in network.layers
+        for slot in _SHAPE_SLOTS.get(layer.kind, ())
+        if slot < len(layer.slots)
+    ]
+    while waiting:
+        tensor = waiting.pop()
+        if tensor is not None and tensor not in found:
+            found.add(tensor)
+            layer = network.producers.get(tensor)
+            if layer is not None and layer.kind != "SHAPE":
+                waiting += layer.slots
+    return found
 
 
 def _cache_updates(inspected: Inspected) -> Iterator[str]:

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from commands.errors import UserError
 from export.plans.network import Network
 from runtime.bundle.manifest import GraphSpec, Range, TensorSpec
-from runtime.bundle.names import STEP, TENSORRT
+from runtime.bundle.names import ROWS, STEP, TENSORRT
 from runtime.engines.tensorrt.gpu_targets import GpuTarget
 
 Shape = tuple[int, ...]
@@ -34,6 +36,20 @@ def _shapes(tensor: TensorSpec, ranges: Mapping[str, Range]) -> tuple[Shape, Sha
     ]
     least, usual, greatest = zip(*((size.min, size.opt, size.max) for size in sizes), strict=True)
     return least, usual, greatest
+
+
+def narrow_profiles(spec: GraphSpec) -> GraphSpec:
+    """The graph with profiles as the runtime calls plans.
+
+    Only steps are taken by several rows at once. Prompts, voices and chunks of audio go row by row
+    through the GPU, so plans of them need no memory for more.
+    """
+    one = {ROWS: Range(1, 1, 1)}
+    profiles = {
+        kind: ranges if kind == STEP else ranges | (one if ROWS in ranges else {})
+        for kind, ranges in spec.profiles.items()
+    }
+    return msgspec.structs.replace(spec, profiles=profiles)
 
 
 def check_profiles(name: str, spec: GraphSpec) -> None:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from export.plans.plans import Shape, profile_shapes
+from export.plans.plans import Shape, narrow_profiles, profile_shapes
 from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import GraphSpec
 from runtime.bundle.names import PLAN_SUFFIX, TENSORRT, TENSORRT_RTX
@@ -22,7 +22,7 @@ COMMANDS = {TENSORRT: "trtexec", TENSORRT_RTX: "tensorrt_rtx"}
 def trtexec_lines(bundle: Bundle, kind: str, targets: Sequence[GpuTarget]) -> Iterator[str]:
     """A command for each graph: build, then time each profile at its usual shapes."""
     for name, spec in bundle.manifest.graphs.items():
-        yield shlex.join(_words(bundle.folder, name, spec, kind, targets))
+        yield shlex.join(_words(bundle.folder, name, narrow_profiles(spec), kind, targets))
 
 
 def _words(

@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 from commands.errors import UserError
 from export.readers.pickle_reader import read_pickle
-from formats.checkpoint.language_model_config import LanguageModelConfig, read_lm_config
+from formats.checkpoint.language_model_config import (
+    LanguageModelConfig,
+    LengthSettings,
+    read_lm_config,
+)
 from formats.checkpoint.state_dicts import PICKLE, find_pickles, plain_names
 from formats.checkpoint.tokenizer import SpeechTokens, load_tokenizer, read_speech_tokens
 from formats.safetensors_reader import StoredTensor, read_safetensors, read_sharded_safetensors
@@ -30,6 +34,8 @@ SAFETENSORS_INDEX = "model.safetensors.index.json"
 SPEECH_PREFIX = "lm_model."  # the published training code wraps a Qwen2ForCausalLM
 EMBEDDINGS = "model.embed_tokens.weight"
 TEXT_HEAD_WEIGHT = "lm_head.weight"
+SYMBOL_LENGTH = LengthSettings(frames_per_token=32.0, extra_frames=160)
+WORD_LENGTH = LengthSettings(frames_per_token=100.0, extra_frames=160)
 
 _NOT_WEIGHTS = re.compile(
     r"speech_heads\.\d+\.(bias|small_to_orig|orig_to_small)|.*\.rotary_emb\.inv_freq"
@@ -49,6 +55,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     tokens: SpeechTokens
     tensors: Mapping[str, StoredTensor]
+    length: LengthSettings  # that its config.json declares, or the usual one
 
     def weight(self, name: str) -> Weight:
         """A tensor as float32."""
@@ -80,13 +87,23 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     folder = Path(folder)
     config = read_lm_config(folder)
     tokenizer = load_tokenizer(folder)
-    tokens = read_speech_tokens(tokenizer, str(folder))
+    tokens = read_speech_tokens(tokenizer, str(folder), config.streams)
     _check_tokens(folder, config, tokens)
     tensors = _without_prefix(plain_names(_open_weights(folder), str(folder)))
-    checkpoint = Checkpoint(folder, config, tokenizer, tokens, tensors)
+    length = config.length or usual_length(tokenizer)
+    checkpoint = Checkpoint(folder, config, tokenizer, tokens, tensors, length)
     _check_tensors(checkpoint)
     _check_head_maps(checkpoint)
     return checkpoint
+
+
+def usual_length(tokenizer: Tokenizer) -> LengthSettings:
+    """The bound on speech for a checkpoint that declares none, as published ones do not.
+
+    It depends on what a token is: a phoneme or letter (one entry for each symbol) lasts about 7
+    frames of 12.5 ms, a word of a byte-pair vocabulary much longer.
+    """
+    return SYMBOL_LENGTH if isinstance(tokenizer.model, models.WordLevel) else WORD_LENGTH
 
 
 def _open_weights(folder: Path) -> dict[str, StoredTensor]:
@@ -109,7 +126,7 @@ def _as_float32(stored: StoredTensor) -> Array:
 
 
 def _check_tokens(folder: Path, config: LanguageModelConfig, tokens: SpeechTokens) -> None:
-    if config.heads > 3 and tokens.pad is None:
+    if config.heads > config.streams.count and tokens.pad is None:
         raise UserError(f"{folder}: {config.heads} heads, but the tokenizer has no <|speech_pad|>")
     if config.spk_aware and tokens.placeholder is None:
         raise UserError(f"{folder}: speaker-aware, but the tokenizer has no <|placeholder|>")

@@ -3,9 +3,8 @@
 In: a directory with `codec.json` and `codec.safetensors`, or the published pair
 `ns3_facodec_encoder_v2.bin` and `ns3_facodec_decoder_v2.bin` (pickles, read through torch).
 Out: `CodecCheckpoint`, whose weights are checked by name and shape at once, with weight norm
-folded. Names are the published ones (FACodec, arXiv 2403.03100) behind "encoder." and
-"decoder.", with or without those of wrappers (`formats.checkpoint.state_dicts`). It knows nothing
-about ONNX.
+folded. Names are the published ones (FACodec, arXiv 2403.03100) after "encoder." and "decoder.",
+with or without those of wrappers (`formats.checkpoint.state_dicts`). It knows nothing about ONNX.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ import numpy as np
 from commands.errors import UserError
 from export.readers.codec_tensors import expected_shapes
 from export.readers.pickle_reader import read_pickle
-from formats.checkpoint.codec_config import CODEC_CONFIG_FILE, CodecConfig, read_codec_config
+from formats.checkpoint.codec_config import (
+    CODEC_CONFIG_FILE,
+    CODEC_WEIGHTS_FILE,
+    PUBLISHED_FILES,
+    CodecConfig,
+    find_codec_config,
+)
 from formats.checkpoint.state_dicts import plain_names
 from formats.safetensors_reader import StoredTensor, read_safetensors
 from formats.weights import Array, Weight
-
-CODEC_FILE = "codec.safetensors"
-PUBLISHED_FILES = {
-    "encoder.": "ns3_facodec_encoder_v2.bin",
-    "decoder.": "ns3_facodec_decoder_v2.bin",
-}
 
 _NOT_NEEDED = re.compile(  # training-only modules, residual codes, a constant table
     r"decoder\.(\w*f0_predictor|\w*phone_predictor|x_timbre_predictor|quantizer\.2)\..*"
@@ -65,9 +64,9 @@ def open_codec(folder: str | Path) -> CodecCheckpoint:
         UserError: a file is missing or damaged, or a tensor is missing, misshapen or unexpected.
     """
     folder = Path(folder)
-    if (folder / CODEC_CONFIG_FILE).is_file():
-        return make_codec(folder, read_codec_config(folder), _read_weights(folder))
-    return make_codec(folder, CodecConfig(), _read_published(folder))
+    config = find_codec_config(folder)
+    own_layout = (folder / CODEC_CONFIG_FILE).is_file()
+    return make_codec(folder, config, (_read_weights if own_layout else _read_published)(folder))
 
 
 def make_codec(
@@ -81,21 +80,17 @@ def make_codec(
 
 
 def _read_weights(folder: Path) -> dict[str, StoredTensor]:
-    if not (folder / CODEC_FILE).is_file():
-        raise UserError(f"{folder / CODEC_FILE}: not found; it belongs beside {CODEC_CONFIG_FILE}")
-    return read_safetensors(folder / CODEC_FILE)
+    path = folder / CODEC_WEIGHTS_FILE
+    if not path.is_file():
+        raise UserError(f"{path}: not found; it belongs beside {CODEC_CONFIG_FILE}")
+    return read_safetensors(path)
 
 
 def _read_published(folder: Path) -> dict[str, StoredTensor]:
     tensors = {}
-    for prefix, file in PUBLISHED_FILES.items():
-        if not (folder / file).is_file():
-            raise UserError(
-                f"{folder}: holds no codec; wanted {CODEC_CONFIG_FILE} and {CODEC_FILE}, "
-                f"or {' and '.join(PUBLISHED_FILES.values())}"
-            )
+    for part, file in PUBLISHED_FILES.items():
         for name, tensor in read_pickle(folder / file).items():
-            tensors[prefix + name] = tensor
+            tensors[f"{part}.{name}"] = tensor
     return tensors
 
 

@@ -1,7 +1,7 @@
 """Names and shapes of the codec tensors that inference needs.
 
-In: a `CodecConfig`. Out: (name, shape) pairs, weight norm folded; names are those of the
-published FACodec state dicts behind "encoder." and "decoder.". It reads no files.
+In: a `CodecConfig`. Out: (name, shape) pairs with weight norm folded. Names are those of the
+published FACodec state dicts after "encoder." and "decoder.". It reads no files.
 """
 
 from __future__ import annotations
@@ -18,14 +18,28 @@ from formats.checkpoint.codec_config import (
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
-PROSODY_BOOK = "decoder.quantizer.0.layers.0"
-CONTENT_BOOKS = ("decoder.quantizer.1.layers.0", "decoder.quantizer.1.layers.1")
 PROSODY_ENCODER = "decoder.melspec_encoder"
 TIMBRE_ENCODER = "decoder.timbre_encoder"
 MEL_UNITS = 3
 MEL_KERNEL = 5
 FFN_KERNEL = 5
 LAST_ENCODER_KERNEL = 3
+
+
+def content_books(config: CodecConfig) -> list[str]:
+    """Codebooks of the first columns of a frame. Each quantizes what those before it left."""
+    return [f"decoder.quantizer.1.layers.{book}" for book in range(config.content_codebooks)]
+
+
+def prosody_books(config: CodecConfig) -> list[str]:
+    """Codebooks of the other columns."""
+    return [f"decoder.quantizer.0.layers.{book}" for book in range(config.prosody_codebooks)]
+
+
+def codebook_sizes(config: CodecConfig) -> dict[str, int]:
+    """Codes of each codebook, in the order of a frame's columns."""
+    books = [*content_books(config), *prosody_books(config)]
+    return dict(zip(books, config.streams.sizes, strict=True))
 
 
 def expected_shapes(config: CodecConfig) -> Shapes:
@@ -36,8 +50,8 @@ def expected_shapes(config: CodecConfig) -> Shapes:
         yield from _waveform_encoder(config)
     yield "encoder.mel_transform.mel_basis", (config.mel.bins, config.mel.n_fft // 2 + 1)
     yield "encoder.mel_transform.hann_window", (config.mel.window_samples,)
-    for book in (PROSODY_BOOK, *CONTENT_BOOKS):
-        yield from _codebook(config, book)
+    for book, size in codebook_sizes(config).items():
+        yield from _codebook(config, book, size)
     latent = config.latent_channels
     yield from _linear("decoder.melspec_linear", config.prosody_bins, latent)
     yield from _transformer(config, PROSODY_ENCODER)
@@ -104,10 +118,10 @@ def _activation(config: CodecConfig, name: str, channels: int) -> Shapes:
         yield f"{name}.downsample.lowpass.filter", (1, 1, FILTER_TAPS)
 
 
-def _codebook(config: CodecConfig, name: str) -> Shapes:
+def _codebook(config: CodecConfig, name: str, size: int) -> Shapes:
     yield from _linear(f"{name}.in_proj", config.latent_channels, config.codebook_channels)
     yield from _linear(f"{name}.out_proj", config.codebook_channels, config.latent_channels)
-    yield f"{name}._codebook.weight", (config.codebook_size, config.codebook_channels)
+    yield f"{name}._codebook.weight", (size, config.codebook_channels)
 
 
 def _transformer(config: CodecConfig, name: str) -> Shapes:

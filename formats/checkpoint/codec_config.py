@@ -1,7 +1,7 @@
 """The speech codec's geometry: FACodec at any size (NaturalSpeech 3, arXiv 2403.03100).
 
-In: `codec.json`, read strictly. Out: a frozen `CodecConfig` whose defaults are the published
-size, and what follows from it: hop, frame rate, the decoder's receptive field. Needs no torch.
+In: `codec.json`, read strictly. Out: a frozen `CodecConfig` and what follows from it: hop, frame
+rate, streams, the decoder's receptive field. Its defaults are the published size. Needs no torch.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ from typing import Literal
 
 from commands.errors import UserError
 from formats.files.strict_fields import build_dataclass, read_json
+from formats.streams import Streams
 
-CODEC_CONFIG_FILE = "codec.json"
+CODEC_CONFIG_FILE, CODEC_WEIGHTS_FILE = "codec.json", "codec.safetensors"
+PUBLISHED_FILES = {
+    "encoder": "ns3_facodec_encoder_v2.bin",
+    "decoder": "ns3_facodec_decoder_v2.bin",
+}
 
 RESIDUAL_DILATIONS = (1, 3, 9)
 RESIDUAL_KERNEL = 7
@@ -40,7 +45,11 @@ class MelConfig:
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Every size of the codec; field names are the keys of `codec.json`."""
+    """Every size of the codec; field names are the keys of `codec.json`.
+
+    A frame has a code of each content codebook, then a code of each prosody codebook. Their sizes
+    are `stream_sizes` in this order; if that is empty, all have `codebook_size` codes.
+    """
 
     sample_rate_hz: int = 16_000
     latent_channels: int = 256
@@ -52,6 +61,9 @@ class CodecConfig:
     encoder_ratios: tuple[int, ...] = (2, 4, 5, 5)
     codebook_size: int = 1024
     codebook_channels: int = 8
+    content_codebooks: int = 2
+    prosody_codebooks: int = 1
+    stream_sizes: tuple[int, ...] = ()
     residual_codebooks: int = 3
     prosody_bins: int = 20
     mel: MelConfig = field(default_factory=MelConfig)
@@ -74,13 +86,30 @@ class CodecConfig:
         return self.sample_rate_hz / self.hop_samples
 
     @property
+    def streams(self) -> Streams:
+        """One stream for each codebook that a frame has a code of."""
+        codebooks = self.content_codebooks + self.prosody_codebooks
+        sizes = self.stream_sizes or (self.codebook_size,) * codebooks
+        return Streams(sizes, self.frames_per_second)
+
+    @property
+    def content_sizes(self) -> tuple[int, ...]:
+        """Codes of each content codebook."""
+        return self.streams.sizes[: self.content_codebooks]
+
+    @property
+    def prosody_sizes(self) -> tuple[int, ...]:
+        """Codes of each prosody codebook."""
+        return self.streams.sizes[self.content_codebooks :]
+
+    @property
     def speaker_channels(self) -> int:
-        """The speaker embedding is a mean of timbre-encoder outputs, so as wide as a latent."""
+        """Width of the speaker embedding, which is a mean of the timbre encoder's outputs."""
         return self.latent_channels
 
     @property
     def delay_frames(self) -> int:
-        """Frames behind a frame that its audio depends on: how late streamed audio comes."""
+        """How many later frames a frame's audio depends on. Streamed audio comes so much later."""
         return decoder_reach_frames(self)[1]
 
     def to_json(self) -> str:
@@ -91,6 +120,23 @@ def read_codec_config(folder: Path) -> CodecConfig:
     """Read `folder/codec.json`. Raises `UserError` naming the file and the key."""
     path = Path(folder) / CODEC_CONFIG_FILE
     return build_codec_config(read_json(path, "a codec"), str(path))
+
+
+def find_codec_config(folder: Path) -> CodecConfig:
+    """The configuration of a codec in either layout: the published one has no `codec.json`.
+
+    Raises:
+        UserError: a folder that holds neither.
+    """
+    folder = Path(folder)
+    if (folder / CODEC_CONFIG_FILE).is_file():
+        return read_codec_config(folder)
+    if not all((folder / name).is_file() for name in PUBLISHED_FILES.values()):
+        raise UserError(
+            f"{folder}: holds no codec; wanted {CODEC_CONFIG_FILE} and {CODEC_WEIGHTS_FILE}, "
+            f"or {' and '.join(PUBLISHED_FILES.values())}"
+        )
+    return CodecConfig()
 
 
 def build_codec_config(values: object, where: str) -> CodecConfig:
@@ -118,7 +164,17 @@ def _find_problem(config: CodecConfig) -> str | None:
         return "'encoder_ratios' and 'decoder_ratios' must have the same product"
     if config.latent_channels % (2 * config.transformer_heads):
         return "'latent_channels' must be an even multiple of 'transformer_heads'"
-    return _find_mel_problem(config)
+    return _find_stream_problem(config) or _find_mel_problem(config)
+
+
+def _find_stream_problem(config: CodecConfig) -> str | None:
+    if len(config.stream_sizes) not in (0, config.content_codebooks + config.prosody_codebooks):
+        return "'stream_sizes' must hold one size for each content and each prosody codebook"
+    try:
+        assert config.streams
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _find_mel_problem(config: CodecConfig) -> str | None:
@@ -141,6 +197,8 @@ _COUNTS = (
     "encoder_channels",
     "codebook_size",
     "codebook_channels",
+    "content_codebooks",
+    "prosody_codebooks",
     "transformer_layers",
     "transformer_heads",
     "transformer_ffn_channels",
@@ -148,10 +206,10 @@ _COUNTS = (
 
 
 def decoder_reach_frames(config: CodecConfig) -> tuple[int, int]:
-    """How many frames before and behind it the audio of a frame depends on, exactly.
+    """How many earlier and how many later frames the audio of a frame depends on, exactly.
 
-    Walks back from one frame of samples through every layer, keeping the first and the last
-    position that is needed.
+    Walks back from one frame of samples through every layer and keeps track of the first and the
+    last position that is needed.
     """
     first, last = 0, config.hop_samples - 1
     first, last = _before_convolution(first, last, END_KERNEL)

@@ -2,9 +2,9 @@
 
 In: the JSON that `transformers` and the published training code write (Qwen2 fields at top
 level, `medusa_num_heads` and its companions beside them), a plain `Qwen2ForCausalLM` one, or
-one of this project, which adds `text_frontend`, `prompts` and `sampling`. Out: a frozen
-`LanguageModelConfig`. Keys that are not used here are left alone, whatever they hold. It
-knows neither tensors nor the tokenizer, and needs neither torch nor numpy.
+one of this project, which adds `text_frontend`, `prompts`, `sampling`, `streams` and `length`.
+Out: a frozen `LanguageModelConfig`. Other keys are ignored, whatever they hold. This module knows
+neither tensors nor the tokenizer, and needs neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from formats.checkpoint.rope import FULL_ATTENTION, read_rope_theta
 from formats.checkpoint.state_dicts import MERGE
 from formats.files.json_reader import JsonReader
 from formats.files.strict_fields import read_json
+from formats.streams import FACODEC, Streams, parse_streams
 
 CONFIG_FILE = "config.json"
 ADAPTER_FILE = "adapter_config.json"
 HEAD_KINDS = ("linear", "mlp", "transformer")
 FRONTEND_KINDS = ("none", "hibari")
-TOKENS_PER_FRAME = 3  # content codebooks a and b, prosody codebook c
 MAX_HEADS = 48
+MAX_FRAMES_PER_TOKEN = 10_000.0
 _TEMPLATE_PLACES = {
     "tts": ("{text}",),
     "tts_speaker": ("{text}",),
@@ -38,7 +39,7 @@ _TEMPLATE_PLACES = {
 
 @dataclass(frozen=True)
 class TextFrontend:
-    """What turns the user's text into the text of the prompt: nothing, or phonemes."""
+    """How the user's text becomes the text of the prompt: unchanged, or as phonemes."""
 
     kind: str = "none"
     language: str = "en-us"
@@ -46,7 +47,7 @@ class TextFrontend:
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How the model is best sampled when the user does not say (runtime/speech/sampling.py)."""
+    """The model's default sampling, for users who choose none (runtime/speech/sampling.py)."""
 
     do_sample: bool = True
     temperature: float = 1.0
@@ -56,11 +57,23 @@ class SamplingSettings:
 
 
 @dataclass(frozen=True)
+class LengthSettings:
+    """Speech ends after `extra_frames + frames_per_token * text tokens`: models can fail to stop.
+
+    `frames_per_token` is four times the average of the training data, so that slow speech fits.
+    """
+
+    frames_per_token: float
+    extra_frames: int
+
+
+@dataclass(frozen=True)
 class LanguageModelConfig:
     """Geometry of the model; field names are the keys of `config.json`.
 
-    `vocab_size` is what the file says. Published NTP checkpoints keep the base model's
-    number there although speech tokens were added: the embedding table's rows decide.
+    `vocab_size` is the number in the file. Published NTP checkpoints keep the base model's number
+    there although speech tokens were added, so the rows of the embedding table count instead.
+    `length` is None in checkpoints that declare no bound.
     """
 
     vocab_size: int
@@ -82,6 +95,8 @@ class LanguageModelConfig:
     text_frontend: TextFrontend = field(default_factory=TextFrontend)
     prompts: PromptTemplates = field(default_factory=PromptTemplates)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    streams: Streams = FACODEC
+    length: LengthSettings | None = None
 
     @property
     def kind(self) -> str:
@@ -90,15 +105,15 @@ class LanguageModelConfig:
 
     @property
     def heads(self) -> int:
-        """Speech tokens predicted per step: 3 per frame, or 1."""
+        """Speech tokens predicted per step: those of whole frames, or 1."""
         return self.medusa_num_heads
 
     @property
     def frames_per_step(self) -> int:
-        """Whole frames that one MTP step yields; an NTP step yields a third of one."""
+        """Whole frames that one MTP step yields; an NTP step yields one code of a frame."""
         if self.kind == "ntp":
-            raise ValueError("an NTP step is one token, a third of a frame")
-        return self.medusa_num_heads // TOKENS_PER_FRAME
+            raise ValueError("an NTP step is one token, not a whole frame")
+        return self.streams.frames_per_step(self.medusa_num_heads)
 
     @property
     def head_dim(self) -> int:
@@ -111,8 +126,15 @@ class LanguageModelConfig:
         return 4 * self.spk_emb_dim
 
     def to_json(self) -> dict[str, Any]:
-        """The published layout; `transformers` reads the Qwen2 part of it."""
-        values = asdict(self)
+        """The published layout; `transformers` reads the Qwen2 part of it.
+
+        `streams` is left out if they are FACodec's, and `length` if it is not declared.
+        """
+        values = asdict(self) | {"streams": self.streams.to_json()}
+        if self.streams == FACODEC:
+            del values["streams"]
+        if self.length is None:
+            del values["length"]
         if self.kind == "ntp":
             for key in ("medusa_num_heads", "head_implement", "head_transformers_layer"):
                 del values[key]
@@ -127,7 +149,7 @@ def read_lm_config(folder: Path) -> LanguageModelConfig:
 
 
 def _refuse_adapter(folder: Path) -> None:
-    """A LoRA adapter changes a model that is elsewhere; what PEFT saves can lie beside one."""
+    """A LoRA adapter is no whole model. PEFT's files may also lie beside a whole model."""
     path = folder / ADAPTER_FILE
     if not path.is_file():
         return
@@ -144,10 +166,11 @@ def parse_lm_config(values: Mapping[str, Any], where: str) -> LanguageModelConfi
     _refuse_other_models(reader)
     config = LanguageModelConfig(
         **_backbone_fields(reader),
-        **_speech_fields(reader),
+        **_speech_fields(reader, _streams(values, where)),
         text_frontend=_text_frontend(reader),
         prompts=_prompts(reader),
         sampling=_sampling(reader),
+        length=_length(reader) if reader.has("length") else None,
     )
     _check_shapes(config, where)
     return config
@@ -157,9 +180,7 @@ def _refuse_other_models(reader: JsonReader) -> None:
     reader.choice("model_type", "qwen2", ("qwen2",))
     reader.choice("hidden_act", "silu", ("silu",))
     if reader.boolean("use_sliding_window", False):
-        raise reader.fail(
-            "use_sliding_window", "is true: sliding-window attention is not supported"
-        )
+        raise reader.fail("use_sliding_window", "is true: this attention is not supported")
     others = set(reader.texts("layer_types")) - {FULL_ATTENTION}
     if others:
         raise reader.fail("layer_types", f"names {min(others)!r}; only {FULL_ATTENTION!r} can be")
@@ -189,13 +210,13 @@ def _backbone_fields(reader: JsonReader) -> dict[str, Any]:
     }
 
 
-def _speech_fields(reader: JsonReader) -> dict[str, Any]:
+def _speech_fields(reader: JsonReader, streams: Streams) -> dict[str, Any]:
     heads = reader.integer("medusa_num_heads", 1)
-    if heads != 1 and (heads % TOKENS_PER_FRAME or heads > MAX_HEADS):
-        raise reader.fail(
-            "medusa_num_heads", f"must be 1 or a multiple of 3 up to {MAX_HEADS}, not {heads}"
-        )
+    if heads != 1 and (heads % streams.count or heads > MAX_HEADS):
+        wanted = f"1 or a multiple of {streams.count} up to {MAX_HEADS}"
+        raise reader.fail("medusa_num_heads", f"must be {wanted}, not {heads}")
     return {
+        "streams": streams,
         "medusa_num_heads": heads,
         "head_implement": reader.choice("head_implement", "linear", HEAD_KINDS),
         "head_transformers_layer": reader.integer("head_transformers_layer", 2),
@@ -203,6 +224,23 @@ def _speech_fields(reader: JsonReader) -> dict[str, Any]:
         "spk_emb_dim": reader.integer("spk_emb_dim", 256),
         "model_max_length": reader.integer("model_max_length", 8_192),
     }
+
+
+def _streams(values: Mapping[str, Any], where: str) -> Streams:
+    """Published checkpoints have no such key and speak FACodec's codes."""
+    streams = values.get("streams")
+    return FACODEC if streams is None else parse_streams(streams, f"{where}: 'streams'")
+
+
+def _length(reader: JsonReader) -> LengthSettings:
+    section = reader.section("length")
+    length = LengthSettings(
+        frames_per_token=section.positive("frames_per_token"),
+        extra_frames=section.integer("extra_frames", low=0),
+    )
+    if length.frames_per_token > MAX_FRAMES_PER_TOKEN:
+        raise section.fail("frames_per_token", f"must be at most {MAX_FRAMES_PER_TOKEN:g}")
+    return length
 
 
 def _text_frontend(reader: JsonReader) -> TextFrontend:

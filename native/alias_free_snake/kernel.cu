@@ -24,7 +24,8 @@ __global__ void __launch_bounds__(kThreads) alias_free_snake(Tensors tensors, Si
   const int channel = static_cast<int>(row % sizes.channels);
   const Bend bend{tensors.frequency[channel], tensors.gain[channel]};
   const int64_t origin = start + kReach;  // in the window
-  const Ends ends = ends_from(tensors.ends[0], tensors.ends[1], window_samples, origin);
+  const int64_t* signal = tensors.ends + 2 * (row / sizes.channels);
+  const Ends ends = ends_from(signal[0], signal[1], window_samples, origin);
   const Filters filters{taps, taps + kTaps};
   const int64_t left = sizes.samples - start;
 

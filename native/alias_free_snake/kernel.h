@@ -16,7 +16,7 @@ struct Tensors {
   const float* gain;  // (channels)
   const float* up;  // (kTaps)
   const float* down;  // (kTaps)
-  const int64_t* ends;  // (2), where in the window the signal's first and last sample are
+  const int64_t* ends;  // (batch, 2), where in the window the signal's first and last sample are
   void* output;  // (batch, channels, 1, samples)
 };
 

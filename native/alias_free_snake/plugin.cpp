@@ -42,13 +42,14 @@ bool has_values(const Dims& dims, int64_t count) {
   return dims.nbDims == 1 && dims.d[0] == count;
 }
 
-// -1 is a length that only a run decides.
+// -1 is a size that only a run decides.
 bool fits(const Dims& window, const Dims& frequency, const Dims& gain, const Dims& up,
           const Dims& down, const Dims& ends) {
   return window.nbDims == kAxes && window.d[kHeight] == 1 &&
          (window.d[kTime] == -1 || window.d[kTime] >= 2 * kReach) &&
          has_values(frequency, window.d[kChannels]) && has_values(gain, window.d[kChannels]) &&
-         has_values(up, kTaps) && has_values(down, kTaps) && has_values(ends, 2);
+         has_values(up, kTaps) && has_values(down, kTaps) && ends.nbDims == 2 &&
+         ends.d[0] == window.d[kBatch] && ends.d[1] == 2;
 }
 
 }  // namespace

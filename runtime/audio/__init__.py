@@ -1,1 +1,1 @@
-"""Sound: recordings in, a speaker's part of them, speech out, playback."""
+"""Sound: reading recordings, finding the speech in them, writing and playing speech."""

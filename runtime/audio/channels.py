@@ -1,8 +1,8 @@
-"""What is seen of a recording's channels while it is read, block by block.
+"""Statistics of a recording's channels, collected block by block while it is read.
 
 In: blocks float32 [samples, channels]. Out: whether the channels cancel each other when they are
-averaged, which is the loudest, how much of the worst one is clipped, and how coarsely samples
-were rounded. Memory does not grow with the recording.
+averaged, which channel is the loudest, how much of the worst one is clipped, and how coarsely
+samples were rounded. Memory does not grow with the recording.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-CANCELLED_SHARE = 0.05  # of the power that channels have which know nothing of each other
-LEAST_CLIPPED_PEAK = 0.05  # quieter maxima that last are rounding, not clipping
-FLAT_SAMPLES = 3  # so many equal ones in a row at the loudest value are no coincidence
+CANCELLED_SHARE = 0.05  # of the power of channels that are independent of each other
+LEAST_CLIPPED_PEAK = 0.05  # quieter flat maxima come from rounding, not clipping
+FLAT_SAMPLES = 3  # so many equal samples in a row at the loudest value are not a coincidence
 ROUNDING_STEPS = (2.0**-7, 2.0**-15)  # of 8 and 16 bits; finer ones do not matter
 
 
@@ -63,15 +63,15 @@ class ChannelMeter:
 
     @property
     def clipped_share(self) -> float:
-        """Of the worst channel's samples, those at its highest and lowest value, if it stays there
-        for a while."""
+        """The share of the worst channel's samples that lie at its highest and lowest value, if it
+        stays there for a while."""
         clipped = (self._extremes >= LEAST_CLIPPED_PEAK) & (self._flat > 0)
         count = np.where(clipped, self._reached, 0).sum(axis=0)
         return float(count.max()) / max(self._samples, 1)
 
     @property
     def rounding_step(self) -> float:
-        """The coarsest step that all samples are multiples of; 0 if it is none of those known."""
+        """The coarsest known step that all samples are multiples of; 0 if there is none."""
         return max(self._steps, default=0.0) if self.peak else 0.0
 
 

@@ -1,10 +1,10 @@
-"""The speech of a recording as a speaker is to be heard from it: without silence, at one loudness.
+"""Prepares the speech of a recording for a speaker embedding: without silence, at one loudness.
 
 In: a `Sound`. Out: float32 [samples] at a codec's rate, for the codec's encoder. A speaker
-embedding is a mean over all frames, so silence and a low level would make another person of it.
-Stretches of speech are found by their level, brought to one loudness, and joined with pauses of
-digital silence that are equally long everywhere; what was between and around them is dropped. It
-does not know codecs. Frames are never made from this: they are of the recording as it is.
+embedding is a mean over all frames, so silence or a low level would change the voice. Stretches of
+speech are found by their level, brought to one loudness, and joined with equal pauses of digital
+silence; everything between and around them is dropped. It does not know codecs. Frames are never
+made from this audio: they come from the recording as it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAUSE_SECONDS = 0.2  # before, after, and in place of longer pauses: as much as 
 FADE_SECONDS = 0.02  # kept around each stretch, fading
 LEAST_STRETCH_FRAMES = 10  # shorter ones are clicks, if there is a longer one
 LEAST_FRAMES_ABOVE = 3
-LONGEST_PAUSE_FRAMES = 30  # longer ones part two stretches
+LONGEST_PAUSE_FRAMES = 30  # longer pauses separate two stretches
 
 LOWEST_HZ = 150  # below is hum
 LOUD_FRAMES = 10  # the level that a tenth of a second exceeds stands for the loudest speech
@@ -41,11 +41,13 @@ REFERENCE_LEVEL = 10 ** (-9.5 / 20)  # what the demo's teachers have: peaks of 0
 LEAST_CHANGE = 1e-4
 LEAST_RANGE_DB = 12.0  # speech has over 20 without any pause, noise and tones under 10
 NOISY_DB, NOISY_UNDER_DB = 30.0, 33.0  # around speech, under it; plain speech has 37 and more
-ANOTHER_VOICE_DB = 27.0  # nearer, recordings of five of the demo's six voices are all another's
+ANOTHER_VOICE_DB = (
+    27.0  # with noise nearer than this, five of the demo's six voices become someone else's
+)
 LEAST_SPEECH_SECONDS = 1.0
-LEAST_JUDGED_SECONDS = 0.5  # shorter ones are one sound: neither speech nor noise
+LEAST_JUDGED_SECONDS = 0.5  # shorter recordings hold one sound, which is neither speech nor noise
 CLIPPED_SHARE, UNUSABLE_CLIPPED_SHARE = 0.001, 0.05
-FULL_RATE_HZ, WIDE_BAND_HZ = 15_000, 6_500  # of recordings that lack nothing
+FULL_RATE_HZ, WIDE_BAND_HZ = 15_000, 6_500  # of recordings with full bandwidth
 TELEPHONE_BAND_HZ, NARROW_BAND_DB = (200, 3_400), -50.0  # against what telephones carry
 FILLED_SHARE = 0.85  # of what a rate can carry
 HIGHEST_HZ, TELEPHONE_EDGE_HZ = 7_500, (3_000, 4_250)
@@ -54,16 +56,16 @@ Audio = NDArray[np.float32]
 
 
 class NoSpeechError(UserError):
-    """There is nothing in a recording from which a speaker could be heard."""
+    """A recording holds no speech from which a speaker could be recognised."""
 
 
 class NoisySpeechError(UserError):
-    """There is speech, but in so much noise that somebody else would be heard from it."""
+    """A recording holds speech in so much noise that it would sound like somebody else."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Of each frame in dB, and those of the loudest speech and of what is behind it."""
+    """Levels in dB: of each frame, of the loudest speech and of the background."""
 
     frames_db: NDArray[np.float64]
     loud_db: float
@@ -79,10 +81,10 @@ class Levels:
 
 
 def condition_speech(sound: Sound, rate_hz: int) -> Audio:
-    """What a speaker is heard from, float32 [samples] at `rate_hz`.
+    """The speech from which a speaker is recognised, float32 [samples] at `rate_hz`.
 
     It is the same for a recording that is louder, or has silence at its ends, or longer pauses.
-    What makes a voice worse is told as a `SpeechWarning`.
+    A `SpeechWarning` names whatever makes the voice worse.
 
     Raises:
         NoSpeechError: silence, a constant, a tone, noise without speech, too short to tell.
@@ -95,8 +97,8 @@ def condition_speech(sound: Sound, rate_hz: int) -> Audio:
 
 
 def condition_if_spoken(sound: Sound, rate_hz: int) -> Audio:
-    """The same, but what no speaker can be heard from stays as it is, and noise is no reason to
-    refuse; both are told."""
+    """The same, but a recording without speech stays as it is, and noise is not refused. A
+    `SpeechWarning` names either."""
     try:
         speech, too_noisy = _condition(sound, rate_hz)
     except NoSpeechError as reason:
@@ -108,13 +110,15 @@ def condition_if_spoken(sound: Sound, rate_hz: int) -> Audio:
 
 
 def _condition(sound: Sound, rate_hz: int) -> tuple[Audio, str]:
-    """What a speaker is heard from, and why that is somebody else, if there is too much noise."""
+    """The prepared speech, and a message if so much noise is in it that the voice changes."""
     if not np.ptp(sound.mono) > LEAST_CHANGE:
         raise NoSpeechError(f"{sound.where}: is silent or constant; use a recording with speech")
     _check_clipping(sound)
     audio = sound.at_rate(rate_hz)
     audio = audio - audio.mean(dtype=np.float64).astype(np.float32)
-    _check_levels(sound, measure_levels(audio, rate_hz))  # of hum alone, too little is left below
+    _check_levels(
+        sound, measure_levels(audio, rate_hz)
+    )  # if there is only hum, too little is left after the next line
     audio = remove_rumble(audio, rate_hz)
     levels = measure_levels(audio, rate_hz)
     _check_levels(sound, levels)
@@ -179,7 +183,7 @@ def cut_stretches(audio: Audio, stretches: list[tuple[int, int]], rate_hz: int) 
 
 
 def measure_loudness(speech: Audio, rate_hz: int) -> float:
-    """Near the peak, but no single click decides it, and clipping hardly lowers it."""
+    """A level near the peak that no single click decides and that clipping hardly lowers."""
     hop = round(FRAME_SECONDS * rate_hz)
     frames = np.abs(speech[: len(speech) // hop * hop].reshape(-1, hop)).astype(np.float64)
     peaks = frames.max(axis=1)
@@ -216,7 +220,7 @@ def _check_levels(sound: Sound, levels: Levels) -> None:
 
 
 def _check_noise(sound: Sound, levels: Levels, audio: Audio, rate_hz: int) -> str:
-    """Warn of noise, around speech or under it; what is to be said of too much of it under it."""
+    """Warn of noise around speech or under it. Returns a message if there is too much under it."""
     hop = round(FRAME_SECONDS * rate_hz)
     stretches = find_stretches(levels)
     spoken = audio[stretches[0][0] * hop : stretches[-1][1] * hop]
@@ -255,8 +259,8 @@ def _check_speech(sound: Sound, speech: Audio, rate_hz: int) -> None:
 
 
 def measure_band(speech: Audio, rate_hz: int) -> float:
-    """The frequency in Hz above which there is next to nothing, against what telephones carry.
-    The highest that is looked at, if there is something up to it."""
+    """The frequency in Hz above which there is next to nothing, compared with the band that
+    telephones carry. At most the highest frequency that is examined."""
     frequencies = np.fft.rfftfreq(len(speech), 1 / rate_hz)
     power = np.square(np.abs(np.fft.rfft(speech * np.hanning(len(speech)))))
     first, last = TELEPHONE_BAND_HZ

@@ -1,8 +1,8 @@
-"""Noise in recordings: that of rounding and what is below voices is taken out, other is measured.
+"""Noise in recordings: removes rounding noise and rumble, and measures other noise.
 
-In: audio. Out: audio of the same length, or how far below the loudest speech its noise is. Speech
-at -30 dB in a 16-bit file has as much noise of rounding as a room has, once it is brought to its
-level: spectral subtraction (Boll 1979) of a noise whose power is known, white, step² / 12.
+In: audio. Out: audio of the same length, or how far below the loudest speech its noise is. Quiet
+speech at -30 dB in a 16-bit file has as much rounding noise as a room, once it is amplified. It is
+removed by spectral subtraction (Boll 1979): the noise is white, of the known power step² / 12.
 Noise under speech is what each band never falls below (Martin 2001, minimum statistics): speech
 leaves each band now and then, noise leaves none.
 """
@@ -24,10 +24,12 @@ BAND_EDGES_HZ = (150, 300, 600, 1000, 1500, 2000, 2700, 3500, 4500, 5500, 6500, 
 BAND_FRAME_SECONDS, BAND_HOP_SECONDS = 0.02, 0.01
 FLOOR_PERCENTILE = 5  # of the frames of a band
 LOUD_FRAMES = 10  # the level that a tenth of a second exceeds stands for the loudest speech
-DIGITAL_SILENCE_DB = 80.0  # below the loudest speech: gated pauses tell nothing of the noise
+DIGITAL_SILENCE_DB = 80.0  # below the loudest speech: gated pauses say nothing about the noise
 
 PITCH_HZ = (80, 400)
-VOICED_LIKENESS = 0.6  # of a voice to itself one period later over 0.75, of noise under 0.1
+VOICED_LIKENESS = (
+    0.6  # a voice correlates with itself one period later by over 0.75, noise by under 0.1
+)
 
 Array = NDArray[np.float64]
 
@@ -35,7 +37,7 @@ Array = NDArray[np.float64]
 def subtract_rounding(
     audio: NDArray[np.float32], step: float, rate_ratio: float = 1.0
 ) -> NDArray[np.float32]:
-    """float32 [samples] -> the same length; `rate_ratio` is its rate by the one of rounding."""
+    """float32 [samples] -> the same length. rate_ratio: its rate / that of the rounding."""
     if not step:
         return audio
     window = np.sqrt(np.hanning(WINDOW_SAMPLES + 1)[:-1])
@@ -57,7 +59,7 @@ def remove_rumble(audio: NDArray[np.float32], rate_hz: int) -> NDArray[np.float3
 
 
 def measure_noise_distance(audio: NDArray[np.float32], rate_hz: int) -> float:
-    """How far below the loudest speech, in dB, the noise is that goes on under it."""
+    """Distance in dB from the loudest speech to the noise under it."""
     size, hop = round(BAND_FRAME_SECONDS * rate_hz), round(BAND_HOP_SECONDS * rate_hz)
     frames = np.lib.stride_tricks.sliding_window_view(audio, size)[::hop]
     power = np.square(np.abs(np.fft.rfft(frames * np.hanning(size + 1)[:-1], axis=1)))
@@ -73,7 +75,7 @@ def measure_noise_distance(audio: NDArray[np.float32], rate_hz: int) -> float:
 
 
 def is_voiced(audio: NDArray[np.float32], rate_hz: int) -> bool:
-    """Whether it repeats as vowels do, which noise does not."""
+    """Whether it repeats as vowels do; noise does not."""
     wave = audio.astype(np.float64) - audio.mean(dtype=np.float64)
     likeness = np.fft.irfft(np.square(np.abs(np.fft.rfft(wave, 2 * len(wave)))))[: len(wave)]
     likeness *= len(wave) / (len(wave) - np.arange(len(wave))) / (likeness[0] + 1e-20)

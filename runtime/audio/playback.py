@@ -1,8 +1,8 @@
 """Play audio while it is being made.
 
-In: 16-bit PCM bytes, piece by piece. Out: sound, through the first player that this machine has:
-a program that reads raw PCM from its input, else the package sounddevice, else a program that
-plays a file at the end. It does not know where the audio comes from.
+In: 16-bit PCM bytes, piece by piece. Out: sound, through the first player found on this machine: a
+program that reads raw PCM from its input, else the package sounddevice, else a program that plays
+a file at the end. It does not know where the audio comes from.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _TAIL_SECONDS = 0.2  # silence at the end, because some players cut the last buf
 
 
 class Player(ABC):
-    """Use as a context; leaving it waits until everything has been heard, unless by an error."""
+    """A context manager. Leaving it waits until all has been played, except after an error."""
 
     @abstractmethod
     def write(self, pcm: bytes) -> None: ...
 
     @abstractmethod
     def finish(self) -> None:
-        """Return when all has been heard."""
+        """Return when everything has been played."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Be silent at once."""
+        """Stop playing at once."""
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +85,7 @@ def open_player(rate_hz: int) -> Player:
 
 
 def require_player() -> None:
-    """Refuse where nothing can play, before there is anything to be heard; no device is opened.
+    """Check that something here can play, before any work is done; no device is opened.
 
     Raises:
         UserError: there is no player.
@@ -104,7 +104,7 @@ class PipedPlayer(Player):
     def __init__(self, command: list[str], rate_hz: int) -> None:
         self._name = Path(command[0]).name
         self._tail = bytes(2 * round(_TAIL_SECONDS * rate_hz))
-        # A pipe that nobody reads would fill up, and hold the program up.
+        # A pipe that nobody reads would fill up and block the program.
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the player is done)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._messages
@@ -189,7 +189,7 @@ class DevicePlayer(Player):
             self._stream.close()
 
     def stop(self) -> None:
-        """Whatever PortAudio says of it: the error that led here is the one to tell."""
+        """Ignores what PortAudio says: the error that led here matters."""
         with suppress(self._sounddevice.PortAudioError):
             self._stream.abort()
             self._stream.close()

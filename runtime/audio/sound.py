@@ -1,6 +1,6 @@
 """Audio in and out: recordings become float32 mono at a codec's rate, speech becomes PCM.
 
-In: sound files that anybody may have sent, or arrays of any rate and channel count.
+In: sound files from anywhere, or arrays of any rate and channel count.
 Out: float32 [samples] at the rate asked for, checked; 16-bit PCM bytes; WAV files.
 It does not know codecs, frames or models, nor where in a recording somebody speaks.
 """
@@ -45,7 +45,7 @@ class Sound:
     """What a file or an array holds.
 
     mono: float32 [samples] at `rate_hz`, its own rate. where: its name in messages.
-    clipped_share: of the samples of its worst channel, those cut off at the loudest value.
+    clipped_share: share of its worst channel's samples that are cut off at the loudest value.
     rounding_step: the step that its samples were rounded to, 0 if it is too fine to matter.
     """
 
@@ -79,7 +79,7 @@ def read_sound(
     """Read a sound file; channels are averaged, or the loudest is taken if they cancel each other.
 
     Anything libsndfile reads: WAV, FLAC, Ogg, MP3 … A recording that is too long is refused,
-    not cut: where to cut is the user's choice. Memory is bounded by `max_seconds`, whatever the
+    not cut: the user decides where to cut. Memory is bounded by `max_seconds`, whatever the
     file's header says.
 
     Raises:
@@ -191,8 +191,8 @@ def _read_channel(recording: Any, channel: int) -> NDArray[np.float32]:
 
 
 def _must_choose(meter: ChannelMeter, mono: NDArray[np.float32], where: str) -> bool:
-    """Whether one channel is to be taken instead of the average. Raises `UserError` for samples
-    that are no audio."""
+    """Whether one channel must be used instead of the average. Raises `UserError` for samples
+    that are not audio."""
     if not np.isfinite(mono).all() or not np.isfinite(meter.peak):
         raise UserError(f"{where}: holds NaN or infinite samples; write it again without them")
     if meter.peak > MAX_PEAK:

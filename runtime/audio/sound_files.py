@@ -1,4 +1,4 @@
-"""What a file is that cannot be read as a recording, and how to make one of it.
+"""Says what a file is if it cannot be read as a recording, and how to convert it.
 
 In: the path of a file. Out: words for a message. It looks at the file's first bytes, never at its
 name: recordings of phones and messengers come under any name.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 HEAD_BYTES = 4_096
 
-# Offset and bytes -> what such a file is. The first that fits counts.
+# Offset and bytes -> a description of such a file. The first match counts.
 UNREADABLE: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftypM4A", "an M4A file (AAC or ALAC)"),
     (4, b"ftypM4B", "an M4B audio book (AAC)"),
@@ -63,7 +63,7 @@ NO_SOUND: tuple[tuple[int, bytes, str], ...] = (
 
 
 def explain_foreign(path: Path) -> str | None:
-    """What a file is that libsndfile is not to be asked about, and what to do; None for others."""
+    """A description of a file that libsndfile cannot read, and what to do; None for other files."""
     head = _read_head(path)
     if _find(head, ZIP) and TORCH_RECORD in head:
         return "cannot be read: it is a file of PyTorch, no recording"
@@ -77,17 +77,17 @@ def explain_foreign(path: Path) -> str | None:
 
 
 def explain_unreadable(path: Path, reason: str) -> str:
-    """Why libsndfile cannot read `path`, and what to do. `reason` is libsndfile's own."""
+    """Why libsndfile cannot read `path`, and what to do. `reason`: as libsndfile gives it."""
     head = _read_head(path)
     if what := _find(head, DAMAGED):
         return f"cannot be read: it is {what}; convert it: {convert_command(path)}"
-    if head[:1] == b"\xff":  # MP3 and its like begin so
+    if head[:1] == b"\xff":  # MP3 and similar formats begin like this
         return f"cannot be read ({reason.rstrip('.')}); convert it: {convert_command(path)}"
     return f"is no known kind of sound file ({reason.rstrip('.')}); perhaps {explain_raw(path)}"
 
 
 def explain_raw(path: Path) -> str:
-    """What samples without a header lack, and how to make a WAV of them."""
+    """Says that the file is raw samples, and how to make a WAV of them."""
     return (
         "raw samples, which do not say their rate and format; write a WAV with yours, as with "
         f"{convert_command(path, 's16le', '16000')}"
@@ -105,7 +105,7 @@ def _find(head: bytes, signatures: tuple[tuple[int, bytes, str], ...]) -> str | 
 
 
 def _is_text(head: bytes) -> bool:
-    """Only what people write: headers of sound files have zeros or other control characters."""
+    """Whether it is plain text: headers of sound files have zeros or other control characters."""
     lines = head.translate(None, b"\t\n\r")
     return (
         bool(lines.strip())
@@ -115,7 +115,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def explain_no_samples(path: Path) -> str | None:
-    """Why a WAV that libsndfile reads holds no samples, if its header is to blame for it."""
+    """Why a WAV that libsndfile reads holds no samples, if its header is the reason."""
     head = _read_head(path)
     start = head.find(b"data")
     if head[:4] not in (b"RIFF", b"RF64") or start < 0 or len(head) < start + 8:
@@ -131,7 +131,7 @@ def explain_no_samples(path: Path) -> str | None:
 
 
 def convert_command(path: Path, raw_format: str = "", raw_rate: str = "") -> str:
-    """A line for a shell that makes a WAV which can be read; raw samples need format and rate."""
+    """A shell command that makes a readable WAV; raw samples need format and rate."""
     target = path.with_name(f"{path.stem}-converted.wav")
     raw = ["-f", raw_format, "-ar", raw_rate, "-ac", "1"] if raw_format else []
     return shlex.join(["ffmpeg", *raw, "-i", str(path), "-ac", "1", str(target)])

@@ -1,7 +1,7 @@
-"""Steady noise around speech: what stays as loud for a while, which neither words nor pauses do.
+"""Steady noise around speech: sound that stays at one level for a while; words and pauses do not.
 
 In: the levels of a recording's frames, and its audio. Out: the level of the noise, if there is one.
-A vowel of quiet speech stays as loud, too: it repeats with the voice's period, noise does not.
+A vowel of quiet speech also stays at one level, but it repeats with the voice's period.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from runtime.audio.noise import is_voiced
 
 FRAME_SECONDS = 0.01
-STEADY_FRAMES, STEADY_DB = 15, 1.5  # noise changes by 0.6 dB, if pink by 1.2, speech by over 2
+STEADY_FRAMES, STEADY_DB = (
+    15,
+    1.5,
+)  # white noise changes by 0.6 dB, pink noise by 1.2, speech by over 2
 STEADY_BELOW_DB = 20.0  # nearer to the loudest, vowels and hisses last as long,
 LASTING_FRAMES, END_FRAMES = 25, 3  # but not so long, nor at the very ends of a recording,
 LEAST_BELOW_DB = 12.0  # and nearer than this it is speech in any case

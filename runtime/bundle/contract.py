@@ -2,9 +2,8 @@
 
 In: a manifest. Out: nothing, or one line that says what does not fit. A manifest whose hashes
 hold may still speak of another model than its graphs; then memory is laid out for the wrong
-shapes. So the manifest is held against the contract here when it is loaded, and each graph
-against the manifest when it is opened (`runtime.engines.agreement`). It opens no file and knows
-no engine.
+shapes. So the manifest is compared with the contract here when it is loaded, and each graph with
+the manifest when it is opened (`runtime.engines.agreement`). It opens no file and knows no engine.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from commands.errors import UserError
 from runtime.bundle import names
-from runtime.bundle.interfaces import BOOKS, INTERFACES, Tensor, describe, interface_of
+from runtime.bundle.interfaces import INTERFACES, Tensor, describe, interface_of
 from runtime.bundle.manifest import GraphSpec, Manifest, TensorSpec
 
 KINDS = (names.ONNXRUNTIME, names.TENSORRT, names.TENSORRT_RTX)
@@ -26,7 +25,7 @@ BYTES_OF = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "
 def facts_of(manifest: Manifest, name: str) -> dict[str, str]:
     """What the manifest says about a graph that no shape shows.
 
-    Graphs in ONNX hold the same as metadata; those of older exports may lack it.
+    ONNX files hold the same facts as metadata; those of older exports may lack it.
     """
     spec, codec = manifest.graphs[name], manifest.codec
     facts = {names.IN_PLACE_FACT: ",".join(s.output for s in spec.states if s.in_place)}
@@ -41,7 +40,7 @@ def facts_of(manifest: Manifest, name: str) -> dict[str, str]:
 
 
 def check_manifest(manifest: Manifest, where: str) -> None:
-    """Hold a manifest against the contract; `where` names it in messages.
+    """Compare a manifest with the contract; `where` names it in messages.
 
     Raises:
         UserError: sizes, names or types that do not fit each other, or that nothing could hold.
@@ -51,7 +50,7 @@ def check_manifest(manifest: Manifest, where: str) -> None:
 
 
 def _complaints(manifest: Manifest) -> Iterator[str]:
-    """What is wrong, one after the other; the first one is told."""
+    """What is wrong, one after the other. Only the first one is reported."""
     yield from _engine_complaints(manifest)
     yield from _model_complaints(manifest)
     yield from _prompt_complaints(manifest)
@@ -78,9 +77,10 @@ def _engine_complaints(manifest: Manifest) -> Iterator[str]:
 
 
 def _model_complaints(manifest: Manifest) -> Iterator[str]:
-    model = manifest.language_model
-    if (model.kind == "ntp") != (model.heads == 1) or (model.kind == "mtp" and model.heads % BOOKS):
-        yield f"language_model.heads is {model.heads}: 1 for ntp, a multiple of {BOOKS} for mtp"
+    model, streams = manifest.language_model, len(manifest.codec.streams)
+    whole = model.heads % streams == 0 if model.kind == "mtp" else model.heads == 1
+    if not whole:
+        yield f"language_model.heads is {model.heads}: 1 for ntp, a multiple of {streams} for mtp"
     if (model.kind == "ntp") != (model.head_kind == "lm_head"):
         yield f"language_model.head_kind is {model.head_kind!r}, which {model.kind} has not"
     other = names.NTP_HEAD if model.kind == "mtp" else names.MTP_HEAD
@@ -145,7 +145,10 @@ def _side_complaints(
 
 def _state_bytes(manifest: Manifest, spec: GraphSpec) -> int:
     """Memory of the states with all positions taken, one buffer each."""
-    room = {names.CAPACITY: manifest.language_model.max_positions}
+    room = {
+        names.CAPACITY: manifest.language_model.max_positions,
+        names.ROWS: manifest.engine.rows,
+    }
     past = {state.input for state in spec.states}
     return sum(
         math.prod(room[s] if isinstance(s, str) else s for s in t.shape) * BYTES_OF[t.dtype]
@@ -158,10 +161,14 @@ def _profile_complaints(manifest: Manifest, name: str) -> Iterator[str]:
     spec = manifest.graphs[name]
     named = {size for tensor in spec.inputs for size in tensor.shape if isinstance(size, str)}
     most = {
+        names.ROWS: manifest.engine.rows,
         names.POSITIONS: manifest.language_model.max_positions,
         names.FRAMES: names.MAX_RANGE,
         names.SAMPLES: names.MAX_RANGE,
     }
+    if manifest.engine.plans is not None and spec.file.endswith(names.PLAN_SUFFIX):
+        for dimension in sorted(named - {names.CAPACITY})[: not spec.profiles]:
+            yield f"{name} has no profile that says how large {dimension} may be"
     for kind, ranges in spec.profiles.items():
         if set(ranges) != named - {names.CAPACITY}:
             yield f"profile {kind!r} of {name} is about other dimensions than its inputs have"

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from runtime.bundle import names
-from runtime.bundle.manifest import CodecSpec, Dimension, GraphSpec, Manifest, TensorSpec
+from runtime.bundle.manifest import Dimension, GraphSpec, Manifest, TensorSpec
 
 FLOATS = ("float32", "float16", "bfloat16")
-CODES_OF_A_BOOK = 1024
-MTP_ENTRIES = CODES_OF_A_BOOK + 2  # codes, <eosp>, <|speech_pad|>
-NTP_ENTRIES = CODES_OF_A_BOOK + 1  # codes, <eosp>
-BOOKS = 3  # a, b, c
+MTP_SPECIAL = 2  # entries of a head besides codes: <eosp>, <|speech_pad|>
+NTP_SPECIAL = 1  # <eosp>
 
 
 class Tensor(NamedTuple):
@@ -51,22 +49,18 @@ def describe(dtype: str, shape: tuple[Dimension | None, ...]) -> str:
     return f"{dtype} [{', '.join('?' if size is None else str(size) for size in shape)}]"
 
 
-def _one(dtype: str, count: int = 1) -> Tensor:
-    return Tensor((dtype,), (count,))
-
-
-def _float(*shape: Dimension) -> Tensor:
-    return Tensor(("float32",), shape)
+def _rows(dtype: str, *shape: Dimension) -> Tensor:
+    return Tensor((dtype,), (names.ROWS, *shape))
 
 
 def _backbone(manifest: Manifest, spec: GraphSpec) -> Interface:
     model = manifest.language_model
-    sequence = _float(1, names.POSITIONS, model.hidden_size)
+    sequence = _rows("float32", names.POSITIONS, model.hidden_size)
     return Interface(
-        {names.INPUTS_EMBEDS: sequence, names.PAST_LENGTH: _one("int64")},
+        {names.INPUTS_EMBEDS: sequence, names.PAST_LENGTH: _rows("int64")},
         {names.HIDDEN: sequence},
         {
-            pair.format(layer=layer): (other.format(layer=layer), _cache(manifest, spec, pair, 1))
+            pair.format(layer=layer): (other.format(layer=layer), _cache(manifest, spec, pair))
             for pair, other in (
                 (names.PAST_KEY, names.PRESENT_KEY),
                 (names.PAST_VALUE, names.PRESENT_VALUE),
@@ -76,32 +70,34 @@ def _backbone(manifest: Manifest, spec: GraphSpec) -> Interface:
     )
 
 
-def _cache(manifest: Manifest, spec: GraphSpec, first: str, batch: int) -> Tensor:
+def _cache(manifest: Manifest, spec: GraphSpec, first: str, heads: int = 1) -> Tensor:
     """A KV cache. All of a graph are of one float type, which the graph may choose. In the ort
     dialect it has as much room as a run needs."""
     model = manifest.language_model
     found = [tensor.dtype for tensor in spec.inputs if tensor.name == first.format(layer=0)]
     dtype = found[0] if found and found[0] in FLOATS else FLOATS[0]
     room = names.CAPACITY if manifest.engine.dialect == names.ORT else model.max_positions
-    return Tensor((dtype,), (batch, model.kv_heads, room, model.head_dim))
+    return _rows(dtype, heads * model.kv_heads, room, model.head_dim)
 
 
 def _sampling(noise: int) -> dict[str, Tensor]:
     return {
-        names.TEMPERATURE: _one("float32"),
-        names.TOP_K: _one("int64"),
-        names.TOP_P: _one("float32"),
-        names.NOISE: _one("float32", noise),
+        names.TEMPERATURE: _rows("float32"),
+        names.TOP_K: _rows("int64"),
+        names.TOP_P: _rows("float32"),
+        names.NOISE: _rows("float32", noise),
     }
 
 
 def _mtp_head(manifest: Manifest, spec: GraphSpec) -> Interface:
-    return _head(manifest, spec, (manifest.language_model.heads, MTP_ENTRIES), {})
+    entries = max(manifest.codec.streams) + MTP_SPECIAL
+    return _head(manifest, spec, (manifest.language_model.heads, entries), {})
 
 
 def _ntp_head(manifest: Manifest, spec: GraphSpec) -> Interface:
-    slot = {names.PAST_SLOT: (names.PRESENT_SLOT, _one("int64"))}
-    return _head(manifest, spec, (BOOKS, NTP_ENTRIES), slot)
+    slot = {names.PAST_SLOT: (names.PRESENT_SLOT, _rows("int64"))}
+    streams = manifest.codec.streams
+    return _head(manifest, spec, (len(streams), max(streams) + NTP_SPECIAL), slot)
 
 
 def _head(
@@ -112,19 +108,19 @@ def _head(
 ) -> Interface:
     model = manifest.language_model
     inputs = {
-        names.HIDDEN: _float(1, names.POSITIONS, model.hidden_size),
-        names.REPETITION_PENALTY: _one("float32"),
+        names.HIDDEN: _rows("float32", names.POSITIONS, model.hidden_size),
+        names.REPETITION_PENALTY: _rows("float32"),
         **_sampling(model.heads),
     }
     outputs = {
-        names.CODES: _one("int64", model.heads),
-        names.KEPT_CODES: _one("int64"),
-        names.STOP: _one("bool"),
-        names.NEXT_EMBEDDING: _float(1, 1, model.hidden_size),
+        names.CODES: _rows("int64", model.heads),
+        names.KEPT_CODES: _rows("int64"),
+        names.STOP: _rows("bool"),
+        names.NEXT_EMBEDDING: _rows("float32", 1, model.hidden_size),
     }
-    states = {names.PAST_SEEN: (names.PRESENT_SEEN, Tensor(("bool",), seen)), **states}
+    states = {names.PAST_SEEN: (names.PRESENT_SEEN, _rows("bool", *seen)), **states}
     if model.head_kind == "transformer":
-        inputs[names.PAST_LENGTH] = _one("int64")
+        inputs[names.PAST_LENGTH] = _rows("int64")
         states |= _head_caches(manifest, spec)
     return Interface(inputs, outputs, states)
 
@@ -148,53 +144,53 @@ def _head_caches(manifest: Manifest, spec: GraphSpec) -> dict[str, tuple[str, Te
 
 
 def _text_head(manifest: Manifest, spec: GraphSpec) -> Interface:
-    hidden = _float(1, names.POSITIONS, manifest.language_model.hidden_size)
-    return Interface({names.HIDDEN: hidden, **_sampling(1)}, {names.TOKEN: _one("int64")}, {})
+    hidden = _rows("float32", names.POSITIONS, manifest.language_model.hidden_size)
+    return Interface({names.HIDDEN: hidden, **_sampling(1)}, {names.TOKEN: _rows("int64")}, {})
 
 
 def _speaker_projection(manifest: Manifest, spec: GraphSpec) -> Interface:
-    token = _float(1, 1, manifest.language_model.hidden_size)
-    return Interface({names.SPEAKER: _speaker(manifest.codec)}, {names.SPEAKER_TOKEN: token}, {})
+    token = _rows("float32", 1, manifest.language_model.hidden_size)
+    speaker = _rows("float32", manifest.codec.speaker_channels)
+    return Interface({names.SPEAKER: speaker}, {names.SPEAKER_TOKEN: token}, {})
 
 
 def _codec_decoder(manifest: Manifest, spec: GraphSpec) -> Interface:
     inputs = {
-        names.CODEC_FRAMES: _FRAMES,
-        names.SPEAKER: _speaker(manifest.codec),
-        names.PAST_FRAMES: _one("int64"),
-        names.UTTERANCE_FRAMES: _one("int64"),
+        names.CODEC_FRAMES: _rows("int64", names.FRAMES, len(manifest.codec.streams)),
+        names.SPEAKER: _rows("float32", manifest.codec.speaker_channels),
+        names.PAST_FRAMES: _rows("int64"),
+        names.UTTERANCE_FRAMES: _rows("int64"),
     }
-    return Interface(inputs, {names.AUDIO: _float(1, names.SAMPLES)}, _contexts(spec))
+    return Interface(inputs, {names.AUDIO: _rows("float32", names.SAMPLES)}, _contexts(spec))
 
 
 def _contexts(spec: GraphSpec) -> dict[str, tuple[str, Tensor]]:
-    """As many as the decoder has, each of a fixed shape of its own."""
+    """As many as the decoder has, each of a fixed shape of its own behind the rows."""
     found = [t for t in spec.inputs if t.name.startswith(_stem(names.PAST_CONTEXT))]
     shapes = {tensor.name: tensor.shape for tensor in found}
     contexts = {}
     for index in range(len(found)):
         past = names.PAST_CONTEXT.format(index=index)
         fixed = tuple(
-            size if isinstance(size, int) and size > 0 else 1 for size in shapes.get(past, ())
+            size if isinstance(size, int) and size > 0 else 1 for size in shapes.get(past, ())[1:]
         )
-        contexts[past] = (names.PRESENT_CONTEXT.format(index=index), _float(*fixed))
+        contexts[past] = (names.PRESENT_CONTEXT.format(index=index), _rows("float32", *fixed))
     return contexts
 
 
 def _codec_encoder(manifest: Manifest, spec: GraphSpec) -> Interface:
-    outputs = {names.CODEC_FRAMES: _FRAMES, names.SPEAKER: _speaker(manifest.codec)}
-    return Interface({names.AUDIO: _float(1, names.SAMPLES)}, outputs, {})
-
-
-def _speaker(codec: CodecSpec) -> Tensor:
-    return _float(1, codec.speaker_channels)
+    codec = manifest.codec
+    outputs = {
+        names.CODEC_FRAMES: Tensor(("int64",), (1, names.FRAMES, len(codec.streams))),
+        names.SPEAKER: Tensor(("float32",), (1, codec.speaker_channels)),
+    }
+    return Interface({names.AUDIO: Tensor(("float32",), (1, names.SAMPLES))}, outputs, {})
 
 
 def _stem(template: str) -> str:
     return template.partition("{")[0]
 
 
-_FRAMES = Tensor(("int64",), (1, names.FRAMES, BOOKS))
 INTERFACES: dict[str, Callable[[Manifest, GraphSpec], Interface]] = {
     names.BACKBONE: _backbone,
     names.MTP_HEAD: _mtp_head,

@@ -1,7 +1,7 @@
 """The bundle: the directory that an export leaves and a runtime loads.
 
 In: a folder with `manifest.json`, graphs, `tokenizer.json`, the embedding table and voices. Out:
-its `Manifest`, and paths of files whose sizes and hashes have been checked.
+its `Manifest`, and paths of files whose sizes and hashes were checked.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Bundle:
 def load_bundle(folder: str | Path) -> Bundle:
     """Read and check a bundle directory.
 
-    Schema, the numbers that must fit each other, paths, sizes and SHA-256 hashes are checked before
+    The schema, numbers that must fit each other, paths, sizes and SHA-256 hashes are checked before
     any other library opens a file.
 
     Raises:
@@ -64,7 +64,7 @@ def load_bundle(folder: str | Path) -> Bundle:
 
 
 def describe_file(path: Path) -> FileRecord:
-    """Size and hash of a file that is being put into a bundle."""
+    """Size and hash of a file that goes into a bundle."""
     return FileRecord(size_bytes=path.stat().st_size, sha256=sha256_file(path))
 
 

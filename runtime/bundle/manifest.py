@@ -1,4 +1,4 @@
-"""The manifest: what a bundle says about itself, and its JSON.
+"""The manifest: a bundle's description of itself, and its JSON.
 
 In: `manifest.json`. Out: a typed `Manifest`. It opens no other file of the bundle, and knows
 nothing about ONNX, engines or audio.
@@ -12,11 +12,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from commands.errors import UserError
+from formats.streams import MAX_STREAMS
 from runtime.bundle.names import (
     MANIFEST_FILE,
     MAX_CALL_FRAMES,
     MAX_MANIFEST_BYTES,
     MAX_POSITIONS,
+    MAX_ROWS,
     MTP_HEAD,
     NTP_HEAD,
     PLAN_SUFFIX,
@@ -102,6 +104,7 @@ class EngineSpec(_Record, frozen=True):
 
     kind: str  # ONNXRUNTIME, or TENSORRT or TENSORRT_RTX
     dialect: str  # ORT: fused com.microsoft operators; PORTABLE: standard ONNX only
+    rows: Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)] = 1  # that one call takes at most
     plans: PlansSpec | None = None  # for TENSORRT and TENSORRT_RTX
 
 
@@ -160,11 +163,18 @@ class LengthBound(_Record, frozen=True):
 
 
 class CodecSpec(_Record, frozen=True):
+    """The codec. A frame is one code of each stream; codes of stream i lie below `streams[i]`."""
+
+    streams: Annotated[tuple[Size, ...], msgspec.Meta(min_length=1, max_length=MAX_STREAMS)]
     sample_rate_hz: Annotated[int, msgspec.Meta(ge=1_000, le=768_000)]
     hop_samples: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
     speaker_channels: Size
     # How late the decoder's audio is: a frame depends on so many later ones.
     delay_frames: Annotated[int, msgspec.Meta(ge=0, le=MAX_CALL_FRAMES)]
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.sample_rate_hz / self.hop_samples
 
 
 class Check(_Record, frozen=True):
@@ -197,6 +207,11 @@ class Manifest(_Record, frozen=True):
     def head(self) -> str:
         """The graph that turns hidden states into codes."""
         return MTP_HEAD if self.language_model.kind == "mtp" else NTP_HEAD
+
+    @property
+    def frames_per_step(self) -> float:
+        """Of K streams: 1, 2, 4 … for K, 2 K, 4 K … heads; 1 / K for a next-token model."""
+        return self.language_model.heads / len(self.codec.streams)
 
     def referenced_files(self) -> list[str]:
         """Every file that loading will open."""
@@ -231,11 +246,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     try:
         version = msgspec.json.decode(content, type=_Version).schema_version
         if version != SCHEMA_VERSION:
-            newer = "newer" if version > SCHEMA_VERSION else "older"
-            raise UserError(
-                f"{where}: schema {version} is {newer} than this runtime's {SCHEMA_VERSION}; "
-                "install the matching version or export again"
-            )
+            raise UserError(f"{where}: {_describe_version(version, content)}")
         return msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserError(f"{where}: not a valid manifest ({error}); export again") from None
@@ -246,5 +257,43 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
+def _describe_version(version: int, content: bytes) -> str:
+    """What to do with a bundle of another schema."""
+    if version > SCHEMA_VERSION:
+        return (
+            f"schema {version} is newer than this runtime's {SCHEMA_VERSION}; install a newer "
+            "version of slm-deploy"
+        )
+    facts = msgspec.json.decode(content, type=_OldFacts)
+    options = facts.engine.plans.source_options if facts.engine.plans else ""
+    target = "" if facts.engine.plans is None else f"--target {facts.engine.kind} "
+    source = options or f"--heads {facts.language_model.heads}"
+    return (
+        f"schema {version} is older than this runtime's {SCHEMA_VERSION}; make the bundle again: "
+        f"python -m export.build {target}{source} --output DIR"
+        + ("" if options else " (another model than the demo voice: --model DIR --codec DIR)")
+    )
+
+
 class _Version(msgspec.Struct):
     schema_version: int
+
+
+class _OldPlans(msgspec.Struct):
+    source_options: str = ""
+
+
+class _OldEngine(msgspec.Struct):
+    kind: str = ""
+    plans: _OldPlans | None = None
+
+
+class _OldModel(msgspec.Struct):
+    heads: int = 6
+
+
+class _OldFacts(msgspec.Struct):
+    """What a bundle of any schema may say about how it was made."""
+
+    engine: _OldEngine = msgspec.field(default_factory=_OldEngine)
+    language_model: _OldModel = msgspec.field(default_factory=_OldModel)

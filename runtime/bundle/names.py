@@ -6,7 +6,7 @@ here as well.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 PLAN_SUFFIX = ".plan"  # a graph compiled by TensorRT
@@ -29,54 +29,62 @@ TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
 ORT, PORTABLE = "ort", "portable"
 
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
+ROWS = "rows"  # utterances side by side, which know nothing of each other
 POSITIONS = "positions"  # positions in this call: the prompt's length, then 1
 CAPACITY = "capacity"  # positions that the KV cache has room for
 FRAMES = "frames"  # codec frames
 SAMPLES = "samples"  # audio samples
 
-# Backbone.                                     dtype    shape
-INPUTS_EMBEDS = "inputs_embeds"  #              float32  [1, positions, hidden_size]
-PAST_LENGTH = "past_length"  #                  int64    [1]  positions already in the cache
-HIDDEN = "hidden"  #                            float32  [1, positions, hidden_size]
-PAST_KEY, PRESENT_KEY = (
-    "past_key_{layer}",
-    "present_key_{layer}",
-)  # [1, kv_heads, capacity, head_dim]
-PAST_VALUE, PRESENT_VALUE = "past_value_{layer}", "present_value_{layer}"
-# Caches are in the graph's own number format. Their capacity is named in the ort dialect and a
-# number, the model's max_positions, in the portable one.
+# The first axis of every tensor below is the row, states included: a row is one utterance, and its
+# results do not depend on its company. A call takes 1 … EngineSpec.rows rows. Rows may be at
+# different positions (`past_length`), but take the same number of positions or frames in one call.
 
-# Heads. N codes a step: 3, 6, 12 … for MTP, 1 for NTP. Greedy decoding is top_k = 1.
-REPETITION_PENALTY = "repetition_penalty"  #    float32  [1]
-TEMPERATURE = "temperature"  #                  float32  [1]
-TOP_K = "top_k"  #                              int64    [1]  1 … codebook entries + 2
-TOP_P = "top_p"  #                              float32  [1]
-NOISE = "noise"  #                              float32  [N]  uniform in [0, 1), one per code
-CODES = (
-    "codes"  #                              int64    [N]  index within each head's own vocabulary
-)
-KEPT_CODES = "kept_codes"  #                    int64    [1]  leading codes that belong to speech
-STOP = "stop"  #                                bool     [1]  a head drew <eosp>
-NEXT_EMBEDDING = "next_embedding"  #            float32  [1, 1, hidden_size]
-PAST_SEEN, PRESENT_SEEN = "past_seen", "present_seen"  # bool [N or 3, entries] drawn so far
-PAST_SLOT, PRESENT_SLOT = "past_slot", "present_slot"  # int64 [1]  NTP: 0, 1, 2 for a, b, c
-PAST_HEAD_KEY = "past_head_key_{layer}"  # transformer heads: [N, kv_heads, capacity, head_dim]
+# Backbone.                                     dtype    shape
+INPUTS_EMBEDS = "inputs_embeds"  #              float32  [rows, positions, hidden_size]
+PAST_LENGTH = "past_length"  #                  int64    [rows]  positions already in the cache
+HIDDEN = "hidden"  #                            float32  [rows, positions, hidden_size]
+PAST_KEY = "past_key_{layer}"  #                         [rows, kv_heads, capacity, head_dim]
+PRESENT_KEY = "present_key_{layer}"
+PAST_VALUE = "past_value_{layer}"
+PRESENT_VALUE = "present_value_{layer}"
+# Caches are in the graph's own number format. Their capacity is named in the ort dialect and a
+# number, the model's max_positions, in the portable one. In the ort dialect a call of several rows
+# takes one position, or begins all of its rows: more positions after others come row by row.
+
+# Heads. N codes a step, one a head: head i speaks stream i mod K of CodecSpec.streams. N is a
+# multiple of K for MTP, 1 for NTP. A head of a stream of c codes has the entries 0 … c - 1, then
+# <eosp> (c), then <|speech_pad|> (c + 1, MTP only). `entries` is the number of the largest stream;
+# what lies beyond a head's own is never drawn. Greedy decoding is top_k = 1.
+REPETITION_PENALTY = "repetition_penalty"  #    float32  [rows]
+TEMPERATURE = "temperature"  #                  float32  [rows]
+TOP_K = "top_k"  #                              int64    [rows]  1 … entries
+TOP_P = "top_p"  #                              float32  [rows]
+NOISE = "noise"  #                              float32  [rows, N]  uniform in [0, 1)
+CODES = "codes"  #                              int64    [rows, N]  in each head's own vocabulary
+KEPT_CODES = "kept_codes"  #                    int64    [rows]  leading codes that are speech
+STOP = "stop"  #                                bool     [rows]  a head drew <eosp>
+NEXT_EMBEDDING = "next_embedding"  #            float32  [rows, 1, hidden_size]
+PAST_SEEN = "past_seen"  #                      bool     [rows, N (NTP: K), entries] drawn so far
+PRESENT_SEEN = "present_seen"
+PAST_SLOT = "past_slot"  #                      int64    [rows]  NTP: 0 … K - 1, whose turn it is
+PRESENT_SLOT = "present_slot"
+PAST_HEAD_KEY = "past_head_key_{layer}"  #               [rows, N * kv_heads, capacity, head_dim]
 PRESENT_HEAD_KEY = "present_head_key_{layer}"
 PAST_HEAD_VALUE = "past_head_value_{layer}"
 PRESENT_HEAD_VALUE = "present_head_value_{layer}"
-TOKEN = "token"  #                              int64    [1]  text head: a token of the vocabulary
+TOKEN = "token"  #                              int64    [rows]  text head: one of the vocabulary
 
-# Speaker projection and codec.
-SPEAKER = "speaker"  #                          float32  [1, speaker_channels]
-SPEAKER_TOKEN = "speaker_token"  #              float32  [1, 1, hidden_size]
-CODEC_FRAMES = "frames"  #                      int64    [1, frames, 3]  columns a, b, c
-AUDIO = "audio"  #                              float32  [1, samples]
+# Speaker projection and codec. The encoder takes one recording at a time.
+SPEAKER = "speaker"  #                          float32  [rows, speaker_channels]
+SPEAKER_TOKEN = "speaker_token"  #              float32  [rows, 1, hidden_size]
+CODEC_FRAMES = "frames"  #                      int64    [rows, frames, K]  a column a stream
+AUDIO = "audio"  #                              float32  [rows, samples]
 
 # Codec decoder: an utterance in chunks. Audio comes CodecSpec.delay_frames late, so that many
 # frames of any codes follow the utterance's last one.
-PAST_FRAMES = "past_frames"  #                  int64    [1]  of the utterance, in earlier calls
-UTTERANCE_FRAMES = "utterance_frames"  #        int64    [1]  all of them, or UNKNOWN_FRAMES
-MAX_CALL_FRAMES = 400  # 5 s; runtimes give the decoder more in several calls
+PAST_FRAMES = "past_frames"  #                  int64    [rows]  of the utterance, in earlier calls
+UTTERANCE_FRAMES = "utterance_frames"  #        int64    [rows]  all of them, or UNKNOWN_FRAMES
+MAX_CALL_FRAMES = 400  # runtimes give the decoder more in several calls
 UNKNOWN_FRAMES = 2**31 - 1  # the utterance's last frame is in no call so far, nor in this one
 PAST_CONTEXT, PRESENT_CONTEXT = "past_context_{index}", "present_context_{index}"  # of one layer
 
@@ -97,3 +105,4 @@ IN_PLACE_FACT = "in_place"  # outputs of states that may share their input's mem
 # Bounds on what a manifest can say, far beyond any real model.
 MAX_POSITIONS = 2**20
 MAX_RANGE = 2**24  # frames or samples of one call
+MAX_ROWS = 256

@@ -1,6 +1,6 @@
-"""The voices that an engine brings, by name.
+"""The voices of an engine, by name.
 
-In: a manifest, or an engine directory. Out: names, the default first. Nothing is loaded for it.
+In: a manifest, or an engine directory. Out: names, the default first. It loads nothing else.
 """
 
 from __future__ import annotations

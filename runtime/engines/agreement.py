@@ -1,8 +1,8 @@
-"""Does an opened graph have what the manifest says? Asked once, before memory is laid out for it.
+"""Compares an opened graph with the manifest, once, before memory is allocated for it.
 
 In: a graph's specification, and the tensors and metadata that an engine found in the file.
 Out: nothing, or one line that names the file and the first tensor that differs. It does not know
-engines; what the manifest itself must say is `runtime.bundle.contract`'s question.
+engines; `runtime.bundle.contract` checks the manifest itself.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from runtime.bundle.manifest import Dimension, GraphSpec, TensorSpec
 
 
 class Found(NamedTuple):
-    """A tensor of an opened graph. Sizes that a run chooses are names, or None where the engine
-    does not tell them."""
+    """A tensor of an opened graph. Sizes that a run chooses are names, or None if the engine does
+    not give them."""
 
     dtype: str
     shape: tuple[Dimension | None, ...]
@@ -45,7 +45,7 @@ def check_tensors(
 
 
 def check_facts(graph: str, bundle: Bundle, name: str, metadata: Mapping[str, str]) -> None:
-    """What no shape shows, as far as the file has it.
+    """Facts that no shape shows, as far as the file has them.
 
     Raises:
         UserError: the first difference.

@@ -1,7 +1,8 @@
 """Which engine runs a bundle, and what opens its graphs.
 
-In: a checked bundle and the name of a backend. Out: a function that loads graphs, and a line that
-says what runs them. A backend that cannot run is refused in one line; none replaces another.
+In: a checked bundle and what the user wants it to be run with. Out: a function that loads graphs,
+and a line that says what runs them. What cannot run is refused in one line, and never replaced by
+something else.
 """
 
 from __future__ import annotations
@@ -12,51 +13,62 @@ from commands.errors import UserError
 from commands.extras import install_command
 from runtime.bundle.loading import Bundle
 from runtime.bundle.names import BACKBONE, PLAN_SUFFIX
-from runtime.engines.choices import AUTO, BACKENDS, ONNXRUNTIME, PROVIDERS
+from runtime.engines.choices import AUTO, CHOICES, ONNXRUNTIME, PROVIDERS
 from runtime.engines.graph import Graph
+from runtime.engines.observing import Observer
 
 OpenGraph = Callable[[str], Graph]
 
 
-def open_engine(bundle: Bundle, backend: str, threads: int | None) -> tuple[OpenGraph, str]:
+def open_engine(
+    bundle: Bundle,
+    run_with: str = AUTO,
+    threads: int | None = None,
+    observer: Observer | None = None,
+) -> tuple[OpenGraph, str]:
     """The function that loads graphs of `bundle`, and a description of what runs them.
 
-    backend: one of `BACKENDS`; "auto" takes what the bundle was built for. threads: of the CPU.
+    run_with: one of `CHOICES`; "auto" takes what the bundle was built for. threads: of the CPU.
+    observer: is told how long each call takes.
 
     Raises:
-        UserError: a backend that does not exist, is not installed, finds no GPU, or cannot run this
-            bundle.
+        UserError: an unknown name, or something that is not installed, finds no GPU, or cannot run
+            this bundle.
     """
-    if backend not in BACKENDS:
-        raise UserError(f"unknown backend {backend!r}; there are: {', '.join(BACKENDS)}")
+    if run_with not in CHOICES:
+        raise UserError(f"unknown run_with {run_with!r}; there are: {', '.join(CHOICES)}")
     if threads is not None and threads < 1:
         raise UserError(f"threads is {threads}; give 1 or more")
     built_for = bundle.manifest.engine.kind
-    backend = built_for if backend == AUTO else backend
-    needed = ONNXRUNTIME if backend in PROVIDERS else backend
+    chosen = built_for if run_with == AUTO else run_with
+    needed = ONNXRUNTIME if chosen in PROVIDERS else chosen
     if needed != built_for:
         raise UserError(
-            f"{bundle.folder}: was built for {built_for!r}, so {backend} cannot run it; "
+            f"{bundle.folder}: was built for {built_for!r}, so {chosen} cannot run it; "
             f"build another with: python -m export.build --target {needed}"
         )
-    if backend in PROVIDERS:
-        return _open_onnxruntime(bundle, backend, threads)
-    return _open_plans(bundle, threads)
+    if chosen in PROVIDERS:
+        return _open_onnxruntime(bundle, chosen, threads, observer)
+    return _open_plans(bundle, threads, observer)
 
 
-def _open_onnxruntime(bundle: Bundle, backend: str, threads: int | None) -> tuple[OpenGraph, str]:
+def _open_onnxruntime(
+    bundle: Bundle, chosen: str, threads: int | None, observer: Observer | None
+) -> tuple[OpenGraph, str]:
     from runtime.engines.onnxruntime import graphs as onnxruntime
 
-    provider: onnxruntime.Provider = getattr(onnxruntime, PROVIDERS[backend])
+    provider: onnxruntime.Provider = getattr(onnxruntime, PROVIDERS[chosen])
     onnxruntime.check_provider(provider)
     return (
-        lambda name: onnxruntime.OnnxRuntimeGraph(bundle, name, threads, provider),
+        lambda name: onnxruntime.OnnxRuntimeGraph(bundle, name, threads, provider, observer),
         onnxruntime.describe(threads, provider),
     )
 
 
-def _open_plans(bundle: Bundle, threads: int | None) -> tuple[OpenGraph, str]:
-    """Plans on the GPU; graphs that an engine directory holds as ONNX, on the CPU."""
+def _open_plans(
+    bundle: Bundle, threads: int | None, observer: Observer | None
+) -> tuple[OpenGraph, str]:
+    """Plans on the GPU. Graphs that an engine directory holds as ONNX run on the CPU."""
     try:
         from runtime.engines.tensorrt.device_graph import DeviceBackbone, DeviceGraph
         from runtime.engines.tensorrt.plans import TensorRT
@@ -71,12 +83,12 @@ def _open_plans(bundle: Bundle, threads: int | None) -> tuple[OpenGraph, str]:
         if not bundle.graph(name).file.endswith(PLAN_SUFFIX):
             from runtime.engines.onnxruntime import graphs as onnxruntime
 
-            return onnxruntime.OnnxRuntimeGraph(bundle, name, threads)
+            return onnxruntime.OnnxRuntimeGraph(bundle, name, threads, observer=observer)
         plan = library.load(bundle, name)
         if name == BACKBONE:
-            return DeviceBackbone(plan)
-        graph = DeviceGraph(plan)
-        if name != bundle.manifest.head:  # which only the backbone's loop calls
+            return DeviceBackbone(plan, observer)
+        graph = DeviceGraph(plan, name, observer)
+        if name != bundle.manifest.head:  # only the backbone's loop calls the head
             graph.prepare()
         return graph
 

@@ -1,11 +1,11 @@
 """The codec at run time: frames become audio in chunks, recordings become frames and a speaker.
 
-In: frames int64 [T, 3] and a speaker embedding float32 [speaker_channels]. Out: float32 audio.
-It does not know text, language models or engines.
+In: frames int64 [T, K], a column for each of the codec's streams, and a speaker embedding float32
+[speaker_channels]. Out: chunks of audio. It does not know text, language models or engines.
 
-The decoder graph takes an utterance in chunks and keeps what its layers need of earlier ones in
-its states, so a chunk costs its own frames and no more, and has no seam: joined, chunks are the
-samples of the whole utterance. Its audio comes a fixed number of frames late.
+The decoder graph takes an utterance in chunks and keeps in its states what its layers need of
+earlier ones. So a chunk costs its own frames and no more, and has no seam: joined, chunks are the
+samples of the whole utterance. Audio comes a fixed number of frames late.
 
 An engine may decode in the background: then frames are added and chunks are started while earlier
 chunks are still being decoded, and chunks come out in their order as they get done.
@@ -13,9 +13,8 @@ chunks are still being decoded, and chunks come out in their order as they get d
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,51 +23,12 @@ from numpy.typing import NDArray
 from commands.errors import UserError
 from runtime.bundle import names
 from runtime.bundle.manifest import CodecSpec
-from runtime.engines.graph import Array, Graph, Pending, open_calls
+from runtime.engines.calls import Pending, open_calls, start_together
+from runtime.engines.graph import Array, Graph
+from runtime.speech.schedule import ChunkSchedule, least_work
+from runtime.speech.spoken import Chunk
 
-CODEBOOK_SIZE = 1024
-MAX_CHUNK_FRAMES = 800  # 10 s at 80 frames/s
 MAX_UNDER_WAY = 2  # chunks of one utterance that are being decoded in the background
-
-
-@dataclass(frozen=True)
-class ChunkSchedule:
-    """How many frames each streamed chunk holds: few at first, to be heard soon, then more.
-
-    Long chunks cost a little less in total. Neither frames nor samples depend on the schedule.
-    """
-
-    first_frames: int = 10
-    growth: float = 2.0
-    max_frames: int = 160
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.first_frames <= self.max_frames <= MAX_CHUNK_FRAMES:
-            raise UserError(
-                f"a chunk schedule needs 1 <= first_frames <= max_frames <= {MAX_CHUNK_FRAMES}, "
-                f"not {self.first_frames} and {self.max_frames}"
-            )
-        if not 1.0 <= self.growth <= MAX_CHUNK_FRAMES:
-            raise UserError(f"a chunk schedule's growth is {self.growth:g}; it must be 1 or more")
-
-    def sizes(self) -> Iterator[int]:
-        """Frames of the first chunk, the second, and so on without end."""
-        size = float(self.first_frames)
-        while True:
-            yield int(size)
-            size = min(size * self.growth, float(self.max_frames))
-
-
-WHOLE_UTTERANCE = ChunkSchedule(160, 1.0, 160)  # longer chunks are no faster, but take memory
-
-
-@dataclass(frozen=True)
-class DecodedChunk:
-    """frames int64 [k, 3] and their audio float32 [k * hop_samples]; is_last: none follows."""
-
-    frames: NDArray[np.int64]
-    audio: NDArray[np.float32]
-    is_last: bool
 
 
 class CodecDecoder:
@@ -79,114 +39,171 @@ class CodecDecoder:
         self.spec = spec
 
     def decode(self, frames: NDArray[Any], speaker: NDArray[Any]) -> NDArray[np.float32]:
-        """Whole utterance: integers [T, 3] -> float32 [T * hop_samples].
+        """Whole utterance: integers [T, K] -> float32 [T * hop_samples].
 
         Raises:
             UserError: frames or speaker of another shape, or codes out of range.
         """
-        stream = DecoderStream(self, speaker, WHOLE_UTTERANCE)
-        stream.add(check_frames(frames))
+        stream = DecoderStream(self, speaker, least_work(self.spec))
+        stream.add(check_frames(frames, self.spec.streams))
         return np.concatenate([chunk.audio for chunk in (*stream.ready(), *stream.finish())])
+
+    def start_due(self, streams: Sequence[DecoderStream]) -> None:
+        """Start all chunks of several utterances that are due.
+
+        Chunks of the same size are rows of one call. Each stream hands out its own with `ready`.
+        """
+        while due := [stream for stream in streams if stream.is_due()]:
+            groups: defaultdict[tuple[int, ...], list[DecoderStream]] = defaultdict(list)
+            for stream in due:
+                groups[stream.call_sizes()].append(stream)
+            for sizes, group in groups.items():
+                start_chunks(group, sizes)
 
 
 class DecoderStream:
-    """One utterance: frames go in as they are generated, chunks come out as soon as they can."""
+    """One utterance: frames go in as they are generated, chunks come out as soon as they can.
+
+    sentence, sentences: as the chunks say.
+    """
 
     def __init__(
-        self, decoder: CodecDecoder, speaker: NDArray[Any], schedule: ChunkSchedule
+        self,
+        decoder: CodecDecoder,
+        speaker: NDArray[Any],
+        schedule: ChunkSchedule,
+        sentence: int = 1,
+        sentences: int = 1,
     ) -> None:
-        self._spec = decoder.spec
-        self._calls = open_calls(decoder.graph)
-        self._speaker = check_speaker(speaker, self._spec.speaker_channels)[None]
+        self.spec = decoder.spec
+        self.calls = open_calls(decoder.graph)
+        self._speaker = check_speaker(speaker, self.spec.speaker_channels)[None]
+        self._place = {"sentence": sentence, "sentences": sentences}
         self._utterance_frames = names.UNKNOWN_FRAMES
         self._past_frames = 0  # that the graph has been given
-        self._frames = np.zeros((0, 3), np.int64)  # of chunks that have not been started
+        self._frames = no_frames(self.spec)  # of chunks that have not been started
         self._done = 0  # frames of those that have
-        self._under_way: deque[_Chunk] = deque()
+        self._under_way: deque[_Pending] = deque()
         self._sizes = schedule.sizes()
-        self._next_size = next(self._sizes)
+        self._size = next(self._sizes)  # of the next chunk
 
     def add(self, frames: NDArray[np.int64]) -> None:
-        """Append frames int64 [k, 3]."""
+        """Append frames int64 [k, K]."""
         self._frames = np.concatenate([self._frames, frames])
 
-    def ready(self) -> Iterator[DecodedChunk]:
+    def is_due(self) -> bool:
+        """Whether the next chunk can be started: later frames cannot change it any more."""
+        has_room = len(self._under_way) < MAX_UNDER_WAY
+        return has_room and len(self._frames) >= self._size + self.spec.delay_frames
+
+    def ready(self) -> Iterator[Chunk]:
         """The chunks that later frames cannot change any more, as far as they are decoded."""
-        while len(self._frames) >= self._next_size + self._spec.delay_frames:
-            yield from self._start_next(self._next_size)
+        while len(self._frames) >= self._size + self.spec.delay_frames:
+            yield from self._make_room()
+            start_chunks([self], self.call_sizes())
             yield from self._fetch_done()
         yield from self._fetch_done()
 
-    def finish(self) -> Iterator[DecodedChunk]:
-        """Everything that is left, in at least one chunk; no frame follows.
+    def finish(self, *, stopped: bool = True) -> Iterator[Chunk]:
+        """All that is left, in at least one chunk; no frame follows.
 
-        A short rest joins the chunk before it. The chunk is empty if nothing is left.
+        A short rest joins the chunk before it. The last chunk is empty if nothing is left, and it
+        says whether the model `stopped` by itself.
         """
         self._utterance_frames = self._done + len(self._frames)
         is_last = False
         while not is_last:
             rest = len(self._frames)
-            is_last = rest < 2 * self._next_size
-            yield from self._start_next(rest if is_last else self._next_size, is_last)
+            is_last = rest < 2 * self._size
+            self._size = rest if is_last else self._size
+            yield from self._make_room()
+            start_chunks([self], self.call_sizes(), finished=stopped or not is_last)
             yield from self._fetch_done()
         while self._under_way:
-            yield self._under_way.popleft().fetch()
+            yield self._fetch()
 
-    def _fetch_done(self) -> Iterator[DecodedChunk]:
-        while self._under_way and self._under_way[0].is_done():
-            yield self._under_way.popleft().fetch()
+    def call_sizes(self) -> tuple[int, ...]:
+        """Frames of each call that the next chunk takes.
 
-    def _start_next(self, size: int, is_last: bool = False) -> Iterator[DecodedChunk]:
-        """Give the graph so many frames that the audio of `size` more comes out.
-
-        Its first audio, of `delay_frames` frames, lies before the utterance. The oldest chunk comes
-        out first if too many are under way.
+        The first audio, of `delay_frames` frames, lies before the utterance.
         """
-        if len(self._under_way) == MAX_UNDER_WAY:
-            yield self._under_way.popleft().fetch()
-        early = 0 if self._past_frames else self._spec.delay_frames
-        calls, left = [], size + early if size else 0
-        while left:
-            count = min(left, names.MAX_CALL_FRAMES)
-            calls.append(self._start_call(count))
-            left -= count
-        frames, self._frames = self._frames[:size], self._frames[size:]
-        self._done += size
-        self._next_size = next(self._sizes)
-        self._under_way.append(_Chunk(frames, calls, early * self._spec.hop_samples, is_last))
+        left = self._size + self._early_frames() if self._size else 0
+        whole, rest = divmod(left, names.MAX_CALL_FRAMES)
+        return (names.MAX_CALL_FRAMES,) * whole + ((rest,) if rest else ())
 
-    def _start_call(self, count: int) -> Pending:
-        """Start the graph's next `count` frames. Behind the utterance's last, any will do."""
+    def next_inputs(self, count: int) -> dict[str, Array]:
+        """Of the graph's call of its next `count` frames. Behind the last one, any will do."""
         new = self._frames[self._past_frames - self._done :][:count]
-        frames = np.zeros((1, count, 3), np.int64)
+        frames = np.zeros((1, count, len(self.spec.streams)), np.int64)
         frames[0, : len(new)] = new
-        inputs: dict[str, Array] = {
+        past, self._past_frames = self._past_frames, self._past_frames + count
+        return {
             names.CODEC_FRAMES: frames,
             names.SPEAKER: self._speaker,
-            names.PAST_FRAMES: np.array([self._past_frames], np.int64),
+            names.PAST_FRAMES: np.array([past], np.int64),
             names.UTTERANCE_FRAMES: np.array([self._utterance_frames], np.int64),
         }
-        self._past_frames += count
-        sizes = {names.FRAMES: count, names.SAMPLES: count * self._spec.hop_samples}
-        return self._calls.start(inputs, sizes)
+
+    def note_started(self, calls: list[Pending], early_frames: int, *, finished: bool) -> None:
+        """The calls of the next chunk were started."""
+        frames, self._frames = self._frames[: self._size], self._frames[self._size :]
+        self._done += len(frames)
+        self._size = next(self._sizes)
+        early = early_frames * self.spec.hop_samples
+        self._under_way.append(_Pending(frames, calls, early, finished))
+
+    def _early_frames(self) -> int:
+        return 0 if self._past_frames else self.spec.delay_frames
+
+    def _make_room(self) -> Iterator[Chunk]:
+        """The oldest chunk comes out first if too many are under way."""
+        if len(self._under_way) == MAX_UNDER_WAY:
+            yield self._fetch()
+
+    def _fetch_done(self) -> Iterator[Chunk]:
+        while self._under_way and self._under_way[0].is_done():
+            yield self._fetch()
+
+    def _fetch(self) -> Chunk:
+        """Wait for the oldest chunk."""
+        pending = self._under_way.popleft()
+        audio = pending.wait()
+        return Chunk(
+            audio, self.spec.sample_rate_hz, pending.frames, pending.finished, **self._place
+        )
 
 
-class _Chunk(NamedTuple):
+class _Pending(NamedTuple):
     """A chunk under way: its frames, the calls that bring its audio, and samples before it."""
 
     frames: NDArray[np.int64]
     calls: list[Pending]
     early_samples: int
-    is_last: bool
+    finished: bool
 
     def is_done(self) -> bool:
         return all(call.is_done() for call in self.calls)
 
-    def fetch(self) -> DecodedChunk:
-        """Wait for the audio."""
+    def wait(self) -> NDArray[np.float32]:
         audio = [call.result()[names.AUDIO][0] for call in self.calls]
-        whole = np.concatenate([np.zeros(0, np.float32), *audio])
-        return DecodedChunk(self.frames, whole[self.early_samples :], self.is_last)
+        return np.concatenate([np.zeros(0, np.float32), *audio])[self.early_samples :]
+
+
+def start_chunks(
+    streams: Sequence[DecoderStream], sizes: tuple[int, ...], *, finished: bool = True
+) -> None:
+    """Start the next chunk of each stream; all take calls of these sizes."""
+    hop = streams[0].spec.hop_samples
+    early = [stream._early_frames() for stream in streams]
+    calls: list[list[Pending]] = [[] for _ in streams]
+    for count in sizes:
+        dimensions = {names.FRAMES: count, names.SAMPLES: count * hop}
+        inputs = [stream.next_inputs(count) for stream in streams]
+        started = start_together([stream.calls for stream in streams], inputs, dimensions)
+        for own, call in zip(calls, started, strict=True):
+            own.append(call)
+    for stream, own, frames in zip(streams, calls, early, strict=True):
+        stream.note_started(own, frames, finished=finished)
 
 
 class CodecEncoder:
@@ -196,20 +213,29 @@ class CodecEncoder:
         self._graph = graph
 
     def encode(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """float32 [samples] at the codec's rate -> frames int64 [T, 3], speaker float32 [256]."""
+        """float32 [samples] at the codec's rate -> frames int64 [T, K], speaker float32
+        [speaker_channels]."""
         outputs = self._graph.run({names.AUDIO: audio[None]})
         return outputs[names.CODEC_FRAMES][0], outputs[names.SPEAKER][0]
 
 
-def check_frames(frames: NDArray[Any]) -> NDArray[np.int64]:
-    """int64 [T, 3] with codes of the codebooks, or `UserError`."""
+def no_frames(spec: CodecSpec) -> NDArray[np.int64]:
+    """int64 [0, K]."""
+    return np.zeros((0, len(spec.streams)), np.int64)
+
+
+def check_frames(frames: NDArray[Any], streams: tuple[int, ...]) -> NDArray[np.int64]:
+    """int64 [T, K] with codes that each stream has, or `UserError`."""
     frames = np.asarray(frames)
-    if frames.ndim != 2 or frames.shape[1] != 3 or frames.dtype.kind not in "iu":
+    if frames.ndim != 2 or frames.shape[1] != len(streams) or frames.dtype.kind not in "iu":
         raise UserError(
-            f"frames are {frames.dtype} {list(frames.shape)}; give integers [T, 3] (a, b, c)"
+            f"frames are {frames.dtype} {list(frames.shape)}; give integers [T, {len(streams)}], "
+            "a column for each stream"
         )
-    if frames.size and not (frames.min() >= 0 and frames.max() < CODEBOOK_SIZE):
-        raise UserError(f"frames hold codes outside 0 … {CODEBOOK_SIZE - 1}")
+    for column, size in enumerate(streams):
+        codes = frames[:, column]
+        if codes.size and not (codes.min() >= 0 and codes.max() < size):
+            raise UserError(f"frames hold codes outside 0 … {size - 1} in column {column}")
     return frames.astype(np.int64)
 
 

@@ -2,8 +2,8 @@
 
 In: a bundle (templates, tokenizer, embedding table) and one sentence, or one question. Out: a
 sentence as the model reads it, and float32 embeddings [1, positions, hidden_size]. The embedding
-table stays on disk: only the rows of the prompt's tokens are read. It does not know sampling,
-frames or audio.
+table stays on disk: only the rows of the prompt's tokens are read. It does not know sampling or
+audio.
 """
 
 from __future__ import annotations
@@ -16,39 +16,30 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from commands.errors import UserError
+from formats.streams import LETTERS
 from runtime.bundle import names
 from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import ChatSpec
 from runtime.engines.graph import Graph
-from runtime.speech.decoding import frames_per_step
 from runtime.text.frontends import HIBARI, HIBARI_SCRIPT, Reading, make_reader
 from runtime.text.signs import fit_phonemes, join_parts, soften_stops
 from runtime.text.symbols import HeldSymbols
 
 MAX_SENTENCE_CHARACTERS = 2_000
-MAX_EXPECTED_FRAMES = 2_400  # 30 s: longer utterances than that are rare in training data
-EXPECTED_SHARE = (
-    0.25  # of the manifest's bound on frames a token, which leaves room for slow speech
-)
+MAX_EXPECTED_SECONDS = 30.0  # longer utterances are rare in training data
+# Of the manifest's bound on frames a token, which leaves room for slow speech.
+EXPECTED_SHARE = 0.25
 
-_SPEECH_TOKEN = re.compile(r"<[abc]\d+>|<eosp>|<\|speech_pad\|>|<\|placeholder\|>")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """embeddings: float32 [1, positions, hidden_size]; text_tokens: tokens of the text alone."""
-
-    embeddings: NDArray[np.float32]
-    text_tokens: int
+_SPEECH_TOKEN = re.compile(rf"<[{LETTERS}]\d+>|<eosp>|<\|speech_pad\|>|<\|placeholder\|>")
 
 
 @dataclass(frozen=True)
 class ReadSentence:
     """A sentence, and what the model reads of it.
 
-    source: as it was written. ids: the whole prompt's, empty where nothing can be read.
-    text_tokens: tokens of the text alone. skipped: words that have no reading. missing: symbols
-    of the reading that the tokenizer lacks.
+    source: as it was written. ids: of the whole prompt, empty where nothing can be read.
+    text_tokens: how many of them are the text's. skipped: words that have no reading. missing:
+    symbols of the reading that the tokenizer lacks.
     """
 
     source: str
@@ -88,10 +79,9 @@ class PromptReader:
         reading, missing = self._write(sentence)
         if not reading.text:
             return ReadSentence(sentence, (), 0, reading.skipped or (sentence.strip(),))
-        ids = self._prompt_ids(reading.text)
+        ids, tokens = self._fill_in(self._spec.template, "{text}", reading.text)
         if self._speaker_projection is not None:
             self._placeholder(ids)
-        tokens = len(self._tokenize(reading.text))
         return ReadSentence(sentence, tuple(ids), tokens, reading.skipped, missing)
 
     def read_to_fit(self, sentence: str) -> ReadSentence | None:
@@ -99,31 +89,40 @@ class PromptReader:
         if len(sentence) > MAX_SENTENCE_CHARACTERS:
             return None
         read = self.read(sentence)
-        model, length = self._manifest.language_model, self._manifest.length
-        expected = length.frames_per_token * EXPECTED_SHARE * read.text_tokens
-        steps = expected / frames_per_step(model)
-        fits = expected <= MAX_EXPECTED_FRAMES and steps <= model.max_positions - len(read.ids)
-        return read if fits else None
+        manifest = self._manifest
+        frames = manifest.length.frames_per_token * EXPECTED_SHARE * read.text_tokens
+        seconds, steps = (
+            frames / manifest.codec.frames_per_second,
+            frames / manifest.frames_per_step,
+        )
+        room = manifest.language_model.max_positions - len(read.ids)
+        return read if seconds <= MAX_EXPECTED_SECONDS and steps <= room else None
 
-    def embed(self, read: ReadSentence, speaker: NDArray[np.float32]) -> Prompt:
+    def embed(self, read: ReadSentence, speaker: NDArray[np.float32]) -> NDArray[np.float32]:
         """The prompt of one sentence, spoken by `speaker` (float32 [speaker_channels]).
+
+        Returns float32 [1, positions, hidden_size].
 
         Raises:
             UserError: there is nothing to read in it.
         """
         if not read.ids:
             raise UserError(f"nothing in {read.source[:40]!r} can be read; change the text")
-        return Prompt(self._embed_ids([*read.ids], speaker), read.text_tokens)
+        return self._embed_ids([*read.ids], speaker)
 
     def find_missing(self, text: str) -> tuple[str, ...]:
         """The characters of a text without a frontend that the tokenizer lacks."""
         return self._symbols.find_missing(text)
 
-    def ask(self, question: str, chat: ChatSpec, speaker: NDArray[np.float32]) -> Prompt:
-        """The prompt for a question, up to where the model begins to write its answer."""
-        prompt = chat.template.replace("{question}", question)
-        embeddings = self._embed_ids([self._spec.bos_id, *self._tokenize(prompt)], speaker)
-        return Prompt(embeddings, text_tokens=len(self._tokenize(question)))
+    def ask(
+        self, question: str, chat: ChatSpec, speaker: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The prompt for a question, up to where the model begins to write its answer.
+
+        Returns float32 [1, positions, hidden_size].
+        """
+        ids, _ = self._fill_in(chat.template, "{question}", question)
+        return self._embed_ids(ids, speaker)
 
     def embed_token(self, token: int) -> NDArray[np.float32]:
         """float32 [1, 1, hidden_size]. Raises `UserError` for a token without a row."""
@@ -135,7 +134,7 @@ class PromptReader:
         return self._table[token].astype(np.float32)[None, None]
 
     def find_speech_tokens(self) -> frozenset[int]:
-        """Ids of the tokens that are no text: codes, and those around and between them."""
+        """Ids of the tokens that are not text: codes, and the special tokens of speech."""
         vocabulary = self._tokenizer.get_vocab()
         return frozenset(i for token, i in vocabulary.items() if _SPEECH_TOKEN.fullmatch(token))
 
@@ -167,13 +166,13 @@ class PromptReader:
         is_readable = any(c.isalnum() and c not in missing for c in reading.text)
         return (reading if is_readable else Reading("")), missing
 
-    def _prompt_ids(self, text: str) -> list[int]:
-        prompt = self._spec.template.replace("{text}", text)
-        return [self._spec.bos_id, *self._tokenize(prompt)]
-
-    def _tokenize(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+    def _fill_in(self, template: str, field: str, text: str) -> tuple[list[int], int]:
+        """Ids of a template with the text in it, and how many of them hold some of the text."""
+        begin = template.index(field) if field in template else len(template)
+        end = begin + len(text)
+        encoded = self._tokenizer.encode(template.replace(field, text), add_special_tokens=False)
+        inside = sum(first < end and last > begin for first, last in encoded.offsets)
+        return [self._spec.bos_id, *encoded.ids], inside
 
     def _check_rows(self) -> None:
         """Every id that a prompt can hold must have a row in the table."""
@@ -189,11 +188,10 @@ class PromptReader:
     def _check_templates(self) -> None:
         """Templates must lead to speech, with one place for the speaker where there is one."""
         prompt, chat = self._spec, self._manifest.chat
-        spoken = self._prompt_ids("")
+        spoken, _ = self._fill_in(prompt.template, "{text}", "")
         templates = {"prompt.template": spoken}
         if chat is not None:
-            asked = chat.template.replace("{question}", "")
-            templates["chat.template"] = self._tokenize(asked)
+            templates["chat.template"], _ = self._fill_in(chat.template, "{question}", "")
             for name in ("speech_start_id", "text_end_id"):
                 if getattr(chat, name) >= len(self._table):
                     raise self._unfit(f"chat.{name} is not one of {len(self._table)} tokens")

@@ -1,7 +1,7 @@
-"""A whole text as a model reads it: sentences with their prompts, and what cannot be read.
+"""Reads a whole text: sentences as the model reads them, and words that it cannot read.
 
-In: text and a bundle's `PromptReader`. Out: the sentences that can be spoken, each read once. One
-rule for the rest: it is skipped and a `TextWarning` names it, or it is refused (`strict`).
+In: text and a bundle's `PromptReader`. Out: the sentences that can be spoken, each read once. What
+cannot be read is skipped and named in a `TextWarning`, or refused (`strict`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_text(text: str, prompts: PromptReader, *, strict: bool = False) -> list
 
 
 def split_text(text: str, prompts: PromptReader) -> list[ReadSentence]:
-    """All sentences of a text, also those in which there is nothing to read."""
+    """All sentences of a text, including those with nothing to read."""
     check_text(text)
     known: dict[str, ReadSentence] = {}
 

@@ -1,4 +1,4 @@
-"""How codes are drawn: what the user asked for, on top of what the bundle suggests.
+"""Sampling: how codes are drawn, by the user's settings and the bundle's defaults.
 
 In: optional settings. Out: a complete, validated `SamplingDefaults` record and a random
 generator. The drawing itself happens inside the head graphs.
@@ -23,9 +23,9 @@ MAX_SEED = 2**63 - 1
 class Sampling:
     """Settings for drawing codes; `None` means the bundle's default.
 
-    do_sample: False takes the best code of every head; no other setting but the repetition
-        penalty has a meaning then, and giving one is an error.
-    temperature: scores are divided by it. top_k: how many codes can be drawn at most.
+    do_sample: False is greedy: always picks the most likely code of every head. Of the other
+        settings, only the repetition penalty has an effect then; giving another is an error.
+    temperature: divides the scores. top_k: how many codes can be drawn at most.
     top_p: the most probable codes that together reach this probability can be drawn.
     repetition_penalty: r >= 1; the score s of a code that its head drew before in this utterance
         becomes s / r, or s * r where it is negative (CTRL, arXiv 1909.05858).
@@ -83,7 +83,7 @@ class Sampling:
 
 
 def seeded(defaults: SamplingDefaults, seed: int) -> Sampling:
-    """A bundle's default sampling, repeatable; greedy decoding takes no seed and needs none."""
+    """A bundle's default sampling, repeatable. Greedy decoding needs no seed and takes none."""
     return Sampling(seed=seed if defaults.do_sample else None)
 
 

@@ -1,9 +1,9 @@
 """The text loop: prompt embeddings in, text tokens out, one at a time.
 
 In: the backbone and text head graphs of a bundle, embeddings of a prompt, settled sampling
-settings, and what embeds a token. Out: tokens up to one of those that end the text, and the
+settings, and a function that embeds a token. Out: tokens up to one that ends the text, and the
 backbone's memory, in which `runtime.speech.decoding` goes on to speak without reading anything
-twice. It does not know tokenizers, speech or audio.
+twice. One text is written at a time. It does not know tokenizers, speech or audio.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from runtime.bundle import names
 from runtime.bundle.manifest import SamplingDefaults
 from runtime.engines.graph import Array, BindableGraph, Call, States, allocate
-from runtime.speech.decoding import Context, begin_context
+from runtime.engines.host_rows import Context, begin_context
 
 EmbedToken = Callable[[int], NDArray[np.float32]]  # a token -> float32 [1, 1, hidden_size]
 
@@ -41,11 +41,11 @@ class TextDecoder:
         max_tokens: int,
         capacity: int,
     ) -> Generator[int, None, Context]:
-        """Yield at most `max_tokens` tokens; one of `ends` is the last, unless the bound cut it.
+        """Yield at most `max_tokens` tokens; the last one is one of `ends` unless the bound cut it.
 
-        prompt: float32 [1, positions, hidden_size]. The context that is returned (`yield from`
-        gives it) holds the prompt and all tokens but the last, which nobody has read yet; it has
-        room for `capacity` positions.
+        prompt: float32 [1, positions, hidden_size]. Returns the context (`yield from` gives it):
+        it holds the prompt and all tokens but the last, which has not been read yet, and has room
+        for `capacity` positions.
         """
         text = _Text(self._backbone, self._head, prompt, max_tokens, capacity)
         text.set_sampling(sampling)
@@ -76,6 +76,7 @@ class _Text:
         self._hidden = np.zeros((1, positions + max_tokens - 1, width), np.float32)
         self._embedding = np.zeros((1, 1, width), np.float32)
         self._latest = np.zeros((1, 1, width), np.float32)  # hidden state of the last position
+        self._turn = 0  # at which the backbone reads its states
         self._head = {
             tensor.name: allocate(tensor, {})
             for tensor in (*head.spec.inputs, *head.spec.outputs)
@@ -96,22 +97,24 @@ class _Text:
     def draw(self, random: np.random.Generator) -> int:
         """The token after the last position."""
         random.random(out=self._head[names.NOISE], dtype=np.float32)
-        self._draw.run()
+        self._draw.run(0)
         return int(self._head[names.TOKEN][0])
 
     def read(self, embedding: NDArray[np.float32]) -> None:
-        """Take a token in."""
+        """Let the backbone read a token."""
         self._embedding[:] = embedding
-        self._step.run()
+        self._step.run(self._turn)
+        self._turn = 1 - self._turn
         self._hidden[:, self._length[0]] = self._latest[:, 0]
         self._length += 1
 
     def context(self) -> Context:
         """What has been read."""
-        return replace(self._begun, hidden=self._hidden[:, : self._length[0]])
+        return replace(self._begun, hidden=self._hidden[:, : self._length[0]], turn=self._turn)
 
     def _read(self, prompt: Array, hidden: Array) -> None:
-        self._bind(np.ascontiguousarray(prompt), hidden).run()
+        self._bind(np.ascontiguousarray(prompt), hidden).run(self._turn)
+        self._turn = 1 - self._turn
         self._length += prompt.shape[1]
 
     def _bind(self, embeddings: Array, hidden: Array) -> Call:

@@ -1,7 +1,7 @@
-"""Whose voice: a name, a file or an array becomes a speaker embedding.
+"""Voices: a name, a file or an array becomes a speaker embedding.
 
-In: what a user writes after `--voice`, and a bundle. Out: float32 [speaker_channels].
-It does not know how recordings are encoded: it is handed a function for that.
+In: what a user writes after `--voice`, and a bundle. Out: float32 [speaker_channels]. It does not
+know how recordings are encoded: the caller gives it a function that does.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _default_voice(bundle: Bundle) -> str:
 
 
 def _suggestion(voice: str, bundle: Bundle) -> str:
-    """A question for the voice that was meant; nothing where none is alike."""
+    """Suggests the voice that was probably meant, or says nothing."""
     names = {name.casefold(): name for name in bundle.manifest.voices}
     alike = get_close_matches(voice.casefold(), names, n=1)
     return f"; did you mean {names[alike[0]]}?" if alike else ""

@@ -1,1 +1,1 @@
-"""Text as people type it, up to the string that a model reads."""
+"""From text as people type it to the string that a model reads."""

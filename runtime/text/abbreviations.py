@@ -1,7 +1,7 @@
-"""Words whose full stop need not end a sentence, by what may follow them in English.
+"""English abbreviations: words whose full stop need not end a sentence.
 
 In: the words before a full stop and what comes after it. Out: whether the stop belongs to the last
-word. Where both can be ("the U.S. Army", "the U.S. He left"), the next word decides.
+word. Where both are possible ("the U.S. Army", "the U.S. He left"), the next word decides.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _ZONES_AND_DAYS = _words("""
     EST EDT ET CST CDT CT MST MDT MT PST PDT PT GMT UTC CET CEST BST
 """)
 _AFTER_TIME = _WEEKDAYS | _MONTHS | _ZONES_AND_DAYS
-# Capital words that begin sentences far more often than they go on with a name.
+# Capitalised words that begin sentences far more often than they continue a name.
 _BEGINNINGS = _words("""
     A About After All Although Also An And Another Any Are As At Be Because Been Before Being
     Both But By Can Could Did Do Does During Each Even Every Few First For From Had Has Have
@@ -96,7 +96,7 @@ def keeps_full_stop(before: str, after: str) -> bool:
 
 
 def is_in_capitals(before: str, after: str) -> bool:
-    """Whether a word beside is in capitals, or the word stands without others: "DEC. 31"."""
+    """Whether a neighbouring word is in capitals, or there is none: "DEC. 31"."""
     near = [*_LONG_WORD.findall(before)[-1:], *_LONG_WORD.findall(after)[:1]]
     return any(word.isupper() for word in near) or not near
 
@@ -109,13 +109,13 @@ def _stands_before_number(last: str, after: str) -> bool:
 
 
 def is_list_mark(words: list[str]) -> bool:
-    """Whether words are what stands before an item of a list: "1" or "B"."""
+    """Whether the words are the mark of a list item: "1" or "B"."""
     mark = words[0].strip("()") if len(words) == 1 else ""
     return mark.isdecimal() or (len(mark) == 1 and mark.isalpha() and mark != "I")
 
 
 def is_count(words: list[str]) -> bool:
-    """Numbers alone: "10. 9. 8"."""
+    """Only numbers: "10. 9. 8"."""
     return bool(words) and all(word.rstrip(".,").isdecimal() for word in words)
 
 

@@ -1,7 +1,8 @@
-"""What turns a sentence into the string that the model reads: nothing, or phonemes.
+"""Text frontends: a sentence becomes the string that the model reads, as it is or as phonemes.
 
-In: the manifest's `text_frontend` and a sentence as people write. Out: a `Reading`: that string,
-and the words that the frontend has no letters for. It does not know prompts or tokenizers.
+In: the manifest's `text_frontend` and a sentence as people write it. Out: a `Reading`: the string
+that the model reads, and the words that the frontend cannot read. It does not know prompts or
+tokenizers.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ HIBARI = "hibari"
 HIBARI_LANGUAGES = ("en-us", "en-gb")
 HIBARI_SCRIPT = "Latin letters"
 _SIGNS = f" {STOPS}{PAUSES}“”"
-# All that hibari writes: the phonemes of its lexicons and of its net for unknown words, and signs.
+# Everything that hibari writes: phonemes of its lexicons and of its model for unknown words, signs.
 HIBARI_SYMBOLS = {
     "en-us": f"{_SIGNS}AIOTWYabdfhijklmnpstuvwyzæðŋɐɑɔəɛɜɡɪɹʃʊʌʒʤʧθᵊᵻ",
     "en-gb": f"{_SIGNS}AIQWYabdfhijklmnpstuvwyzðŋɐɑɒɔəɛɜɡɪɹʃʊʌʒʤʧːθᵊ",
 }
 
-# Signs that hibari would leave out, as those that it keeps.
+# Signs that hibari would leave out -> signs that it keeps.
 _PLAIN_SIGNS = str.maketrans(
     dict(zip("。．！？，、；：", (f"{sign} " for sign in "..!?,,;:"), strict=True))
     | dict(zip("（【［[{", "(((((", strict=True))
@@ -55,7 +56,7 @@ Frontend = Callable[[str], str]
 def make_frontend(spec: Mapping[str, str]) -> Frontend:
     """The function from a whole sentence to the string that the model reads: for training.
 
-    It raises `UserError` for a sentence with words that it cannot read: a recording holds them.
+    It raises `UserError` for a sentence with words that it cannot read: its recording holds them.
 
     Raises:
         UserError: as `make_reader`.
@@ -72,7 +73,7 @@ def make_frontend(spec: Mapping[str, str]) -> Frontend:
 
 
 def make_reader(spec: Mapping[str, str]) -> Reader:
-    """The function from a sentence to what can be read of it.
+    """The function from a sentence to its `Reading`.
 
     `{"kind": "none"}` passes text on as it is. `{"kind": "hibari", "language": "en-us"}` (or
     `en-gb`) writes English as phonemes, single signs between words and a stop at the end.
@@ -89,7 +90,7 @@ def make_reader(spec: Mapping[str, str]) -> Reader:
 
 
 def list_words(words: tuple[str, ...], most: int = 5, longest: int = 30) -> str:
-    """Words for a message: each once and quoted, not too many of them."""
+    """Words for a message: each once, quoted, and only the first few."""
     distinct = list(dict.fromkeys(words))
     shown = ", ".join(repr(word[:longest]) for word in distinct[:most])
     return shown + (f" and {len(distinct) - most} more" if len(distinct) > most else "")
@@ -114,7 +115,7 @@ def _make_hibari(language: str) -> Reader:
         latin, skipped = take_foreign_words(text)
         spoken = simplify_letters(_write_signs(write_as_spoken(latin, words)), letters)
         try:
-            # hibari's own normalization is left out: what it does wrong, `write_as_spoken` does.
+            # hibari's own normalization is skipped: `write_as_spoken` is more accurate.
             phonemes = phonemize(spoken, normalize_text=False) or ""
         except Exception as error:  # the library names no type for what it cannot read
             raise UserError(
@@ -127,5 +128,5 @@ def _make_hibari(language: str) -> Reader:
 
 
 def _write_signs(text: str) -> str:
-    """Signs as hibari keeps them: those of other scripts and brackets, and hyphens as dashes."""
+    """Replace signs of other scripts, brackets and hyphens by signs that hibari keeps."""
     return _DASH.sub(" — ", text.translate(_PLAIN_SIGNS))

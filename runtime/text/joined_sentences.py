@@ -1,7 +1,7 @@
 """Sentences typed without a space between them: "It was late.We left".
 
 In: text, and a stop in it. Out: whether a sentence ends there. Addresses and file names also hold
-stops within a word; they go on in lower case, or with what only addresses have.
+stops within a word, but continue in lower case or with a part that only addresses have.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FIRST_CHUNK = re.compile(r"\S*")
 
 
 def ends_joined_sentence(joint: re.Match[str]) -> bool:
-    """Whether a match of `JOINT` ends a sentence: nothing beside it belongs to an address."""
+    """Whether a match of `JOINT` ends a sentence: nothing next to it belongs to an address."""
     text = joint.string
     before = _LAST_CHUNK.search(text[max(0, joint.start() - _CONTEXT) : joint.start()])
     after = _FIRST_CHUNK.match(text[joint.end() : joint.end() + _CONTEXT])

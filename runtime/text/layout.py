@@ -1,4 +1,4 @@
-"""Paragraphs, lines and items of lists: what ends an utterance without a full stop.
+"""Paragraphs, lines and list items, which end an utterance without a full stop.
 
 In: text. Out: pieces that, joined, are the text. It does not know sentences.
 
@@ -13,7 +13,7 @@ import re
 from itertools import pairwise
 
 NARROW_COLUMNS = 40  # prose is wrapped at more; shorter lines were broken on purpose
-FULL_SHARE = 0.85  # of the width: a line that the next word would bring beyond is full
+FULL_SHARE = 0.85  # of the width: a line is full if the next word would exceed it
 LEAST_LIST_LINES = 3  # of a list in lower case
 
 _BULLETS = "•‣▪◦⁃"
@@ -41,7 +41,7 @@ def split_items(text: str) -> list[str]:
 
 
 def _split_paragraph(lines: list[str]) -> list[str]:
-    """Items of lines without a blank one between."""
+    """Split lines, with no blank line among them, into items."""
     pieces = lines[:1]
     for line, ends in zip(lines[1:], _find_ends([line.strip() for line in lines]), strict=True):
         if ends:

@@ -1,4 +1,4 @@
-"""Letters that a reader of Latin script knows, and words that it does not.
+"""Keeps letters that a reader of Latin script knows, and takes out other words.
 
 In: text. Out: text with known letters only, and the words that were taken out of it.
 """
@@ -12,7 +12,7 @@ _READABLE = ("LATIN", "MODIFIER")  # "ʻ" is a modifier letter
 
 
 def take_foreign_words(text: str) -> tuple[str, tuple[str, ...]]:
-    """The text without runs of letters of other scripts than Latin, and those runs.
+    """The text without runs of letters of other scripts, and those runs.
 
     Runs may be parts of words: "X世Y" has one. A Greek letter by itself is a name, like "π".
     """

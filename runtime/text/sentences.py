@@ -1,4 +1,4 @@
-"""Sentences: where a text is cut so that each piece is one utterance of the model.
+"""Cuts a text into sentences, so that each piece is one utterance of the model.
 
 In: text, and whether a piece fits into the model. Out: sentences short enough for it. One
 sentence stays what it is, byte for byte. Longer text is cut at sentence ends and between the
@@ -41,7 +41,7 @@ def split_sentences(text: str) -> list[str]:
 def split_to_fit(sentence: str, fits: Callable[[str], bool]) -> list[str]:
     """Halve a sentence until every piece fits; a sentence that fits is returned unchanged.
 
-    `fits` is asked once for each piece that is returned, and before for what holds it.
+    `fits` is called for each piece that is returned, and first for longer pieces that hold it.
 
     Raises:
         UserError: a single character that does not fit.
@@ -85,7 +85,7 @@ def _ends_sentence(text: str, start: int, match: re.Match[str]) -> bool:
 
 
 def _join_wordless(pieces: list[str]) -> list[str]:
-    """Join a piece with nothing to speak, such as "…", to the one before it."""
+    """Join a piece without anything to speak, such as "…", to the piece before it."""
     joined: list[str] = []
     for piece in pieces:
         if joined and not (has_words(piece) and has_words(joined[-1])):
@@ -96,7 +96,8 @@ def _join_wordless(pieces: list[str]) -> list[str]:
 
 
 def _cut_position(sentence: str) -> int:
-    """The clause end nearest the middle if it lies in the middle half, else space, else middle."""
+    """The clause end nearest to the middle if it lies in the middle half, else a space, else the
+    middle."""
     middle, quarter = len(sentence) // 2, len(sentence) // 4
     clauses = [match.end() for match in _CLAUSE_END.finditer(sentence)]
     central = [cut for cut in clauses if abs(cut - middle) <= quarter]

@@ -1,10 +1,10 @@
-"""The signs in a phoneme string: one between two words, a stop at the end, none that is unknown.
+"""Signs in a phoneme string: at most one between two words, a stop at the end, none unknown.
 
-In: what a phonemizer gives, and whether the model's tokenizer holds a symbol. Out: the string that
+In: a phonemizer's output, and whether the model's tokenizer holds a symbol. Out: the string that
 the model reads. It knows no languages, tokenizers or texts.
 
 A *symbol* is a phoneme with the stress marks before it, which is what tokenizers hold. Signs that
-a tokenizer lacks become the pause that it has: a comma, or nothing beside another sign.
+a tokenizer lacks become the pause that it has: a comma, or nothing next to another sign.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BEFORE_SIGN = re.compile(r" +(?=[,;:…!?.)])")  # where a word that cannot be 
 _REPEATED = re.compile(r"([!?])\1+")
 _COMMAS = re.compile(",(?:[\\s,]*,)+")
 _NEVER_FIRST = f" {STOPS},;:—…{_CLOSING}"
-# What stands in for a phoneme that a tokenizer lacks; only loan words have them.
+# Replacements for phonemes that a tokenizer lacks; only loan words have them.
 _NEAREST = {"a": "æ", "y": "u", "ɾ": "t", "ʔ": "t", "æ": "a"}
 
 
@@ -37,7 +37,7 @@ _NEAREST = {"a": "æ", "y": "u", "ɾ": "t", "ʔ": "t", "æ": "a"}
 class Part:
     """Some symbols of a phoneme string, and what the model reads in their place.
 
-    `is_lost` where a phoneme has no stand-in.
+    is_lost: a phoneme has no replacement.
     """
 
     source: str
@@ -48,8 +48,8 @@ class Part:
 def close_phonemes(phonemes: str) -> str:
     """Phonemes of one sentence with single signs between words, and a stop at the end.
 
-    A phonemizer drops the full stop of abbreviations and keeps whatever else ended the text; a
-    model that has only read whole sentences goes on talking after them. Quotes and brackets that
+    A phonemizer drops the full stop of an abbreviation and keeps any other ending. A model that
+    was trained on whole sentences goes on talking after such endings. Quotes and brackets that
     close stand before the stop, as they do where speech is quoted within a sentence.
     """
     text = _ELLIPSIS.sub("…", " ".join(phonemes.split()))
@@ -65,8 +65,7 @@ def close_phonemes(phonemes: str) -> str:
 
 
 def soften_stops(phonemes: str) -> str:
-    """A closed string of one sentence, whose only full stop is the last: "10, 9, 8." Models take
-    the first one for the end."""
+    """Replace all full stops but the last: "10, 9, 8." Models take the first one for the end."""
     spoken = phonemes.rstrip(_ALL_SIGNS)
     softened = _COMMAS.sub(",", spoken.replace(".", ","))
     return softened + phonemes[len(spoken) :]
@@ -97,7 +96,8 @@ def join_parts(parts: Iterable[Part]) -> str:
 
 
 def _fit_run(run: str, is_first: bool, is_last: bool, holds: Holds) -> str:
-    """The signs between two words in those that are held: a stop, else a pause, quotes around."""
+    """The signs between two words, written in symbols that are held: a stop, else a pause, with
+    quotes around."""
     opening = "".join(sign for sign in run if sign in _OPENING and holds(sign))
     if is_first:
         return opening
@@ -118,7 +118,7 @@ def _first_held(signs: str, holds: Holds) -> str:
 
 
 def _stand_ins(symbol: str) -> Iterable[str]:
-    """The same phoneme with other stress, then the nearest one."""
+    """Alternatives: the same phoneme with other stress, then the nearest phoneme."""
     phoneme = symbol[-1]
     for other in (phoneme, _NEAREST.get(phoneme, "")):
         if other:

@@ -1,7 +1,7 @@
-"""What a tokenizer has tokens for.
+"""Which characters a tokenizer has tokens for.
 
-In: a tokenizer and text. Out: the characters that would become its unknown token, or no token at
-all. Byte-level tokenizers hold every character.
+In: a tokenizer and text. Out: the characters that would become the unknown token, or no token.
+Byte-level tokenizers hold every character.
 """
 
 from __future__ import annotations

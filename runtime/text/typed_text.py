@@ -1,4 +1,4 @@
-"""Text that anybody may have typed: what is refused before anything else is done with it.
+"""Checks text that a user typed, before anything else is done with it.
 
 In: text. Out: nothing, or a refusal. It does not know sentences, prompts, tokenizers or audio.
 """
@@ -12,7 +12,7 @@ from commands.errors import UserError
 
 MAX_TEXT_BYTES = 100_000
 
-# What terminals are told: colours and the like (CSI "m"), and addresses behind words (OSC 8).
+# Control codes of terminals: colours (CSI "m"), and links behind words (OSC 8).
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;:]*m|\x1b\]8;[^\x07\x1b]*(?:\x07|\x1b\\)")
 _TRADE_MARKS = "™℠"
 _LAYOUT_CHARACTERS = "\n\r\t\f\v"
@@ -40,12 +40,12 @@ def check_text(text: str) -> None:
 
 
 def drop_terminal_codes(text: str) -> str:
-    """Text as a terminal shows it: without colours and links, which pasting may bring along."""
+    """Text as a terminal shows it: without codes for colours and links, as pasted text has."""
     return _TERMINAL_CODES.sub("", text)
 
 
 def has_words(text: str) -> bool:
-    """Whether there is anything to speak: a letter or a digit of any script, or a sign of them.
+    """Whether there is anything to speak: a letter or digit of any script, or a sign made of them.
 
     "㎏" is such a sign; "™" is not, because it is not read.
     """

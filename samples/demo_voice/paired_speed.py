@@ -20,9 +20,10 @@ import numpy as np
 from commands.errors import UserError
 from commands.progress import progress
 from runtime.bundle.loading import load_bundle
-from runtime.profile import timed
+from runtime.engines.opening import open_engine
 from runtime.speech.sampling import seeded
-from runtime.speech.synthesis import TTS, open_engine
+from runtime.speech.synthesis import TTS
+from runtime.speed import StageSeconds
 
 DECODING = ("step", "head")  # stages of runtime.profile: without the prompt and the codec
 
@@ -52,19 +53,18 @@ class TimedVoice:
 
     def __init__(self, engine: Path, threads: int | None) -> None:
         bundle = load_bundle(engine)
-        self._durations: defaultdict[str, list[float]] = defaultdict(list)
-        open_graph, description = open_engine(bundle, "auto", threads)
-        self.tts = TTS(bundle, timed(open_graph, self._durations), description)
+        self._observer = StageSeconds()
+        self.tts = TTS(bundle, *open_engine(bundle, threads=threads, observer=self._observer))
 
     def say(self, text: str, seed: int) -> Timing | None:
         """Speak at the bundle's default sampling; None if there was no audio."""
-        self._durations.clear()
+        self._observer.forget()
         sampling = seeded(self.tts.bundle.manifest.sampling, seed)
         start = time.perf_counter()
         audio = self.tts.synthesize(text, sampling=sampling).audio
         elapsed = time.perf_counter() - start
         seconds = len(audio) / self.tts.sample_rate
-        decoding = sum(sum(self._durations[stage]) for stage in DECODING)
+        decoding = sum(sum(self._observer.stages[stage]) for stage in DECODING)
         return Timing(decoding / seconds, elapsed / seconds) if seconds else None
 
 

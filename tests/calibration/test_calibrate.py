@@ -29,7 +29,7 @@ from runtime import TTS
 from runtime.bundle.loading import load_bundle
 from runtime.bundle.names import BACKBONE, NTP_HEAD
 from tests.calibration.recorded import record_of, write_tokens
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 from tests.tolerances import limit
 
@@ -41,7 +41,9 @@ QKV = "model.layers.0.self_attn.qkv.weight"
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> SourceFolders:
     folder = tmp_path_factory.mktemp("sources")
-    model = make_lm_checkpoint(folder / "model", heads=HEADS, head_kind="mlp", speaker_aware=True)
+    model = make_lm_checkpoint(
+        folder / "model", heads=HEADS, head_kind="mlp", speaker_aware=True, streams=TINY_STREAMS
+    )
     speaker = np.random.default_rng(0).standard_normal(256).astype(np.float32)
     save_file({"speaker": speaker}, folder / "anna.safetensors")
     codec = make_codec_checkpoint(folder / "codec")
@@ -168,7 +170,7 @@ def next_token(
     """A next-token model of the same codec, and recorded frames in its own format."""
     folder = tmp_path_factory.mktemp("next-token")
     tokens = write_tokens(folder, heads=1, utterances=4, frames=9, seed=2)
-    model = make_lm_checkpoint(folder / "model", heads=1)
+    model = make_lm_checkpoint(folder / "model", heads=1, streams=TINY_STREAMS)
     return SourceFolders(model, sources.codec, sources.voices), tokens
 
 

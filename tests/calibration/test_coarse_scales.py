@@ -23,7 +23,7 @@ from formats.calibration_folder import QuantizedWeight, open_calibration
 from runtime.bundle.manifest import Check
 from runtime.bundle.names import BACKBONE
 from tests.calibration.recorded import write_tokens
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
 NOISE, CACHED = "backbone: noise of last places", "backbone: cached against whole: noise"
@@ -33,7 +33,7 @@ DIALECT = "portable"
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     folder = tmp_path_factory.mktemp("sources")
-    model = make_lm_checkpoint(folder / "model", heads=3)
+    model = make_lm_checkpoint(folder / "model", heads=3, streams=TINY_STREAMS)
     return open_sources(SourceFolders(model, make_codec_checkpoint(folder / "codec"), {}))
 
 

@@ -38,7 +38,7 @@ from runtime.bundle.loading import load_bundle
 from runtime.bundle.names import CODEC_DECODER, TENSORRT_RTX
 from runtime.engines.tensorrt.gpu_targets import check_targets
 from tests.calibration.recorded import record_of, write_tokens
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 from tests.tolerances import limit
 
@@ -54,7 +54,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> SourceFolders:
     speaker = np.random.default_rng(0).standard_normal(256).astype(np.float32)
     save_file({"speaker": speaker}, folder / "anna.safetensors")
     return SourceFolders(
-        make_lm_checkpoint(folder / "model", heads=HEADS),
+        make_lm_checkpoint(folder / "model", heads=HEADS, streams=TINY_STREAMS),
         make_codec_checkpoint(folder / "codec"),
         {"anna": folder / "anna.safetensors"},
     )

@@ -14,6 +14,7 @@ from commands.errors import UserError
 from runtime.bundle.loading import describe_file
 from runtime.bundle.manifest import encode_manifest, read_manifest
 from runtime.bundle.names import MANIFEST_FILE
+from tests.tiny_codec import TINY_STREAMS
 from tests.tiny_models import make_lm_checkpoint
 
 
@@ -57,7 +58,7 @@ def test_the_same_model(
 def test_another_checkpoint(
     tiny_engine: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = make_lm_checkpoint(tmp_path / "other", heads=3, seed=5)
+    other = make_lm_checkpoint(tmp_path / "other", heads=3, seed=5, streams=TINY_STREAMS)
     assert run(tiny_engine, tiny_engine, other, texts) == 2
     assert f"engine: fp32 was made from another checkpoint than {other}" in capsys.readouterr().err
 

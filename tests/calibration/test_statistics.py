@@ -7,7 +7,7 @@ import pytest
 
 from calibration.measurement.statistics import SAMPLE_ROWS, InputStatistics
 from calibration.measurement.utterances import step_embeddings
-from export.language_model.code_embeddings import END_ROW, PAD_ROW
+from formats.streams import Streams
 
 
 def test_statistics_are_those_of_all_rows() -> None:
@@ -36,12 +36,13 @@ def test_few_rows_are_all_kept() -> None:
 
 def test_steps_are_means_of_their_codes() -> None:
     """Two steps of 6 heads from three frames; the second is filled up."""
-    table = np.random.default_rng(1).standard_normal((PAD_ROW + 1, 5)).astype(np.float32)
+    streams = Streams((20, 40, 30))
+    table = np.random.default_rng(1).standard_normal((92, 5)).astype(np.float32)
     frames = np.array([[3, 5, 7], [11, 13, 17], [19, 23, 29]])
-    book = END_ROW // 3
-    first = [3, 5 + book, 7 + 2 * book, 11, 13 + book, 17 + 2 * book]
-    second = [19, 23 + book, 29 + 2 * book, PAD_ROW, PAD_ROW, PAD_ROW]
+    first = [3, 5 + 20, 7 + 60, 11, 13 + 20, 17 + 60]
+    second = [19, 23 + 20, 29 + 60, 91, 91, 91]
     expected = np.stack([table[first].mean(axis=0), table[second].mean(axis=0)])
-    np.testing.assert_allclose(step_embeddings(table, frames, heads=6), expected, rtol=1e-5)
-    single = step_embeddings(table, frames[:1], heads=1)
-    np.testing.assert_array_equal(single, table[[3, 5 + book, 7 + 2 * book]])
+    steps = step_embeddings(table, frames, 6, streams)
+    np.testing.assert_allclose(steps, expected, rtol=1e-5)
+    single = step_embeddings(table, frames[:1], 1, streams)
+    np.testing.assert_array_equal(single, table[[3, 5 + 20, 7 + 60]])

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from commands.run import EXIT_USER_ERROR
 from evaluation.learning_curve import continue_clock, find_checkpoints, main, minutes_at, read_clock
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_judges import use_tiny_judges
 from tests.tiny_models import make_lm_checkpoint
 from train.language_model_training.averaging import AVERAGE_FILE, write_averaged_checkpoint
@@ -22,7 +22,7 @@ NORM = "lm_model.model.norm.weight"
 
 
 def write_checkpoint(run: Path, step: int) -> Path:
-    folder = make_lm_checkpoint(run / "run" / f"checkpoint-{step}", heads=3)
+    folder = make_lm_checkpoint(run / "run" / f"checkpoint-{step}", heads=3, streams=TINY_STREAMS)
     (folder / "trainer_state.json").write_text("{}", encoding="utf-8")
     return folder
 

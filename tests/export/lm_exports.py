@@ -14,12 +14,14 @@ from safetensors.numpy import load_file, save_file
 from export.graph.precisions import Precision
 from export.language_model.graphs import language_model_graphs
 from export.readers.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
+from formats.streams import FACODEC, Streams
 from runtime.bundle.manifest import GraphSpec
 from tests.tiny_models import make_lm_checkpoint
 from train.language_model.checkpoint import LanguageModel, load_checkpoint
 
 DIALECTS = ("ort", "portable")
 POSITIONS = 288  # room of the portable dialect's caches
+MOST_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,14 @@ class Recipe:
     pad_bias: float = 0.0
     likely_end: float = 1.0  # NTP: factor on the embedding of <eosp>, which is its output weight
     mlp_factor: float = 1.0  # on gate and up of every second layer: massive activations
+    streams: Streams = FACODEC
 
     def __str__(self) -> str:
         kind = "plain" if self.plain else f"{self.heads}-{self.head_kind}"
         speaker = "-speaker" if self.speaker_aware else ""
-        return f"{kind}{speaker}-{self.dtype}-{self.end_bias:g}-{self.pad_bias:g}"
+        name = f"{kind}{speaker}-{self.dtype}-{self.end_bias:g}-{self.pad_bias:g}"
+        sizes = "-".join(str(size) for size in self.streams.sizes)
+        return name if self.streams == FACODEC else f"{name}-streams-{sizes}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ def tiny_checkpoint(recipe: Recipe) -> Path:
         plain=recipe.plain,
         end_bias=recipe.end_bias,
         pad_bias=recipe.pad_bias,
+        streams=recipe.streams,
     )
     if recipe.likely_end != 1.0:
         _scale_end(folder, recipe.likely_end)
@@ -91,7 +97,7 @@ def tiny_export(
     folder = source / f"{dialect}-{precision}-{positions}"
     folder.mkdir(exist_ok=True)
     graphs = language_model_graphs(checkpoint, dialect, precision, with_text_head=True)
-    specs = {graph.name: graph.save(folder) for graph in graphs}
+    specs = {graph.name: graph.save(folder, MOST_ROWS) for graph in graphs}
     return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect, precision)
 
 

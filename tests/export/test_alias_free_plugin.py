@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -15,6 +16,7 @@ from export.codec.alias_free_plugin import DOMAIN, NAME
 from export.codec.decoder import build_codec_decoder
 from export.graph.runner import GraphRunner
 from export.readers.codec_checkpoint import open_codec
+from runtime.bundle.names import AUDIO, CODEC_FRAMES, PAST_FRAMES, SPEAKER, UTTERANCE_FRAMES
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tolerances import limit
 from train.codec_model.checkpoint import load_codec
@@ -31,6 +33,29 @@ def test_audio_is_pytorchs(tmp_path: Path, frames: int, sizes: tuple[int, ...]) 
         expected = model.decode(torch.from_numpy(codes), torch.from_numpy(speaker)).numpy()
     audio = decode(decoder, model.config, codes, speaker, sizes)
     assert relative_difference(audio, expected) <= limit("codec_decoder", "fp32", "portable")
+
+
+def test_rows_are_activated_within_their_own_ends(tmp_path: Path) -> None:
+    """Two utterances of different lengths in one call equal each alone."""
+    make_codec_checkpoint(tmp_path)
+    graph = build_codec_decoder(open_codec(tmp_path), "portable", activation="plugin")
+    spec = graph.save(tmp_path)
+    alone, together = GraphRunner(tmp_path, spec), GraphRunner(tmp_path, spec, rows=2)
+    config = open_codec(tmp_path).config
+    frames = [example_frames(config, 60, seed) for seed in (1, 2)]
+    speakers = [example_speaker(config, seed) for seed in (3, 4)]
+    lengths = [np.array([9]), np.array([40])]
+    inputs = [
+        {CODEC_FRAMES: f, SPEAKER: s, UTTERANCE_FRAMES: n, PAST_FRAMES: np.zeros(1, np.int64)}
+        for f, s, n in zip(frames, speakers, lengths, strict=True)
+    ]
+    both = together.run({k: np.concatenate([one[k] for one in inputs]) for k in inputs[0]})[AUDIO]
+    for row, one in enumerate(inputs):
+        alone.reset()
+        expected = alone.run(one)[AUDIO]
+        end = (int(lengths[row][0]) + config.delay_frames) * config.hop_samples
+        difference = relative_difference(both[row, :end], expected[0, :end])
+        assert difference <= limit("codec_decoder", "fp32", "portable")
 
 
 def test_every_activation_is_one_node_and_the_file_defines_it_once(tmp_path: Path) -> None:

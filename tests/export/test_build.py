@@ -34,7 +34,7 @@ from runtime.bundle.loading import load_bundle
 from runtime.bundle.manifest import Range, SamplingDefaults
 from runtime.speech.synthesis import TTS
 from tests.speech_like import speak
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,12 +47,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A codec, models and voices that all fit together."""
     folder = tmp_path_factory.mktemp("inputs")
     make_codec_checkpoint(folder / "codec")
-    make_lm_checkpoint(folder / "three", heads=3)
-    make_lm_checkpoint(folder / "six", heads=6, head_kind="mlp", speaker_aware=True)
-    make_lm_checkpoint(folder / "ntp", heads=1)
-    make_lm_checkpoint(folder / "plain", plain=True)
-    make_lm_checkpoint(folder / "half", heads=3, dtype="float16")
-    make_lm_checkpoint(folder / "endless", heads=3, end_bias=-100.0)
+    make_lm_checkpoint(folder / "three", heads=3, streams=TINY_STREAMS)
+    make_lm_checkpoint(
+        folder / "six", heads=6, head_kind="mlp", speaker_aware=True, streams=TINY_STREAMS
+    )
+    make_lm_checkpoint(folder / "ntp", heads=1, streams=TINY_STREAMS)
+    make_lm_checkpoint(folder / "plain", plain=True, streams=TINY_STREAMS)
+    make_lm_checkpoint(folder / "half", heads=3, dtype="float16", streams=TINY_STREAMS)
+    make_lm_checkpoint(folder / "endless", heads=3, end_bias=-100.0, streams=TINY_STREAMS)
     save_file({"speaker": SPEAKER}, folder / "ben.safetensors")
     save_file({"embedding": SPEAKER[None][0]}, folder / "unnamed.safetensors")
     soundfile.write(folder / "anna.wav", np.stack([speak(rate_hz=22_050)] * 2, axis=1), 22_050)
@@ -525,7 +527,7 @@ def test_a_codec_of_other_codebooks(
     folder = output.parent.parent / "other"
     shutil.copytree(inputs / "three", folder / "three")
     make_codec_checkpoint(folder / "codec", codebook_size=512)
-    refused(capsys, output, build(folder, output, "three"), "codebooks of 512 entries", "1024")
+    refused(capsys, output, build(folder, output, "three"), "512, 512, 512 codes", "1024")
 
 
 def test_a_codec_of_other_speakers(
@@ -563,10 +565,10 @@ def test_interrupted_exports_leave_the_old_engine(
     assert build(inputs, output, "three") == 0
     before, save = (output / "manifest.json").read_bytes(), Graph.save
 
-    def failing(self: Graph, folder: Path) -> Any:
+    def failing(self: Graph, folder: Path, rows: int) -> Any:
         if self.name == graph:
             raise failure
-        return save(self, folder)
+        return save(self, folder, rows)
 
     monkeypatch.setattr(Graph, "save", failing)
     assert build(inputs, output, "six") == status
@@ -628,8 +630,8 @@ def test_half_precision_speaks_where_rounding_is_emulated(
     precision = graphs[names.BACKBONE].precision
     assert graphs[names.MTP_HEAD].precision == precision
     assert graphs[names.BACKBONE].profiles == {
-        names.PREFILL: {names.POSITIONS: Range(1, 64, 200)},
-        names.STEP: {names.POSITIONS: Range(1, 1, 1)},
+        names.PREFILL: {names.ROWS: Range(1, 1, 16), names.POSITIONS: Range(1, 64, 200)},
+        names.STEP: {names.ROWS: Range(1, 1, 16), names.POSITIONS: Range(1, 1, 1)},
     }
     assert emulate.main([str(half_engine), "--output", str(tmp_path / "emulated")]) == 0
     utterance = TTS.load(tmp_path / "emulated").synthesize("So.", max_steps=9)
@@ -667,7 +669,7 @@ def test_the_ort_dialect_refuses_half_precision(
 def test_fixed_caches_are_no_larger_than_speech_needs(
     inputs: Path, model: str, fixed_capacity: bool, positions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "USUAL_FRAMES", 800)
+    monkeypatch.setattr(sources, "USUAL_SECONDS", 0.5)  # 800 frames
     folders = sources.SourceFolders(inputs / model, inputs / "codec", {})
     opened = sources.open_sources(folders, fixed_capacity=fixed_capacity)
     assert opened.checkpoint.config.max_position_embeddings == positions

@@ -57,7 +57,7 @@ def a_manifest() -> Manifest:
         prompt=PromptSpec("{text}<sosp>", bos_id=1, placeholder_id=2),
         sampling=SamplingDefaults(),
         length=LengthBound(),
-        codec=CodecSpec(16_000, 200, 256, 28),
+        codec=CodecSpec((1024, 1024, 1024), 16_000, 200, 256, 28),
         graphs={names.SPEAKER_PROJECTION: graph},
         tokenizer="tokenizer.json",
         embeddings="embeddings.npy",

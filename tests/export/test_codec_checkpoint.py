@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from commands.errors import UserError
-from export.readers.codec_checkpoint import CODEC_FILE, PUBLISHED_FILES, make_codec, open_codec
+from export.readers.codec_checkpoint import make_codec, open_codec
 from export.readers.codec_tensors import expected_shapes
 from export.readers.pickle_reader import read_pickle
-from formats.checkpoint.codec_config import CodecConfig
+from formats.checkpoint.codec_config import CODEC_WEIGHTS_FILE, PUBLISHED_FILES, CodecConfig
 from tests.tiny_codec import make_codec_checkpoint, tiny_codec_config
 from tests.train.published_codec import published_state
 from train.codec_model.checkpoint import load_codec
@@ -33,12 +33,12 @@ def folder(tmp_path: Path) -> Path:
 
 def change(folder: Path, tensors: dict[str, torch.Tensor | None]) -> None:
     """Replace tensors of `codec.safetensors`; None removes."""
-    stored = load_file(folder / CODEC_FILE)
+    stored = load_file(folder / CODEC_WEIGHTS_FILE)
     for key, tensor in tensors.items():
         stored.pop(key, None)
         if tensor is not None:
             stored[key] = tensor
-    save_file(stored, folder / CODEC_FILE)
+    save_file(stored, folder / CODEC_WEIGHTS_FILE)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,10 @@ def test_values_are_exact(folder: Path) -> None:
 
 
 def test_half_precision_weights_are_read(folder: Path) -> None:
-    halved = {name: tensor.half() for name, tensor in load_file(folder / CODEC_FILE).items()}
-    save_file(halved, folder / CODEC_FILE)
+    halved = {
+        name: tensor.half() for name, tensor in load_file(folder / CODEC_WEIGHTS_FILE).items()
+    }
+    save_file(halved, folder / CODEC_WEIGHTS_FILE)
     weight = open_codec(folder).vector("decoder.timbre_linear.bias")
     assert weight.dtype == np.float32
     np.testing.assert_array_equal(weight, halved["decoder.timbre_linear.bias"].float().numpy())
@@ -108,7 +110,7 @@ def test_weight_norm_as_parametrizations_and_wrappers(folder: Path, prefix: str)
         f"{part[name.split('.')[0]]}{prefix}{name.split('.', 1)[1]}": tensor.contiguous().clone()
         for name, tensor in state.items()
     }
-    save_file(wrapped, folder / CODEC_FILE)
+    save_file(wrapped, folder / CODEC_WEIGHTS_FILE)
     codec, loaded = open_codec(folder), load_codec(folder).state_dict()
     for name, _ in expected_shapes(codec.config):
         np.testing.assert_allclose(codec.vector(name), expected[name], rtol=1e-5, atol=1e-7)
@@ -134,8 +136,8 @@ def test_published_files_are_read_and_training_only_modules_skipped(
 ) -> None:
     folder, config = published
     tensors = {
-        prefix + name: tensor
-        for prefix, file in PUBLISHED_FILES.items()
+        f"{part}.{name}": tensor
+        for part, file in PUBLISHED_FILES.items()
         for name, tensor in read_pickle(folder / file).items()
     }
     assert "decoder.phone_predictor.heads.0.weight" in tensors
@@ -218,7 +220,7 @@ def test_integer_weights(folder: Path) -> None:
 
 def test_half_of_a_weight_norm(folder: Path) -> None:
     name = "decoder.model.0.weight"
-    shape = load_file(folder / CODEC_FILE)[name].shape
+    shape = load_file(folder / CODEC_WEIGHTS_FILE)[name].shape
     change(folder, {name: None, f"{name}_v": torch.ones(shape)})
     with pytest.raises(UserError, match=r"decoder\.model\.0\.weight is missing"):
         open_codec(folder)
@@ -226,22 +228,22 @@ def test_half_of_a_weight_norm(folder: Path) -> None:
 
 def test_misshapen_magnitude(folder: Path) -> None:
     name = "decoder.model.0.weight"
-    shape = load_file(folder / CODEC_FILE)[name].shape
+    shape = load_file(folder / CODEC_WEIGHTS_FILE)[name].shape
     change(folder, {name: None, f"{name}_v": torch.ones(shape), f"{name}_g": torch.ones(2)})
     with pytest.raises(UserError, match=r"weight_g has shape \[2\]"):
         open_codec(folder)
 
 
 def test_config_without_weights(folder: Path) -> None:
-    (folder / CODEC_FILE).unlink()
+    (folder / CODEC_WEIGHTS_FILE).unlink()
     with pytest.raises(UserError, match=r"codec\.safetensors: not found"):
         open_codec(folder)
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, -1])
 def test_truncated_weights(folder: Path, kept: int) -> None:
-    content = (folder / CODEC_FILE).read_bytes()
-    (folder / CODEC_FILE).write_bytes(content[:kept])
+    content = (folder / CODEC_WEIGHTS_FILE).read_bytes()
+    (folder / CODEC_WEIGHTS_FILE).write_bytes(content[:kept])
     with pytest.raises(UserError, match=r"codec\.safetensors"):
         open_codec(folder)
 

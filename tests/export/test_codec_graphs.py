@@ -20,7 +20,15 @@ from export.codec.encoder import build_codec_encoder
 from export.graph.runner import GraphRunner
 from export.readers.codec_checkpoint import open_codec
 from formats.checkpoint.codec_config import CodecConfig, MelConfig
-from runtime.bundle.names import AUDIO, CODEC_FRAMES, PAST_FRAMES, SPEAKER, UTTERANCE_FRAMES
+from runtime.bundle.names import (
+    AUDIO,
+    CODEC_FRAMES,
+    PAST_FRAMES,
+    ROWS,
+    SPEAKER,
+    UNKNOWN_FRAMES,
+    UTTERANCE_FRAMES,
+)
 from tests.tiny_codec import make_codec_checkpoint
 from tests.tolerances import limit
 from train.codec_model.checkpoint import load_codec, save_codec
@@ -37,6 +45,12 @@ KINDS: dict[str, dict[str, Any]] = {
         "encoder_ratios": (2, 3, 2),
     },
     "one residual book less": {"residual_codebooks": 0, "transformer_heads": 2},
+    "four streams": {"content_codebooks": 3, "stream_sizes": (48, 20, 33, 17)},
+    "two prosody books": {
+        "content_codebooks": 1,
+        "prosody_codebooks": 2,
+        "stream_sizes": (20, 48, 31),
+    },
 }
 PUBLISHED_RATES: dict[str, Any] = {
     "decoder_channels": 16,
@@ -113,15 +127,50 @@ def test_what_follows_the_last_frame_does_not_matter(kind: str, dialect: str) ->
     np.testing.assert_array_equal(audio[0], audio[1])
 
 
+@pytest.mark.parametrize("kind", ["alias_free", "snake", "three ratios"])
+def test_rows_equal_solo_runs(kind: str, dialect: str) -> None:
+    """Rows of other speakers and lengths, which begin in different calls, in chunks of 7 frames."""
+    model, solo, _ = exported(kind, dialect)
+    config, chunk = model.config, 7
+    lengths, begins = [1, 30, 11, 20], [2, 0, 1, 3]
+    folder = Path(scratch().name) / f"{kind}-{dialect}"
+    rows = GraphRunner(folder, solo.spec, rows=len(lengths))
+    calls = 4 + max(begins) + -(-(max(lengths) + config.delay_frames) // chunk)
+    frames = [example_frames(config, calls * chunk, seed) for seed in range(len(lengths))]
+    speakers = [example_speaker(config, seed) for seed in range(len(lengths))]
+    audio = []
+    for call in range(calls):
+        for row in (row for row, begin in enumerate(begins) if begin == call):
+            solo.reset()
+            rows.take_row(row, solo)
+        past = np.array([max(0, call - begin) * chunk for begin in begins])
+        given = [codes[:, at : at + chunk] for codes, at in zip(frames, past, strict=True)]
+        known = np.array(lengths) <= past + chunk
+        inputs = {
+            CODEC_FRAMES: np.concatenate(given),
+            SPEAKER: np.concatenate(speakers),
+            PAST_FRAMES: past,
+            UTTERANCE_FRAMES: np.where(known, lengths, UNKNOWN_FRAMES),
+        }
+        audio.append(rows.run(inputs)[AUDIO])
+    joined = np.concatenate(audio, axis=1)
+    for row, (length, begin) in enumerate(zip(lengths, begins, strict=True)):
+        alone = decode(solo, config, frames[row][:, :length], speakers[row])
+        start = (begin * chunk + config.delay_frames) * config.hop_samples
+        together = joined[row : row + 1, start : start + alone.shape[1]]
+        assert relative_difference(together, alone) <= limit("codec_decoder", "fp32", dialect)
+
+
 def test_all_shapes_but_the_chunks_are_numbers(dialect: str, tmp_path: Path) -> None:
     codec = open_codec(make_codec_checkpoint(tmp_path))
     spec = build_codec_decoder(codec, dialect).spec("codec_decoder.onnx", None)
     named = {
         tensor.name: tensor.shape
         for tensor in (*spec.inputs, *spec.outputs)
-        if any(isinstance(size, str) for size in tensor.shape)
+        if any(isinstance(size, str) for size in tensor.shape[1:])
     }
-    assert named == {CODEC_FRAMES: (1, "frames", 3), AUDIO: (1, "samples")}
+    assert {tensor.shape[0] for tensor in (*spec.inputs, *spec.outputs)} == {ROWS}
+    assert named == {CODEC_FRAMES: (ROWS, "frames", 3), AUDIO: (ROWS, "samples")}
     assert len(spec.states) > 20
 
 

@@ -144,9 +144,10 @@ def test_a_mask_that_ignores_the_position(tmp_path: Path) -> None:
         visible = find(graph, "LessOrEqual")
         column = next(node for node in graph.node if node.output[0] == visible.input[1])
         new_positions = find(graph, "Range").output[0]  # counts from 0 in every call
-        fresh = helper.make_node("Unsqueeze", [new_positions, column.input[1]], ["fresh"])
-        insert(graph, visible, fresh)
-        visible.input[1] = "fresh"
+        one_row = helper.make_node("Unsqueeze", [new_positions, "first_axis"], ["one_row"])
+        insert(graph, column, one_row)
+        graph.initializer.append(helper.make_tensor("first_axis", TensorProto.INT64, [1], [0]))
+        column.input[0] = "one_row"
         return spec
 
     faults = planted(tmp_path, plant)
@@ -219,7 +220,10 @@ def test_a_cache_that_is_not_updated_in_place(tmp_path: Path) -> None:
 
 def test_a_shape_that_waits_for_the_host(tmp_path: Path) -> None:
     def plant(graph: onnx.GraphProto, spec: GraphSpec) -> GraphSpec:
-        find(graph, "TopK").input[1] = "top_k"
+        top_k = find(graph, "TopK")
+        largest = helper.make_node("ReduceMax", ["top_k"], ["largest"], keepdims=1)
+        insert(graph, top_k, largest)
+        top_k.input[1] = "largest"
         return spec
 
     faults = planted(tmp_path, plant, MTP_HEAD)
@@ -232,7 +236,7 @@ def test_a_manifest_that_says_something_else(tmp_path: Path) -> None:
         return msgspec.structs.replace(spec, inputs=(half, *spec.inputs[1:-1]))
 
     faults = planted(tmp_path, plant)
-    assert "input inputs_embeds is float32 [1, -1, 64], the manifest says float16" in faults[1]
+    assert "input inputs_embeds is float32 [-1, -1, 64], the manifest says float16" in faults[1]
     assert faults[0] == "input past_value_2 is in the network only"
 
 

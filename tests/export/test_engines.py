@@ -28,7 +28,7 @@ from runtime.bundle.loading import describe_file, load_bundle
 from runtime.bundle.manifest import encode_manifest, read_manifest
 from runtime.bundle.names import MANIFEST_FILE, TENSORRT, TENSORRT_RTX
 from runtime.engines.tensorrt import plan_check as engine_check
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
 rtx = pytest.importorskip("tensorrt_rtx")
@@ -45,7 +45,7 @@ def _without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     make_codec_checkpoint(folder / "codec", activation="snake", transformer_layers=1)
-    make_lm_checkpoint(folder / "model", heads=6, speaker_aware=True)
+    make_lm_checkpoint(folder / "model", heads=6, speaker_aware=True, streams=TINY_STREAMS)
     return folder
 
 
@@ -129,7 +129,9 @@ def test_an_engine_from_a_checkpoint_replaces_another(inputs: Path, output: Path
     assert f"--model {inputs / 'model'}" in plans.source_options
     assert plans.source_options.endswith("--max-positions 300")
     cache = next(t for t in bundle.graph("backbone").inputs if t.name == "past_key_0")
-    assert (cache.dtype, cache.shape) == ("bfloat16", (1, 2, 300, 16))
+    assert (cache.dtype, cache.shape) == ("bfloat16", ("rows", 2, 300, 16))
+    assert bundle.manifest.engine.rows == 4
+    assert "--rows" not in plans.source_options
     assert [path.name for path in output.parent.iterdir()] == ["engine"]
 
 
@@ -188,13 +190,18 @@ def test_trtexec_lines(portable: Path, capsys: pytest.CaptureFixture[str]) -> No
         f"trtexec --onnx={portable}/backbone.onnx --saveEngine=backbone.plan"
     )
     assert "--stronglyTyped" in backbone
-    assert (
-        "--profile=0 --minShapes=inputs_embeds:1x1x64 --optShapes=inputs_embeds:1x64x64 "
-        "--maxShapes=inputs_embeds:1x512x64 --profile=1 --minShapes=inputs_embeds:1x1x64 "
-        "--optShapes=inputs_embeds:1x1x64 --maxShapes=inputs_embeds:1x1x64"
-    ) in backbone
+    prefill, step = backbone.split("--profile=0 ")[1].split(" --profile=1 ")
+    for shapes, least, usual, greatest in (
+        (prefill, "1x1x64", "1x64x64", "16x512x64"),
+        (step, "1x1x64", "1x1x64", "16x1x64"),
+    ):
+        assert f"--minShapes=inputs_embeds:{least},past_length:1,past_key_0:1x2x" in shapes
+        assert f"--optShapes=inputs_embeds:{usual},past_length:1,past_key_0:1x2x" in shapes
+        assert f"--maxShapes=inputs_embeds:{greatest},past_length:16,past_key_0:16x2x" in shapes
     projection = next(line for line in lines if "speaker_projection.onnx" in line)
-    assert "Shapes" not in projection  # nothing to choose
+    assert projection.endswith(
+        " --minShapes=speaker:1x256 --optShapes=speaker:1x256 --maxShapes=speaker:16x256"
+    )
 
 
 def test_lines_for_tensorrt_rtx_name_the_gpus(portable: Path) -> None:

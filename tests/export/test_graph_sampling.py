@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from export.graph.dialects import new_graph
 from export.graph.runner import GraphRunner
 from export.language_model.sampling import declare_sampling, draw, penalize
-from runtime.bundle.names import NOISE, REPETITION_PENALTY, TEMPERATURE, TOP_K, TOP_P
+from runtime.bundle.names import NOISE, REPETITION_PENALTY, ROWS, TEMPERATURE, TOP_K, TOP_P
 from tests.export.lm_exports import DIALECTS
 
 ENTRIES = 13
 GRID = 4000  # noise values
+EVEN_NOISE = ((np.arange(GRID, dtype=np.float32)[None] + 0.5) / GRID).astype(np.float32)
 
 
 def reference_distribution(
@@ -43,11 +44,12 @@ def reference_distribution(
 
 @pytest.fixture(scope="module", params=DIALECTS)
 def drawing(request: pytest.FixtureRequest) -> GraphRunner:
-    """A graph that only draws: the same scores, one draw for each noise value."""
+    """A graph that only draws: the scores of a row, one draw for each noise value."""
     graph = new_graph("drawing", request.param)
-    scores = graph.input("scores", "float32", (1, ENTRIES))
-    rows = graph.op.Expand(scores, [GRID, 1])
-    graph.output("codes", draw(graph, rows, declare_sampling(graph, GRID)), "int64", (GRID,))
+    scores = graph.input("scores", "float32", (ROWS, ENTRIES))
+    repeated = graph.op.Expand(graph.op.Unsqueeze(scores, [1]), [1, GRID, 1])
+    codes = draw(graph, repeated, declare_sampling(graph, GRID))
+    graph.output("codes", codes, "int64", (ROWS, GRID))
     with tempfile.TemporaryDirectory() as folder:
         return GraphRunner(Path(folder), graph.save(Path(folder)))
 
@@ -60,9 +62,9 @@ def drawn_frequencies(
         TEMPERATURE: np.array([temperature], np.float32),
         TOP_K: np.array([top_k]),
         TOP_P: np.array([top_p], np.float32),
-        NOISE: ((np.arange(GRID) + 0.5) / GRID).astype(np.float32),
+        NOISE: EVEN_NOISE,
     }
-    return np.bincount(drawing.run(inputs)["codes"], minlength=ENTRIES) / GRID
+    return np.bincount(drawing.run(inputs)["codes"][0], minlength=ENTRIES) / GRID
 
 
 @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.8, 0.95, 1.0])
@@ -106,25 +108,44 @@ def test_entries_that_cannot_be_drawn_never_are(drawing: GraphRunner, noise: flo
         TEMPERATURE: np.ones(1, np.float32),
         TOP_K: np.array([50]),
         TOP_P: np.ones(1, np.float32),
-        NOISE: np.full(GRID, noise, np.float32),
+        NOISE: np.full((1, GRID), noise, np.float32),
     }
-    codes = set(drawing.run(inputs)["codes"].tolist())
+    codes = set(drawing.run(inputs)["codes"][0].tolist())
     assert codes == {2 if noise < 0.5 else 5}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_penalty_moves_seen_scores_away_from_plus_infinity(dialect: str, tmp_path: Path) -> None:
     graph = new_graph("penalizing", dialect)
-    scores = graph.input("scores", "float32", (2, 3))
-    seen = graph.input("seen", "bool", (2, 3))
-    penalty = graph.input(REPETITION_PENALTY, "float32", (1,))
-    graph.output("lowered", penalize(graph, scores, seen, penalty), "float32", (2, 3))
+    scores = graph.input("scores", "float32", (ROWS, 2, 3))
+    seen = graph.input("seen", "bool", (ROWS, 2, 3))
+    penalty = graph.input(REPETITION_PENALTY, "float32", (ROWS,))
+    graph.output("lowered", penalize(graph, scores, seen, penalty), "float32", (ROWS, 2, 3))
+    one = [[2.0, -2.0, 0.0], [3.0, -3.0, 5.0]]
     inputs = {
-        "scores": np.array([[2.0, -2.0, 0.0], [3.0, -3.0, 5.0]], np.float32),
-        "seen": np.array([[True, True, True], [False, False, True]]),
-        REPETITION_PENALTY: np.array([1.25], np.float32),
+        "scores": np.array([one, one], np.float32),
+        "seen": np.array([[[True, True, True], [False, False, True]]] * 2),
+        REPETITION_PENALTY: np.array([1.25, 2.0], np.float32),
     }
     lowered = GraphRunner(tmp_path, graph.save(tmp_path)).run(inputs)["lowered"]
-    np.testing.assert_array_equal(
-        lowered, np.array([[1.6, -2.5, 0.0], [3.0, -3.0, 4.0]], np.float32)
-    )
+    expected = [[[1.6, -2.5, 0.0], [3.0, -3.0, 4.0]], [[1.0, -4.0, 0.0], [3.0, -3.0, 2.5]]]
+    np.testing.assert_array_equal(lowered, np.array(expected, np.float32))
+
+
+def test_each_row_draws_by_its_own_settings(drawing: GraphRunner) -> None:
+    """Rows of other temperatures, top_k, top_p and noise draw what they draw alone."""
+    random = np.random.default_rng(7)
+    count = 5
+    inputs = {
+        "scores": random.normal(0, 2, (count, ENTRIES)).astype(np.float32),
+        TEMPERATURE: random.uniform(0.3, 2, count).astype(np.float32),
+        TOP_K: np.array([1, 3, ENTRIES, 7, 50]),
+        TOP_P: np.array([1.0, 0.9, 0.5, 1.0, 0.8], np.float32),
+        NOISE: random.random((count, GRID), np.float32),
+    }
+    together = drawing.run(inputs)["codes"]
+    for row in range(count):
+        alone = drawing.run({name: array[row : row + 1] for name, array in inputs.items()})["codes"]
+        np.testing.assert_array_equal(together[row], alone[0])
+    assert len(np.unique(together[0])) == 1
+    assert len(np.unique(together[2])) > 1

@@ -7,6 +7,7 @@ import pytest
 
 from export.checks.lm_parity import Generation, GreedyDecoder, generate, some_prompt
 from tests.export.lm_exports import DIALECTS, Export, Recipe, random_speaker, tiny_export
+from tests.tiny_codec import OTHER_STREAMS
 
 FRAMES = 24  # enough for codes to come again, which is when a penalty shows
 PENALTIES = (1.0, 1.2)
@@ -19,10 +20,15 @@ MODELS = [
     for kind in HEAD_KINDS
     for speaker_aware in (False, True)
 ] + [Recipe(heads=1), Recipe(heads=1, speaker_aware=True), Recipe(plain=True)]
+MODELS += [
+    Recipe(heads, kind, end_bias=-4.0, likely_end=0.01, streams=OTHER_STREAMS)
+    for heads, kind in ((4, "linear"), (8, "mlp"), (4, "transformer"), (1, "linear"))
+]
 
 
 def steps_bound(export: Export) -> int:
-    return FRAMES if export.checkpoint.config.kind == "mtp" else 3 * FRAMES
+    config = export.checkpoint.config
+    return FRAMES if config.kind == "mtp" else config.streams.count * FRAMES
 
 
 def assert_same(export: Export, penalty: float) -> Generation:

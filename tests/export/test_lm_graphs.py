@@ -21,6 +21,7 @@ from runtime.bundle.names import (
     NOISE,
     PAST_LENGTH,
     REPETITION_PENALTY,
+    ROWS,
     SPEAKER,
     SPEAKER_PROJECTION,
     SPEAKER_TOKEN,
@@ -56,7 +57,7 @@ def greedy(hidden: np.ndarray, codes: int) -> dict[str, np.ndarray]:
         TEMPERATURE: np.ones(1, np.float32),
         TOP_K: np.ones(1, np.int64),
         TOP_P: np.ones(1, np.float32),
-        NOISE: np.zeros(codes, np.float32),
+        NOISE: np.zeros((1, codes), np.float32),
     }
 
 
@@ -111,7 +112,7 @@ def test_next_embedding_is_the_mean_of_the_drawn_tokens(dialect: str) -> None:
     drawn = runner.run(greedy(random_embeddings(export, 4), codes=6))
     assert drawn[KEPT_CODES] == 6
     assert not drawn[STOP][0]
-    heads = zip(export.model.heads, drawn[CODES], strict=True)
+    heads = zip(export.model.heads, drawn[CODES][0], strict=True)
     ids = torch.stack([head.small_to_orig[code] for head, code in heads])
     with torch.inference_mode():
         expected = export.model.embed_step(ids[None]).numpy()
@@ -161,7 +162,7 @@ def test_specification_is_the_saved_model(head_kind: str, dialect: str) -> None:
     assert CONTRACT_STATES[head_kind] <= states
     capacity = CAPACITY if dialect == "ort" else POSITIONS
     cache = next(tensor for tensor in export.graphs[BACKBONE].inputs if "past_key" in tensor.name)
-    assert cache.shape == (1, 2, capacity, 16)
+    assert cache.shape == (ROWS, 2, capacity, 16)
 
 
 @pytest.mark.parametrize(

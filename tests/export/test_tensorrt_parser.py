@@ -67,4 +67,4 @@ def test_the_codec_decoder_has_states_of_fixed_sizes(tmp_path: Path, activation:
     past = {tensor.name: tensor.shape for tensor in spec.inputs}
     assert spec.states
     for state in spec.states:
-        assert shapes[state.output] == past[state.input]
+        assert shapes[state.output] == (-1, *past[state.input][1:])

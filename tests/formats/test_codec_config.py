@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from commands.errors import UserError
-from formats.checkpoint.codec_config import CodecConfig, build_codec_config, read_codec_config
+from formats.checkpoint.codec_config import (
+    PUBLISHED_FILES,
+    CodecConfig,
+    build_codec_config,
+    find_codec_config,
+    read_codec_config,
+)
+from formats.streams import FACODEC, Streams
 from train.codec_training.config import read_training_config
 
 TRAINING_YAML = """\
@@ -23,6 +30,27 @@ def test_the_default_is_the_published_size() -> None:
     config = CodecConfig()
     assert (config.hop_samples, config.frames_per_second) == (200, 80.0)
     assert config.speaker_channels == 256
+    assert config.streams == FACODEC
+
+
+def test_streams_follow_from_the_codebooks() -> None:
+    config = CodecConfig(codebook_size=32, content_codebooks=3, prosody_codebooks=2)
+    assert config.streams == Streams((32,) * 5, 80.0)
+    sizes = (48, 20, 33, 17)
+    config = CodecConfig(content_codebooks=3, stream_sizes=sizes, sample_rate_hz=22_050)
+    assert config.streams == Streams(sizes, 110.25)
+    assert (config.content_sizes, config.prosody_sizes) == ((48, 20, 33), (17,))
+
+
+def test_a_folder_without_codec_json_is_as_published(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no codec"):
+        find_codec_config(tmp_path)
+    for name in PUBLISHED_FILES.values():
+        (tmp_path / name).touch()
+    assert find_codec_config(tmp_path) == CodecConfig()
+    config = CodecConfig(stream_sizes=(7, 5, 3))
+    (tmp_path / "codec.json").write_text(config.to_json())
+    assert find_codec_config(tmp_path) == config
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
@@ -46,6 +74,11 @@ def test_json_round_trip(tmp_path: Path) -> None:
         ({"mel": {"window_samples": 2000}}, "window_samples"),
         ({"mel": {"highest_hz": 9000}}, "highest_hz"),
         ({"prosody_bins": 81}, "prosody_bins"),
+        ({"stream_sizes": [48, 20]}, "'stream_sizes' must hold one size for each"),
+        ({"stream_sizes": [48, 20, 0]}, "a stream has 1 to 65536 codes"),
+        ({"codebook_size": 65537}, "a stream has 1 to 65536 codes"),
+        ({"content_codebooks": 0}, "at least 1"),
+        ({"prosody_codebooks": 16}, "1 to 16 streams"),
         ({"latent_channels": 30}, "latent_channels"),
         ([], "object of keys"),
     ],

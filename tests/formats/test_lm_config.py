@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from commands.errors import UserError
 from formats.checkpoint.language_model_config import (
+    LengthSettings,
     SamplingSettings,
     parse_lm_config,
     read_lm_config,
 )
 from formats.checkpoint.prompts import TTS_PROMPT
+from formats.streams import FACODEC, Streams
 
 PUBLISHED: dict[str, Any] = {
     "architectures": ["MedusaModelForQwen2_6Head"],
@@ -64,12 +66,53 @@ def test_own_keys_survive_writing() -> None:
     assert parse_lm_config(config.to_json(), "config.json") == config
 
 
+def test_streams_and_length_survive_writing() -> None:
+    own = {
+        "medusa_num_heads": 4,
+        "streams": {"sizes": [48, 20], "frames_per_second": 62.5},
+        "length": {"frames_per_token": 30, "extra_frames": 0},
+    }
+    config = parse_lm_config(PUBLISHED | own, "config.json")
+    assert config.streams == Streams((48, 20), 62.5)
+    assert (config.frames_per_step, config.length) == (2, LengthSettings(30.0, 0))
+    written = json.loads(json.dumps(config.to_json()))
+    assert {key: written[key] for key in own} == own
+    assert parse_lm_config(written, "config.json") == config
+
+
+def test_facodecs_streams_are_not_written() -> None:
+    config = parse_lm_config(PUBLISHED, "config.json")
+    assert config.streams == FACODEC
+    assert not {"streams", "length"} & config.to_json().keys()
+
+
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [
+        ({"streams": {"sizes": [48, 20]}}, "'streams': key 'frames_per_second' is missing"),
+        ({"streams": [48, 20]}, "'streams': must be an object"),
+        ({"streams": {"sizes": [0], "frames_per_second": 5}}, "'streams': a stream has 1 to"),
+        (
+            {"streams": {"sizes": [9] * 4, "frames_per_second": 5}},
+            "'medusa_num_heads' must be 1 or a multiple of 4 up to 48, not 6",
+        ),
+        ({"length": {"extra_frames": 2}}, "in 'length': 'frames_per_token' is missing"),
+        ({"length": {"frames_per_token": 2}}, "in 'length': 'extra_frames' is missing"),
+        ({"length": {"frames_per_token": 0, "extra_frames": 2}}, "above 0"),
+        ({"length": {"frames_per_token": 1e5, "extra_frames": 2}}, "must be at most 10000"),
+    ],
+)
+def test_bad_streams_and_lengths_are_named(own: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError, match=f"^here: .*{named}"):
+        parse_lm_config(PUBLISHED | own, "here")
+
+
 def test_plain_qwen2_is_next_token_prediction() -> None:
     speech = ("medusa", "head_", "spk_", "model_max")
     plain = {key: value for key, value in PUBLISHED.items() if not key.startswith(speech)}
     config = parse_lm_config(plain, "config.json")
     assert (config.kind, config.heads, config.spk_aware) == ("ntp", 1, False)
-    with pytest.raises(ValueError, match="third of a frame"):
+    with pytest.raises(ValueError, match="not a whole frame"):
         _ = config.frames_per_step
 
 

@@ -10,14 +10,16 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from commands.errors import UserError
 from formats.checkpoint.tokenizer import (
-    MTP_TOKENS,
-    NTP_TOKENS,
     add_speech_tokens,
     build_phoneme_tokenizer,
+    code_tokens,
     load_tokenizer,
+    mtp_tokens,
+    ntp_tokens,
     read_speech_tokens,
     save_tokenizer,
 )
+from formats.streams import FACODEC, Streams
 
 
 def base_tokenizer() -> Tokenizer:
@@ -37,7 +39,7 @@ def test_mtp_ids_follow_the_published_order() -> None:
     vocabulary = tokenizer.get_vocab()
     ids = [vocabulary[token] - first for token in [*named, "<c0>", "<eosp>"]]
     assert ids == [0, 1, 2, 3, 4, 1027, 1028, 2052, 3076]
-    assert vocabulary["<|speech_pad|>"] - first == 3077 == len(MTP_TOKENS) - 1
+    assert vocabulary["<|speech_pad|>"] - first == 3077 == len(mtp_tokens(FACODEC)) - 1
 
 
 def test_ntp_ids_follow_the_published_order() -> None:
@@ -47,7 +49,7 @@ def test_ntp_ids_follow_the_published_order() -> None:
     last = ["<a0>", "<sosp>", "<eosp>", "[Human]", "[Assistant]", "<|placeholder|>", "[ta]", "[ua]"]
     ids = [tokenizer.get_vocab()[token] - first for token in last]
     assert ids == [0, 3072, 3073, 3074, 3075, 3076, 3077, 3078]
-    assert len(NTP_TOKENS) == 3079
+    assert len(ntp_tokens(FACODEC)) == 3079
     assert tokenizer.token_to_id("<|speech_pad|>") is None
 
 
@@ -90,7 +92,26 @@ def test_saved_tokenizer_is_read_by_transformers(tmp_path: Path) -> None:
     assert fast.model_max_length == 99
 
 
-ADDED = ["<|endoftext|>", "<|im_start|>", *MTP_TOKENS]
+@pytest.mark.parametrize("mtp", [True, False])
+def test_streams_of_different_sizes(mtp: bool) -> None:
+    streams = Streams((48, 20), 62.5)
+    tokenizer = build_phoneme_tokenizer(["ab"], mtp=mtp, streams=streams)
+    assert code_tokens(streams)[46:50] == ["<a46>", "<a47>", "<b0>", "<b1>"]
+    assert tokenizer.token_to_id("<b20>") is None
+    tokens = read_speech_tokens(tokenizer, "here", streams)
+    assert [len(tokens.head_ids(head)) for head in range(4)] == (
+        [49, 21, 50, 22] if mtp else [49, 21, 49, 21]
+    )
+    assert (tokens.end_code(3), tokens.pad_code(3)) == (20, 21)
+    assert tokens.head_ids(3)[tokens.end_code(3)] == tokens.end
+    table = tokens.code_table()
+    assert table.shape == (2, 48)
+    assert tuple(table[1]) == (*tokens.codes[1], *[-1] * 28)
+    with pytest.raises(UserError, match="no '<a48>'"):
+        read_speech_tokens(tokenizer, "here")
+
+
+ADDED = ["<|endoftext|>", "<|im_start|>", *mtp_tokens(FACODEC)]
 BOM = b"\xef\xbb\xbf"
 
 

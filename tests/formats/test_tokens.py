@@ -11,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands.errors import UserError
+from formats.streams import FACODEC, Streams
 from formats.tokens import (
     TokenizedUtterance,
+    find_streams,
+    format_mtp,
     format_ntp,
     format_utterance,
-    frames_to_streams,
+    parse_mtp,
     parse_ntp,
-    parse_streams,
     parse_utterance,
     read_utterances,
     write_utterances,
@@ -43,17 +45,19 @@ def test_a_question_goes_with_its_answer() -> None:
 @given(frame_lists)
 def test_interleaved_round_trip(rows: list[tuple[int, ...]]) -> None:
     frames = as_frames(rows)
-    np.testing.assert_array_equal(parse_ntp(format_ntp(frames)), frames)
+    np.testing.assert_array_equal(parse_ntp(format_ntp(frames, FACODEC), FACODEC), frames)
 
 
 @given(frame_lists, st.sampled_from([3, 6, 9, 12, 48]))
-def test_streams_round_trip(rows: list[tuple[int, ...]], heads: int) -> None:
+def test_heads_round_trip(rows: list[tuple[int, ...]], heads: int) -> None:
     frames = as_frames(rows)
-    np.testing.assert_array_equal(parse_streams(frames_to_streams(frames, heads), heads), frames)
+    np.testing.assert_array_equal(
+        parse_mtp(format_mtp(frames, heads, FACODEC), heads, FACODEC), frames
+    )
 
 
-def test_streams_hold_every_second_frame_and_a_pad() -> None:
-    assert frames_to_streams(FRAMES, 6) == {
+def test_heads_hold_every_second_frame_and_a_pad() -> None:
+    assert format_mtp(FRAMES, 6, FACODEC) == {
         "head_a_1": "<a1><a7>",
         "head_b_1": "<b2><b8>",
         "head_c_1": "<c3><c9>",
@@ -61,24 +65,25 @@ def test_streams_hold_every_second_frame_and_a_pad() -> None:
         "head_b_2": "<b5><|speech_pad|>",
         "head_c_2": "<c6><|speech_pad|>",
     }
-    assert format_ntp(FRAMES[:2]) == "<a1><b2><c3><a4><b5><c6>"
+    assert format_ntp(FRAMES[:2], FACODEC) == "<a1><b2><c3><a4><b5><c6>"
 
 
 @pytest.mark.parametrize(
     ("stream", "message"),
     [
         ("<a1><b2>", "whole frames"),
-        ("<b1><a2><c3>", "codebook 'a'"),
+        ("<b1><a2><c3>", "stream 'a'"),
         ("<a1><b1024><c3>", "<b1024>"),
         ("<a1> <b2><c3>", "character 5"),
         ("<a01><b2><c3>", "character 1"),
         ("<a1><b2><c³>", "character 9"),
         ("<|speech_pad|><b2><c3>", "token 1"),
+        ("<a1><b2><d3>", "character 9"),
     ],
 )
 def test_bad_interleaved_streams_are_refused(stream: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        parse_ntp(stream)
+        parse_ntp(stream, FACODEC)
 
 
 @pytest.mark.parametrize(
@@ -92,21 +97,21 @@ def test_bad_interleaved_streams_are_refused(stream: str, message: str) -> None:
         ({"head_b_1": "<|speech_pad|><b8>"}, "fill up the last step"),
     ],
 )
-def test_bad_streams_are_refused_by_name(change: dict[str, object], message: str) -> None:
+def test_bad_heads_are_refused_by_name(change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        parse_streams({**frames_to_streams(FRAMES, 6), **change}, 6)
+        parse_mtp({**format_mtp(FRAMES, 6, FACODEC), **change}, 6, FACODEC)
 
 
 def test_a_step_of_nothing_but_pads_is_refused() -> None:
-    streams = {key: text + "<|speech_pad|>" for key, text in frames_to_streams(FRAMES, 6).items()}
+    tokens = {key: text + "<|speech_pad|>" for key, text in format_mtp(FRAMES, 6, FACODEC).items()}
     with pytest.raises(UserError, match="fill up the last step"):
-        parse_streams(streams, 6)
+        parse_mtp(tokens, 6, FACODEC)
 
 
 @pytest.mark.parametrize("heads", [0, 2, 4, -3])
 def test_heads_must_make_whole_frames(heads: int) -> None:
     with pytest.raises(UserError, match="multiple of 3"):
-        frames_to_streams(FRAMES, heads)
+        format_mtp(FRAMES, heads, FACODEC)
 
 
 @pytest.mark.parametrize("heads", [1, 3, 6])
@@ -161,3 +166,68 @@ def test_files_as_people_change_them(tmp_path: Path) -> None:
     path.write_bytes(path.read_text(encoding="utf-8-sig").encode("utf-16"))
     with pytest.raises(UserError, match=r"h3.jsonl, line 1: is not UTF-8 but probably UTF-16"):
         list(read_utterances(path, 3))
+
+
+OTHER = Streams((48, 20), 62.5)
+OTHER_FRAMES = np.array([[47, 3], [0, 19], [5, 0]], np.int64)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_lines_of_another_codec_say_so(tmp_path: Path, heads: int) -> None:
+    utterance = TokenizedUtterance("u", "Hi.", OTHER_FRAMES, streams=OTHER)
+    write_utterances(tmp_path / "t.jsonl", [utterance], heads)
+    (found,) = read_utterances(tmp_path / "t.jsonl", heads, OTHER)
+    np.testing.assert_array_equal(found.frames, OTHER_FRAMES)
+    assert found.streams == OTHER == find_streams(tmp_path / "t.jsonl")
+    assert found.seconds == 3 / 62.5
+
+
+def test_lines_of_facodec_are_as_published(tmp_path: Path) -> None:
+    write_utterances(tmp_path / "t.jsonl", [TokenizedUtterance("u", "Hi.", FRAMES)], 3)
+    assert "streams" not in json.loads((tmp_path / "t.jsonl").read_text())
+    assert find_streams(tmp_path / "t.jsonl") == FACODEC
+
+
+def test_tokens_of_another_codec_are_refused(tmp_path: Path) -> None:
+    lines = [
+        TokenizedUtterance("u", "Hi.", OTHER_FRAMES, streams=OTHER),
+        TokenizedUtterance("v", "Hi.", OTHER_FRAMES, streams=Streams((48, 20), 50.0)),
+    ]
+    write_utterances(tmp_path / "t.jsonl", lines, 2)
+    message = "line 2: has tokens of 48, 20 codes at 50 frames .* not of 48, 20 codes at 62.5"
+    with pytest.raises(UserError, match=message):
+        list(read_utterances(tmp_path / "t.jsonl", 2, OTHER))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ("<a47><b20>", "<b20> is beyond the 20 codes of its stream"),
+        ("<a1><b2><c3>", "character 9"),
+        ("<a1><b2><a3>", "whole frames of 2"),
+        ("<a123456><b2>", "character 1"),
+    ],
+)
+def test_each_stream_has_its_own_codes(tokens: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_ntp(tokens, OTHER)
+
+
+@pytest.mark.parametrize(
+    ("streams", "message"),
+    [
+        ([48, 20], "'streams': must be an object"),
+        ({"sizes": [48, 20]}, "'streams': key 'frames_per_second' is missing"),
+        ({"sizes": [48, "20"], "frames_per_second": 50}, "'sizes' must be of type int"),
+        ({"sizes": [48, 0], "frames_per_second": 50}, "'streams': a stream has 1 to"),
+        ({"sizes": [], "frames_per_second": 50}, "'streams': a codec has 1 to 16 streams"),
+        ({"sizes": [48], "frames_per_second": -1}, "'streams': frames per second"),
+        ({"sizes": [48], "frames_per_second": 50, "rate": 1}, "unknown key 'rate'"),
+    ],
+)
+def test_bad_streams_are_refused(tmp_path: Path, streams: object, message: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({"uttid": "u", "text": "a", "tokens": "", "streams": streams}))
+    for read in (lambda: list(read_utterances(path, 1)), lambda: find_streams(path)):
+        with pytest.raises(UserError, match=f"t.jsonl, line 1: key .*{message}"):
+            read()

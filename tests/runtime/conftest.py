@@ -14,14 +14,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A machine with the stand-ins for CUDA and TensorRT-RTX: `.cuda` and `.tensorrt`."""
     pytest.importorskip("cuda.bindings.runtime")
     pytest.importorskip("tensorrt_rtx")
-    from runtime.engines.tensorrt import cuda as cuda_layer
-    from runtime.engines.tensorrt import plan_check as engine_check
+    from runtime.engines.tensorrt import cuda, memory, plan_check
     from tests.runtime.stand_in_cuda import StandInCuda
     from tests.runtime.stand_in_tensorrt import StandInTensorRT
 
     stand_in = StandInCuda()
     library = StandInTensorRT(stand_in)
-    monkeypatch.setattr(cuda_layer, "cudart", stand_in)
+    for module in (cuda, memory):
+        monkeypatch.setattr(module, "cudart", stand_in)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", library)
-    monkeypatch.setattr(engine_check, "DRIVER_LIBRARY", None)  # this process itself: it loads
+    monkeypatch.setattr(plan_check, "DRIVER_LIBRARY", None)  # this process itself: it loads
     return SimpleNamespace(cuda=stand_in, tensorrt=library)

@@ -39,7 +39,12 @@ from tests.runtime.stand_in_cuda import Misuse, StandInCuda, as_bytes, host_view
 from tests.runtime.tiny_bundle import with_fixed_capacity
 
 VERSION = "1.2.3"
-RANGES = {names.FRAMES: Range(1, 20, 900), names.SAMPLES: Range(1, 4_000, 400_000)}
+ROWS = 4
+RANGES = {
+    names.FRAMES: Range(1, 20, 900),
+    names.SAMPLES: Range(1, 4_000, 400_000),
+    names.ROWS: Range(1, 1, ROWS),
+}
 SCRATCH_BYTES = 4_096
 ALIGNMENT = 256
 
@@ -83,7 +88,7 @@ def write_plans(
     )
     manifest = msgspec.structs.replace(
         manifest,
-        engine=EngineSpec(kind=names.TENSORRT_RTX, dialect="portable", plans=plans),
+        engine=EngineSpec(names.TENSORRT_RTX, "portable", rows=ROWS, plans=plans),
         graphs=graphs,
         files={str(path.relative_to(folder)): describe_file(path) for path in files},
     )
@@ -113,8 +118,8 @@ def _profiles(spec: GraphSpec, longest_part: int) -> dict[str, dict[str, Range]]
     if names.POSITIONS in named:
         longest = Range(1, min(16, longest_part), longest_part)
         return {
-            names.PREFILL: {names.POSITIONS: longest},
-            names.STEP: {names.POSITIONS: Range(1, 1, 1)},
+            names.PREFILL: {names.POSITIONS: longest, names.ROWS: Range(1, 1, 1)},
+            names.STEP: {names.POSITIONS: Range(1, 1, 1), names.ROWS: RANGES[names.ROWS]},
         }
     named.discard(names.CAPACITY)
     return {"call": {name: RANGES[name] for name in sorted(named)}} if named else {}

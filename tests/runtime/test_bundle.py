@@ -126,10 +126,18 @@ def test_a_file_without_a_hash_is_refused(folder: Path) -> None:
     refuse(folder, "no hash for other.json")
 
 
-@pytest.mark.parametrize(("version", "word"), [(2, "newer"), (0, "older")])
+@pytest.mark.parametrize(("version", "word"), [(3, "newer"), (1, "older"), (0, "older")])
 def test_other_schemas_are_refused(folder: Path, version: int, word: str) -> None:
     change_manifest(folder, "schema_version", value=version)
     refuse(folder, f"schema {version} is {word}")
+
+
+def test_an_older_bundle_names_the_command_that_makes_a_new_one(folder: Path) -> None:
+    change_manifest(folder, "schema_version", value=1)
+    refuse(folder, "make the bundle again: python -m export.build --heads 3 --output DIR .another")
+    plans = {"kind": "tensorrt", "plans": {"source_options": "--model m --codec c"}}
+    change_manifest(folder, "engine", value=plans)
+    refuse(folder, "python -m export.build --target tensorrt --model m --codec c --output DIR")
 
 
 def test_a_huge_manifest_is_not_read(folder: Path) -> None:

@@ -19,7 +19,7 @@ from runtime import Chat, Chunk, Sampling, TextWarning, UserError
 from runtime.bundle.manifest import ChatSpec
 from runtime.chat import PROMPT, main
 from runtime.speech.answering import answer_in
-from runtime.speech.codec import ChunkSchedule
+from runtime.speech.schedule import ChunkSchedule
 from tests.runtime.tiny_bundle import (
     SCRIPT_START,
     Scenario,

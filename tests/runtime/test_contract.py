@@ -43,8 +43,8 @@ def refusal(folder: Path) -> str:
         (
             "language_model",
             {"kv_heads": 3},
-            "engine/manifest.json: backbone input past_key_0 is float32 [1, 2, capacity, 5], "
-            "should be float32 [1, 3, capacity, 5]; export again",
+            "engine/manifest.json: backbone input past_key_0 is float32 [rows, 2, capacity, "
+            "5], should be float32 [rows, 3, capacity, 5]; export again",
         ),
         (
             "language_model",
@@ -55,8 +55,8 @@ def refusal(folder: Path) -> str:
         (
             "codec",
             {"speaker_channels": 8},
-            "engine/manifest.json: codec_decoder input speaker is float32 [1, 7], should be "
-            "float32 [1, 8]; export again",
+            "engine/manifest.json: codec_decoder input speaker is float32 [rows, 7], should be "
+            "float32 [rows, 8]; export again",
         ),
         (
             "codec",
@@ -107,10 +107,10 @@ def test_numbers_that_nothing_could_hold(folder: Path, field: str, changes: dict
 def test_states_that_would_fill_any_memory(folder: Path) -> None:
     change(folder, "language_model", max_positions=2**20, head_dim=2**17)
     graphs = dict(read_manifest(folder).graphs)
-    backbone = graphs["backbone"]
+    backbone, large = graphs["backbone"], ("rows", 2, "capacity", 2**17)
     sides = {
         side: tuple(
-            msgspec.structs.replace(t, shape=(1, 2, "capacity", 2**17)) if "_0" in t.name else t
+            msgspec.structs.replace(t, shape=large) if "_0" in t.name else t
             for t in getattr(backbone, side)
         )
         for side in ("inputs", "outputs")
@@ -118,7 +118,7 @@ def test_states_that_would_fill_any_memory(folder: Path) -> None:
     graphs["backbone"] = msgspec.structs.replace(backbone, **sides)
     rewrite_manifest(folder, graphs=graphs)
     assert refusal(folder) == (
-        "engine/manifest.json: the states of backbone would take 2048 GiB; export again"
+        "engine/manifest.json: the states of backbone would take 32768 GiB; export again"
     )
 
 

@@ -48,7 +48,7 @@ def make_engine(folder: Path, kind: str = TENSORRT_RTX, **changes: Any) -> Bundl
         if path.is_file() and path.name != MANIFEST_FILE
     }
     manifest = msgspec.structs.replace(
-        manifest, engine=EngineSpec(kind, "portable", spec), graphs=graphs, files=files
+        manifest, engine=EngineSpec(kind, "portable", plans=spec), graphs=graphs, files=files
     )
     (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
     return load_bundle(folder)

@@ -34,10 +34,10 @@ def check(engine: Path, reference: Path, output: Path, *arguments: str) -> int:
 @pytest.fixture
 def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in's memory is smaller than what the bandwidth is measured with."""
-    from runtime.engines.tensorrt import cuda
+    from runtime.engines.tensorrt import memory
 
-    measure = cuda.measure_bandwidth
-    monkeypatch.setattr(cuda, "measure_bandwidth", lambda: measure(4_096, 3))
+    measure = memory.measure_bandwidth
+    monkeypatch.setattr(memory, "measure_bandwidth", lambda: measure(4_096, 3))
 
 
 def test_the_report(

@@ -35,7 +35,7 @@ def test_states_in_the_providers_memory(tmp_path: Path, kind: Literal["mtp", "nt
 
 
 @pytest.mark.parametrize(
-    ("backend", "provider", "install"),
+    ("name", "provider", "install"),
     [
         ("onnxruntime-cuda", "CUDAExecutionProvider", "pip install onnxruntime-gpu"),
         ("onnxruntime-tensorrt", "TensorrtExecutionProvider", "pip install onnxruntime-gpu"),
@@ -47,12 +47,12 @@ def test_states_in_the_providers_memory(tmp_path: Path, kind: Literal["mtp", "nt
     ],
 )
 def test_providers_that_are_not_installed(
-    plain_folder: Path, backend: str, provider: str, install: str
+    plain_folder: Path, name: str, provider: str, install: str
 ) -> None:
     if provider in HERE:
         pytest.skip(f"{provider} is here")
     with pytest.raises(UserError, match=rf"^{provider} is not available .*{install}$") as error:
-        TTS.load(plain_folder, backend=backend)
+        TTS.load(plain_folder, run_with=name)
     assert "\n" not in str(error.value)
 
 
@@ -64,9 +64,9 @@ def test_a_provider_that_does_not_start(
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [cuda, sessions.CPU.name])
     complaint = rf"could not start {cuda} and would use CPUExecutionProvider; check the NVIDIA"
     with pytest.raises(UserError, match=complaint):
-        TTS.load(plain_folder, backend="onnxruntime-cuda")
+        TTS.load(plain_folder, run_with="onnxruntime-cuda")
 
 
 def test_the_cpu_says_so(plain_folder: Path) -> None:
-    described = TTS.load(plain_folder, backend="onnxruntime", threads=1).describe()
+    described = TTS.load(plain_folder, run_with="onnxruntime", threads=1).describe()
     assert described.endswith(f"ONNX Runtime {onnxruntime.__version__} on the CPU, 1 threads")

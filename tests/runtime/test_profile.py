@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.profile import main, percentiles
+from runtime.profile import main
+from runtime.speed import percentiles
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 

@@ -37,7 +37,7 @@ def heard(tts: TTS, text: str) -> list[list[int]]:
 
 def read_by(tts: TTS, sentence: str) -> str:
     """What the model reads, from the tokens of the prompt "say … now <sosp>"."""
-    tokens = list(tts._prompts.read(sentence).ids)[1 + len("say ") : -len(" now <sosp>") + 5]
+    tokens = list(tts.prompts.read(sentence).ids)[1 + len("say ") : -len(" now <sosp>") + 5]
     return make_tokenizer(PHONEMES).decode(tokens)
 
 
@@ -111,7 +111,7 @@ def test_a_phoneme_without_a_symbol_is_named(tmp_path: Path) -> None:
 
 def test_letters_without_a_symbol_stay_and_are_named(tts: TTS) -> None:
     """The sentence goes into the prompt as it is."""
-    read = tts._prompts.read("Go; “世”")
+    read = tts.prompts.read("Go; “世”")
     spelt = make_tokenizer().encode("say Go; “世” now <sosp>", add_special_tokens=False)
     assert list(read.ids[1:]) == spelt.ids
     with pytest.warns(TextWarning, match="no symbol for ';', '“', '世', '”'"):

@@ -15,10 +15,12 @@ from commands.errors import SpeechWarning, UserError
 from runtime import TTS, Chunk, Sampling, Utterance
 from runtime.bundle.loading import describe_file, load_bundle
 from runtime.bundle.manifest import read_manifest
-from runtime.engines.graph import Array, BindableGraph, Call, Graph, States
-from runtime.engines.onnxruntime.graphs import BoundCall, OnnxRuntimeGraph
-from runtime.speech.codec import ChunkSchedule, CodecDecoder, DecoderStream
-from runtime.speech.synthesis import SENTENCE_PAUSE_SECONDS, open_engine
+from runtime.engines.graph import ALL_ROWS, Array, BindableGraph, Call, Graph, States
+from runtime.engines.onnxruntime.graphs import OnnxRuntimeGraph
+from runtime.engines.opening import open_engine
+from runtime.speech.codec import CodecDecoder, DecoderStream
+from runtime.speech.schedule import ChunkSchedule
+from runtime.speech.synthesis import SENTENCE_PAUSE_SECONDS
 from tests.runtime.tiny_bundle import (
     HIDDEN_SIZE,
     HOP,
@@ -121,10 +123,14 @@ def test_settings_reach_the_head(tmp_path: Path) -> None:
 
     class Recorder(OnnxRuntimeGraph):
         def bind(
-            self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], states: States
-        ) -> BoundCall:
+            self,
+            inputs: Mapping[str, Array],
+            outputs: Mapping[str, Array],
+            states: States,
+            rows: slice = ALL_ROWS,
+        ) -> Call:
             recorded.update({name: array.ravel()[:1].tolist() for name, array in inputs.items()})
-            return super().bind(inputs, outputs, states)
+            return super().bind(inputs, outputs, states, rows)
 
     tts = TTS(bundle, lambda name: Recorder(bundle, name, 1), "test")
     tts.synthesize(TEXT, sampling=Sampling(temperature=0.5, top_k=5_000, repetition_penalty=1.25))
@@ -176,7 +182,8 @@ def test_one_cut_sentence_makes_the_whole_unfinished(tmp_path: Path) -> None:
     assert tts.synthesize(long, sampling=GREEDY).finished
     assert not tts.synthesize(short, sampling=GREEDY).finished
     assert not tts.synthesize(f"{short} A{long}", sampling=GREEDY).finished
-    chunks = list(tts.stream(f"A{short} A{long}", sampling=GREEDY))
+    schedule = ChunkSchedule(10, 2.0, 160)
+    chunks = list(tts.stream(f"A{short} A{long}", sampling=GREEDY, schedule=schedule))
     unfinished = [index for index, chunk in enumerate(chunks) if not chunk.finished]
     assert len(unfinished) == 1, "only the chunk that ends the cut sentence says so"
     assert 0 < unfinished[0] < len(chunks) - 1
@@ -224,16 +231,21 @@ class CountingGraph:
     def __init__(self, graph: Graph, calls: list[str], name: str) -> None:
         assert isinstance(graph, BindableGraph)
         self.spec, self._graph, self._calls, self._name = graph.spec, graph, calls, name
+        self.rows = graph.rows
 
     def bind(
-        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], states: States
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+        states: States,
+        rows: slice = ALL_ROWS,
     ) -> Call:
-        call, calls, name = self._graph.bind(inputs, outputs, states), self._calls, self._name
+        call, calls, name = self._graph.bind(inputs, outputs, states, rows), self._calls, self._name
 
         class CountingCall:
-            def run(self) -> None:
+            def run(self, turn: int) -> None:
                 calls.append(name)
-                call.run()
+                call.run(turn)
 
         return CountingCall()
 
@@ -318,7 +330,7 @@ def test_the_codec_is_never_given_more_than_it_takes(plain_folder: Path) -> None
     frames = np.random.default_rng(0).integers(0, 1024, (1_700, 3))
     calls: list[str] = []
     tts = counted(plain_folder, calls)
-    decoder = CodecDecoder(CountingGraph(tts._codec.graph, calls, "codec"), tts._codec.spec)
+    decoder = CodecDecoder(CountingGraph(tts.codec.graph, calls, "codec"), tts.codec.spec)
     stream = DecoderStream(decoder, SPEAKER, ChunkSchedule(800, 1.0, 800))
     stream.add(frames)
     chunks = [*stream.ready(), *stream.finish()]
@@ -370,10 +382,12 @@ def test_a_bundle_without_an_encoder_says_so(tmp_path: Path) -> None:
 # Loading.
 
 
-def test_backends(plain_folder: Path, tmp_path: Path) -> None:
-    assert TTS.load(plain_folder, backend="onnxruntime").sample_rate == 16_000
-    with pytest.raises(UserError, match="unknown backend 'cuda'; there are: auto, onnxruntime"):
-        TTS.load(plain_folder, backend="cuda")
+def test_what_runs_it(plain_folder: Path, tmp_path: Path) -> None:
+    assert TTS.load(plain_folder, run_with="onnxruntime").sample_rate == 16_000
+    with pytest.raises(UserError, match="unknown run_with 'cuda'; there are: auto, onnxruntime"):
+        TTS.load(plain_folder, run_with="cuda")
+    with pytest.raises(UserError, match="backend is called run_with now; give run_with='onnx"):
+        TTS.load(plain_folder, backend="onnxruntime")
     with pytest.raises(UserError, match="threads is 0"):
         TTS.load(plain_folder, threads=0)
     folder = write_bundle(tmp_path / "engine")

@@ -25,9 +25,9 @@ from cuda.bindings import runtime as real_cuda
 
 from commands.errors import UserError
 from runtime import TTS, Chunk, Sampling
-from runtime.engines.tensorrt import cuda, device_loop
-from runtime.engines.tensorrt.device_loop import MAX_LANES
-from runtime.speech.codec import ChunkSchedule
+from runtime.engines.tensorrt import cuda, device_states, lane, memory
+from runtime.engines.tensorrt.device_rows import MAX_LANES
+from runtime.speech.schedule import ChunkSchedule
 from tests.runtime.stand_in_cuda import Misuse, StandInCuda
 from tests.runtime.stand_in_tensorrt import write_plans
 from tests.runtime.tiny_bundle import SPEAKER, Scenario, expected_frames, write_bundle
@@ -204,15 +204,15 @@ def test_others_go_on_while_a_lane_is_captured(
     gpu: Any, engine: Path, tts: TTS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first lane is given back and taken again, while a second one is being made."""
-    on_gpu, capture = TTS.load(engine), device_loop._Lane._capture
+    on_gpu, capture = TTS.load(engine), lane.Lane._capture
     is_capturing, may_end = threading.Event(), threading.Event()
 
-    def capture_slowly(lane: Any) -> None:
+    def capture_slowly(made: Any) -> None:
         is_capturing.set()
         assert may_end.wait(timeout=60), "nobody else could go on"
-        capture(lane)
+        capture(made)
 
-    monkeypatch.setattr(device_loop._Lane, "_capture", capture_slowly)
+    monkeypatch.setattr(lane.Lane, "_capture", capture_slowly)
     first = on_gpu.stream(TEXT, sampling=GREEDY, schedule=ChunkSchedule(1, 1.0, 1))
     begun = next(first)
 
@@ -251,7 +251,7 @@ def run_threads(bodies: Sequence[Callable[[], None]]) -> None:
 def test_description(gpu: Any, engine: Path) -> None:
     gpu_text = "TensorRT-RTX 1.2.3 on stand-in (compute capability 8.9)"
     assert TTS.load(engine).describe() == f"plans: 3 heads, fp32, {gpu_text}"
-    assert TTS.load(engine, backend="tensorrt-rtx").describe().endswith(gpu_text)
+    assert TTS.load(engine, run_with="tensorrt-rtx").describe().endswith(gpu_text)
 
 
 def test_no_driver(gpu: Any, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,10 +342,10 @@ def test_a_plan_that_is_not_what_the_manifest_says(gpu: Any, engine: Path) -> No
             inputs=(*backbone.inputs[:2], *_changed(backbone.inputs[2:], dtype="float16")),
             outputs=(backbone.outputs[0], *_changed(backbone.outputs[1:], dtype="float16")),
         ),
-        r"has past_context_0 as \[1, 3, 5\], .* says \[1, 3, 6\]": msgspec.structs.replace(
+        r"has past_context_0 as \[\?, 3, 5\], .* says \[rows, 3, 6\]": msgspec.structs.replace(
             codec,
-            inputs=(*codec.inputs[:4], *_changed([context], shape=(1, 3, 6))),
-            outputs=(audio, *_changed([present], shape=(1, 3, 6))),
+            inputs=(*codec.inputs[:4], *_changed([context], shape=("rows", 3, 6))),
+            outputs=(audio, *_changed([present], shape=("rows", 3, 6))),
         ),
         "writes present_key_0 over past_key_0": msgspec.structs.replace(
             backbone, states=_changed(backbone.states, in_place=False)
@@ -353,9 +353,9 @@ def test_a_plan_that_is_not_what_the_manifest_says(gpu: Any, engine: Path) -> No
         "has 2 profiles": msgspec.structs.replace(
             backbone, profiles={"step": backbone.profiles["step"]}
         ),
-        r"takes frames as \[1, 1, 3\] … \[1, 20, 3\] … \[1, 900, 3\] in profile 0, the manifest "
-        r"says \[1, 1, 3\] … \[1, 20, 3\] … \[1, 901, 3\]": msgspec.structs.replace(
-            codec, profiles={"call": {"frames": Range(1, 20, 901)}}
+        r"takes frames as \[1, 1, 3\] … \[1, 20, 3\] … \[4, 900, 3\] in profile 0, the manifest "
+        r"says \[1, 1, 3\] … \[1, 20, 3\] … \[4, 901, 3\]": msgspec.structs.replace(
+            codec, profiles={"call": codec.profiles["call"] | {"frames": Range(1, 20, 901)}}
         ),
     }
     for complaint, spec in wrong.items():
@@ -369,11 +369,11 @@ def _changed(tensors: Any, **changes: Any) -> Any:
     return tuple(msgspec.structs.replace(tensor, **changes) for tensor in tensors)
 
 
-def test_backends_that_do_not_fit(plain_folder: Path, engine: Path) -> None:
+def test_engines_that_do_not_fit(plain_folder: Path, engine: Path) -> None:
     with pytest.raises(UserError, match=r"built for 'onnxruntime', so tensorrt-rtx cannot run it"):
-        TTS.load(plain_folder, backend="tensorrt-rtx")
+        TTS.load(plain_folder, run_with="tensorrt-rtx")
     with pytest.raises(UserError, match=r"built for 'tensorrt-rtx', so onnxruntime cannot run it"):
-        TTS.load(engine, backend="onnxruntime")
+        TTS.load(engine, run_with="onnxruntime")
 
 
 # The stand-in itself: it must notice what a GPU would punish.
@@ -396,7 +396,7 @@ def test_the_layer_calls_nothing_else(gpu: Any) -> None:
 
 def test_downloads_are_poison_until_they_are_waited_for(gpu: Any) -> None:
     stream, event = cuda.Stream(), cuda.Event()
-    mirror = cuda.Mirror([3], np.int32)
+    mirror = memory.Mirror([3], np.int32)
     mirror.host[...] = [1, 2, 3]
     mirror.upload(stream)
     mirror.host[...] = 0  # too early: the upload has not been waited for
@@ -409,7 +409,7 @@ def test_downloads_are_poison_until_they_are_waited_for(gpu: Any) -> None:
 
 
 def test_memory_that_was_freed_or_never_written(gpu: Any) -> None:
-    stream, mirror = cuda.Stream(), cuda.Mirror([4], np.float32)
+    stream, mirror = cuda.Stream(), memory.Mirror([4], np.float32)
     mirror.download(stream)
     with pytest.raises(Misuse, match="not all were written"):
         stream.synchronize()
@@ -418,7 +418,7 @@ def test_memory_that_was_freed_or_never_written(gpu: Any) -> None:
     with pytest.raises(Misuse, match="was freed"):
         gpu.cuda.cudaMemsetAsync(address, 0, 16, stream.handle)
     with pytest.raises(Misuse, match="not in one allocation"):
-        gpu.cuda.cudaMemsetAsync(cuda.DeviceMemory(16).address, 0, 17, stream.handle)
+        gpu.cuda.cudaMemsetAsync(memory.DeviceMemory(16).address, 0, 17, stream.handle)
 
 
 def plant_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,22 +427,22 @@ def plant_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def plant_one_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise and position of the next step overwrite those of the step that is under way."""
-    original = device_loop._Lane._allocate
+    original = lane.Lane._allocate
 
     def allocate(self: Any) -> None:
         original(self)
         self._feed[1] = self._feed[0]
 
-    monkeypatch.setattr(device_loop._Lane, "_allocate", allocate)
+    monkeypatch.setattr(lane.Lane, "_allocate", allocate)
 
 
 def plant_same_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = device_loop.DeviceStates.addresses
-    monkeypatch.setattr(device_loop.DeviceStates, "addresses", lambda self, _: original(self, 0))
+    original = device_states.DeviceStates.addresses
+    monkeypatch.setattr(device_states.DeviceStates, "addresses", lambda self, _: original(self, 0))
 
 
 def plant_no_clearing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_loop.DeviceStates, "clear", lambda self, stream: None)
+    monkeypatch.setattr(device_states.DeviceStates, "clear", lambda self, stream: None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from export.options import BuildOptions
 from export.pipeline import build_bundle
 from runtime import TTS, Sampling
-from tests.tiny_codec import make_codec_checkpoint
+from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -35,7 +35,7 @@ def portable(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_file({"speaker": speaker}, folder / "anna.safetensors")
     for name, model in MODELS.items():
         options = BuildOptions(
-            model=make_lm_checkpoint(folder / "models" / name, **model),
+            model=make_lm_checkpoint(folder / "models" / name, **model, streams=TINY_STREAMS),
             codec=codec,
             voices=(f"anna={folder / 'anna.safetensors'}",),
             output=folder / name,

@@ -20,7 +20,7 @@ import soundfile
 from runtime import TTS, Sampling, UserError
 from runtime.audio.sound import to_pcm16
 from runtime.bundle.names import TENSORRT, TENSORRT_RTX
-from runtime.engines import opening as backends
+from runtime.engines.choices import CHOICES, PROVIDERS
 from runtime.tts import main, read_text
 from tests.runtime.tiny_bundle import Scenario, rewrite_manifest, write_bundle
 
@@ -250,7 +250,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([TEXT, "--backend", "tpu", "-o", "out.wav"], "'onnxruntime-cuda', "),
+        ([TEXT, "--run-with", "tpu", "-o", "out.wav"], "'onnxruntime-cuda', "),
+        ([TEXT, "--backend", "onnxruntime"], "--backend is called --run-with now: --run-with onnx"),
         (["--voice", "plain", "-o", "out.wav"], "nothing to say: give the text in quotes"),
     ],
 )
@@ -263,10 +264,10 @@ def test_a_wrong_command_line_is_refused_before_anything_is_loaded(
     assert complaint in capsys.readouterr().err
 
 
-def test_backends_are_listed_and_known() -> None:
+def test_what_can_run_an_engine_is_listed_and_known() -> None:
     shown = " ".join(parser_help("runtime.tts").split())
-    assert ("auto", *backends.PROVIDERS, TENSORRT, TENSORRT_RTX) == backends.BACKENDS
-    assert all(name in shown for name in backends.BACKENDS)
+    assert ("auto", *PROVIDERS, TENSORRT, TENSORRT_RTX) == CHOICES
+    assert all(name in shown for name in CHOICES)
 
 
 def parser_help(module: str) -> str:

@@ -6,8 +6,10 @@ The "model" tells in its codes what it was given. Step s (0, 1, 2 …) of the lo
     b = the value fed back by the step before (at s = 0: the prompt's last token id);
     c = positions in the KV cache after the call.
 
-The backbone counts its calls in one state that works in place and in one that does not. The
-codec's receptive field is exactly `LEFT` and `RIGHT` frames. All dimensions differ.
+Every row counts for itself. The backbone counts its calls in one state that works in place and in
+one that does not. The codec's receptive field is exactly `LEFT` and `RIGHT` frames. All dimensions
+differ. A codec with fewer streams than three has the first of these columns; a fourth one repeats
+the first.
 """
 
 from __future__ import annotations
@@ -51,8 +53,9 @@ HOP = 4
 LEFT, RIGHT = 3, 2
 SAMPLE_RATE_HZ = 16_000
 SCRIPT_START = 10
-END, PAD = 1024, 1025
+STREAMS = (1024, 1024, 1024)
 MAX_POSITIONS = 400
+ROWS = 16
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,!?\n"
 SPECIAL_TOKENS = ["<bos>", "<sosp>", "<|placeholder|>", "<eos>", "<a7>", "<eosp>"]
 SPEAKER = np.linspace(-0.5, 0.7, SPEAKER_CHANNELS, dtype=np.float32)
@@ -65,7 +68,8 @@ class Scenario:
     codes_a: column a, step by step (of the first frame of the step; the others count on);
     after the last entry the model draws `<eosp>`. kept: codes kept of a step, where not all are.
     writes: the text head's script, spelt as tokens; without it there is no text head. Steps count
-    calls of the backbone, so speech that follows n tokens of text begins at step n.
+    calls of the backbone, so speech that follows n tokens of text begins at step n. streams: of the
+    codec.
     """
 
     heads: int = 3
@@ -80,6 +84,12 @@ class Scenario:
     max_tokens: int = 30
     more_characters: str = ""  # that the tokenizer holds, such as phonemes
     sample_rate_hz: int = SAMPLE_RATE_HZ  # of the codec
+    streams: tuple[int, ...] = STREAMS
+
+    @property
+    def end(self) -> int:
+        """`<eosp>` of the first stream."""
+        return self.streams[0]
 
 
 def write_bundle(folder: Path, scenario: Scenario | None = None) -> Path:
@@ -151,19 +161,22 @@ def expected_frames(text: str, scenario: Scenario, max_steps: int = 10_000) -> l
     fed = ids[-1]
     codes: list[int] = []
     for step, a in enumerate(scenario.codes_a[:max_steps]):
-        slot = step % 3
+        slot = step % len(scenario.streams)
         cached = len(ids) + step
         drawn = _drawn(scenario, a, fed, cached, slot)
         codes += drawn[: scenario.kept.get(step, len(drawn))]
         fed = drawn[0]
-    whole = len(codes) - len(codes) % 3
-    return np.array(codes[:whole], np.int64).reshape(-1, 3).tolist()
+    streams = len(scenario.streams)
+    whole = len(codes) - len(codes) % streams
+    return np.array(codes[:whole], np.int64).reshape(-1, streams).tolist()
 
 
 def _drawn(scenario: Scenario, a: int, fed: int, cached: int, slot: int) -> list[int]:
+    streams = len(scenario.streams)
     if scenario.kind == "ntp":
-        return [[a, fed, cached][slot]]
-    return [code for group in range(scenario.heads // 3) for code in (a + group, fed, cached)]
+        return [a, fed, cached, a][slot : slot + 1]
+    groups = range(scenario.heads // streams)
+    return [code for group in groups for code in (a + group, fed, cached, a)[:streams]]
 
 
 # What the files themselves tell, for the runtime to compare with the manifest.
@@ -186,8 +199,8 @@ _GraphText = tuple[str, tuple[StateSpec, ...]]
 def _graphs(scenario: Scenario) -> dict[str, _GraphText]:
     graphs = {
         names.BACKBONE: _backbone(),
-        names.CODEC_DECODER: _codec_decoder(),
-        names.CODEC_ENCODER: _codec_encoder(),
+        names.CODEC_DECODER: _codec_decoder(len(scenario.streams)),
+        names.CODEC_ENCODER: _codec_encoder(len(scenario.streams)),
         (names.MTP_HEAD if scenario.kind == "mtp" else names.NTP_HEAD): _head(scenario),
     }
     if scenario.speaker_aware:
@@ -200,19 +213,19 @@ def _graphs(scenario: Scenario) -> dict[str, _GraphText]:
 def _backbone() -> _GraphText:
     """Columns of `hidden`: positions cached after this call; calls before it; the embedding's
     column 2; the sum over positions of its column 3; its columns 4 and 5."""
-    cache = f"float[1,{KV_HEADS},capacity,{HEAD_DIM}]"
+    cache = f"float[rows,{KV_HEADS},capacity,{HEAD_DIM}]"
     text = f"""
-    backbone (float[1,positions,{HIDDEN_SIZE}] inputs_embeds, int64[1] past_length,
+    backbone (float[rows,positions,{HIDDEN_SIZE}] inputs_embeds, int64[rows] past_length,
               {cache} past_key_0, {cache} past_value_0)
-          => (float[1,positions,{HIDDEN_SIZE}] hidden,
+          => (float[rows,positions,{HIDDEN_SIZE}] hidden,
               {cache} present_key_0, {cache} present_value_0)
     <float[1] one = {{1}}, float[1] half = {{0.5}}, float[1] nought = {{0}},
-     int64[4] all_axes = {{0, 1, 2, 3}}, int64[3] scalar = {{1, 1, 1}},
+     int64[3] in_row = {{1, 2, 3}}, int64[3] a_row_each = {{-1, 1, 1}},
      int64[1] two = {{2}}, int64[1] three = {{3}}, int64[1] four = {{4}},
      int64[1] six = {{{HIDDEN_SIZE}}}, int64[1] position_axis = {{1}}, int64[1] last_axis = {{2}}>
     {{
-      key_calls = ReduceMax<keepdims = 0>(past_key_0, all_axes)
-      value_calls = ReduceMin<keepdims = 0>(past_value_0, all_axes)
+      key_calls = ReduceMax<keepdims = 1>(past_key_0, in_row)
+      value_calls = ReduceMax<keepdims = 1>(past_value_0, in_row)
       both_calls = Add(key_calls, value_calls)
       calls_before = Mul(both_calls, half)
       nothing = Mul(key_calls, nought)
@@ -222,8 +235,8 @@ def _backbone() -> _GraphText:
       positions_now = Shape<start = 1, end = 2>(inputs_embeds)
       cached = Add(past_length, positions_now)
       cached_float = Cast<to = 1>(cached)
-      column_0 = Reshape(cached_float, scalar)
-      column_1 = Reshape(calls_before, scalar)
+      column_0 = Reshape(cached_float, a_row_each)
+      column_1 = Reshape(calls_before, a_row_each)
       sums = ReduceSum(inputs_embeds, position_axis)
       column_3 = Slice(sums, three, four, last_axis)
       column_2s = Slice(inputs_embeds, two, three, last_axis)
@@ -243,58 +256,63 @@ def _backbone() -> _GraphText:
 
 def _head(scenario: Scenario) -> _GraphText:
     """Codes by the script. Sampling (top_k > 1) adds up to 400 * temperature to column a."""
-    ntp = scenario.kind == "ntp"
+    ntp, streams = scenario.kind == "ntp", len(scenario.streams)
     heads = 1 if ntp else scenario.heads
-    seen = f"bool[3,{END + 1}]" if ntp else f"bool[{heads},{PAD + 1}]"
-    script = [*scenario.codes_a, END]
+    entries = max(scenario.streams) + (1 if ntp else 2)
+    seen = f"bool[rows,{streams if ntp else heads},{entries}]"
+    script = [*scenario.codes_a, scenario.end]
     kept = [scenario.kept.get(step, heads) for step in range(len(script) - 1)] + [0]
     slot_input, slot_output = (
-        (", int64[1] past_slot", ", int64[1] present_slot") if ntp else ("", "")
+        (", int64[rows] past_slot", ", int64[rows] present_slot") if ntp else ("", "")
     )
     text = f"""
-    head (float[1,positions,{HIDDEN_SIZE}] hidden, float[1] repetition_penalty,
-          float[1] temperature, int64[1] top_k, float[1] top_p, float[{heads}] noise,
+    head (float[rows,positions,{HIDDEN_SIZE}] hidden, float[rows] repetition_penalty,
+          float[rows] temperature, int64[rows] top_k, float[rows] top_p, float[rows,{heads}] noise,
           {seen} past_seen{slot_input})
-      => (int64[{heads}] codes, int64[1] kept_codes, bool[1] stop,
-          float[1,1,{HIDDEN_SIZE}] next_embedding, {seen} present_seen{slot_output})
+      => (int64[rows,{heads}] codes, int64[rows] kept_codes, bool[rows] stop,
+          float[rows,1,{HIDDEN_SIZE}] next_embedding, {seen} present_seen{slot_output})
     <int64[{len(script)}] script = {{{_numbers(script)}}},
      int64[{len(kept)}] kept_by_step = {{{_numbers(kept)}}},
-     int64[{heads}] count_on = {{{_numbers([head // 3 for head in range(heads)])}}},
-     int64[1] end = {{{END}}}, int64[1] last_step = {{{len(script) - 1}}},
-     float[1] spread = {{400}},
+     int64[{heads}] count_on = {{{_numbers([head // streams for head in range(heads)])}}},
+     int64[1] end = {{{scenario.end}}}, int64[1] last_step = {{{len(script) - 1}}},
+     float[1] spread = {{400}}, float[1] nought = {{0}},
      int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}},
-     int64[1] minus_one = {{-1}}, int64[1] far = {{1000000}}, int64[1] position_axis = {{1}},
-     int64[2] single = {{1, 1}}, float[2] left = {{0, 0}}, float[3] right = {{0, 0, 0}},
-     int64[3] token_shape = {{1, 1, {HIDDEN_SIZE}}}, int64[1] six = {{{HIDDEN_SIZE}}},
-     int64[1] groups = {{{max(1, heads // 3)}}}, int64[1] third = {{3}}>
+     int64[1] four = {{4}}, int64[1] minus_one = {{-1}}, int64[1] far = {{1000000}},
+     int64[1] count = {{{streams}}}, int64[2] groups = {{1, {max(1, heads // streams)}}}>
     {{
-      last = Slice(hidden, minus_one, far, position_axis)
-      row = Reshape(last, six)
+      last = Slice(hidden, minus_one, far, one)
+      row = Squeeze(last, one)
       row_int = Cast<to = 7>(row)
-      cached = Slice(row_int, zero, one)
-      calls = Slice(row_int, one, two)
-      fed_token = Slice(row_int, two, three)
-      speaker_mark = Gather(row_int, third)
+      cached = Slice(row_int, zero, one, one)
+      calls = Slice(row_int, one, two, one)
+      fed_token = Slice(row_int, two, three, one)
+      speaker_mark = Slice(row_int, three, four, one)
       fed = Add(fed_token, speaker_mark)
       step = Min(calls, last_step)
       scripted = Gather(script, step)
-      first_noise = Slice(noise, zero, one)
-      warm_noise = Mul(first_noise, temperature)
+      first_noise = Slice(noise, zero, one, one)
+      temperatures = Unsqueeze(temperature, one)
+      warm_noise = Mul(first_noise, temperatures)
       wide_noise = Mul(warm_noise, spread)
       jump = Cast<to = 7>(wide_noise)
-      sampling = Greater(top_k, one)
+      top_ks = Unsqueeze(top_k, one)
+      sampling = Greater(top_ks, one)
       sampled_jump = Where(sampling, jump, zero)
-      stop = Equal(scripted, end)
-      applied_jump = Where(stop, zero, sampled_jump)
+      stops = Equal(scripted, end)
+      stop = Squeeze(stops, one)
+      applied_jump = Where(stops, zero, sampled_jump)
       a = Add(scripted, applied_jump)
-      kept_codes = Gather(kept_by_step, step)
+      kept_each = Gather(kept_by_step, step)
+      kept_codes = Squeeze(kept_each, one)
       present_seen = Not(past_seen)
-      frame = Concat<axis = 0>(a, fed, cached)
-      {_NTP_CODES if ntp else _MTP_CODES}
-      drawn = Slice(codes, zero, one)
+      all_columns = Concat<axis = 1>(a, fed, cached, a)
+      frame = Slice(all_columns, zero, count, one)
+      {_NTP_CODES if ntp else _MTP_CODES.format(is_a=[1] + [0] * (streams - 1))}
+      drawn = Slice(codes, zero, one, one)
       drawn_float = Cast<to = 1>(drawn)
-      next_row = Concat<axis = 0>(left, drawn_float, right)
-      next_embedding = Reshape(next_row, token_shape)
+      blank = Mul(drawn_float, nought)
+      next_row = Concat<axis = 1>(blank, blank, drawn_float, blank, blank, blank)
+      next_embedding = Unsqueeze(next_row, one)
     }}"""
     states = [StateSpec(input="past_seen", output="present_seen", in_place=False)]
     if ntp:
@@ -303,39 +321,44 @@ def _head(scenario: Scenario) -> _GraphText:
 
 
 _MTP_CODES = """frames = Tile(frame, groups)
-      only_a = Where(stop, zero, count_on)
-      is_a = Constant<value_ints = [1, 0, 0]>()
-      is_a_tiled = Tile(is_a, groups)
+      only_a = Where(stops, zero, count_on)
+      is_a = Constant<value_ints = {is_a}>()
+      is_a_row = Unsqueeze(is_a, zero)
+      is_a_tiled = Tile(is_a_row, groups)
       added = Mul(only_a, is_a_tiled)
       codes = Add(frames, added)"""
-_NTP_CODES = """by_slot = Gather(frame, past_slot)
-      codes = Where(stop, a, by_slot)
+_NTP_CODES = """slots = Unsqueeze(past_slot, one)
+      by_slot = GatherElements<axis = 1>(frame, slots)
+      codes = Where(stops, a, by_slot)
       next_slot = Add(past_slot, one)
-      present_slot = Mod(next_slot, third)"""
+      present_slot = Mod(next_slot, count)"""
 
 
-def _codec_decoder() -> _GraphText:
+def _codec_decoder(streams: int) -> _GraphText:
     """One convolution over LEFT + 1 + RIGHT frames, HOP samples a frame, plus the voice.
 
     The state holds the LEFT + RIGHT frames before this call's; outside the utterance, all are 0.
     """
     width = LEFT + 1 + RIGHT
-    weights = np.random.default_rng(0).standard_normal(HOP * 3 * width).round(3)
-    context = f"float[1,3,{LEFT + RIGHT}]"
+    weights = np.random.default_rng(0).standard_normal(HOP * streams * width).round(3)
+    context = f"float[rows,{streams},{LEFT + RIGHT}]"
     text = f"""
-    codec_decoder (int64[1,frames,3] frames, float[1,{SPEAKER_CHANNELS}] speaker,
-                   int64[1] past_frames, int64[1] utterance_frames, {context} past_context_0)
-               => (float[1,samples] audio, {context} present_context_0)
-    <float[{HOP},3,{width}] weight = {{{_numbers(weights)}}}, float[1] scale = {{0.0005}},
-     int64[2] flat = {{1, -1}}, int64[1] last_axis = {{1}}, int64 zero = {{0}}, int64 one = {{1}},
+    codec_decoder (int64[rows,frames,{streams}] frames, float[rows,{SPEAKER_CHANNELS}] speaker,
+                   int64[rows] past_frames, int64[rows] utterance_frames, {context} past_context_0)
+               => (float[rows,samples] audio, {context} present_context_0)
+    <float[{HOP},{streams},{width}] weight = {{{_numbers(weights)}}}, float[1] scale = {{0.0005}},
+     int64[2] flat = {{0, -1}}, int64[1] last_axis = {{1}}, int64 zero = {{0}}, int64 one = {{1}},
      int64[1] kept = {{{-LEFT - RIGHT}}}, int64[1] far = {{1000000}}, int64[1] time = {{2}}>
     {{
       length = Shape<start = 1, end = 2>(frames)
       count = Squeeze(length)
       index = Range(zero, count, one)
-      position = Add(index, past_frames)
-      inside = Less(position, utterance_frames)
-      mask = Cast<to = 1>(inside)
+      pasts = Unsqueeze(past_frames, last_axis)
+      totals = Unsqueeze(utterance_frames, last_axis)
+      position = Add(index, pasts)
+      inside = Less(position, totals)
+      mask_row = Cast<to = 1>(inside)
+      mask = Unsqueeze(mask_row, last_axis)
       codes = Cast<to = 1>(frames)
       scaled = Mul(codes, scale)
       channels = Transpose<perm = [0, 2, 1]>(scaled)
@@ -353,13 +376,13 @@ def _codec_decoder() -> _GraphText:
     return text, (state,)
 
 
-def _codec_encoder() -> _GraphText:
+def _codec_encoder(streams: int) -> _GraphText:
     """Frames tell each frame's mean sample, the speaker tells the loudest sample."""
     text = f"""
     codec_encoder (float[1,samples] audio)
-               => (int64[1,frames,3] frames, float[1,{SPEAKER_CHANNELS}] speaker)
+               => (int64[1,frames,{streams}] frames, float[1,{SPEAKER_CHANNELS}] speaker)
     <int64[1] hop = {{{HOP}}}, int64[1] zero = {{0}}, int64[1] axis = {{1}}, int64[1] last = {{2}},
-     int64[3] by_frame = {{1, -1, {HOP}}}, int64[3] thrice = {{1, 1, 3}},
+     int64[3] by_frame = {{1, -1, {HOP}}}, int64[3] each = {{1, 1, {streams}}},
      int64[2] channels = {{1, {SPEAKER_CHANNELS}}}, float[1] scale = {{1000}}>
     {{
       length = Shape<start = 1>(audio)
@@ -371,7 +394,7 @@ def _codec_encoder() -> _GraphText:
       loudness = Abs(means)
       scaled = Mul(loudness, scale)
       codes = Cast<to = 7>(scaled)
-      frames = Tile(codes, thrice)
+      frames = Tile(codes, each)
       peak = ReduceMax(audio, axis)
       speaker = Tile(peak, channels)
     }}"""
@@ -383,13 +406,13 @@ def _speaker_projection() -> _GraphText:
     matrix = np.zeros((SPEAKER_CHANNELS, HIDDEN_SIZE))
     matrix[-1, 3] = 100
     text = f"""
-    speaker_projection (float[1,{SPEAKER_CHANNELS}] speaker)
-                    => (float[1,1,{HIDDEN_SIZE}] speaker_token)
+    speaker_projection (float[rows,{SPEAKER_CHANNELS}] speaker)
+                    => (float[rows,1,{HIDDEN_SIZE}] speaker_token)
     <float[{SPEAKER_CHANNELS},{HIDDEN_SIZE}] weight = {{{_numbers(matrix.ravel())}}},
-     int64[3] token_shape = {{1, 1, {HIDDEN_SIZE}}}>
+     int64[1] axis = {{1}}>
     {{
       projected = MatMul(speaker, weight)
-      speaker_token = Reshape(projected, token_shape)
+      speaker_token = Unsqueeze(projected, axis)
     }}"""
     return text, ()
 
@@ -398,17 +421,17 @@ def _text_head(writes: str) -> _GraphText:
     """Tokens by the script, one for each call of the backbone; the last one again and again."""
     script = make_tokenizer().encode(writes, add_special_tokens=False).ids
     text = f"""
-    text_head (float[1,positions,{HIDDEN_SIZE}] hidden, float[1] temperature, int64[1] top_k,
-               float[1] top_p, float[1] noise) => (int64[1] token)
+    text_head (float[rows,positions,{HIDDEN_SIZE}] hidden, float[rows] temperature,
+               int64[rows] top_k, float[rows] top_p, float[rows,1] noise) => (int64[rows] token)
     <int64[{len(script)}] script = {{{_numbers(script)}}},
      int64[1] last_step = {{{len(script) - 1}}}, int64[1] one = {{1}}, int64[1] two = {{2}},
-     int64[1] minus_one = {{-1}},
-     int64[1] far = {{1000000}}, int64[1] position_axis = {{1}}, int64[1] six = {{{HIDDEN_SIZE}}}>
+     int64[1] minus_one = {{-1}}, int64[1] far = {{1000000}}>
     {{
-      last = Slice(hidden, minus_one, far, position_axis)
-      row = Reshape(last, six)
+      last = Slice(hidden, minus_one, far, one)
+      row = Squeeze(last, one)
       row_int = Cast<to = 7>(row)
-      calls = Slice(row_int, one, two)
+      calls_column = Slice(row_int, one, two, one)
+      calls = Squeeze(calls_column, one)
       step = Min(calls, last_step)
       token = Gather(script, step)
     }}"""
@@ -463,7 +486,7 @@ def _manifest(
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return Manifest(
         schema_version=names.SCHEMA_VERSION,
-        engine=EngineSpec(kind="onnxruntime", dialect="ort"),
+        engine=EngineSpec(kind="onnxruntime", dialect="ort", rows=ROWS),
         language_model=LanguageModelSpec(
             kind=scenario.kind,
             heads=1 if scenario.kind == "ntp" else scenario.heads,
@@ -484,6 +507,7 @@ def _manifest(
         sampling=SamplingDefaults(),
         length=LengthBound(frames_per_token=scenario.frames_per_token, extra_frames=16),
         codec=CodecSpec(
+            streams=scenario.streams,
             sample_rate_hz=scenario.sample_rate_hz,
             hop_samples=HOP,
             speaker_channels=SPEAKER_CHANNELS,

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from train.codec_model.checkpoint import PUBLISHED_FILES
+from formats.checkpoint.codec_config import PUBLISHED_FILES
 from train.codec_model.facodec import FACodec
 from train.codec_model.vector_quantizer import VectorQuantizer
 

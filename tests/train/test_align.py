@@ -214,6 +214,8 @@ def test_outputs_that_are_refused(
     assert "lies within the recordings" in refused(corpus, corpus / "aligned")
     assert "the same name" in refused(corpus, corpus, tmp_path / "aligned")
     assert "no such folder" in refused(tmp_path / "nowhere", tmp_path / "aligned")
+    of_codec = Path(f"--codec={tmp_path / 'nowhere'}")
+    assert "nowhere: holds no codec" in refused(corpus, of_codec, tmp_path / "aligned")
     assert not (tmp_path / "aligned").exists()
 
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
 
 from commands.errors import UserError
-from train.alignment.aligner import HOP_SAMPLES, SAMPLE_RATE_HZ, AlignmentFeatures, forward_sum_loss
+from formats.checkpoint.codec_config import CodecConfig, MelConfig
+from tests.tiny_codec import tiny_codec_config
+from train.alignment.aligner import AlignmentFeatures, forward_sum_loss
 from train.alignment.aligner import train_aligner as train
 from train.alignment.paths import compare_durations, spread_evenly
 
 TONES_HZ = (300, 550, 850, 1300, 1900, 2700, 3800, 5400)
 FIRST_TONE = 2
+CODEC = CodecConfig()
 
 
 def spoken(tones: np.ndarray, durations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Audio of silence, tones, silence, each of a duration in frames; a little noise."""
-    lengths = durations * HOP_SAMPLES
+    lengths = durations * CODEC.hop_samples
     parts = [np.zeros(lengths[0])]
     for tone, samples in zip(tones, lengths[1:-1], strict=True):
-        parts.append(np.sin(2 * np.pi * TONES_HZ[tone] / SAMPLE_RATE_HZ * np.arange(samples)))
+        parts.append(np.sin(2 * np.pi * TONES_HZ[tone] / CODEC.sample_rate_hz * np.arange(samples)))
     audio = np.concatenate([*parts, np.zeros(lengths[-1])]) * 0.3
     return (audio + 0.003 * rng.standard_normal(len(audio))).astype(np.float32)
 
@@ -30,7 +34,7 @@ def spoken(tones: np.ndarray, durations: np.ndarray, rng: np.random.Generator) -
 def test_durations_of_tones_are_learned() -> None:
     """Six tones of eight in each utterance; no duration is shown."""
     rng = np.random.default_rng(0)
-    features, utterances, known = AlignmentFeatures(), [], []
+    features, utterances, known = AlignmentFeatures(CODEC), [], []
     for _ in range(200):
         tones = rng.permutation(len(TONES_HZ))[:6]
         durations = rng.integers(3, 9, len(tones) + 2)
@@ -52,9 +56,9 @@ def test_durations_of_tones_are_learned() -> None:
 
 def test_alignment_does_not_depend_on_the_batch() -> None:
     rng = np.random.default_rng(1)
-    features, utterances = AlignmentFeatures(), []
+    features, utterances = AlignmentFeatures(CODEC), []
     for frames in (31, 47, 59):
-        audio = 0.1 * rng.standard_normal(frames * HOP_SAMPLES).astype(np.float32)
+        audio = 0.1 * rng.standard_normal(frames * CODEC.hop_samples).astype(np.float32)
         utterances.append(features(audio, rng.integers(1, 6, frames // 6), "noise"))
     model = train(utterances, 6, steps=2)
     together = model.align(utterances)
@@ -64,8 +68,8 @@ def test_alignment_does_not_depend_on_the_batch() -> None:
 
 def test_a_seed_repeats_training() -> None:
     rng = np.random.default_rng(2)
-    audio = 0.1 * rng.standard_normal(40 * HOP_SAMPLES).astype(np.float32)
-    utterance = AlignmentFeatures()(audio, np.array([1, 2, 3, 1]), "noise")
+    audio = 0.1 * rng.standard_normal(40 * CODEC.hop_samples).astype(np.float32)
+    utterance = AlignmentFeatures(CODEC)(audio, np.array([1, 2, 3, 1]), "noise")
     first, again, other = (
         train([utterance], 4, steps=2, seed=seed).embedding.weight for seed in (5, 5, 6)
     )
@@ -95,6 +99,23 @@ def test_the_loss_sums_over_all_monotonic_paths() -> None:
 
 
 def test_too_many_symbols_for_the_audio() -> None:
-    audio = np.zeros(7 * HOP_SAMPLES + 199, np.float32)
+    audio = np.zeros(7 * CODEC.hop_samples + 199, np.float32)
     with pytest.raises(UserError, match=r"one\.wav: 7 frames are too few for 8 symbols"):
-        AlignmentFeatures()(audio, np.ones(8, np.int64), "one.wav")
+        AlignmentFeatures(CODEC)(audio, np.ones(8, np.int64), "one.wav")
+
+
+@pytest.mark.parametrize(("rate_hz", "ratios"), [(12_000, (4, 4, 4, 3)), (11_025, (7, 7, 3))])
+def test_features_have_the_frames_of_any_codec(rate_hz: int, ratios: tuple[int, ...]) -> None:
+    n_fft = 512 + math.prod(ratios) % 2
+    codec = tiny_codec_config(
+        sample_rate_hz=rate_hz,
+        decoder_ratios=ratios,
+        encoder_ratios=ratios,
+        decoder_channels=16,
+        mel=MelConfig(n_fft=n_fft, window_samples=400, bins=11, highest_hz=5000.0),
+    )
+    rng = np.random.default_rng(0)
+    audio = 0.1 * rng.standard_normal(31 * codec.hop_samples + 5).astype(np.float32)
+    utterance = AlignmentFeatures(codec)(audio, np.array([1, 2, 3, 1]), "noise")
+    assert utterance.log_mel.shape == (31, 80)
+    assert np.isfinite(utterance.log_mel).all()

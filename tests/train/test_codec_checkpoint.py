@@ -23,7 +23,7 @@ States = dict[str, dict[str, torch.Tensor]]
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, States]:
     """A tiny codec in the published layout, which has no room for its sizes."""
     config = tiny_codec_config()
-    monkeypatch.setattr(codec_checkpoint, "CodecConfig", lambda: config)
+    monkeypatch.setattr(codec_checkpoint, "find_codec_config", lambda folder: config)
     state = published_state(make_codec(config))
     return write_published(tmp_path, state), state
 

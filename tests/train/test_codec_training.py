@@ -20,6 +20,7 @@ from formats.checkpoint.codec_config import CodecConfig, MelConfig
 from formats.tokens import TokenizedUtterance, write_utterances
 from train.codec import main, make_phase, train_codec
 from train.codec_model.checkpoint import load_codec
+from train.codec_model.facodec import FACodec
 from train.codec_model.vector_quantizer import VectorQuantizer
 from train.codec_training.audio_pool import AudioPool
 from train.codec_training.codebook_learning import CodebookLearner, quantize_straight_through
@@ -195,6 +196,24 @@ def test_losses_fall(config: CodecTrainingConfig) -> None:
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
+def test_each_codebook_quantizes_what_the_others_of_its_group_left() -> None:
+    sizes = replace(
+        SIZES, content_codebooks=3, prosody_codebooks=2, stream_sizes=(48, 20, 33, 17, 5)
+    )
+    phase = TokenizerPhase(FACodec(sizes), sine_pool(), PHASE, 0)
+    phase.train_step(0)  # codebook entries are of unit length from here on
+    decoder = phase.codec.decoder
+    audio = 0.1 * torch.randn(2, 20 * sizes.hop_samples)
+    with torch.no_grad():
+        log_mel = phase.codec.encoder.mel_transform(audio)
+        latents = phase.codec.encoder(audio, log_mel)
+        prosody = decoder.encode_prosody(log_mel, latents.shape[1])
+        expected = decoder.embed_frames(decoder.quantize(latents, prosody))
+        generator = torch.Generator().manual_seed(0)
+        found, _ = phase._quantize(latents, log_mel, False, generator)
+    torch.testing.assert_close(found, expected)
+
+
 def test_partners_are_of_one_speaker_and_draws_depend_on_the_step_only() -> None:
     audio = [np.full(2000 + 200 * i, i, np.int16) for i in range(6)]
     pool = AudioPool(audio, ["x", "y", "x", "y", "x", "z"], 200)
@@ -361,7 +380,7 @@ def test_what_is_missing_is_missed_before_the_work(
         ("decoder: {predicted_share: 0.0}", "'predicted_share' must be above 0 and at most 1"),
         ("decoder: {predicted: [{file: h3.jsonl}]}", "'predicted': key 'heads' is missing"),
         ("decoder: {crop_frames: 900}", "no readable recording is as long"),
-        ("codec: {sample_rate_hz: 24000}", "must be 16000"),
+        ("codec: {stream_sizes: [48, 20]}", "'stream_sizes' must hold one size for each"),
         ("device: abacus", "'device' 'abacus' cannot be used here"),
         ("recordings: nowhere", "nowhere: no such folder"),
     ],

@@ -132,3 +132,22 @@ def chirp() -> torch.Tensor:
     time = torch.arange(20 * 200) / 16_000
     rising = 0.5 * torch.sin(2 * torch.pi * (120 + 400 * time) * time) * torch.sin(9 * time)
     return (rising + 0.2 * torch.sin(2 * torch.pi * 2500 * time * time))[None]
+
+
+def test_any_number_of_codebooks_of_any_size() -> None:
+    config = tiny_codec_config(
+        content_codebooks=3, prosody_codebooks=2, stream_sizes=(48, 20, 33, 17, 5)
+    )
+    codec = make_codec(config)
+    frames, speaker = codec.encode(torch.randn(2, 1000))
+    assert frames.shape == (2, 100, 5)
+    assert (frames < torch.tensor(config.streams.sizes)).all()
+    assert codec.decode(frames, speaker).shape == (2, 1000)
+    prosody, content = codec.decoder.prosody_quantizer, codec.decoder.content_quantizer
+    assert [len(book.codebook) for book in prosody.codebooks] == [17, 5]
+    assert [len(book.codebook) for book in content.codebooks] == [48, 20, 33]
+    for column in range(5):  # each column matters
+        changed = frames.clone()
+        changed[..., column] = (changed[..., column] + 1) % config.streams.sizes[column]
+        embedded = codec.decoder.embed_frames(frames)
+        assert not torch.allclose(codec.decoder.embed_frames(changed), embedded)

@@ -14,8 +14,8 @@ from formats.checkpoint.prompts import PromptTemplates
 from formats.checkpoint.tokenizer import build_phoneme_tokenizer, read_speech_tokens
 from formats.tokens import TokenizedUtterance
 from tests.tiny_models import tiny_config
+from train.data.examples import ExampleBuilder
 from train.data.fitted_symbols import fit_utterance
-from train.language_model_training.dataset import ExampleBuilder
 
 FRAMES = np.zeros((40, 3), int)
 

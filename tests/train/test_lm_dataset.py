@@ -19,14 +19,9 @@ from formats.checkpoint.prompts import PromptTemplates
 from formats.checkpoint.tokenizer import SpeechTokens, build_phoneme_tokenizer, read_speech_tokens
 from formats.tokens import TokenizedUtterance, write_utterances
 from tests.tiny_models import CHARACTERS, tiny_config
+from train.data.examples import Example, ExampleBuilder, collate
 from train.language_model_training.batches import LengthSortedBatches, SourceRange
-from train.language_model_training.dataset import (
-    Example,
-    ExampleBuilder,
-    collate,
-    read_dialogues,
-    read_examples,
-)
+from train.language_model_training.dataset import read_dialogues, read_examples
 
 FRAMES = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]])
 PHONEMES = PromptTemplates("{text}<sosp>", "{text}<|placeholder|><sosp>", "")

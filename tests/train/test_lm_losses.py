@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from formats.checkpoint.tokenizer import SpeechTokens, build_phoneme_tokenizer, read_speech_tokens
+from formats.streams import Streams
 from tests.tiny_models import CHARACTERS, tiny_config
 from train.language_model.backbone import set_attention
 from train.language_model.checkpoint import make_model
@@ -218,3 +219,21 @@ def test_corruption_can_be_what_a_model_predicted() -> None:
     assert 0 < changed.sum() < speech.sum()
     assert torch.equal(noisy[changed], wanted[changed])
     assert not (changed & ~speech).any()
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_random_codes_of_small_streams_are_equally_likely(heads: int) -> None:
+    streams = Streams((48, 20), 62.5)
+    tokenizer = build_phoneme_tokenizer(["a"], mtp=heads > 1, streams=streams)
+    tokens = read_speech_tokens(tokenizer, "test", streams)
+    clean = torch.tensor(tokens.codes[0][:1] + tokens.codes[1][:1])
+    ids = clean.repeat(8, 6000)[..., None] if heads == 1 else clean.repeat(8, 6000, heads // 2)
+    speech = torch.ones(ids.shape[:2], dtype=torch.bool)
+    generator = torch.Generator().manual_seed(0)
+    noisy = corrupt_history(ids, speech, tokens, 1.0, generator)
+    for stream, codes in enumerate(tokens.codes):
+        of_stream = noisy[:, stream::2] if heads == 1 else noisy[..., stream::2]
+        counts = torch.bincount(of_stream.flatten(), minlength=max(codes) + 1)[list(codes)]
+        assert counts.sum() == of_stream.numel()  # no code of another stream
+        rare, often = counts[1:].min(), counts[1:].max()  # code 0 is also what was there before
+        assert often < 1.4 * rare

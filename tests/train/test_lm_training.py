@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from formats.tokens import TokenizedUtterance, write_utterances
+from formats.checkpoint.codec_config import CodecConfig
+from formats.checkpoint.language_model_config import LengthSettings
+from formats.tokens import TokenizedUtterance, read_utterances, write_utterances
 from tests.tiny_models import make_lm_checkpoint
 from train.language_model.checkpoint import load_checkpoint
 from train.language_model.generate import DecodingOptions, answer_question, generate_frames
@@ -318,6 +321,7 @@ def write_codec(folder: Path) -> Path:
         tensors[f"decoder.quantizer.{name}.out_proj.weight"] = torch.randn(256, 8)
     folder.mkdir()
     save_file(tensors, folder / "codec.safetensors")
+    (folder / "codec.json").write_text(CodecConfig().to_json())
     return folder
 
 
@@ -335,6 +339,35 @@ def test_embeddings_and_heads_start_in_the_codecs_geometry(tmp_path: Path) -> No
     rows = model.embedding.weight[torch.tensor(model.tokens.codes[1])]
     gram = (rows @ rows.t()).flatten()
     assert torch.corrcoef(torch.stack([gram, likeness.flatten()]))[0, 1] > 0.4
+
+
+def test_a_model_declares_how_long_its_speech_may_be(tmp_path: Path) -> None:
+    """Four times the average of the utterances, and two seconds."""
+    first = write_settings(tmp_path, 3, max_steps=1)
+    run(first, tmp_path / "first")
+    utterances = list(read_utterances(tmp_path / "h3.jsonl", 3))
+    average = sum(len(u.frames) for u in utterances) / sum(len(u.text) for u in utterances)
+    declared = load_checkpoint(tmp_path / "first").config.length
+    assert declared == LengthSettings(round(4 * average, 2), 160)
+    slow = [replace(u, frames=u.frames.repeat(3, axis=0), symbol_frames=None) for u in utterances]
+    for speech, factor in ((slow, 3), (utterances, 1)):
+        write_utterances(tmp_path / "other.jsonl", speech, 3)
+        data = {"train": [{"file": str(tmp_path / "other.jsonl")}], "validation_examples": 4}
+        model = {"heads": 3, "base_model": str(tmp_path / "first"), "max_length": 512}
+        path = write_settings(tmp_path, 3, max_steps=1, data=data, model=model)
+        run(path, tmp_path / f"after-{factor}")
+        bound = load_checkpoint(tmp_path / f"after-{factor}").config.length
+        assert bound == LengthSettings(round(4 * factor * average, 2), 160)
+
+
+def test_a_base_model_keeps_its_larger_bound(tmp_path: Path) -> None:
+    base = make_lm_checkpoint(tmp_path / "base", 3)
+    config = json.loads((base / "config.json").read_text())
+    config["length"] = {"frames_per_token": 99.0, "extra_frames": 7}
+    (base / "config.json").write_text(json.dumps(config))
+    model = {"heads": 3, "base_model": str(base), "max_length": 2048}
+    run(write_settings(tmp_path, 3, max_steps=1, model=model), tmp_path / "out")
+    assert load_checkpoint(tmp_path / "out").config.length == LengthSettings(99.0, 7)
 
 
 def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from commands.errors import UserError
-from formats.checkpoint.codec_config import MelConfig
+from formats.checkpoint.codec_config import CodecConfig, MelConfig
 from formats.tokens import TokenizedUtterance, write_utterances
 from runtime.audio.sound import SAMPLE_RATE_HZ, read_recording
 from tests.tiny_codec import make_codec, tiny_codec_config
@@ -155,8 +155,10 @@ def test_a_pool_hears_speech_where_the_file_does(tmp_path: Path) -> None:
     """To the bit, as a frame near the threshold of silence decides how long the speech is."""
     fading = np.exp(-np.linspace(0, 9, 40 * HOP)) * np.sin(np.arange(40 * HOP))
     soundfile.write(tmp_path / "u0.wav", fading, SAMPLE_RATE_HZ, subtype="PCM_16")
-    loaded = load_pool(find_recordings(tmp_path), 0.001, HOP, crop_frames=9, seed=0)
+    loaded = load_pool(find_recordings(tmp_path), 0.001, CodecConfig(), crop_frames=9, seed=0)
     audio = read_recording(tmp_path / "u0.wav")
     np.testing.assert_array_equal(loaded.whole(0), audio)
-    assert find_speech(loaded.whole(0), HOP) == find_speech(audio, HOP)
+    assert find_speech(loaded.whole(0), HOP, SAMPLE_RATE_HZ) == find_speech(
+        audio, HOP, SAMPLE_RATE_HZ
+    )
     assert loaded.names == ["u0"]

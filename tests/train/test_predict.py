@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import save_file
 
 from commands.errors import EXIT_TIME_IS_UP
-from formats.checkpoint.tokenizer import CODEBOOK_SIZE
+from formats.streams import FACODEC
 from formats.tokens import TokenizedUtterance, read_utterances, write_utterances
 from tests.tiny_models import make_lm_checkpoint
 from train import predict
@@ -40,7 +40,7 @@ def utterances(tmp_path: Path) -> list[TokenizedUtterance]:
     for index, (length, text) in enumerate(zip(LENGTHS, TEXTS, strict=True)):
         path = f"speakers/u{index}.safetensors"
         save_file({"speaker": random.standard_normal(256, dtype=np.float32)}, tmp_path / path)
-        frames = random.integers(0, CODEBOOK_SIZE, (length, 3))
+        frames = random.integers(0, FACODEC.sizes, (length, FACODEC.count))
         counts = (length, *(0 for _ in text[1:]))
         made.append(TokenizedUtterance(f"u{index}", text, frames, path, counts))
     return made
@@ -68,7 +68,7 @@ def predict_plainly(
         with torch.no_grad():
             embedded = model.embed(ids[:, :position], mask[:, :position], speaker)
             scores = model.head_scores(model.hidden_states(embedded))
-        codes.append([int(head[0, -1, :CODEBOOK_SIZE].argmax()) for head in scores])
+        codes.append([int(head[0, -1, : FACODEC.largest].argmax()) for head in scores])
     return np.array(codes).reshape(-1, 3)[: len(utterance.frames)]
 
 

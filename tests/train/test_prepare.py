@@ -365,8 +365,8 @@ def test_two_recordings_of_one_name_are_refused(
 
 
 def test_speech_keeps_a_little_silence() -> None:
-    assert find_speech(speech(50, 12, seed=0), HOP) == (8, 44)
-    assert find_speech(speech(50, 1, seed=0), HOP) == (0, 50)
+    assert find_speech(speech(50, 12, seed=0), HOP, SAMPLE_RATE_HZ) == (8, 44)
+    assert find_speech(speech(50, 1, seed=0), HOP, SAMPLE_RATE_HZ) == (0, 50)
 
 
 @given(

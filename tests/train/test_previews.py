@@ -12,16 +12,25 @@ from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from commands.errors import UserError
+from formats.checkpoint.codec_config import MelConfig
+from formats.streams import FACODEC
 from tests.tiny_codec import make_codec_checkpoint
 from tests.train.test_lm_training import run, write_settings
-from train.language_model_training.dataset import Example
+from train.data.examples import Example
 from train.language_model_training.guided_attention import AttentionProbe
-from train.language_model_training.previews import attention_pictures
-from train.language_model_training.settings import read_settings
+from train.language_model_training.previews import SpokenPreview, attention_pictures
+from train.language_model_training.settings import SpeechPreview, read_settings
 
 
 def test_attention_and_speech_of_each_evaluation(tmp_path: Path) -> None:
-    codec = make_codec_checkpoint(tmp_path / "codec")
+    codec = make_codec_checkpoint(
+        tmp_path / "codec",
+        decoder_ratios=(5, 5, 4, 2),  # 80 frames a second
+        encoder_ratios=(2, 4, 5, 5),
+        decoder_channels=16,
+        encoder_channels=2,
+        mel=MelConfig(bins=11),
+    )
     voice = tmp_path / "anna.safetensors"
     save_file({"speaker": torch.randn(256)}, voice)
     preview = {"codec": str(codec), "voice": str(voice), "seconds": 0.2, "utterances": 2}
@@ -43,6 +52,13 @@ def test_attention_and_speech_of_each_evaluation(tmp_path: Path) -> None:
     audio = events.Audio("speech/0")[-1]
     assert (audio.step, audio.sample_rate) == (2, 16_000)
     assert audio.encoded_audio_string.startswith(b"RIFF")
+
+
+def test_a_codec_of_other_streams_is_refused(tmp_path: Path) -> None:
+    codec = make_codec_checkpoint(tmp_path / "codec", stream_sizes=(48, 20, 33))
+    settings = SpeechPreview(str(codec))
+    with pytest.raises(UserError, match="name the codec that made the tokens"):
+        SpokenPreview(settings, {}, FACODEC)
 
 
 def test_pictures_show_steps_against_the_text() -> None:

@@ -1,4 +1,4 @@
-"""A small model that learns which frame speaks which symbol, from recordings and text alone.
+"""A small model that learns from recordings and their texts which frame speaks which symbol.
 
 In: utterances as log-mel frames and symbol ids. Out: durations of the symbols. This is the aligner
 of "One TTS Alignment To Rule Them All" (Badlani et al., arXiv 2108.10447): two shallow encoders
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from commands.errors import UserError
 from commands.progress import progress
+from formats.checkpoint.codec_config import CodecConfig
 from train.alignment.paths import (
     IMPOSSIBLE,
     find_durations,
@@ -29,9 +30,8 @@ from train.alignment.paths import (
 )
 from train.codec_model.mel import MelSpectrogram
 
-SAMPLE_RATE_HZ = 16_000
-HOP_SAMPLES = 200  # one codec frame
 MEL_BINS = 80
+HIGHEST_HZ = 8000.0
 _BLANK_LOG_PROB = -1.0  # of frames that no symbol claims, as in the paper
 _TEMPERATURE = 0.3  # of squared distances
 _PRIOR_UNTIL = 0.5  # of the training
@@ -40,8 +40,8 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class AlignableUtterance:
-    """`log_mel` float16 [T, 80] at 80 frames a second; `symbols` int64 [N] ids of silence, each
-    character, silence, N <= T; `speech` as `find_speech_range` gives it."""
+    """`log_mel` float16 [T, bins], a row for each codec frame; `symbols` int64 [N] ids of silence,
+    each character, silence, N <= T; `speech` as `find_speech_range` gives it."""
 
     log_mel: np.ndarray
     symbols: np.ndarray
@@ -49,19 +49,23 @@ class AlignableUtterance:
 
 
 class AlignmentFeatures:
-    """Audio float32 [n] at 16 kHz -> utterances. The window is half the codec's: 25 ms."""
+    """Audio float32 [n] at the codec's rate -> utterances. The window is two frames long."""
 
-    def __init__(self) -> None:
-        self._mel = MelSpectrogram(SAMPLE_RATE_HZ, 512, HOP_SAMPLES, 400, MEL_BINS, 8000.0)
+    def __init__(self, codec: CodecConfig) -> None:
+        self._hop = hop = codec.hop_samples
+        n_fft = 1 << (2 * hop - 1).bit_length()
+        n_fft += (n_fft - hop) % 2  # as many samples are added at both ends
+        highest_hz = min(HIGHEST_HZ, codec.sample_rate_hz / 2)
+        self._mel = MelSpectrogram(codec.sample_rate_hz, n_fft, hop, 2 * hop, MEL_BINS, highest_hz)
 
     @torch.no_grad()
     def __call__(self, audio: np.ndarray, symbols: np.ndarray, where: str) -> AlignableUtterance:
-        """Each mel bin is normalised over the utterance, which takes away voice and microphone.
+        """Each mel bin is normalised over the utterance, which removes voice and microphone.
 
         Raises:
             UserError: fewer frames than symbols; the message begins with `where`.
         """
-        frames = len(audio) // HOP_SAMPLES
+        frames = len(audio) // self._hop
         if frames < len(symbols):
             raise UserError(f"{where}: {frames} frames are too few for {len(symbols)} symbols")
         log_mel = self._mel(torch.from_numpy(audio)[None])[0].T.numpy()
@@ -88,7 +92,7 @@ class Aligner(nn.Module):
         )
 
     def forward(self, log_mel: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
-        """log_mel [B, T, 80], symbols int64 [B, N] -> scores [B, T, N]: minus the squared
+        """log_mel [B, T, bins], symbols int64 [B, N] -> scores [B, T, N]: minus the squared
         distance, but for a term that is the same for all symbols of a frame."""
         queries = self.mel_encoder(log_mel.transpose(1, 2)).transpose(1, 2)  # (B, T, C)
         keys = self.text_encoder(self.embedding(symbols).transpose(1, 2))  # (B, C, N)
@@ -109,7 +113,7 @@ class Aligner(nn.Module):
 
 @dataclass(frozen=True)
 class _Batch:
-    """Padded utterances: log_mel [B, T, 80], symbols [B, N], and what is not padding."""
+    """Padded utterances: log_mel [B, T, bins], symbols [B, N], and the lengths without padding."""
 
     log_mel: torch.Tensor
     symbols: torch.Tensor
@@ -126,7 +130,7 @@ class _Batch:
         return log_probs + self.prior(log_silence_prior)
 
     def prior(self, make: Callable[[int, int, tuple[int, int]], np.ndarray]) -> torch.Tensor:
-        """What `make` gives for each utterance's counts and speech, [B, T, N], 0 at padding."""
+        """`make` of each utterance's counts and speech, [B, T, N], 0 at padding."""
         prior = torch.zeros(len(self.speech), self.log_mel.shape[1], self.symbols.shape[1])
         counts = zip(self.frame_counts.tolist(), self.symbol_counts.tolist(), strict=True)
         for row, (frames, symbols), speech in zip(prior, counts, self.speech, strict=True):
@@ -208,7 +212,7 @@ class AlignerTraining:
         return loss
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` takes up."""
+        """A state for `load_state`."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -227,7 +231,7 @@ class AlignerTraining:
 def train_aligner(
     utterances: Sequence[AlignableUtterance], alphabet_size: int, steps: int, seed: int = 0
 ) -> Aligner:
-    """An aligner, trained from nothing in one go."""
+    """An aligner, trained from the beginning to the end."""
     return AlignerTraining(alphabet_size, steps, seed).run(utterances)
 
 

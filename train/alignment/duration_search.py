@@ -1,13 +1,14 @@
-"""Find the durations of symbols in recordings, many at a time, and keep what is found.
+"""Find the durations of symbols in many recordings, and keep them.
 
-In: recordings with their texts, a method. Out: durations by the recording's path. Recordings that
-cannot be aligned are reported. It does not know the folder that is written in the end.
+In: recordings with their texts, a method, the rate and hop of a codec. Out: durations in frames of
+the codec by the recording's path. Recordings that cannot be aligned are reported. It does not know
+the folder that is written in the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from commands.errors import UserError
 from commands.interruption import Interruption
 from commands.progress import progress, tell
+from formats.checkpoint.codec_config import CodecConfig
 from formats.checkpoint.prompts import normalize_text
 from runtime.audio.sound import read_recording
 from runtime.text.frontends import make_frontend
@@ -32,14 +34,14 @@ RECORDINGS_PER_CHUNK = 512
 
 @dataclass(frozen=True)
 class Script:
-    """A recording and what is said in it; each character is a symbol."""
+    """A recording and the characters spoken in it; each is a symbol."""
 
     recording: Recording
     characters: str
 
     @property
     def known_frames(self) -> tuple[int, ...] | None:
-        """The durations of exactly these characters, if the metadata has them."""
+        """Durations of exactly these characters, if the metadata has them."""
         counted = self.recording.phonemes or self.recording.text
         return self.recording.symbol_frames if counted == self.characters else None
 
@@ -94,12 +96,13 @@ class ScriptReader:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How the aligner learns."""
+    """How the aligner learns, and the codec whose frames it counts."""
 
     steps: int
     learn_from: int
     seed: int
     threads: int | None = None
+    codec: CodecConfig = field(default_factory=CodecConfig)
 
 
 class DurationSearch:
@@ -141,7 +144,7 @@ class DurationSearch:
     ) -> Durations:
         if self._kept and (found_before := self._kept.load_durations(first)) is not None:
             return found_before
-        paths, utterances = read_utterances(scripts, self._reader)
+        paths, utterances = read_utterances(scripts, self._reader, self._options.codec)
         if model is None:
             found = [spread_evenly(len(u.log_mel), len(u.symbols), u.speech) for u in utterances]
         else:
@@ -165,7 +168,8 @@ class DurationSearch:
             return training.model.eval()
         rng = np.random.default_rng(options.seed)
         chosen = rng.permutation(len(scripts))[: options.learn_from]
-        _, utterances = read_utterances([scripts[index] for index in chosen], self._reader, True)
+        examples = [scripts[index] for index in chosen]
+        _, utterances = read_utterances(examples, self._reader, options.codec, quiet=True)
         if not utterances:
             raise UserError("no recording can be aligned")
         with self._interruption:
@@ -185,17 +189,18 @@ class DurationSearch:
 
 
 def read_utterances(
-    scripts: Sequence[Script], reader: ScriptReader, quiet: bool = False
+    scripts: Sequence[Script], reader: ScriptReader, codec: CodecConfig, *, quiet: bool = False
 ) -> tuple[list[Path], list[AlignableUtterance]]:
     """Paths and features of those that can be aligned; the others are reported, unless `quiet`."""
-    features = AlignmentFeatures()
+    features, rate_hz = AlignmentFeatures(codec), codec.sample_rate_hz
     paths, utterances = [], []
     for script in scripts:
         path, symbols = script.recording.path, reader.encode(script.characters)
         try:
             if missing := explain_missing(path):
                 raise UserError(missing)
-            utterances.append(features(read_recording(path, MAX_SECONDS), symbols, str(path)))
+            audio = read_recording(path, MAX_SECONDS, rate_hz=rate_hz)
+            utterances.append(features(audio, symbols, str(path)))
             paths.append(path)
         except (UserError, OSError) as error:
             if not quiet:

@@ -2,9 +2,9 @@
 
 In: a folder in the published layout (`ns3_facodec_encoder_v2.bin` and
 `ns3_facodec_decoder_v2.bin`, pickled state dicts) or in this project's (`codec.json` and
-`codec.safetensors`). Out: a `FACodec` in evaluation mode. Pickles cannot run code, and wrappers'
-names are taken off (`formats.checkpoint.state_dicts`). Modules that only training needs are skipped
-by name; any other tensor must be there, in its shape, and none may be left over.
+`codec.safetensors`). Out: a `FACodec` in evaluation mode. Pickles cannot run code, and the names
+of wrappers are removed (`formats.checkpoint.state_dicts`). Modules that only training needs are
+skipped by name. Every other tensor must be there in its shape, and no other may be.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import torch
 from safetensors.torch import save
 
 from commands.errors import UserError
-from formats.checkpoint.codec_config import CODEC_CONFIG_FILE, CodecConfig, read_codec_config
+from formats.checkpoint.codec_config import (
+    CODEC_CONFIG_FILE,
+    CODEC_WEIGHTS_FILE,
+    PUBLISHED_FILES,
+    find_codec_config,
+)
 from formats.checkpoint.state_dicts import plain_names, read_state_dict
 from formats.files.atomic import replacing, write_atomically
 from train.codec_model.facodec import FACodec
 from train.tensor_files import read_tensor_file
 
-CODEC_WEIGHTS_FILE = "codec.safetensors"
-PUBLISHED_FILES = {
-    "encoder": "ns3_facodec_encoder_v2.bin",
-    "decoder": "ns3_facodec_decoder_v2.bin",
-}
 TRAINING_ONLY = tuple(
     f"decoder.{name}."
     for name in (
@@ -47,31 +47,24 @@ _LISTED_PROBLEMS = 5
 def load_codec(folder: Path) -> FACodec:
     """The codec of a folder in either layout. Raises `UserError` naming file and tensor."""
     folder = Path(folder)
+    config = find_codec_config(folder)
     if (folder / CODEC_CONFIG_FILE).is_file():
-        config = read_codec_config(folder)
         path = folder / CODEC_WEIGHTS_FILE
         if not path.is_file():
             raise UserError(f"{path}: not found; it belongs beside {CODEC_CONFIG_FILE}")
         tensors = read_tensor_file(path)
     else:
-        config, path = CodecConfig(), folder
-        tensors = read_published(folder)
+        path, tensors = folder, read_published(folder)
     codec = FACodec(config)
     load_strictly(codec, tensors, path)
     return codec.eval()
 
 
 def read_published(folder: Path) -> dict[str, torch.Tensor]:
-    """The two pickled state dicts as one, keys `encoder.…` and `decoder.…`."""
+    """The two pickled state dicts as one, with keys `encoder.…` and `decoder.…`."""
     tensors: dict[str, torch.Tensor] = {}
     for part, name in PUBLISHED_FILES.items():
-        path = folder / name
-        if not path.is_file():
-            raise UserError(
-                f"{folder}: holds no codec; wanted {CODEC_CONFIG_FILE} and {CODEC_WEIGHTS_FILE}, "
-                f"or {' and '.join(PUBLISHED_FILES.values())}"
-            )
-        for key, tensor in read_state_dict(path).items():
+        for key, tensor in read_state_dict(folder / name).items():
             tensors[f"{part}.{key}"] = tensor
     return tensors
 

@@ -1,10 +1,11 @@
 """FACodec (NaturalSpeech 3, arXiv 2403.03100; version 2 as published) at any size.
 
-In: mono audio [B, n] at the codec's rate. Out: frames int64 [B, T, 3], columns content 1,
-content 2, prosody, and a speaker embedding [B, C]; and back. The third group of codebooks,
-`residual`, is kept because published checkpoints hold it, but neither written nor read: a
-language model does not predict it. Parameter names are those of the published checkpoints,
-with weight norm folded. Knows nothing of files and of training.
+In: mono audio [B, n] at the codec's rate. Out: frames int64 [B, T, K] and a speaker embedding
+[B, C]; and back. The columns of a frame are the codes of the content codebooks and then of the
+prosody codebooks: published are content 1, content 2, prosody. The third group of codebooks,
+`residual`, is kept because published checkpoints hold it, but it is not used: a language model
+does not predict it. Parameter names are those of the published checkpoints, with weight norm
+folded. Knows nothing of files and of training.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from train.codec_model.mel import MelSpectrogram
 from train.codec_model.transformer import TransformerEncoder
 from train.codec_model.vector_quantizer import ResidualQuantizer
 
-CONTENT_CODEBOOKS = 2
 _MEL_KERNEL = 5
 _MEL_UNITS = 3
 
@@ -41,7 +41,7 @@ class FACodec(nn.Module):
         self.decoder = FACodecDecoder(config)
 
     def encode(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Audio [B, n], n >= n_fft / 2 -> frames int64 [B, T, 3] and speaker [B, C].
+        """Audio [B, n], n >= n_fft / 2 -> frames int64 [B, T, K] and speaker [B, C].
 
         T = n // hop when n is a whole number of hops.
         """
@@ -51,7 +51,7 @@ class FACodec(nn.Module):
         return self.decoder.quantize(latents, prosody), self.decoder.embed_speaker(latents)
 
     def decode(self, frames: torch.Tensor, speaker: torch.Tensor) -> torch.Tensor:
-        """Frames int64 [B, T, 3], speaker [B, C] -> audio [B, T * hop] in (-1, 1)."""
+        """Frames int64 [B, T, K], speaker [B, C] -> audio [B, T * hop] in (-1, 1)."""
         return self.decoder.synthesize(self.decoder.embed_frames(frames), speaker)
 
 
@@ -85,12 +85,12 @@ class FACodecDecoder(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         channels = config.latent_channels
-        self.prosody_bins = config.prosody_bins
-        books = [1, CONTENT_CODEBOOKS, config.residual_codebooks]
+        self.prosody_bins, self.content_codebooks = config.prosody_bins, config.content_codebooks
+        residual_sizes = (config.codebook_size,) * config.residual_codebooks
         self.quantizer = nn.ModuleList(
-            ResidualQuantizer(count, channels, config.codebook_size, config.codebook_channels)
-            for count in books
-            if count
+            ResidualQuantizer(sizes, channels, config.codebook_channels)
+            for sizes in (config.prosody_sizes, config.content_sizes, residual_sizes)
+            if sizes
         )
         self.melspec_linear = nn.Linear(config.prosody_bins, channels)
         self.melspec_encoder = make_transformer(config)
@@ -115,7 +115,7 @@ class FACodecDecoder(nn.Module):
         return self.melspec_encoder(self.melspec_linear(low.transpose(1, 2)))
 
     def quantize(self, latents: torch.Tensor, prosody: torch.Tensor) -> torch.Tensor:
-        """Content and prosody latents [B, T, C] -> frames int64 [B, T, 3]."""
+        """Content and prosody latents [B, T, C] -> frames int64 [B, T, K]."""
         content = self.content_quantizer.encode(latents)
         return torch.cat([content, self.prosody_quantizer.encode(prosody)], dim=-1)
 
@@ -124,9 +124,9 @@ class FACodecDecoder(nn.Module):
         return self.timbre_encoder(latents).mean(1)
 
     def embed_frames(self, frames: torch.Tensor) -> torch.Tensor:
-        """Frames int64 [B, T, 3] -> the sum of their three vectors [B, T, C]."""
-        content = self.content_quantizer.decode(frames[..., :CONTENT_CODEBOOKS])
-        return content + self.prosody_quantizer.decode(frames[..., CONTENT_CODEBOOKS:])
+        """Frames int64 [B, T, K] -> the sum of the vectors of their codes [B, T, C]."""
+        content = self.content_quantizer.decode(frames[..., : self.content_codebooks])
+        return content + self.prosody_quantizer.decode(frames[..., self.content_codebooks :])
 
     def synthesize(self, embedded: torch.Tensor, speaker: torch.Tensor) -> torch.Tensor:
         """Embedded frames [B, T, C], speaker [B, C] -> audio [B, T * hop]."""

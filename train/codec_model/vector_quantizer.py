@@ -6,6 +6,7 @@ names are those of the published checkpoints. How codebooks learn is in `codeboo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -41,14 +42,12 @@ class VectorQuantizer(nn.Module):
 
 
 class ResidualQuantizer(nn.Module):
-    """Codebooks in a row: each quantizes what those before it left."""
+    """Codebooks in a row, of `sizes` codes: each quantizes what those before it left."""
 
-    def __init__(
-        self, codebooks: int, channels: int, codebook_size: int, codebook_channels: int
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], channels: int, codebook_channels: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            VectorQuantizer(channels, codebook_size, codebook_channels) for _ in range(codebooks)
+            VectorQuantizer(channels, size, codebook_channels) for size in sizes
         )
 
     @property

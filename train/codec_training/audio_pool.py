@@ -1,8 +1,9 @@
 """Recordings in memory, from which training crops are drawn.
 
-In: recordings and an amount of audio in hours. Out: crops of equal length, in pairs: rows 2k
-and 2k + 1 of a batch are of one speaker, so that each can take the timbre of the other. Draws
-depend only on the seed and the step, so a resumed run sees the same crops as an uninterrupted one.
+In: recordings, a codec's rate and hop, and an amount of audio in hours. Out: crops of equal
+length, in pairs: rows 2k and 2k + 1 of a batch are of one speaker, so that each can take the
+other's timbre. Draws depend only on the seed and on the step, so a resumed run sees the same
+crops as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import numpy as np
 
 from commands.errors import UserError
 from commands.progress import progress, tell
-from runtime.audio.sound import SAMPLE_RATE_HZ, read_recording
+from formats.checkpoint.codec_config import CodecConfig
+from runtime.audio.sound import read_recording
 from train.data.recordings import Recording, explain_missing
 
 MAX_SECONDS = 60.0  # longer recordings are left out
-_INT16_SCALE = 32768.0  # 16-bit recordings stay exactly what they were
+_INT16_SCALE = 32768.0  # keeps 16-bit recordings exactly
 
 
 @dataclass(frozen=True)
@@ -84,25 +86,28 @@ class AudioPool:
 def load_pool(
     recordings: Sequence[Recording],
     hours: float,
-    hop_samples: int,
+    codec: CodecConfig,
     crop_frames: int,
     seed: int,
 ) -> AudioPool:
-    """Read a random choice of `hours` of audio. Unreadable recordings are reported and left out.
+    """Read a random choice of `hours` of audio at the codec's rate.
 
-    `crop_frames` is the longest crop that will be drawn. Raises `UserError` when no recording
-    is that long. A recording without a speaker counts as a speaker of its own.
+    Unreadable recordings are listed and left out. A recording without a speaker counts as a
+    speaker of its own. `crop_frames` is the longest crop that will be drawn.
+
+    Raises:
+        UserError: no recording is that long.
     """
-    wanted = int(hours * 3600 * SAMPLE_RATE_HZ)
+    rate_hz = codec.sample_rate_hz
+    wanted = int(hours * 3600 * rate_hz)
     audio: list[np.ndarray] = []
     speakers: list[str] = []
     names: list[str] = []
     read = left_out = 0
-    seconds = wanted // SAMPLE_RATE_HZ
-    with progress("read seconds of audio", seconds, to_stderr=True) as stage:
+    with progress("read seconds of audio", wanted // rate_hz, to_stderr=True) as stage:
         for index in np.random.default_rng(seed).permutation(len(recordings)):
             recording = recordings[index]
-            samples = _read_or_tell(recording.path)
+            samples = _read_or_tell(recording.path, rate_hz)
             if samples is None:
                 left_out += 1
                 continue
@@ -110,12 +115,12 @@ def load_pool(
             speakers.append(recording.speaker or f"recording {index}")
             names.append(recording.uttid)
             read += len(samples)
-            stage.advance(len(samples) // SAMPLE_RATE_HZ)
+            stage.advance(len(samples) // rate_hz)
             if read >= wanted:
                 break
     if left_out:
         tell(f"{left_out} of {left_out + len(audio)} recordings left out")
-    pool = AudioPool(audio, speakers, hop_samples, names)
+    pool = AudioPool(audio, speakers, codec.hop_samples, names)
     if not len(pool.lengths) or pool.lengths.max() < crop_frames:
         raise UserError(f"no readable recording is as long as a crop of {crop_frames} frames")
     return pool
@@ -126,11 +131,11 @@ def _to_int16(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(samples * _INT16_SCALE), limits.min, limits.max).astype(np.int16)
 
 
-def _read_or_tell(path: Path) -> np.ndarray | None:
+def _read_or_tell(path: Path, rate_hz: int) -> np.ndarray | None:
     try:
         if missing := explain_missing(path):
             raise UserError(missing)
-        return read_recording(path, MAX_SECONDS)
+        return read_recording(path, MAX_SECONDS, rate_hz=rate_hz)
     except (UserError, OSError) as error:
         tell(f"left out: {error}")
         return None

@@ -1,7 +1,7 @@
-"""Speech tokens of a pool's recordings: the codec's own, and what models predicted in their place.
+"""Speech tokens of a pool's recordings: codec tokens, some of them replaced by model predictions.
 
-In: a frozen codec, an audio pool, files of train.predict. Out: frames and speaker embeddings, as
-a decoder is to learn from them. Recordings are encoded when first asked for.
+In: a frozen codec, an audio pool, files of train.predict. Out: the frames and speaker embeddings
+that a decoder learns from. A recording is encoded when it is first used.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from commands.errors import UserError
+from formats.checkpoint.codec_config import CodecConfig
 from formats.tokens import read_utterances
 from runtime.audio.conditioning import condition_if_spoken
-from runtime.audio.sound import SAMPLE_RATE_HZ, Sound
+from runtime.audio.sound import Sound
 from train.codec_model.facodec import FACodec
 from train.codec_training.audio_pool import AudioPool, Crops
 from train.codec_training.config import PredictedTokens
@@ -27,15 +28,15 @@ from train.data.silence import find_speech
 
 @dataclass(frozen=True)
 class PredictedSpeech:
-    """Frames int64 [T, 3] that a model predicted, and which of the recording's is the first."""
+    """Frames int64 [T, K] that a model predicted for a recording, from its frame `first` on."""
 
     first: int
     frames: np.ndarray
 
 
 class PoolTokens:
-    """`predicted` has variants of some recordings' frames, of the speech without the silence
-    around it, as train.prepare cuts it."""
+    """`predicted` names files with other frames for some recordings: those of the speech, without
+    the silence that train.prepare cuts off."""
 
     def __init__(
         self,
@@ -46,10 +47,10 @@ class PoolTokens:
     ) -> None:
         self._codec, self._pool, self._share = codec, pool, predicted_share
         self._encoded: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._variants = read_predicted(predicted, pool) if predicted else {}
+        self._variants = read_predicted(predicted, pool, codec.config) if predicted else {}
 
     def cut(self, crops: Crops, crop_frames: int, seed: int) -> torch.Tensor:
-        """The frames of the crops, int64 [B, crop_frames, 3]; a share of them as predicted."""
+        """The frames of the crops, int64 [B, crop_frames, K]; a share of them as predicted."""
         rng = np.random.default_rng(seed)
         rows = []
         for index, first in zip(crops.recordings, crops.first_frames, strict=True):
@@ -67,14 +68,13 @@ class PoolTokens:
 
     @torch.no_grad()
     def _encode(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames int64 [T, 3] of the whole recording at once, and the speaker of its speech, as in
-        use."""
+        """Frames int64 [T, K] of the whole recording, and the speaker of its speech, as in use."""
         if index not in self._encoded:
             device = next(self._codec.parameters()).device
             audio = self._pool.whole(index)
             name = self._pool.names[index] if self._pool.names else f"recording {index}"
-            sound = Sound(audio, SAMPLE_RATE_HZ, name)
-            speech = condition_if_spoken(sound, SAMPLE_RATE_HZ)
+            rate_hz = self._codec.config.sample_rate_hz
+            speech = condition_if_spoken(Sound(audio, rate_hz, name), rate_hz)
             frames, _ = self._codec.encode(torch.from_numpy(audio)[None].to(device))
             _, speaker = self._codec.encode(torch.from_numpy(speech)[None].to(device))
             self._encoded[index] = frames[0], speaker[0]
@@ -82,19 +82,19 @@ class PoolTokens:
 
 
 def read_predicted(
-    predicted: Sequence[PredictedTokens], pool: AudioPool
+    predicted: Sequence[PredictedTokens], pool: AudioPool, codec: CodecConfig
 ) -> dict[int, list[PredictedSpeech]]:
-    """What the files predict for recordings of the pool. What is not as long as the recording's
-    speech is told and left out. Raises `UserError` if nothing remains."""
+    """Predictions for recordings of the pool. Those that are not as long as the recording's speech
+    are counted in a message and left out. Raises `UserError` if none remains."""
     indices = {name: index for index, name in enumerate(pool.names)}
     variants: dict[int, list[PredictedSpeech]] = defaultdict(list)
     for source in predicted:
         left_out = 0
-        for utterance in read_utterances(Path(source.file), source.heads):
+        for utterance in read_utterances(Path(source.file), source.heads, codec.streams):
             index = indices.get(utterance.uttid)
             if index is None:
                 continue
-            first, last = find_speech(pool.whole(index), pool.hop_samples)
+            first, last = find_speech(pool.whole(index), codec.hop_samples, codec.sample_rate_hz)
             if last - first == len(utterance.frames):
                 variants[index].append(PredictedSpeech(first, utterance.frames))
             else:

@@ -1,7 +1,7 @@
 """First phase of training a codec: the tokenizer.
 
-Trains encoders and quantizers together with a mel decoder that is thrown away, so that codes
-hold what a mel spectrogram needs. In: a codec with initial weights and a pool of audio.
+Trains encoders and quantizers together with a mel decoder that is discarded afterwards, so that
+the codes describe a mel spectrogram. In: a codec with initial weights and a pool of audio.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ _MEL_DECODER_UNITS = 3
 _SQUARED_ERROR_WEIGHT = 0.25
 _COMMITMENT_WEIGHT = 2.0
 _LARGEST_GRADIENT = 1.0
-_SECOND_CONTENT = 2  # index among the codebooks: prosody, content 1, content 2
 
 
 class TokenizerPhase:
@@ -46,7 +45,8 @@ class TokenizerPhase:
         mel_decoder = make_mel_decoder(codec.config.latent_channels, codec.config.mel.bins)
         self.mel_decoder = mel_decoder.to(self.device)
         decoder = codec.decoder
-        self.layers = [*decoder.prosody_quantizer.codebooks, *decoder.content_quantizer.codebooks]
+        self.groups = [decoder.prosody_quantizer.codebooks, decoder.content_quantizer.codebooks]
+        self.layers = [layer for group in self.groups for layer in group]
         self.learners = [CodebookLearner(layer).to(self.device) for layer in self.layers]
         fold_mel_statistics(codec)
         self.trained = nn.ModuleList([codec.encoder, decoder, self.mel_decoder])
@@ -90,20 +90,20 @@ class TokenizerPhase:
         first: bool,
         generator: torch.Generator,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sum of the three vectors [B, T, C] and the commitment loss; codebooks follow."""
+        """Sum of all codebooks' vectors [B, T, C] and the commitment loss; codebooks follow."""
         prosody = self.codec.decoder.encode_prosody(log_mel, latents.shape[1])
-        inputs = [prosody, latents, latents]
-        vectors: list[torch.Tensor] = []
-        losses = []
-        for index, (layer, learner) in enumerate(zip(self.layers, self.learners, strict=True)):
-            if index == _SECOND_CONTENT:  # quantizes what the first left
-                inputs[index] = latents - vectors[1]
-            if first:
-                start_codebook(layer, learner, inputs[index], generator)
-            vector, loss, directions, codes = quantize_straight_through(layer, inputs[index])
-            learner.update(layer, directions, codes, generator)
-            vectors.append(vector)
-            losses.append(loss)
+        learners = iter(self.learners)
+        vectors, losses = [], []
+        for group, rest in zip(self.groups, (prosody, latents), strict=True):
+            for layer in group:
+                learner = next(learners)
+                if first:
+                    start_codebook(layer, learner, rest, generator)
+                vector, loss, directions, codes = quantize_straight_through(layer, rest)
+                learner.update(layer, directions, codes, generator)
+                rest = rest - vector  # what the next codebook of the group quantizes
+                vectors.append(vector)
+                losses.append(loss)
         return torch.stack(vectors).sum(0), torch.stack(losses).sum()
 
     def state(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Scores of recordings by DNSMOS (arXiv 2110.01763): predicted mean opinion scores from 1 to 5.
 
-In: audio float32 [n] at 16 kHz. Out: scores, or a filter that uses one of them. The model comes
-with the package speechmos.
+In: audio float32 [n]. Out: scores, or a filter that uses one of them. The model takes 16 kHz and
+comes with the package speechmos.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 
 from commands.errors import UserError
 from commands.extras import install_command
-from runtime.audio.sound import SAMPLE_RATE_HZ
+from runtime.audio.sound import Sound
 
+DNSMOS_RATE_HZ = 16_000
 DNSMOS_KEYS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "p808_mos"}
 
 
@@ -30,10 +31,10 @@ def dnsmos_version() -> str:
 def score_dnsmos(audio: np.ndarray) -> dict[str, float]:
     """Scores "ovrl" (overall), "sig" (speech), "bak" (background) and "p808" (ITU-T P.808).
 
-    Raises `UserError` without speechmos.
+    Audio float32 [n] at `DNSMOS_RATE_HZ`. Raises `UserError` without speechmos.
     """
     loudest = max(1.0, float(np.abs(audio).max()))
-    scores = _speechmos().run(audio / loudest, sr=SAMPLE_RATE_HZ)
+    scores = _speechmos().run(audio / loudest, sr=DNSMOS_RATE_HZ)
     return {name: float(scores[key]) for name, key in DNSMOS_KEYS.items()}
 
 
@@ -45,11 +46,11 @@ def _speechmos() -> ModuleType:
     return dnsmos
 
 
-def make_dnsmos_filter(minimum: float) -> Callable[[np.ndarray], str | None]:
-    """A function that returns why audio is refused, or None."""
+def make_dnsmos_filter(minimum: float) -> Callable[[Sound], str | None]:
+    """A function that returns why a recording is refused, or None."""
 
-    def refuse(audio: np.ndarray) -> str | None:
-        score = score_dnsmos(audio)["ovrl"]
+    def refuse(sound: Sound) -> str | None:
+        score = score_dnsmos(sound.at_rate(DNSMOS_RATE_HZ))["ovrl"]
         return f"DNSMOS {score:.2f} is below {minimum:g}" if score < minimum else None
 
     return refuse

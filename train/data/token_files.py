@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from formats.speaker_files import SUFFIX, write_speaker
+from formats.streams import Streams
 from formats.tokens import TokenizedUtterance, write_utterances
 from train.data.token_parts import PreparedUtterance, read_parts
 
@@ -23,20 +24,27 @@ def token_file(folder: Path, heads: int) -> Path:
     return folder / ("ntp.jsonl" if heads == 1 else f"h{heads}.jsonl")
 
 
-def write_token_files(parts: Path, output: Path, heads: Sequence[int], embeddings: str) -> int:
-    """One file per number of heads, and the embeddings; returns the number of utterances."""
+def write_token_files(
+    parts: Path, output: Path, heads: Sequence[int], embeddings: str, streams: Streams
+) -> int:
+    """One file per number of heads, and the embeddings; returns the number of utterances.
+
+    `streams` are those of the codec that made the frames.
+    """
     paths = name_embeddings(parts, output, embeddings)
     write_mean_voices(parts, output / "voices")
     count = 0
     for number in heads:
         path = token_file(output, number)
-        lines = (make_line(utterance, paths(utterance)) for utterance in read_parts(parts))
+        lines = (make_line(utterance, paths(utterance), streams) for utterance in read_parts(parts))
         count = write_utterances(path, lines, number)
         print(f"{count} utterances in {path}")
     return count
 
 
-def make_line(utterance: PreparedUtterance, embedding_path: str | None) -> TokenizedUtterance:
+def make_line(
+    utterance: PreparedUtterance, embedding_path: str | None, streams: Streams
+) -> TokenizedUtterance:
     return TokenizedUtterance(
         uttid=utterance.uttid,
         text=utterance.text,
@@ -44,16 +52,17 @@ def make_line(utterance: PreparedUtterance, embedding_path: str | None) -> Token
         spk_emb_path=embedding_path,
         symbol_frames=utterance.symbol_frames,
         sentence=utterance.sentence,
+        streams=streams,
     )
 
 
 def name_embeddings(
     parts: Path, output: Path, scope: str
 ) -> Callable[[PreparedUtterance], str | None]:
-    """Store the embeddings: one for each recording, or the mean of each speaker's recordings.
+    """Store the embeddings, and return a function from an utterance to the path of its own.
 
-    Returns a function from an utterance to the path of its embedding. A recording without a known
-    speaker keeps an embedding of its own.
+    `scope` is "utterance", "speaker" (the mean of a speaker's recordings) or "none". A recording
+    without a known speaker keeps its own embedding.
     """
     if scope == "none":
         return lambda utterance: None

@@ -1,4 +1,4 @@
-"""Tokenized utterances in parts on disk, so that a long tokenizing run can go on where it stopped.
+"""Tokenized utterances in parts on disk, so that a long run can continue after an interruption.
 
 In: a folder, and the recordings of a part. Out: `000000.npz`, `000001.npz`, …, each complete or
 absent, and `000002.unfinished` of the part that an interruption cut. A part also says which of its
@@ -21,7 +21,7 @@ from formats.files.atomic import write_atomically
 
 @dataclass(frozen=True)
 class PreparedUtterance:
-    """`frames` int64 [T, 3]; `embedding` float32 [C] of the recording; `symbol_frames` add up
+    """`frames` int64 [T, K]; `embedding` float32 [C] of the recording; `symbol_frames` add up
     to T."""
 
     uttid: str
@@ -83,7 +83,7 @@ def write_part(path: Path, part: Part) -> None:
         known=_pack(known),
         left_out=_pack(left_out),
         lengths=np.array([len(f) for f in frames], np.int64),
-        frames=np.concatenate([np.zeros((0, 3), np.int64), *frames]).astype(np.int16),
+        frames=np.concatenate(frames or [np.zeros((0, 0))]).astype(np.uint16),
         embeddings=np.array([u.embedding for u in part.utterances], np.float32),
     )
     write_atomically(path, content.getvalue())

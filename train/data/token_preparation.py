@@ -17,8 +17,8 @@ from commands.errors import UserError
 from commands.interruption import Interruption
 from commands.next_step import print_next, quote
 from commands.progress import progress
+from formats.checkpoint.codec_config import find_codec_config
 from formats.files.unfinished_work import begin_work, remove_work
-from formats.tokens import frames_per_step
 from train.data.recording_folders import check_names
 from train.data.token_files import token_file, write_token_files
 from train.data.token_parts import (
@@ -46,9 +46,10 @@ def prepare(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: unusable input; nothing is written before the input has been checked.
     """
+    streams = find_codec_config(arguments.codec).streams
     for heads in arguments.heads:
         if heads != 1:
-            frames_per_step(heads)
+            streams.frames_per_step(heads)
     recordings = [found for folder in arguments.audio for found in folder.find()]
     recordings = recordings[: arguments.limit]
     check_names(recordings)
@@ -61,7 +62,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     left_out = read_left_out(parts)
     tell_left_out(left_out, len(recordings))
     check_parts(parts, left_out, arguments.strict)
-    write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings)
+    write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings, streams)
     remove_work(parts)
     print_next(
         "python -m train.lm --config lm.yaml --output my-model, with "
@@ -96,15 +97,12 @@ def digest_codec(folder: Path) -> str:
 
 def load_means(arguments: argparse.Namespace) -> Means:
     """Codec, frontend and limits. Raises `UserError` if one of them is missing."""
-    from runtime.audio.sound import SAMPLE_RATE_HZ
     from runtime.text.frontends import make_frontend
     from train.codec_model.checkpoint import load_codec
     from train.device import check_device
 
     check_device(arguments.device, "--device")
     codec = load_codec(arguments.codec).to(arguments.device)
-    if codec.config.sample_rate_hz != SAMPLE_RATE_HZ:
-        raise UserError(f"{arguments.codec}: works at another rate than {SAMPLE_RATE_HZ} Hz")
     frontend = make_frontend({"kind": arguments.frontend, "language": arguments.language})
     return Means(codec, make_limits(arguments), frontend, arguments.frontend != "none")
 

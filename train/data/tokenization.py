@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from commands.errors import UserError
+from formats.checkpoint.codec_config import CodecConfig
 from runtime.audio.conditioning import condition_if_spoken
-from runtime.audio.sound import SAMPLE_RATE_HZ, read_sound
+from runtime.audio.sound import Sound, read_sound
 from train.codec_model.facodec import FACodec
 from train.data.recordings import Recording
 from train.data.silence import find_speech
@@ -28,7 +29,7 @@ _LARGEST_BATCH_SECONDS = 120
 
 @dataclass(frozen=True)
 class TokenizedRecording:
-    """`frames` int64 [T, 3], `speaker` float32 [256]; `symbol_frames` add up to T."""
+    """`frames` int64 [T, K], `speaker` float32 [C]; `symbol_frames` add up to T."""
 
     recording: Recording
     frames: np.ndarray
@@ -38,12 +39,12 @@ class TokenizedRecording:
 
 @dataclass(frozen=True)
 class Limits:
-    """Which recordings are kept. `refuse` returns why audio float32 [n] is left out, or None."""
+    """Which recordings are kept. `refuse` says why a recording is left out, or None."""
 
     min_seconds: float = 0.3
     max_seconds: float = 30.0
     trim_silence: bool = True
-    refuse: Callable[[np.ndarray], str | None] | None = None
+    refuse: Callable[[Sound], str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,29 +64,29 @@ def tokenize_recordings(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[TokenizedRecording]:
     """Yield the usable recordings, in no particular order, until `stop` returns true."""
-    hop = codec.config.hop_samples
     groups: dict[int, list[_Read]] = defaultdict(list)
     for recording in recordings:
         if stop():
             return
         try:
-            read = _read_whole_frames(recording, hop, limits)
+            read = _read_whole_frames(recording, codec.config, limits)
         except (UserError, OSError) as error:
             left_out(recording, str(error))
             continue
         groups[len(read.audio)].append(read)
     for samples, group in sorted(groups.items()):
-        batch = max(1, _LARGEST_BATCH_SECONDS * SAMPLE_RATE_HZ // samples)
+        batch = max(1, _LARGEST_BATCH_SECONDS * codec.config.sample_rate_hz // samples)
         for first in range(0, len(group), batch):
             if stop():
                 return
             yield from _tokenize_batch(codec, group[first : first + batch], limits)
 
 
-def _read_whole_frames(recording: Recording, hop: int, limits: Limits) -> _Read:
+def _read_whole_frames(recording: Recording, codec: CodecConfig, limits: Limits) -> _Read:
     """The audio. Raises `UserError` if the recording cannot be used."""
+    rate_hz, hop = codec.sample_rate_hz, codec.hop_samples
     sound = read_sound(recording.path, limits.max_seconds, limits.min_seconds)
-    audio = sound.at_rate(SAMPLE_RATE_HZ)
+    audio = sound.at_rate(rate_hz)
     audio = audio[: len(audio) // hop * hop]
     if not audio.any():
         raise UserError("is silent but for its last samples")
@@ -94,10 +95,10 @@ def _read_whole_frames(recording: Recording, hop: int, limits: Limits) -> _Read:
         raise UserError(
             f"'symbol_frames' add up to {counted}, the audio has {len(audio) // hop} frames"
         )
-    reason = limits.refuse(audio) if limits.refuse else None
+    reason = limits.refuse(sound) if limits.refuse else None
     if reason:
         raise UserError(reason)
-    return _Read(recording, audio, condition_if_spoken(sound, SAMPLE_RATE_HZ))
+    return _Read(recording, audio, condition_if_spoken(sound, rate_hz))
 
 
 def _tokenize_batch(
@@ -108,7 +109,8 @@ def _tokenize_batch(
     for row, read in enumerate(batch):
         first, last = 0, len(frames[row])
         if limits.trim_silence:
-            first, last = find_speech(read.audio, codec.config.hop_samples)
+            config = codec.config
+            first, last = find_speech(read.audio, config.hop_samples, config.sample_rate_hz)
         counts = read.recording.symbol_frames
         yield TokenizedRecording(
             read.recording,
@@ -132,7 +134,7 @@ def _encode_speakers(codec: FACodec, speeches: Sequence[np.ndarray]) -> dict[int
 
 @torch.no_grad()
 def _encode(codec: FACodec, audio: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Audio of equal length -> frames int64 [B, T, 3], speakers float32 [B, C]."""
+    """Audio of equal length -> frames int64 [B, T, K], speakers float32 [B, C]."""
     device = next(codec.parameters()).device
     frames, speakers = codec.encode(torch.from_numpy(np.stack(audio)).to(device))
     return frames.cpu().numpy(), speakers.cpu().numpy()

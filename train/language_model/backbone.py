@@ -38,7 +38,7 @@ def qwen2_config(config: LanguageModelConfig, layers: int | None = None) -> Qwen
 
 
 def speaker_projection(config: LanguageModelConfig) -> nn.Sequential | None:
-    """Speaker embedding (B, 256) to one input embedding (B, H); None if the model has none."""
+    """Speaker embedding (B, C) to one input embedding (B, H); None if the model has none."""
     if not config.spk_aware:
         return None
     return nn.Sequential(
@@ -71,7 +71,7 @@ class SpeechBackbone(nn.Module):
         return self.lm_model.model.embed_tokens
 
     def embed_text(self, token_ids: torch.Tensor, speaker: torch.Tensor | None) -> torch.Tensor:
-        """Embeddings (B, L, H) of ids (B, L); the speaker (B, 256) stands at its placeholder."""
+        """Embeddings (B, L, H) of ids (B, L); the speaker (B, C) stands at its placeholder."""
         embedded = self.embedding(token_ids)
         if self.spk_emb_proj is None:
             return embedded

@@ -69,7 +69,7 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Checkpo
     folder = Path(folder)
     config = read_lm_config(folder)
     tokenizer = load_tokenizer(folder)
-    tokens = read_speech_tokens(tokenizer, str(folder))
+    tokens = read_speech_tokens(tokenizer, str(folder), config.streams)
     if config.spk_aware and tokens.placeholder is None:
         raise UserError(f"{folder}: speaker-aware, but the tokenizer has no speaker placeholder")
     tensors = published_names(read_tensors(folder))
@@ -129,7 +129,7 @@ def published_names(tensors: Tensors) -> Tensors:
 def _with_embedding_rows(
     config: LanguageModelConfig, tensors: Tensors, tokens: SpeechTokens, folder: Path
 ) -> LanguageModelConfig:
-    """The configuration with what only the tensors tell: table rows, and tied or not."""
+    """The configuration with facts from the tensors: the table's rows, and whether it is tied."""
     if EMBEDDING not in tensors:
         raise UserError(f"{folder}: no tensor {EMBEDDING!r}, so this is no Qwen2 speech model")
     rows = tensors[EMBEDDING].shape[0]
@@ -187,7 +187,7 @@ def _misshapen(expected: Tensors, given: Tensors) -> list[str]:
 
 
 def _refuse_other_index_maps(expected: Tensors, given: Tensors, where: str) -> None:
-    """The integer tensors are index maps; they must say what the tokenizer says."""
+    """The integer tensors are index maps; they must agree with the tokenizer."""
     for name, tensor in expected.items():
         if not tensor.is_floating_point() and not torch.equal(tensor, given[name].to(tensor.dtype)):
             raise UserError(f"{where}: {name} disagrees with the ids in the tokenizer")

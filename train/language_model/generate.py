@@ -1,10 +1,11 @@
 """Decoding in plain PyTorch: the reference that exported graphs are compared with.
 
-In: a model and the token ids of a prompt. Out: frames, if it ends in `<sosp>`; text tokens and then
-frames, if it ends where the model is to write an answer that it then speaks. Written to be
-read and to be right, one utterance at a time; the fast way to speak is `runtime`. The rules
-are the published `generate`'s (arXiv 2506.12537), with key-value caches for the backbone and
-for transformer heads, and with later heads that work.
+In: a model and the token ids of a prompt. If the prompt ends in `<sosp>`, the model speaks it. If
+it ends before a written answer, the model writes the answer and then speaks it. Out: frames, and
+the tokens of the answer. The code decodes one utterance at a time and aims to be clear and
+correct; `runtime` is the fast way to speak. The rules are those of the published `generate`
+(arXiv 2506.12537), with key-value caches for the backbone and for transformer heads, and with
+later heads that work.
 """
 
 from __future__ import annotations
@@ -15,14 +16,11 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME, SamplingSettings
-from formats.checkpoint.tokenizer import CODEBOOK_SIZE
+from formats.checkpoint.language_model_config import SamplingSettings
+from formats.checkpoint.tokenizer import SpeechTokens
 from train.language_model.checkpoint import LanguageModel
 from train.language_model.mtp import MtpModel
 from train.language_model.ntp import NtpModel
-
-END = CODEBOOK_SIZE  # local id of <eosp> in every head
-PAD = CODEBOOK_SIZE + 1  # local id of <|speech_pad|> in heads of the second and later frames
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class DecodingOptions(SamplingSettings):
 
 @dataclass(frozen=True)
 class Generation:
-    """`frames` int64 (T, 3), columns a b c; `finished` is False if `max_steps` cut it."""
+    """`frames` int64 (T, K), a column a stream; `finished` is False if `max_steps` cut it."""
 
     frames: torch.Tensor
     steps: int
@@ -53,7 +51,7 @@ def generate_frames(
     speaker: torch.Tensor | None = None,
     options: DecodingOptions | None = None,
 ) -> Generation:
-    """Speak the prompt (ids, the last being `<sosp>`); `speaker` is float (256,)."""
+    """Speak the prompt (ids, the last one is `<sosp>`); `speaker` is float (C,)."""
     options = options or DecodingOptions()
     embeddings = _embed_prompt(model, prompt_ids, speaker)
     return _speak(model, embeddings, _Context.empty(embeddings), options)
@@ -121,6 +119,7 @@ def _speak(
 def _generate_mtp(
     model: MtpModel, embeddings: torch.Tensor, context: _Context, options: DecodingOptions
 ) -> Generation:
+    tokens, streams = model.tokens, len(model.tokens.codes)
     head_caches = [DynamicCache() for _ in model.heads]
     chooser = _TokenChooser(len(model.heads), options)
     frames: list[list[int]] = []
@@ -132,24 +131,25 @@ def _generate_mtp(
         scores = model.head_scores(hidden, position, head_caches)
         position += hidden.shape[1]
         local = [chooser.choose(head, scores[head][0, -1]) for head in range(len(scores))]
-        if END in local:
-            return _generation(frames, step + 1, finished=True)
-        kept = first_pad_frame(local)
-        frames += [local[3 * g : 3 * g + 3] for g in range(kept)]
+        if any(code == tokens.end_code(head) for head, code in enumerate(local)):
+            return _generation(model, frames, step + 1, finished=True)
+        kept = first_pad_frame(tokens, local)
+        frames += _whole_frames(local[: streams * kept], streams)
         embeddings = model.embed_step(_fed_back(model, local, kept))[:, None]  # (1, 1, H)
-    return _generation(frames, options.max_steps, finished=False)
+    return _generation(model, frames, options.max_steps, finished=False)
 
 
-def first_pad_frame(local: Sequence[int]) -> int:
+def first_pad_frame(tokens: SpeechTokens, local: Sequence[int]) -> int:
     """How many frames of a step stand before its first pad token."""
-    position = list(local).index(PAD) if PAD in local else len(local)
-    return position // TOKENS_PER_FRAME
+    pads = (head for head, code in enumerate(local) if code == tokens.pad_code(head))
+    return next(pads, len(local)) // len(tokens.codes)
 
 
 def _fed_back(model: MtpModel, local: Sequence[int], kept: int) -> torch.Tensor:
     """Vocabulary ids (1, N) of a step; from the first padded frame on all are the pad."""
+    real = kept * len(model.tokens.codes)
     ids = [
-        int(head.small_to_orig[token]) if i < TOKENS_PER_FRAME * kept else model.tokens.pad
+        int(head.small_to_orig[token]) if i < real else model.tokens.pad
         for i, (head, token) in enumerate(zip(model.heads, local, strict=True))
     ]
     return torch.tensor([ids], device=model.embedding.weight.device)
@@ -158,31 +158,34 @@ def _fed_back(model: MtpModel, local: Sequence[int], kept: int) -> torch.Tensor:
 def _generate_ntp(
     model: NtpModel, embeddings: torch.Tensor, context: _Context, options: DecodingOptions
 ) -> Generation:
-    """Slot s = step mod 3 may draw only codebook s or `<eosp>`; a last part of a frame drops."""
-    chooser = _TokenChooser(TOKENS_PER_FRAME, options)
+    """Step s may draw only codes of stream s mod K, or `<eosp>`; an unfinished frame is dropped."""
+    tokens, streams = model.tokens, len(model.tokens.codes)
+    chooser = _TokenChooser(streams, options)
     allowed = [
-        torch.tensor(model.tokens.head_ids(slot)[: END + 1], device=embeddings.device)
-        for slot in range(TOKENS_PER_FRAME)
+        torch.tensor(tokens.head_ids(slot)[: tokens.end_code(slot) + 1], device=embeddings.device)
+        for slot in range(streams)
     ]
     codes: list[int] = []
     for step in range(options.max_steps):
-        slot = step % TOKENS_PER_FRAME
+        slot = step % streams
         hidden = model.hidden_states(embeddings, context.cache)
         token = chooser.choose(slot, model.scores(hidden[:, -1:], allowed[slot])[0, -1])
-        if token == END:
-            return _generation(_whole_frames(codes), step + 1, finished=True)
+        if token == tokens.end_code(slot):
+            return _generation(model, _whole_frames(codes, streams), step + 1, finished=True)
         codes.append(token)
         embeddings = model.embedding(allowed[slot][token].view(1, 1))
-    return _generation(_whole_frames(codes), options.max_steps, finished=False)
+    return _generation(model, _whole_frames(codes, streams), options.max_steps, finished=False)
 
 
-def _whole_frames(codes: Sequence[int]) -> list[list[int]]:
-    whole = len(codes) // TOKENS_PER_FRAME
-    return [list(codes[3 * i : 3 * i + 3]) for i in range(whole)]
+def _whole_frames(codes: Sequence[int], streams: int) -> list[list[int]]:
+    whole = len(codes) // streams
+    return [list(codes[streams * i : streams * (i + 1)]) for i in range(whole)]
 
 
-def _generation(frames: list[list[int]], steps: int, *, finished: bool) -> Generation:
-    codes = torch.tensor(frames, dtype=torch.int64).reshape(-1, TOKENS_PER_FRAME)
+def _generation(
+    model: LanguageModel, frames: list[list[int]], steps: int, *, finished: bool
+) -> Generation:
+    codes = torch.tensor(frames, dtype=torch.int64).reshape(-1, len(model.tokens.codes))
     return Generation(codes, steps, finished)
 
 

@@ -1,9 +1,9 @@
 """The speech heads of an MTP model: hidden state in, scores over one stream's tokens out.
 
-A head's outputs are local: 1,024 codes of its codebook, then `<eosp>`, then, for heads of the
-second and later frames, `<|speech_pad|>`. Two buffers map local to vocabulary ids and back.
-Modules and buffers are named as published checkpoints name them. A head does not know which
-tokens other heads chose.
+A head's outputs are local: the codes of its stream, then `<eosp>`, then, for heads of the second
+and later frames, `<|speech_pad|>`. Two buffers map local ids to vocabulary ids and back. Modules
+and buffers have the names of published checkpoints. A head does not know which tokens other heads
+chose.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SpeechHead(nn.Module):
         return self.small_to_orig.shape[0]
 
     def local_labels(self, token_ids: torch.Tensor) -> torch.Tensor:
-        """Vocabulary ids to local ids; ids that are not this head's become -100."""
+        """Vocabulary ids to local ids; ids of other heads become -100."""
         last = self.orig_to_small.shape[0] - 1  # always holds -100
         offset = token_ids - self.bias
         return self.orig_to_small[torch.where((offset < 0) | (offset > last), last, offset)]
@@ -58,7 +58,7 @@ class SpeechHead(nn.Module):
     def features(
         self, hidden: torch.Tensor, rotation: Rotation, cache: Cache | None = None
     ) -> torch.Tensor:
-        """What `projection` is applied to, from hidden states (B, L, H)."""
+        """The input of `projection`, from hidden states (B, L, H)."""
         raise NotImplementedError
 
     def forward(

@@ -1,6 +1,6 @@
 """The multi-token-prediction model: one hidden state, N speech tokens.
 
-In: N parallel streams of token ids, or their embeddings. Out: hidden states, scores of every
+In: N parallel rows of token ids, or their embeddings. Out: hidden states, scores of every
 head, or the training loss. Architecture, tensor names and loss are the published ones
 (arXiv 2506.12537). It does not know decoding rules (train/language_model/generate.py) or files.
 """
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from transformers import Cache
 
 from formats.checkpoint.language_model_config import LanguageModelConfig
-from formats.checkpoint.tokenizer import CODEBOOK_SIZE, SpeechTokens
+from formats.checkpoint.tokenizer import SpeechTokens
 from train.language_model.backbone import SpeechBackbone
 from train.language_model.fused_loss import linear_cross_entropy
 from train.language_model.heads import Rotation, SpeechHead, make_head
@@ -107,11 +107,12 @@ class MtpModel(SpeechBackbone):
     ) -> torch.Tensor:
         """The likeliest code of every head, int64 (B, L, N), at each position given those before.
 
-        Streams (B, L, N); at the first position stands 0. That speech may end is left out.
+        Token ids (B, L, N). The first position gets 0. `<eosp>` and the pad are never predicted.
         """
         hidden = self.hidden_states(self.embed(token_ids, speech_mask, speaker))
         scores = self.head_scores(hidden[:, :-1])
-        codes = torch.stack([head[..., :CODEBOOK_SIZE].argmax(-1) for head in scores], dim=-1)
+        likeliest = [s[..., : self.tokens.end_code(i)].argmax(-1) for i, s in enumerate(scores)]
+        codes = torch.stack(likeliest, dim=-1)
         return F.pad(codes, (0, 0, 1, 0))
 
     def forward(

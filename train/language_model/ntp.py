@@ -1,8 +1,8 @@
 """The next-token-prediction model: a plain Qwen2 over text and interleaved speech tokens.
 
-In: one stream of token ids, frames as a b c a b c …; out: hidden states, scores over the
-vocabulary, or the training loss. Tensor names are the published ones. It does not know
-decoding rules (train/language_model/generate.py) or files.
+In: one row of token ids, a frame's codes one after the other (a b c a b c …). Out: hidden states,
+scores over the vocabulary, or the training loss. Tensor names are the published ones. This module
+knows neither decoding rules (train/language_model/generate.py) nor files.
 """
 
 from __future__ import annotations

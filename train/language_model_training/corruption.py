@@ -1,16 +1,20 @@
 """History corruption: wrong speech tokens in the input, right ones as labels.
 
-In: a batch's token streams. Out: the same with some speech steps replaced, so that a model does
-not lean on its history alone, which at decoding is its own. Random codes teach it to look at the
-text; the codes that it predicts itself are the mistakes that it will have to go on from
-(scheduled sampling in parallel, arXiv 1906.04331).
+In: a batch's token ids. Out: the same with some speech steps replaced. When it decodes, a model
+reads its own mistakes. Random codes teach it to rely on the text as well as on its history. Codes
+that it predicts itself are the mistakes that it will have to continue from (scheduled sampling in
+parallel, arXiv 1906.04331).
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from formats.checkpoint.tokenizer import SpeechTokens
+
+_LARGEST_SPAN = 2**62  # of random numbers; makes codes equally likely up to a negligible rest
 
 
 def corrupt_history(
@@ -21,24 +25,26 @@ def corrupt_history(
     generator: torch.Generator,
     predicted: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Replace all N tokens of a step by random codes of their codebooks, or by `predicted` ones
-    (local codes int64 (B, L, N), several streams only).
+    """Replace all N tokens of a step by random codes of their streams, or by `predicted` ones
+    (local codes int64 (B, L, N), several heads only).
 
     `token_ids` int64 (B, L, N). Each utterance draws its own probability from U(0, `strength`);
-    `<eosp>` stays. Drawn on the CPU, so that every device sees the same.
+    `<eosp>` stays. Random numbers come from the CPU, so they are the same on every device.
     """
-    batch, length, streams = token_ids.shape
+    batch, length, heads = token_ids.shape
     probability = torch.rand(batch, 1, generator=generator) * strength
     hit = torch.rand(batch, length, generator=generator) < probability
-    codes = torch.tensor(tokens.codes)  # (3, 1024)
-    if predicted is None:
-        drawn = torch.randint(codes.shape[1], token_ids.shape, generator=generator)
+    sizes = torch.tensor([len(ids) for ids in tokens.codes])
+    if predicted is None:  # a multiple of each size, so that all codes are equally likely
+        span = min(math.lcm(*sizes.tolist()), _LARGEST_SPAN)
+        drawn = torch.randint(span, token_ids.shape, generator=generator)
     else:
         drawn = predicted.cpu()
-    if streams == 1:  # one codebook after the other; keep each position's own
-        return _replace_interleaved(token_ids, speech_mask, codes, hit, drawn)
-    book = torch.arange(streams) % codes.shape[0]
-    noise = codes[book, drawn].to(token_ids.device)
+    if heads == 1:  # one stream after the other; each position keeps its own
+        return _replace_interleaved(token_ids, speech_mask, tokens, hit, drawn)
+    stream = torch.arange(heads) % len(sizes)
+    codes = torch.from_numpy(tokens.code_table())  # (K, codes of the largest stream)
+    noise = codes[stream, drawn % sizes[stream]].to(token_ids.device)
     hit = hit.to(token_ids.device) & speech_mask & (token_ids[..., 0] != tokens.end)
     return torch.where(hit[..., None], noise, token_ids)
 
@@ -46,13 +52,14 @@ def corrupt_history(
 def _replace_interleaved(
     token_ids: torch.Tensor,
     speech_mask: torch.Tensor,
-    codes: torch.Tensor,
+    tokens: SpeechTokens,
     hit: torch.Tensor,
     drawn: torch.Tensor,
 ) -> torch.Tensor:
     device = token_ids.device
-    replaced = token_ids
-    for book in codes.to(device):
-        of_book = torch.isin(token_ids, book) & (hit.to(device) & speech_mask)[..., None]
-        replaced = torch.where(of_book, book[drawn.to(device)], replaced)
+    drawn, replaced = drawn.to(device), token_ids
+    for ids in tokens.codes:
+        codes = torch.tensor(ids, device=device)
+        of_stream = torch.isin(token_ids, codes) & (hit.to(device) & speech_mask)[..., None]
+        replaced = torch.where(of_stream, codes[drawn % len(ids)], replaced)
     return replaced

@@ -1,9 +1,9 @@
 """Weights before the first step: random, from a base model, or shaped by the codec.
 
 In: a fresh model. Out: the same model with initial weights. From scratch, layers start with a
-fixed gain. From a codec, speech embeddings start as its projected code vectors and linear
-heads as the code vectors in random directions of their own, so that tokens that sound alike
-start alike; head biases start at the log frequency of the tokens.
+fixed gain. From a codec, speech embeddings start as its projected code vectors, and each linear
+head as the code vectors in a random direction, so that tokens that sound alike start alike. Head
+biases start at the log frequency of the tokens.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from commands.errors import UserError
-from formats.checkpoint.language_model_config import (
-    TOKENS_PER_FRAME,
-    LanguageModelConfig,
-    read_lm_config,
-)
+from formats.checkpoint.codec_config import CodecConfig, read_codec_config
+from formats.checkpoint.language_model_config import LanguageModelConfig, read_lm_config
 from formats.checkpoint.state_dicts import plain_names
-from formats.checkpoint.tokenizer import CODEBOOK_SIZE
+from formats.streams import Streams
+from train.data.examples import Example
 from train.language_model.checkpoint import (
     EMBEDDING,
     PREFIX,
@@ -35,7 +33,6 @@ from train.language_model.checkpoint import (
     read_tensors,
 )
 from train.language_model.mtp import MtpModel
-from train.language_model_training.dataset import Example
 from train.language_model_training.settings import ModelSettings, with_speech
 
 _MATRIX_GAIN = 0.7
@@ -43,9 +40,7 @@ _TEXT_EMBEDDING_STD = 0.5
 _SPEECH_EMBEDDING_STD = 0.8
 _SPEECH_PARTS = ("speech_heads.", "spk_emb_proj.")
 _RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight")
-
-# Where the quantizers of codebooks a, b, c are in a codec checkpoint (published names).
-_QUANTIZERS = ("quantizer.1.layers.0", "quantizer.1.layers.1", "quantizer.0.layers.0")
+_CONTENT_QUANTIZER, _PROSODY_QUANTIZER = "quantizer.1.layers", "quantizer.0.layers"  # as published
 
 
 @torch.no_grad()
@@ -71,9 +66,9 @@ def initialize_from_scratch(model: LanguageModel, *, text_output: bool) -> None:
 
 @torch.no_grad()
 def initialize_from_base(model: LanguageModel, folder: Path) -> None:
-    """Copy a base model's backbone, and what both have of speech heads and speaker projection.
+    """Copy a base model's backbone, and its speech heads and speaker projection where they fit.
 
-    New vocabulary rows are drawn like its own rows.
+    New vocabulary rows are random, with the mean and deviation of its own rows.
     """
     stored = published_names(read_tensors(folder))
     wanted = {n: t for n, t in model.state_dict().items() if n.startswith(PREFIX)}
@@ -95,16 +90,15 @@ def initialize_from_base(model: LanguageModel, folder: Path) -> None:
 
 
 def _tame_scores(model: LanguageModel) -> None:
-    """Let the first scores have a deviation of one: multi-token models never score with their
-    embeddings, so these may have any size."""
+    """Scale the first scores to a deviation of one: a multi-token model's embeddings may have any
+    size, as it never scores with them."""
     norm, width = model.lm_model.model.norm.weight, model.geometry.hidden_size
     deviation = float(norm.square().mean().sqrt() * model.embedding.weight.std()) * width**0.5
     norm.div_(deviation)
 
 
 def _copy_speech_parts(model: LanguageModel, stored: Tensors) -> None:
-    """A model of another head count that speaks already is a good beginning: it knows the codes
-    and the speakers."""
+    """Copy speech heads and speaker projection of equal shape: they know the codes and speakers."""
     for name, tensor in model.state_dict().items():
         is_weight = name.startswith(_SPEECH_PARTS) and tensor.is_floating_point()
         if is_weight and name in stored and stored[name].shape == tensor.shape:
@@ -112,14 +106,17 @@ def _copy_speech_parts(model: LanguageModel, stored: Tensors) -> None:
 
 
 def has_trained_heads(settings: ModelSettings) -> bool:
-    """Whether the base model brings speech heads of its own."""
+    """Whether the base model has speech heads."""
     base = settings.base_model
     return base is not None and read_lm_config(Path(base)).kind == "mtp"
 
 
-def grown_config(settings: ModelSettings, folder: Path, token_count: int) -> LanguageModelConfig:
+def grown_config(
+    settings: ModelSettings, folder: Path, token_count: int, streams: Streams
+) -> LanguageModelConfig:
     """A base model's configuration with heads, and rows for its own and for all new tokens."""
-    config = with_speech(read_lm_config(folder), settings, str(folder))
+    base = dataclasses.replace(read_lm_config(folder), streams=streams)
+    config = with_speech(base, settings, str(folder))
     stored = published_names(read_tensors(folder))
     if EMBEDDING not in stored:
         raise UserError(f"{folder}: no tensor {EMBEDDING.removeprefix(PREFIX)!r}: not Qwen2")
@@ -129,7 +126,7 @@ def grown_config(settings: ModelSettings, folder: Path, token_count: int) -> Lan
 @torch.no_grad()
 def initialize_from_codec(model: LanguageModel, folder: Path) -> None:
     """Speech embeddings and, in MTP models with linear heads, head weights from code vectors."""
-    books = [_codebook(_codec_tensors(folder), name, folder) for name in _QUANTIZERS]
+    books = _read_codebooks(model.geometry, folder)
     scale = float(model.embedding.weight.std()) / _TEXT_EMBEDDING_STD
     scale *= _SPEECH_EMBEDDING_STD * _mean_gain(model)
     for (codes, projection), ids in zip(books, model.tokens.codes, strict=True):
@@ -143,7 +140,8 @@ def _mean_gain(model: LanguageModel) -> float:
     """The mean over N streams shrinks embeddings; frames of a step resemble each other."""
     if model.geometry.kind == "ntp":
         return 1.0
-    return math.sqrt(TOKENS_PER_FRAME * min(model.geometry.frames_per_step, 2))
+    geometry = model.geometry
+    return math.sqrt(geometry.streams.count * min(geometry.frames_per_step, 2))
 
 
 def _initialize_heads(model: MtpModel, books: Sequence[torch.Tensor]) -> None:
@@ -151,9 +149,32 @@ def _initialize_heads(model: MtpModel, books: Sequence[torch.Tensor]) -> None:
     directions = torch.linalg.qr(torch.randn(width, width))[0]
     for index, head in enumerate(model.heads):
         first = channels * (index % (width // channels))
-        block = directions[first : first + channels]  # (8, H), orthonormal rows
+        block = directions[first : first + channels]  # (D, H), orthonormal rows
+        codes = books[index % len(books)]
         head.projection.weight.zero_()
-        head.projection.weight[:CODEBOOK_SIZE] = books[index % len(books)] @ block
+        head.projection.weight[: len(codes)] = codes @ block
+
+
+def _read_codebooks(
+    geometry: LanguageModelConfig, folder: Path
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The codebook of each stream. Raises `UserError` for a codec of other streams."""
+    tensors, config = _codec_tensors(folder), read_codec_config(folder)
+    if config.streams != geometry.streams:
+        raise UserError(
+            f"{folder}: has streams of {config.streams}, the tokens are of {geometry.streams}; "
+            "'init_from_codec' must name the codec that made the tokens"
+        )
+    return [_codebook(tensors, name, folder) for name in _quantizer_names(config)]
+
+
+def _quantizer_names(config: CodecConfig) -> list[str]:
+    """Where the codebook of each stream is in a codec checkpoint."""
+    content, prosody = range(config.content_codebooks), range(config.prosody_codebooks)
+    return [
+        *(f"{_CONTENT_QUANTIZER}.{index}" for index in content),
+        *(f"{_PROSODY_QUANTIZER}.{index}" for index in prosody),
+    ]
 
 
 def _codec_tensors(folder: Path) -> Tensors:
@@ -166,19 +187,17 @@ def _codec_tensors(folder: Path) -> Tensors:
 
 
 def _codebook(tensors: Tensors, name: str, folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit code vectors (1024, 8) and the projection (256, 8) that decodes them."""
+    """Unit code vectors (codes, D) and the projection (C, D) that decodes them."""
     try:
         codes = tensors[f"{name}._codebook.weight"].float()
         projection = tensors[f"{name}.out_proj.weight"].float()
     except KeyError as error:
         raise UserError(f"{folder}: the codec has no tensor decoder.{error.args[0]}") from None
-    if len(codes) != CODEBOOK_SIZE:
-        raise UserError(f"{folder}: {len(codes)} codes a codebook, not {CODEBOOK_SIZE}")
     return nn.functional.normalize(codes, dim=1), projection
 
 
 def _to_width(rows: torch.Tensor, width: int) -> torch.Tensor:
-    """Bring rows (K, D) to `width` channels by a random isometry, if they have another width."""
+    """Map rows (K, D) to `width` channels by a random isometry, if they have another width."""
     if rows.shape[1] == width:
         return rows
     side = max(rows.shape[1], width)
@@ -187,7 +206,7 @@ def _to_width(rows: torch.Tensor, width: int) -> torch.Tensor:
 
 @torch.no_grad()
 def set_biases_to_frequencies(model: MtpModel, examples: Iterable[Example]) -> None:
-    """Biases of linear and other heads' last layers become the log frequency of their tokens."""
+    """Set the biases of the heads' last layers to the log frequency of their tokens."""
     counts = [np.ones(head.outputs) for head in model.heads]
     maps = [head.local_labels for head in model.heads]
     for example in examples:

@@ -7,30 +7,31 @@ of the set, however it was cut into batches.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
-from formats.checkpoint.tokenizer import CODEBOOKS
+from formats.checkpoint.language_model_config import LanguageModelConfig
 from train.language_model.mtp import LossReport
 
 _LARGEST_EXPONENT = 700.0
 
 
-def head_name(index: int, heads: int) -> str:
+def head_names(config: LanguageModelConfig) -> list[str]:
     """`a1`, `b1`, `c1`, `a2`, … as in the paper; the only head of an NTP model is `token`."""
-    if heads == 1:
-        return "token"
-    return f"{CODEBOOKS[index % TOKENS_PER_FRAME]}{index // TOKENS_PER_FRAME + 1}"
+    if config.kind == "ntp":
+        return ["token"]
+    streams, frames = config.streams.names, range(1, config.frames_per_step + 1)
+    return [f"{stream}{frame}" for frame in frames for stream in streams]
 
 
 class EvaluationSums:
-    """Adds up losses and right answers weighted by positions."""
+    """Adds up losses and right answers weighted by positions; `names` are those of the heads."""
 
-    def __init__(self, heads: int) -> None:
-        self._heads = heads
-        self._losses = torch.zeros(heads, dtype=torch.float64)
-        self._correct = torch.zeros(heads, dtype=torch.float64)
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = list(names)
+        self._losses = torch.zeros(len(names), dtype=torch.float64)
+        self._correct = torch.zeros(len(names), dtype=torch.float64)
         self._positions = 0
         self._text_loss = 0.0
         self._text_positions = 0
@@ -50,7 +51,7 @@ class EvaluationSums:
             losses = (self._losses / self._positions).tolist()
             figures[f"{prefix}_loss"] = sum(losses) / len(losses)
             for index, loss in enumerate(losses):
-                name = f"{prefix}_{head_name(index, self._heads)}"
+                name = f"{prefix}_{self._names[index]}"
                 figures[f"{name}_perplexity"] = math.exp(min(loss, _LARGEST_EXPONENT))
                 figures[f"{name}_top1"] = float(self._correct[index]) / self._positions
             figures[f"{prefix}_top1"] = float(self._correct.mean()) / self._positions

@@ -1,8 +1,8 @@
-"""What a model that is being trained looks at and how it sounds, for TensorBoard.
+"""How a model in training sounds and where its attention lies, for TensorBoard.
 
 In: the model, validation examples and a writer. Out: pictures of the guided layers' attention, and
-speech, at every evaluation. One utterance each, so it costs little; it draws no random number that
-the training draws.
+speech, at every evaluation. It uses one utterance each, so it costs little, and none of the random
+numbers of the training.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from formats.checkpoint.language_model_config import TOKENS_PER_FRAME
-from formats.tokens import FRAMES_PER_SECOND
+from commands.errors import UserError
+from formats.streams import Streams
 from train.codec_model.checkpoint import load_codec
+from train.data.examples import NO_GUIDE, Example
 from train.language_model.checkpoint import LanguageModel
 from train.language_model.generate import DecodingOptions, generate_frames
-from train.language_model_training.dataset import NO_GUIDE, Example, read_speaker
+from train.language_model_training.dataset import read_speaker
 from train.language_model_training.guided_attention import AttentionProbe
 from train.language_model_training.settings import SpeechPreview
 
@@ -30,12 +31,12 @@ _PIXELS = 4  # a side of each probability
 
 
 def find_guided(examples: Sequence[Example]) -> Example | None:
-    """The first example whose symbols are known, which is what attention is drawn of."""
+    """The first example with known symbols; its attention is drawn."""
     return next((e for e in examples if e.guide is not None and e.guide.max() > NO_GUIDE), None)
 
 
 def attention_pictures(probe: AttentionProbe, example: Example) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and float [height, width] from 0 to 1 of each layer and head: a row for each step, a
+    """Name and float [height, width] from 0 to 1 of each layer and head: a row for each step and a
     column for each position of the text. The square root makes faint attention visible."""
     speech = np.flatnonzero(example.speech_mask)
     rows = slice(speech[0] - 1, speech[-1])  # the positions that predict the steps
@@ -46,10 +47,19 @@ def attention_pictures(probe: AttentionProbe, example: Example) -> Iterator[tupl
 
 
 class SpokenPreview:
-    """Speaks the texts of some validation examples. `sampling` holds keys of `SamplingSettings`."""
+    """Speaks the texts of some validation examples. `sampling` holds keys of `SamplingSettings`.
 
-    def __init__(self, settings: SpeechPreview, sampling: dict[str, Any]) -> None:
+    Raises:
+        UserError: a codec of other streams than the model's.
+    """
+
+    def __init__(self, settings: SpeechPreview, sampling: dict[str, Any], streams: Streams) -> None:
         self._codec = load_codec(Path(settings.codec))
+        if self._codec.config.streams != streams:
+            raise UserError(
+                f"speech_preview: {settings.codec} has streams of {self._codec.config.streams}, "
+                f"the tokens are of {streams}; name the codec that made the tokens"
+            )
         self._sampling = sampling
         self._seconds, self._utterances = settings.seconds, settings.utterances
         self._voice = None
@@ -85,7 +95,8 @@ class SpokenPreview:
         voice = example.speaker if self._voice is None else self._voice
         assert voice is not None, "settings without a voice are refused for such models"
         speaker = torch.from_numpy(voice)
-        tokens = self._seconds * FRAMES_PER_SECOND * TOKENS_PER_FRAME
+        streams = model.geometry.streams
+        tokens = self._seconds * streams.frames_per_second * streams.count
         options = DecodingOptions(
             **self._sampling, max_steps=max(1, round(tokens / model.geometry.heads))
         )

@@ -1,8 +1,8 @@
 """One training run from settings to checkpoint: tokenizer, model, examples, trainer.
 
 In: `LmSettings`. Out: a checkpoint directory in the published layout, with training checkpoints
-and TensorBoard logs in its `run` folder. It puts the parts together and knows no step of the
-training itself (train/language_model_training/trainer.py).
+and TensorBoard logs in its `run` folder. This module joins the parts;
+train/language_model_training/trainer.py has the steps of the training.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from commands.errors import UserError
 from commands.interruption import Interruption
+from formats.checkpoint.language_model_config import MAX_HEADS, read_lm_config
 from formats.checkpoint.prompts import (
     ASSISTANT,
     HUMAN,
@@ -28,18 +29,20 @@ from formats.checkpoint.prompts import (
     normalize_text,
 )
 from formats.checkpoint.tokenizer import (
-    SpeechTokens,
     add_speech_tokens,
     build_phoneme_tokenizer,
+    code_tokens,
     load_tokenizer,
     read_speech_tokens,
 )
 from formats.files.unfinished_work import Inputs, differing_inputs, note_inputs
-from formats.tokens import read_utterances
+from formats.streams import FACODEC, Streams
+from formats.tokens import find_streams, read_utterances
+from train.data.examples import Example, ExampleBuilder, Pace
 from train.language_model.checkpoint import WEIGHTS_FILE, LanguageModel, make_model
 from train.language_model.mtp import MtpModel
 from train.language_model_training.batches import SourceRange
-from train.language_model_training.dataset import Example, ExampleBuilder, read_examples
+from train.language_model_training.dataset import read_examples
 from train.language_model_training.initialization import (
     grown_config,
     has_trained_heads,
@@ -59,7 +62,7 @@ _FREQUENCY_SAMPLE = 2000  # examples that the initial head biases are counted on
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`examples` of all sources one after the other, where each source is, and a set aside."""
+    """`examples` of all sources in a row, the range of each source, and a separate set."""
 
     examples: list[Example]
     sources: list[SourceRange]
@@ -91,8 +94,9 @@ def train(
     if checkpoint is not None and not resume and (output / WEIGHTS_FILE).is_file():
         logger.info("%s is trained already; delete it to train anew", output)
         return False
-    tokenizer = make_tokenizer(settings)
-    model = build_model(settings, tokenizer)
+    streams = training_streams(settings)
+    tokenizer = make_tokenizer(settings, streams)
+    model = build_model(settings, tokenizer, streams)
     data = load_data(settings, model, tokenizer)
     if checkpoint is None:
         _prepare_heads(settings, model, data.examples)
@@ -138,18 +142,50 @@ def _is_at_end(checkpoint: Path, settings: LmSettings) -> bool:
     return step >= settings.max_steps and not settings.fsdp
 
 
-def make_tokenizer(settings: LmSettings) -> Tokenizer:
+def training_streams(settings: LmSettings) -> Streams:
+    """The streams of all token files, or of the base model if there are none.
+
+    Raises:
+        UserError: files or models of different codecs, or heads that make no whole frames.
+    """
+    sources = (*settings.data.train, *settings.data.validation)
+    found = {s.file: find_streams(Path(s.file)) for s in sources if s.task != "text"}
+    base = settings.model.base_model
+    if base is not None and (speech := _speech_streams(Path(base))) is not None:
+        found = {base: speech} | found
+    first = next(iter(found), "")
+    streams = found.get(first, FACODEC)
+    for name, others in found.items():
+        if others != streams:
+            raise UserError(f"{name}: is of {others}, but {first} of {streams}; use one codec")
+    heads = settings.model.heads
+    if heads != 1 and heads % streams.count:
+        raise UserError(
+            f"model: 'heads' must be 1 or a multiple of {streams.count} up to {MAX_HEADS}, "
+            f"not {heads}"
+        )
+    return streams
+
+
+def _speech_streams(folder: Path) -> Streams | None:
+    """The streams of a base model that speaks already; None for a text model."""
+    streams = read_lm_config(folder).streams
+    speaks = load_tokenizer(folder).token_to_id(code_tokens(streams)[0]) is not None
+    return streams if speaks else None
+
+
+def make_tokenizer(settings: LmSettings, streams: Streams = FACODEC) -> Tokenizer:
     """The base model's or a given tokenizer with speech tokens added, or a phoneme tokenizer."""
-    chosen = settings.model
+    chosen, mtp = settings.model, settings.model.heads > 1
     if chosen.base_model is None and chosen.tokenizer == "phonemes":
-        return build_phoneme_tokenizer(sorted(set(_texts(settings))), mtp=chosen.heads > 1)
+        return build_phoneme_tokenizer(sorted(set(_texts(settings))), mtp=mtp, streams=streams)
     tokenizer = load_tokenizer(Path(chosen.base_model or chosen.tokenizer))
-    add_speech_tokens(tokenizer, mtp=chosen.heads > 1)
+    add_speech_tokens(tokenizer, mtp=mtp, streams=streams)
     return tokenizer
 
 
 def _texts(settings: LmSettings) -> Iterator[str]:
-    """All that a tokenizer built from the data must be able to spell."""
+    """All texts that a tokenizer built from the data must be able to spell."""
     sources = (*settings.data.train, *settings.data.validation)
     chats = any(source.task == "chat" for source in sources)
     yield from _template_texts(settings.model.prompts, with_chat=chats)
@@ -164,7 +200,7 @@ def _texts(settings: LmSettings) -> Iterator[str]:
 
 
 def _template_texts(prompts: PromptTemplates, *, with_chat: bool) -> Iterator[str]:
-    """Templates without what is a token of its own."""
+    """Templates without the parts that are single tokens."""
     places = ("{text}", "{question}", "{answer}")
     templates = [prompts.tts, prompts.tts_speaker, prompts.tail]
     if with_chat:
@@ -175,16 +211,21 @@ def _template_texts(prompts: PromptTemplates, *, with_chat: bool) -> Iterator[st
         yield template
 
 
-def build_model(settings: LmSettings, tokenizer: Tokenizer) -> LanguageModel:
+def build_model(
+    settings: LmSettings, tokenizer: Tokenizer, streams: Streams = FACODEC
+) -> LanguageModel:
     """The model with its initial weights."""
     torch.manual_seed(settings.seed)
     chosen = settings.model
-    tokens = read_speech_tokens(tokenizer, chosen.base_model or chosen.tokenizer)
+    tokens = read_speech_tokens(tokenizer, chosen.base_model or chosen.tokenizer, streams)
     if chosen.base_model is None:
-        model = _scratch_model(settings, tokenizer, tokens)
+        config = scratch_config(chosen, tokenizer.get_vocab_size(), "model", streams)
+        report_size(settings, config, tokens)
+        model = make_model(config, tokens)
+        initialize_from_scratch(model, text_output=settings.text_weight > 0)
     else:
         base = Path(chosen.base_model)
-        config = grown_config(chosen, base, tokenizer.get_vocab_size())
+        config = grown_config(chosen, base, tokenizer.get_vocab_size(), streams)
         report_size(settings, config, tokens)
         model = make_model(config, tokens)
         initialize_from_base(model, base)
@@ -195,16 +236,6 @@ def build_model(settings: LmSettings, tokenizer: Tokenizer) -> LanguageModel:
     return model
 
 
-def _scratch_model(
-    settings: LmSettings, tokenizer: Tokenizer, tokens: SpeechTokens
-) -> LanguageModel:
-    config = scratch_config(settings.model, tokenizer.get_vocab_size(), "model")
-    report_size(settings, config, tokens)
-    model = make_model(config, tokens)
-    initialize_from_scratch(model, text_output=settings.text_weight > 0)
-    return model
-
-
 def _freeze_own_output_layer(model: MtpModel) -> None:
     """An untied text output layer that no loss reaches would stop distributed training."""
     if not model.geometry.tie_word_embeddings:
@@ -212,7 +243,10 @@ def _freeze_own_output_layer(model: MtpModel) -> None:
 
 
 def load_data(settings: LmSettings, model: LanguageModel, tokenizer: Tokenizer) -> TrainingData:
-    """Read all files. Without validation files, the first source's first examples are set aside."""
+    """Read all files, and let the model declare how long their speech is.
+
+    Without validation files, the first examples of the first source are kept for validation.
+    """
     builder = ExampleBuilder(
         model.geometry,
         tokenizer,
@@ -234,10 +268,20 @@ def load_data(settings: LmSettings, model: LanguageModel, tokenizer: Tokenizer) 
         if count >= len(loaded[0]):
             raise UserError(f"{settings.data.train[0].file}: holds only {len(loaded[0])} examples")
         validation, loaded[0] = loaded[0][:count], loaded[0][count:]
+    _declare_length(model, builder.pace)
     examples = [example for source in loaded for example in source]
     if settings.guided_attention is not None and all(e.guide is None for e in examples):
         raise UserError("guided_attention: no training example has 'symbol_frames'")
     return TrainingData(examples, _ranges(settings, loaded), validation)
+
+
+def _declare_length(model: LanguageModel, pace: Pace) -> None:
+    """Bound the model's speech by its training data; never below the bound of its base model."""
+    bound, declared = pace.bound(model.geometry.streams), model.geometry.length
+    if bound is None:
+        return
+    if declared is None or declared.frames_per_token < bound.frames_per_token:
+        model.geometry = dataclasses.replace(model.geometry, length=bound)
 
 
 def _ranges(settings: LmSettings, loaded: list[list[Example]]) -> list[SourceRange]:

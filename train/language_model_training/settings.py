@@ -2,8 +2,8 @@
 
 In: a YAML file, which may extend another one. Out: a frozen `LmSettings`.
 `formats.files.config_paths` finds the files that it names. Unknown keys are refused with the
-nearest right one. The command line adds only `--output`, `--resume` and `--max-minutes`. It needs
-no torch.
+nearest right one. The command line adds only `--output`, `--resume` and `--max-minutes`. The
+codec's streams come from the token files. It needs no torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any, Literal
 from commands.errors import UserError
 from formats.checkpoint.language_model_config import (
     MAX_HEADS,
-    TOKENS_PER_FRAME,
     LanguageModelConfig,
     SamplingSettings,
     TextFrontend,
@@ -26,6 +25,7 @@ from formats.checkpoint.language_model_config import (
 from formats.checkpoint.prompts import PromptTemplates
 from formats.files.config_paths import BaseModel, InputFile, InputFolder, locate_paths
 from formats.files.strict_fields import build_dataclass, read_yaml
+from formats.streams import FACODEC, Streams
 
 # Settings that a run may be continued with whatever they were before.
 _NO_RESULT = (
@@ -69,8 +69,8 @@ class SourceSettings:
     `chat` needs the key `question` in every line and learns to answer it with the line's text,
     first written and then spoken.
 
-    Only utterances of at least `min_seconds` and less than `max_seconds` of speech are taken, and
-    every epoch a new random `share` of these.
+    Only utterances of at least `min_seconds` and less than `max_seconds` of speech are used, and
+    in each epoch a new random `share` of these.
     """
 
     file: InputFile
@@ -87,7 +87,7 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where examples come from. Without `validation`, the first examples are set aside for it.
+    """Where examples come from. Without `validation`, the first examples are kept for it.
 
     `spk_emb_path` in a file is relative to `speaker_folder`, or else to the file's own folder.
     """
@@ -131,9 +131,9 @@ class GuidedAttentionSettings:
 
 @dataclass(frozen=True)
 class SpeechPreview:
-    """What evaluations let the model say, for TensorBoard: the first validation texts, through
-    `codec`, for at most `seconds`. `voice` is a stored speaker embedding; a speaker-aware model
-    can do with the examples' own."""
+    """Speech for TensorBoard: at each evaluation the model speaks the first validation texts
+    through `codec`, for at most `seconds` each. `voice` is a stored speaker embedding; without it,
+    a speaker-aware model uses the speakers of the examples."""
 
     codec: InputFolder
     voice: InputFile | None = None
@@ -180,7 +180,7 @@ def read_settings(path: Path) -> LmSettings:
 
 
 def read_located_settings(path: Path) -> LmSettings:
-    """The same with paths that lead to what is there. Raises `UserError`."""
+    """The same with resolved paths. Raises `UserError` for a path that does not exist."""
     return locate_paths(read_settings(path), path)
 
 
@@ -197,10 +197,7 @@ def _faults(settings: LmSettings) -> list[str]:
     heads, optimizer = settings.model.heads, settings.optimizer
     sources = (*settings.data.train, *settings.data.validation)
     checks = (
-        (
-            heads == 1 or (heads % TOKENS_PER_FRAME == 0 and 0 < heads <= MAX_HEADS),
-            f"model: 'heads' must be 1 or a multiple of 3 up to {MAX_HEADS}, not {heads}",
-        ),
+        (0 < heads <= MAX_HEADS, f"model: 'heads' must be from 1 to {MAX_HEADS}, not {heads}"),
         (bool(settings.data.train), "data: 'train' names no file"),
         (
             all(0 < source.share <= 1 for source in sources),
@@ -263,7 +260,9 @@ def _preview_checks(settings: LmSettings) -> tuple[tuple[bool, str], ...]:
     )
 
 
-def scratch_config(settings: ModelSettings, vocab_size: int, where: str) -> LanguageModelConfig:
+def scratch_config(
+    settings: ModelSettings, vocab_size: int, where: str, streams: Streams = FACODEC
+) -> LanguageModelConfig:
     """The configuration of a model with the sizes given, for a tokenizer of `vocab_size`."""
     sizes = LanguageModelConfig(
         vocab_size=vocab_size,
@@ -274,6 +273,7 @@ def scratch_config(settings: ModelSettings, vocab_size: int, where: str) -> Lang
         num_key_value_heads=settings.key_value_heads,
         rope_theta=settings.rope_theta,
         max_position_embeddings=settings.max_length,
+        streams=streams,
     )
     return with_speech(sizes, settings, where)
 

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from commands.interruption import Interruption
+from train.data.examples import Example, collate
 from train.language_model.backbone import set_attention
 from train.language_model.checkpoint import (
     WEIGHTS_FILE,
@@ -35,9 +36,8 @@ from train.language_model.mtp import LossReport, LossWeights, MtpModel
 from train.language_model_training.averaging import AVERAGE_FILE, WeightAverage
 from train.language_model_training.batches import LengthSortedBatches, SourceRange
 from train.language_model_training.corruption import corrupt_history
-from train.language_model_training.dataset import Example, collate
 from train.language_model_training.guided_attention import AttentionProbe, guided_attention_loss
-from train.language_model_training.metrics import EvaluationSums
+from train.language_model_training.metrics import EvaluationSums, head_names
 from train.language_model_training.optimizer import make_optimizer, rate_factor
 from train.language_model_training.previews import SpokenPreview, attention_pictures, find_guided
 from train.language_model_training.settings import LmSettings
@@ -79,8 +79,8 @@ class LmTrainer(Trainer):
             WeightAverage(model, settings.average_decay) if settings.average_decay else None
         )
         preview = settings.speech_preview
-        sampling = vars(settings.model.sampling)
-        self._preview = SpokenPreview(preview, sampling) if preview is not None else None
+        sampling, streams = vars(settings.model.sampling), model.geometry.streams
+        self._preview = SpokenPreview(preview, sampling, streams) if preview is not None else None
         set_attention(model, choose_attention(settings))
         super().__init__(
             model=model,
@@ -225,7 +225,7 @@ class LmTrainer(Trainer):
         )
         model = self.model_wrapped
         model.eval()
-        sums = EvaluationSums(self._bare_model.geometry.heads)
+        sums = EvaluationSums(head_names(self._bare_model.geometry))
         for batch in self._loader(examples, sampler):
             batch = self._prepare_inputs(batch)
             batch.pop("guide", None)
@@ -236,7 +236,7 @@ class LmTrainer(Trainer):
 
     @torch.no_grad()
     def _write_previews(self, examples: Sequence[Example]) -> None:
-        """Attention and speech for TensorBoard; every process computes what all are needed for."""
+        """Attention and speech for TensorBoard. All processes run the forward pass together."""
         guided, example = self._settings.guided_attention, find_guided(examples)
         writer, step = self._tensorboard(), self.state.global_step
         self.model_wrapped.eval()

@@ -3,10 +3,9 @@
 In: a checked bundle. Out: graphs behind the interface of `runtime.engines.graph`. It does not
 know what the graphs compute.
 
-A session that asks for a provider which cannot start falls back to the CPU with a warning. Here
-that is an error. On a GPU the states stay in its memory; the small tensors between two graphs pass
-through the host, which is why `runtime.engines.tensorrt.plans` is the first way and this the
-second.
+If a provider cannot start, ONNX Runtime falls back to the CPU with a warning; here that is an
+error. On a GPU the states stay in its memory, and a loop has one row. The small tensors between
+two graphs pass through the host, so `runtime.engines.tensorrt` is faster on a GPU.
 """
 
 from __future__ import annotations
@@ -23,8 +22,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from commands.errors import UserError
 from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import TensorSpec
+from runtime.bundle.names import INPUTS_EMBEDS
 from runtime.engines.agreement import Found, check_facts, check_tensors
-from runtime.engines.graph import Array, States
+from runtime.engines.graph import ALL_ROWS, Array, Call, States
+from runtime.engines.observing import ObservedCall, Observer, observed, stage_of
 from runtime.engines.onnxruntime.threads import choose_threads
 
 LOG_ERRORS_ONLY = 3
@@ -47,8 +48,8 @@ _LOAD_ERRORS = (
 class Provider:
     """An execution provider.
 
-    memory: where the states lie, if not in memory of the host's. plugin: a package that brings the
-    provider, which must be registered first. install: how to get it.
+    memory: where the states lie, if not in memory of the host. plugin: a package that provides the
+    provider and must be registered first. install: how to get it.
     """
 
     name: str
@@ -78,61 +79,81 @@ class BoundCall:
         self,
         session: onnxruntime.InferenceSession,
         bindings: list[onnxruntime.IOBinding],
-        states: States,
-        buffers: list[Array],
+        memory: list[object],
     ) -> None:
         self._run: Callable[[onnxruntime.IOBinding], None] = session.run_with_iobinding
-        self._bindings = bindings
-        self._states = states
-        self._buffers = buffers  # bindings hold bare addresses: keep the memory alive
+        self._bindings = bindings * (2 // len(bindings))
+        self._memory = memory  # bindings hold bare addresses
 
-    def run(self) -> None:
-        self._run(self._bindings[self._states.turn])
-        self._states.advance()
+    def run(self, turn: int) -> None:
+        self._run(self._bindings[turn])
 
 
 class OnnxRuntimeGraph:
     """One graph of a bundle, loaded."""
 
     def __init__(
-        self, bundle: Bundle, name: str, threads: int | None, provider: Provider = CPU
+        self,
+        bundle: Bundle,
+        name: str,
+        threads: int | None,
+        provider: Provider = CPU,
+        observer: Observer | None = None,
     ) -> None:
         self.spec = bundle.graph(name)
+        self.rows = 1 if provider.memory else bundle.manifest.engine.rows
+        self._name, self._observer = name, observer
         self._session = _open_session(bundle, name, threads, provider)
         self._provider = provider
         self._placed: WeakKeyDictionary[States, dict[int, OrtValue]] = WeakKeyDictionary()
         self._check(bundle, name)
 
     def bind(
-        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], states: States
-    ) -> BoundCall:
-        bindings, buffers = [], []
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+        states: States,
+        rows: slice = ALL_ROWS,
+    ) -> Call:
+        bindings, memory = [], [inputs, outputs, states]
         for turn in range(states.turns):
-            past, present = (self._place(states, side) for side in states.bound_at(turn))
+            past, present = (self._place(states, side) for side in states.bound_at(turn, rows))
             binding = self._session.io_binding()
             for tensor in self.spec.inputs:
-                if isinstance(value := past.get(tensor.name), OrtValue):
+                value = past[tensor.name] if tensor.name in past else inputs[tensor.name]
+                memory.append(value)
+                if isinstance(value, OrtValue):
                     binding.bind_ortvalue_input(tensor.name, value)
                 else:
-                    array = inputs[tensor.name] if value is None else value
-                    binding.bind_input(*_placement(tensor, array))
-                    buffers.append(array)
+                    binding.bind_input(*_placement(tensor, value))
             for tensor in self.spec.outputs:
-                if isinstance(value := present.get(tensor.name), OrtValue):
+                value = present[tensor.name] if tensor.name in present else outputs[tensor.name]
+                memory.append(value)
+                if isinstance(value, OrtValue):
                     binding.bind_ortvalue_output(tensor.name, value)
                 else:
-                    array = outputs[tensor.name] if value is None else value
-                    binding.bind_output(*_placement(tensor, array))
-                    buffers.append(array)
+                    binding.bind_output(*_placement(tensor, value))
             bindings.append(binding)
-        return BoundCall(self._session, bindings, states, buffers)
+        call = BoundCall(self._session, bindings, memory)
+        if self._observer is None:
+            return call
+        return ObservedCall(call, self._stage(inputs), self._observer)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         names = [tensor.name for tensor in self.spec.outputs]
-        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        with observed(self._observer, self._stage(inputs)):
+            found = self._session.run(names, dict(inputs))
+        return dict(zip(names, found, strict=True))
+
+    def _stage(self, inputs: Mapping[str, Array]) -> str:
+        embeddings = inputs.get(INPUTS_EMBEDS)
+        return stage_of(self._name, 1 if embeddings is None else embeddings.shape[1])
 
     def _place(self, states: States, arrays: Mapping[str, Array]) -> dict[str, Array | OrtValue]:
-        """The arrays, or what stands for them on the GPU as long as the states exist."""
+        """The arrays, or what stands for them on the GPU as long as the states exist.
+
+        States on a GPU are of a single row: the host can neither move nor clear a slice of them.
+        """
         if not self._provider.memory:
             return dict(arrays)
         placed = self._placed.setdefault(states, {})
@@ -189,8 +210,8 @@ def _missing(provider: Provider, why: str) -> UserError:
 
 
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Threads sleep while they wait: a bundle's sessions take turns, and those that spin take the
-    processors from the one whose turn it is, and from everything else on the machine."""
+    """Threads sleep while they wait: a bundle's sessions take turns, and spinning threads would
+    take the processors from the session whose turn it is, and from other programs."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -232,7 +253,7 @@ def _open_session(
 
 
 def _find(node: onnxruntime.NodeArg) -> Found:
-    """What "tensor(float)" and its shape are in the manifest's words."""
+    """A type like "tensor(float)", and a shape, in the manifest's words."""
     dtype = node.type.removeprefix("tensor(").removesuffix(")")
     return Found(DTYPES.get(dtype, dtype), tuple(node.shape))
 

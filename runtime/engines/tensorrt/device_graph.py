@@ -1,18 +1,20 @@
 """Graphs on the GPU behind the interface of `runtime.engines.graph`.
 
-In: plans, host arrays. Out: host arrays. A call of a graph without state goes on in the
-background: inputs are uploaded, the plan runs and outputs are downloaded, in a stream of the
-graph's own, beside the step loop's. It does not know what the graphs compute.
+In: plans and host arrays. Out: host arrays. A call goes on in the background: inputs are uploaded,
+the plan runs and outputs are downloaded, in a stream of the graph's own, beside those of the
+loops. It does not know what the graphs compute.
 
-Memory for a call is allocated at the largest shapes of the plan, the first of it when the graph is
-loaded, and serves later calls again. Calls of one graph follow each other in its stream, so they
-share one context for each profile and the memory for activations.
+A call is of one row; several rows follow each other. Memory for a call is allocated at the largest
+shapes of the plan, the first of it when the graph is loaded, and serves later calls again. Calls of
+one graph follow each other in its stream, so they share one context for each profile and the
+memory for activations.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cached_property
@@ -21,18 +23,25 @@ import numpy as np
 
 from commands.errors import UserError
 from runtime.bundle.manifest import Range
-from runtime.engines.graph import Array, Durations, Graph
-from runtime.engines.tensorrt.cuda import DeviceMemory, Event, Mirror, Stream
-from runtime.engines.tensorrt.device_loop import TURNS, DeviceLoop, DeviceStates, sized
+from runtime.bundle.names import BACKBONE, ROWS, STEP
+from runtime.engines.graph import Array, Graph, OpenRows, sized
+from runtime.engines.observing import Observer, stage_of
+from runtime.engines.tensorrt.cuda import Event, Stream
+from runtime.engines.tensorrt.device_rows import DeviceLoops
+from runtime.engines.tensorrt.device_states import DeviceStates
+from runtime.engines.tensorrt.lane import TURNS
+from runtime.engines.tensorrt.memory import DeviceMemory, Mirror
 from runtime.engines.tensorrt.plans import Plan, PlanCall
 
 
 class DeviceGraph:
     """A loaded plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, name: str, observer: Observer | None = None) -> None:
         self.spec = plan.spec
         self.plan = plan
+        self._stage = stage_of(name)
+        self._observer = observer
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         assert not self.spec.states, f"{self.spec.file} has states"
@@ -52,7 +61,7 @@ class DeviceGraph:
 
     @cached_property
     def _channel(self) -> _Channel:
-        return _Channel(self.plan)
+        return _Channel(self.plan, self._stage, self._observer)
 
 
 class DeviceCalls:
@@ -75,24 +84,29 @@ class DeviceCalls:
 class DeviceBackbone(DeviceGraph):
     """The backbone's plan, which takes turns with a head's on the GPU."""
 
-    def step_loop(self, head: Graph, durations: Durations | None = None) -> DeviceLoop:
-        """See `LoopingGraph`. durations: by stage, where the GPU's seconds are noted."""
+    def __init__(self, plan: Plan, observer: Observer | None = None) -> None:
+        super().__init__(plan, BACKBONE, observer)
+        self.rows = plan.profiles[STEP][ROWS].max if STEP in plan.profiles else 1
+
+    def prepare_rows(self, head: Graph, streams: int) -> OpenRows:
+        """See `LoopingGraph`."""
         assert isinstance(head, DeviceGraph), f"{head.spec.file} is not on the GPU"
-        return DeviceLoop(self.plan, head.plan, durations)
+        return DeviceLoops(self.plan, head.plan, streams, self._observer).open
 
 
 class _Channel:
     """The stream in which one plan is called, and memory for the calls under way."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, stage: str, observer: Observer | None) -> None:
         self._plan = plan
+        self.stage, self.observer = stage, observer
         self._lock = threading.RLock()  # a dropped call may give its buffers back at any moment
         self._stream = Stream()
         self._scratch = DeviceMemory(max(map(plan.scratch_bytes, plan.profiles)))
         self._calls = {
             profile: plan.call(profile, self._scratch, self._stream) for profile in plan.profiles
         }
-        largest = largest_sizes(plan.profiles)
+        largest = largest_sizes(plan.profiles) | {ROWS: 1}
         states = {name for pair in plan.spec.states for name in (pair.input, pair.output)}
         self._inputs = [tensor for tensor in plan.spec.inputs if tensor.name not in states]
         self._outputs = [tensor for tensor in plan.spec.outputs if tensor.name not in states]
@@ -102,7 +116,7 @@ class _Channel:
         self._idle_states = [DeviceStates(plan.spec)]
 
     def take_states(self) -> DeviceStates:
-        """States of zeros; who drops the calls made with them gives them back."""
+        """States of zeros. Whoever drops the calls made with them gives them back."""
         with self._lock:
             states = self._idle_states.pop() if self._idle_states else DeviceStates(self._plan.spec)
             states.clear(self._stream)
@@ -141,7 +155,7 @@ class _Channel:
         """At the shapes that the largest inputs of any profile give."""
         shapes: dict[str, list[tuple[int, ...]]] = defaultdict(list)
         for profile, call in self._calls.items():
-            call.set_shapes(largest_sizes({profile: self._plan.profiles[profile]}))
+            call.set_shapes(largest_sizes({profile: self._plan.profiles[profile]}) | {ROWS: 1})
             for tensor in self._outputs:
                 shapes[tensor.name].append(call.shape(tensor.name))
         return {name: max(found, key=math.prod) for name, found in shapes.items()}
@@ -165,7 +179,7 @@ class _Channel:
             if all(ranges[key].min <= size <= ranges[key].max for key, size in sizes.items()):
                 return name
         given = ", ".join(f"{size} {name}" for name, size in sizes.items())
-        largest = largest_sizes(self._plan.profiles)
+        largest = largest_sizes(self._plan.profiles) | {ROWS: 1}
         most = ", ".join(f"{size} {name}" for name, size in largest.items())
         raise UserError(f"{self._plan.path}: was built for {most} at most, not {given}; rebuild it")
 
@@ -210,11 +224,12 @@ class _Buffers:
 
 
 class _Call:
-    """A call under way. Its buffers serve others once the result was fetched or dropped."""
+    """A call under way. Its buffers serve others once the result is fetched or dropped."""
 
     def __init__(self, channel: _Channel, buffers: _Buffers) -> None:
         self._channel = channel
         self._buffers: _Buffers | None = buffers
+        self._start = time.perf_counter()
 
     def is_done(self) -> bool:
         return self._buffers is None or self._buffers.done.is_done()
@@ -222,6 +237,8 @@ class _Call:
     def result(self) -> dict[str, Array]:
         assert self._buffers is not None, "the result was fetched before"
         outputs = self._buffers.outputs()
+        if self._channel.observer is not None:
+            self._channel.observer.note(self._channel.stage, time.perf_counter() - self._start)
         self._release()
         return outputs
 

@@ -1,4 +1,4 @@
-"""Is there an NVIDIA GPU? Asked of the driver itself, before anything is installed for it.
+"""Asks the driver whether there is an NVIDIA GPU, before anything is installed for it.
 
 In: nothing. Out: the number of GPUs, or one line that says what is missing. Needs the standard
 library only.

@@ -1,4 +1,4 @@
-"""Whether this machine may run an engine's plans: asked before a plan is deserialised.
+"""Checks whether this machine may run an engine's plans, before a plan is deserialised.
 
 In: a checked bundle, and what the machine has. Out: nothing, or one line that says what does not
 fit and the command that builds plans that do. A plan is native code for one library version and

@@ -3,13 +3,12 @@
 In: a checked bundle of plans. Out: `Plan`, and `PlanCall`, which is one way to call it: a profile,
 an address for every tensor, and work put into a stream. TensorRT and TensorRT-RTX have the same
 interface; the manifest says which one it is. This file does not know what the graphs compute, nor
-who owns the memory (`runtime.engines.tensorrt.device_graph`,
-`runtime.engines.tensorrt.device_loop`).
+who owns the memory (`runtime.engines.tensorrt.device_graph`, `runtime.engines.tensorrt.lane`).
 
 Rules of TensorRT that are kept here: a context belongs to one profile and one thread at a time, and
-a captured graph has a context of its own; activations lie in memory that the caller lends, which
-calls that never overlap may share; inputs that decide shapes lie on the host and are read while
-a call is enqueued.
+each captured graph has its own context; activations lie in memory that the caller lends, and calls
+that never overlap may share it; inputs that decide shapes lie on the host and are read while a
+call is enqueued.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import GraphSpec, Range, TensorSpec
 from runtime.bundle.names import TENSORRT_RTX
 from runtime.engines.agreement import Found, check_tensors, mismatch
-from runtime.engines.tensorrt import plan_check as engine_check
-from runtime.engines.tensorrt.cuda import DeviceMemory, Gpu, Stream, find_gpu, out_of_memory
+from runtime.engines.tensorrt import plan_check
+from runtime.engines.tensorrt.cuda import Gpu, Stream, find_gpu
+from runtime.engines.tensorrt.memory import DeviceMemory, out_of_memory
 
 if TYPE_CHECKING:
     import tensorrt_rtx as trt  # mypy checks every call against the installed package
@@ -45,13 +45,13 @@ class TensorRT:
 
     def __init__(self, bundle: Bundle) -> None:
         """Raises `UserError` if the library, the driver or the GPU is not what the plans need."""
-        engine_check.check_platform(bundle)
-        self._library: Any = engine_check.import_library(bundle)
-        engine_check.check_driver(bundle)
+        plan_check.check_platform(bundle)
+        self._library: Any = plan_check.import_library(bundle)
+        plan_check.check_driver(bundle)
         self.gpu: Gpu = find_gpu()
-        engine_check.check_gpu(bundle, self.gpu.name, self.gpu.compute_capability)
+        plan_check.check_gpu(bundle, self.gpu.name, self.gpu.compute_capability)
         self.is_rtx = bundle.manifest.engine.kind == TENSORRT_RTX
-        self.title = engine_check.TITLES[bundle.manifest.engine.kind]
+        self.title = plan_check.TITLES[bundle.manifest.engine.kind]
         self._logger = self._library.Logger(self._library.Logger.ERROR)
         self._runtime: trt.Runtime = self._library.Runtime(self._logger)
 
@@ -66,23 +66,23 @@ class TensorRT:
         Raises:
             UserError: not the plan that the manifest describes, or no memory left for it.
         """
-        content = engine_check.read_plan(bundle, name)
+        content = plan_check.read_plan(bundle, name)
         engine = self._runtime.deserialize_cuda_engine(content)
         file = bundle.graph(name).file
         if engine is None:
             raise UserError(
                 f"{bundle.path(file)}: {self.title} cannot load it (its own message is above); "
-                f"free GPU memory, or rebuild: {engine_check.rebuild_command(bundle)}"
+                f"free GPU memory, or rebuild: {plan_check.rebuild_command(bundle)}"
             )
         return Plan(self, engine, bundle.graph(name), str(bundle.path(file)))
 
     def create_context(
         self, engine: trt.ICudaEngine, *, is_fixed: bool
     ) -> trt.IExecutionContext | None:
-        """A context whose activations lie in memory of the caller's.
+        """A context whose activations lie in memory that the caller owns.
 
-        TensorRT-RTX compiles kernels for shapes when it meets them. A call of one fixed shape has
-        them compiled at once, so that none is missing when the call is captured.
+        TensorRT-RTX compiles kernels for shapes when it meets them. A call whose shape stays the
+        same has them compiled at once, so that none is missing when the call is captured.
         """
         strategy = self._library.ExecutionContextAllocationStrategy.USER_MANAGED
         if not self.is_rtx:
@@ -136,15 +136,18 @@ class Plan:
         """Memory for activations that a call of this profile needs."""
         return int(self._engine.get_device_memory_size_for_profile_v2(self._index(profile)))
 
-    def call(self, profile: str, scratch: DeviceMemory, stream: Stream) -> PlanCall:
+    def call(
+        self, profile: str, scratch: DeviceMemory, stream: Stream, *, is_fixed: bool = False
+    ) -> PlanCall:
         """A new way to call the plan.
 
-        scratch: `scratch_bytes` or more; calls in one stream may share it.
+        scratch: `scratch_bytes` or more; calls in one stream may share it. is_fixed: its shapes
+        will be set only once.
 
         Raises:
             UserError: no GPU memory left.
         """
-        is_fixed = all(sizes.min == sizes.max for sizes in self.profiles[profile].values())
+        is_fixed |= all(sizes.min == sizes.max for sizes in self.profiles[profile].values())
         context = self._library.create_context(self._engine, is_fixed=is_fixed)
         if context is None:
             raise out_of_memory(self.scratch_bytes(profile))
@@ -237,7 +240,7 @@ class PlanCall:
         return _numbers(self._context.get_tensor_shape(name))
 
     def can_be_captured(self, stream: Stream) -> bool:
-        """Whether a CUDA graph can hold the call. Older libraries do not tell: then it is tried."""
+        """Whether a CUDA graph can hold the call. Older libraries do not say; then it is tried."""
         ask = getattr(self._context, "is_stream_capturable", None)
         return ask is None or bool(ask(stream.handle))
 

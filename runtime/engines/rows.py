@@ -1,0 +1,161 @@
+"""Rows: texts that are spoken side by side, and join and leave between steps.
+
+In: requests. Out: what each step brought to each row. The names of the contract's tensors are known
+here; text, sentences and audio are not. `RowLoop` keeps account of the rows; what a step is, an
+engine's own loop says: `runtime.engines.host_rows` on memory of the host,
+`runtime.engines.tensorrt.device_rows` on a GPU.
+
+A loop has a fixed number of slots, and its live rows always take the first ones. So a step of n
+rows works on the first n rows of every buffer, and when a row leaves, the last one takes its slot.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commands.errors import UserError
+from runtime.bundle import names
+from runtime.bundle.manifest import GraphSpec, SamplingDefaults
+
+SETTINGS = (names.TEMPERATURE, names.TOP_K, names.TOP_P, names.REPETITION_PENALTY)
+DRAWN = (names.CODES, names.KEPT_CODES, names.STOP)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One text to speak.
+
+    prompt: float32 [1, positions, hidden_size], embeddings that end in `<sosp>`. sampling: settled
+    settings. random: where each step's noise comes from. max_steps: the row ends after so many.
+    """
+
+    prompt: NDArray[np.float32]
+    sampling: SamplingDefaults
+    random: np.random.Generator
+    max_steps: int
+
+    @property
+    def positions(self) -> int:
+        """Of the prompt."""
+        return self.prompt.shape[1]
+
+
+@dataclass(eq=False)
+class Row:
+    """A request that is being spoken. streams: codes of one frame. steps: how many were read."""
+
+    request: Request
+    streams: int
+    steps: int = 0
+    ended: bool = False
+    _codes: list[int] = field(default_factory=list)  # of a frame that is not complete yet
+
+    def take(self, codes: Iterable[int], *, stop: bool) -> Step:
+        """The codes of one step make frames; the rest waits for the next step."""
+        self._codes.extend(codes)
+        self.steps += 1
+        self.ended = stop or self.steps == self.request.max_steps
+        whole = len(self._codes) - len(self._codes) % self.streams
+        frames = np.array(self._codes[:whole], np.int64).reshape(-1, self.streams)
+        del self._codes[:whole]
+        return Step(self, frames, stop)
+
+
+class Step(NamedTuple):
+    """What one step brought to one row.
+
+    frames: int64 [k, K]; k is the frames of a step, fewer at the end of speech, and 0 or 1 for a
+    next-token model. stop: the model ended the utterance.
+    """
+
+    row: Row
+    frames: NDArray[np.int64]
+    stop: bool
+
+
+class RowLoop(ABC):
+    """Backbone and head, taking turns, for up to `room` rows. One thread at a time may use it."""
+
+    def __init__(self, room: int, streams: int) -> None:
+        self.room = room
+        self._streams = streams
+        self._slots: list[Row] = []  # rows that have begun; the index is the slot
+        self._waiting: list[Row] = []  # rows that begin with the next step
+
+    @property
+    def rows(self) -> list[Row]:
+        """The live rows."""
+        return [*self._slots, *self._waiting]
+
+    def add(self, request: Request) -> Row:
+        """Let a row join. Its first step, which reads the prompt, comes with the next `step`.
+
+        Raises:
+            UserError: no room is left.
+        """
+        if len(self.rows) == self.room:
+            raise UserError(
+                f"{self.room} texts are being spoken side by side, which is the limit; let one "
+                "end first, or export with more --rows"
+            )
+        row = Row(request, self._streams)
+        self._waiting.append(row)
+        return row
+
+    def step(self) -> list[Step]:
+        """Advance every live row by one step. Rows that end with it have left afterwards."""
+        begun, self._waiting = self._waiting, []
+        steps = self._advance(begun)
+        for step in steps:
+            if step.row.ended:
+                self.remove(step.row)
+        return steps
+
+    def remove(self, row: Row) -> None:
+        """Let a row leave before its end. A row that has left already is ignored."""
+        if row in self._waiting:
+            self._waiting.remove(row)
+        elif row in self._slots:
+            slot, last = self._slots.index(row), self._slots.pop()
+            if last is not row:
+                self._slots[slot] = last
+                self._move(len(self._slots), slot)
+        row.ended = True
+
+    def close(self) -> None:
+        """End all work; the loop is not used again."""
+        for row in self.rows:
+            self.remove(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def _advance(self, begun: list[Row]) -> list[Step]:
+        """One step of the rows in `_slots`, and the first one of those in `begun`, which get the
+        slots behind them."""
+
+    @abstractmethod
+    def _move(self, source: int, target: int) -> None:
+        """Let the row in slot `source` go on in slot `target`."""
+
+
+def head_settings(head: GraphSpec, sampling: SamplingDefaults) -> dict[str, float]:
+    """The head's inputs that stay the same for a row. `top_k` is at most the head's entries."""
+    entries = next(tensor for tensor in head.inputs if tensor.name == names.PAST_SEEN).shape[-1]
+    assert isinstance(entries, int)
+    return {
+        names.TEMPERATURE: sampling.temperature,
+        names.TOP_K: min(sampling.top_k, entries),
+        names.TOP_P: sampling.top_p,
+        names.REPETITION_PENALTY: sampling.repetition_penalty,
+    }
