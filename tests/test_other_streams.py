@@ -17,14 +17,18 @@ import torch
 import yaml
 from safetensors.numpy import load_file
 
+from export import build
 from formats.tokens import TokenizedUtterance, find_streams, read_utterances, write_utterances
+from runtime import TTS, Sampling
 from tests.tiny_codec import OTHER_STREAMS, other_codec_config
 from train import align, codec, lm, predict, prepare
 from train.codec_model.checkpoint import load_codec
-from train.language_model.checkpoint import Checkpoint, load_checkpoint
+from train.language_model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.language_model.generate import DecodingOptions, generate_frames
+from train.language_model.mtp import MtpModel
 
 HEADS = (1, 4, 8)
+TEXT = "they know it"
 MODEL: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -126,32 +130,81 @@ def test_the_model_declares_its_streams_and_its_length(stages: Stages, heads: in
     assert written["length"] == {"frames_per_token": round(4 * pace, 2), "extra_frames": 125}
 
 
-def speak(checkpoint: Checkpoint, voice: Path) -> torch.Tensor:
-    """Frames int64 [T, 4] that PyTorch decodes, with a few seeds: a model may end at once."""
-    prompt = checkpoint.config.prompts.prompt("they know it", with_speaker=True)
+def prompt_of(checkpoint: Checkpoint) -> list[int]:
+    prompt = checkpoint.config.prompts.prompt(TEXT, with_speaker=True)
     ids = checkpoint.tokenizer.encode(prompt, add_special_tokens=False).ids
-    speaker = torch.from_numpy(load_file(voice)["speaker"])
-    frames = []
-    for seed in range(6):
-        options = DecodingOptions(max_steps=40, do_sample=True, top_p=1.0, seed=seed)
-        prompt_ids = [checkpoint.tokens.bos, *ids]
-        frames.append(generate_frames(checkpoint.model, prompt_ids, speaker, options).frames)
-    return torch.cat(frames)
+    return [checkpoint.tokens.bos, *ids]
+
+
+def read_voice(voice: Path) -> torch.Tensor:
+    return torch.from_numpy(load_file(voice)["speaker"])
+
+
+def speak(checkpoint: Checkpoint, voice: Path, options: DecodingOptions) -> torch.Tensor:
+    """Frames int64 [T, 4] that PyTorch decodes."""
+    prompt, speaker = prompt_of(checkpoint), read_voice(voice)
+    return generate_frames(checkpoint.model, prompt, speaker, options).frames
+
+
+def voice_of(stages: Stages) -> Path:
+    return stages.tokens / "speakers" / "0.safetensors"
 
 
 @pytest.mark.parametrize("heads", HEADS)
 def test_the_model_speaks(stages: Stages, heads: int) -> None:
-    checkpoint = load_checkpoint(stages.models[heads])
-    voice = next(stages.tokens.glob("speakers/*.safetensors"))
-    frames = speak(checkpoint, voice)
+    checkpoint, voice = load_checkpoint(stages.models[heads]), voice_of(stages)
+    choices = [
+        DecodingOptions(max_steps=40, do_sample=True, top_p=1.0, seed=seed) for seed in range(6)
+    ]
+    frames = torch.cat([speak(checkpoint, voice, options) for options in choices])
     assert len(frames) > 0
     assert frames.shape[1] == 4
     assert (frames < torch.tensor(OTHER_STREAMS.sizes)).all()
     decoder = load_codec(stages.codec)
-    speaker = torch.from_numpy(load_file(voice)["speaker"])
+    speaker = read_voice(voice)
     with torch.no_grad():
         audio = decoder.decode(frames[None], speaker[None])
     assert audio.shape == (1, 192 * len(frames))
+
+
+@pytest.mark.filterwarnings("ignore::commands.errors.SpeechWarning")  # it mumbles
+@pytest.mark.parametrize("dialect", ["ort", "portable"])
+@pytest.mark.parametrize("heads", HEADS)
+def test_the_engine_speaks_as_pytorch_does(
+    stages: Stages, tmp_path: Path, heads: int, dialect: str
+) -> None:
+    voice = voice_of(stages)
+    model = keep_speaking(stages.models[heads], voice, tmp_path / "model")
+    arguments = ["--model", model, "--codec", stages.codec, "--voice", f"anna={voice}"]
+    arguments += ["--dialect", dialect, "--output", tmp_path / "engine", "--no-compare"]
+    assert build.main([str(argument) for argument in arguments]) == 0
+    tts = TTS.load(tmp_path / "engine")
+    assert tts.sample_rate == 12_000
+    spoken = tts.synthesize(TEXT, sampling=Sampling(do_sample=False), max_steps=40)
+    options = DecodingOptions(max_steps=40)
+    expected = speak(load_checkpoint(model), voice, options).numpy()
+    assert len(expected) == 40 * heads // 4
+    np.testing.assert_array_equal(spoken.frames, expected)
+    assert len(spoken.audio) == 192 * len(expected)
+    frames, speaker = tts.encode(spoken.audio, 12_000)
+    assert frames.shape == (len(expected), 4)
+    assert speaker.shape == (40,)
+
+
+@torch.no_grad()
+def keep_speaking(folder: Path, voice: Path, output: Path) -> Path:
+    """A copy of a model that does not end within a test: a few steps teach no length."""
+    checkpoint = load_checkpoint(folder)
+    model, tokens = checkpoint.model, checkpoint.tokens
+    if isinstance(model, MtpModel):
+        for index, head in enumerate(model.heads):
+            head.projection.bias[tokens.end_code(index) :] -= 50.0
+    else:  # `<eosp>` becomes the opposite of what the prompt leads to
+        prompt = torch.tensor([prompt_of(checkpoint)])
+        hidden = model.hidden_states(model.embed_text(prompt, read_voice(voice)[None]))
+        model.embedding.weight[tokens.end] = -hidden[0, -1]
+    save_checkpoint(model, checkpoint.tokenizer, output)
+    return output
 
 
 def test_models_predict_these_streams(stages: Stages, tmp_path: Path) -> None:
