@@ -1,13 +1,14 @@
 """What building engines of the published size costs: one command for the table in docs/gpu.md.
 
-In: nothing. Out: `DIR` with random checkpoints and scales, and a table of the CPU time and peak
-memory of each stage, a process of its own, and of the size of what it leaves. Engines are removed
-when they have been measured: three of them would not fit on a small disk. Scales come from a
-little random speech, so they are of no use but for this.
+In: nothing. Out: a folder with random checkpoints and scales, and a table of the CPU time and peak
+memory of each stage and the size of its result. Each stage runs in a process of its own. Engines
+are removed after they are measured, because three of them would not fit on a small disk. Scales
+come from a little random speech and serve no other purpose.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -18,23 +19,25 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.options import add_count, add_output
+from commands.run import run_command
+from commands.tables import markdown_table
 from runtime.bundle.names import BACKBONE, MTP_HEAD, PLAN_SUFFIX, TENSORRT_RTX
 
-NEEDED = ("torch", "scipy", "tensorrt_rtx")  # by the commands that are measured
+NEEDED = ("torch", "scipy", "tensorrt_rtx")  # packages of the measured commands
 
 PRECISIONS = ("fp16", "bf16", "int8", "fp8", "int4")
 QUANTIZED = ("int8", "fp8", "int4")
 DEFAULT_SM = 89
-# The quickest of all methods: what it costs to build does not depend on it.
+# The quickest methods: the cost of building does not depend on them.
 QUICKEST = ("--method", "nearest", "--activations", "max", "--weights", "max")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one process. cpu_seconds: user and system time, of all threads."""
+    """The cost of one process. cpu_seconds: user and system time of all threads."""
 
     cpu_seconds: float
     peak_memory_gb: float
@@ -45,7 +48,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """One precision. calibration: None where there is nothing to calibrate. Sizes in MB."""
+    """One precision. calibration: None if the precision needs none. Sizes in MB."""
 
     precision: str
     calibration: Cost | None
@@ -60,7 +63,7 @@ def measure_costs(heads: int, precisions: Sequence[str], sm: int, output: Path) 
     """Write random checkpoints to `output` unless they are there, then build and measure.
 
     Raises:
-        UserError: a stage failed; what it said is printed.
+        UserError: a stage failed; its own message is printed above.
     """
     tokens = output / "tokens.jsonl"
     if not tokens.is_file():
@@ -100,7 +103,7 @@ def _plan_mb(engine: Path, graph: str) -> float:
 
 
 def _require_packages() -> None:
-    """Raise `ModuleNotFoundError` now for what the measured commands would miss later."""
+    """Raise `ModuleNotFoundError` now for packages that the measured commands need later."""
     for name in NEEDED:
         if find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -119,36 +122,41 @@ def _run(module: str, *arguments: str | Path | int) -> Cost:
 
 
 def format_rows(rows: Sequence[Row]) -> str:
-    """Markdown."""
-    lines = [
-        "| precision | calibration | export | plans | engine directory | backbone | head |",
-        "|" + " --- |" * 7,
-    ]
-    for row in rows:
-        sizes = (f"{size:,.0f} MB" for size in (row.engine_mb, row.backbone_mb, row.head_mb))
-        stages = (str(cost or "–") for cost in (row.calibration, row.export, row.plans))
-        lines.append(f"| {' | '.join((row.precision, *stages, *sizes))} |")
-    return "\n".join(lines)
+    """A Markdown table."""
+    titles = ["precision", "calibration", "export", "plans", "engine directory", "backbone", "head"]
+    return markdown_table(titles, [_cells(row) for row in rows])
 
 
-def _command(argv: Sequence[str] | None) -> None:
-    parser = CommandParser(
-        prog="python -m benchmarks.engine_costs", description=__doc__.split("\n")[0]
-    )
-    add = parser.add_argument
-    add("--heads", type=int, default=3, metavar="N", help="default: 3")
-    add("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="default: all")
-    add("--sm", type=int, default=DEFAULT_SM, metavar="N", help=f"GPU (default: {DEFAULT_SM})")
-    add("--output", type=Path, required=True, metavar="DIR", help="checkpoints in it are kept")
-    arguments = parser.parse_args(argv)
+def _cells(row: Row) -> list[str]:
+    stages = [str(cost or "–") for cost in (row.calibration, row.export, row.plans)]
+    sizes = [f"{size:,.0f} MB" for size in (row.engine_mb, row.backbone_mb, row.head_mb)]
+    return [row.precision, *stages, *sizes]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure all stages and print the table."""
     _require_packages()
     arguments.output.mkdir(parents=True, exist_ok=True)
     rows = measure_costs(arguments.heads, arguments.precision, arguments.sm, arguments.output)
-    print(format_rows(rows))
+    print(format_rows(rows), end="")
+
+
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "benchmarks.engine_costs", "Measure what building engines of the published size costs."
+    )
+    add_count(parser, "--heads", "codes that a step makes", default=3)
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="(default: all)"
+    )
+    add_count(parser, "--sm", "compute capability of the GPU", default=DEFAULT_SM)
+    add_output(parser, "working folder; checkpoints in it are kept")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(_command, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
-"""Checkpoints of the published size with random weights, to measure what a device can do.
+"""Checkpoints of the published size with random weights, to measure the speed of a device.
 
 In: nothing. Out: `DIR/model` (Qwen2.5-0.5B's shapes with N linear heads, bfloat16) and `DIR/codec`
 (FACodec as published), which `python -m export.build` takes, and `DIR/tokens.jsonl`, a little
-random speech for `python -m calibration.run`. They speak noise, at full cost.
+random speech for `python -m calibration.run`. They speak noise, at the cost of a real model.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from commands.arguments import CommandParser
-from commands.run import run_cli
+from commands.arguments import CommandParser, command_parser
+from commands.options import add_count, add_output
+from commands.run import run_command
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,:?!\n"
 WEIGHT_STD = 0.02
@@ -60,7 +62,7 @@ def write_codec(folder: Path) -> None:
 
 
 def write_tokens(path: Path, heads: int) -> None:
-    """As few and as short utterances as calibration takes: enough for its cost, not for quality."""
+    """The shortest tokens that calibration accepts: enough to measure its cost, not its quality."""
     import numpy as np
 
     from formats.checkpoint.codec_config import CodecConfig
@@ -75,14 +77,8 @@ def write_tokens(path: Path, heads: int) -> None:
     write_utterances(path, utterances, heads)
 
 
-def write_checkpoints(argv: Sequence[str] | None) -> None:
-    parser = CommandParser(
-        prog="python -m benchmarks.published_size", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("--heads", type=int, default=12, metavar="N")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    arguments = parser.parse_args(argv)
-
+def run(arguments: argparse.Namespace) -> None:
+    """Write everything into the output folder."""
     import torch
 
     torch.manual_seed(0)
@@ -93,8 +89,18 @@ def write_checkpoints(argv: Sequence[str] | None) -> None:
     print(f"wrote model, codec and tokens.jsonl in {arguments.output}")
 
 
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "benchmarks.published_size", "Write checkpoints of the published size with random weights."
+    )
+    add_count(parser, "--heads", "codes that a step makes", default=12)
+    add_output(parser, "folder to write")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(write_checkpoints, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

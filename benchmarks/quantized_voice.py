@@ -1,20 +1,22 @@
 """The demo voice in fewer bits, judged: one command for the table in docs/calibration.md.
 
-In: nothing but the demo voice. Out: `DIR` with calibrations, engines, `comparison.json` and,
-with --judge, what `python -m evaluation.speech` makes of them; the tables are printed.
+In: the demo voice. Out: a folder with calibrations, engines, `comparison.json` and, with `--judge`,
+the reports of `python -m evaluation.speech`; the tables are printed.
 """
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.options import add_count, add_output
+from commands.run import run_command
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 TEXTS = SAMPLES / "calibration.txt"
@@ -68,22 +70,30 @@ def _run(module: str, *arguments: str | Path) -> None:
         raise UserError(f"python -m {module} failed; see above")
 
 
-def _command(argv: Sequence[str] | None) -> None:
-    parser = CommandParser(
-        prog="python -m benchmarks.quantized_voice", description=__doc__.split("\n")[0]
+def run(arguments: argparse.Namespace) -> None:
+    """Calibrate, export and compare."""
+    quantize_voice(
+        arguments.heads, arguments.output, arguments.sentences, arguments.runs, arguments.judge
     )
-    add = parser.add_argument
-    add("--heads", type=int, default=6, metavar="N", help="which demo voice (default: 6)")
-    add("--output", type=Path, required=True, metavar="DIR", help="calibrations in it are kept")
-    add("--sentences", type=int, default=DEFAULT_SENTENCES, metavar="N", help="to compare on")
-    add("--runs", type=int, default=3, metavar="N", help="of runtime.profile; 0: no speed")
-    add("--judge", action="store_true", help="also recognise the speech and predict its MOS")
-    options = vars(parser.parse_args(argv))
-    quantize_voice(**options)
+
+
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "benchmarks.quantized_voice", "Compare the demo voice in fewer bits with float32."
+    )
+    add_count(parser, "--heads", "which demo voice", default=6)
+    add_output(parser, "working folder; calibrations in it are kept")
+    add_count(parser, "--sentences", "sentences to compare on", default=DEFAULT_SENTENCES)
+    add_count(parser, "--runs", "runs of runtime.profile; 0: no speed", default=3, least=0)
+    parser.add_argument(
+        "--judge", action="store_true", help="also recognise the speech and predict its MOS"
+    )
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(_command, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """How far silence, noise and another level move the voice that is taken from a recording.
 
 In: an engine, and recordings of its voices, as `samples.demo_voice.synthesize` makes them, in
-folders that are called like the voices. Out: a table. Every recording is changed, written as a
-file and taken as a voice, as `--voice FILE` does. A row tells by what share of the way to the
-nearest other voice the embedding moves at most, and, with `--say`, how often the speech is nearest
+folders with the names of the voices. Out: a table. Every recording is changed, written to a file
+and used as a voice, as `--voice FILE` does. A row shows the largest move of the embedding, as a
+share of the way to the nearest other voice, and, with `--say`, how often the speech is most similar
 to the right speaker.
 """
 
@@ -17,10 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import SpeechWarning, UserError
 from commands.extras import importing
-from commands.run import run_cli
+from commands.options import add_count, add_engine
+from commands.run import run_command
+from commands.tables import markdown_head, markdown_row
 
 with importing():
     import numpy as np
@@ -45,7 +47,7 @@ def silence(before: float, after: float, noise_db: float | None = None) -> Chang
 
 
 def louder(gain_db: float, bits: int | None = None) -> Change:
-    """The same at another level, in floats or in 16 bits."""
+    """The recording at another level, in floats or in 16 bits."""
 
     def change(audio: np.ndarray) -> np.ndarray:
         scaled = (audio * 10 ** (gain_db / 20)).astype(np.float32)
@@ -59,7 +61,7 @@ def to_16_bits(audio: np.ndarray) -> np.ndarray:
 
 
 def under_noise(noise_db: float) -> Change:
-    """White noise over all of it, with a second of nothing else before and after."""
+    """White noise over the whole recording, and a second of noise before and after it."""
 
     def change(audio: np.ndarray) -> np.ndarray:
         padded = np.pad(audio, RATE_HZ)
@@ -75,7 +77,7 @@ def through_telephone(audio: np.ndarray) -> np.ndarray:
     return soxr.resample(soxr.resample(audio, RATE_HZ, RATE_HZ // 2), RATE_HZ // 2, RATE_HZ)
 
 
-# What must not matter …
+# Changes that must not matter.
 CHANGES: dict[str, Change] = {
     "0.1 s of silence around": silence(0.1, 0.1),
     "1 s before": silence(1, 0),
@@ -91,7 +93,7 @@ CHANGES: dict[str, Change] = {
     "−20 dB in 16 bits": louder(-20, 16),
     "+6 dB": louder(6),
 }
-# … and what does, and is told.
+# Changes that do matter, and cause a warning.
 FAULTS: dict[str, Change] = {
     "+6 dB in 16 bits (clipped)": louder(6, 16),
     "+12 dB in 16 bits (clipped)": louder(12, 16),
@@ -125,7 +127,7 @@ class Measurement:
         self.plain = {name: [self.take(a)[0] for a in self.audio[name]] for name in names}
 
     def take(self, audio: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        """The voice of a recording, and what was said about it."""
+        """The voice of a recording, and the warnings about it."""
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", SpeechWarning)
             path = Path(folder) / "voice.wav"
@@ -134,8 +136,8 @@ class Measurement:
             return self.tts.speaker(path), [str(warning.message) for warning in told]
 
     def measure(self, change: Change, judge: Any = None) -> dict[str, Any]:
-        """`moved`: the largest share for each voice, as text; how many voices are nearest to their
-        own (`right`), and how many in speech (`heard`); how many were `told` about, `refused`."""
+        """`moved`: the largest share for each voice, as text. Counts: voices nearest to their own
+        (`right`), recognised in speech (`heard`), with a warning (`told`), and `refused`."""
         row: dict[str, Any] = {"moved": {}, "right": 0, "heard": 0, "told": 0, "refused": 0}
         for name, recordings in self.audio.items():
             shares = []
@@ -161,8 +163,8 @@ class Measurement:
 
 
 def make_judge(measurement: Measurement, references: Path, text: str) -> Callable[[Any], str]:
-    """Whose speech it is when `text` is said in a voice, as a speaker-verification network hears
-    it (evaluation.speaker_similarity)."""
+    """A function that says a text in a voice and names the most similar speaker, by a
+    speaker-verification network (evaluation.speaker_similarity)."""
     from evaluation.speaker_similarity import SpeakerEncoder, read_references
     from runtime import Sampling
 
@@ -177,36 +179,39 @@ def make_judge(measurement: Measurement, references: Path, text: str) -> Callabl
     return judge
 
 
-def measure_all(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Measure all changes; a row is printed as soon as it is known."""
     measurement = Measurement(arguments.engine, arguments.references, arguments.recordings)
     judge = None
     if arguments.say:
         judge = make_judge(measurement, arguments.references, arguments.say)
     names = list(measurement.voices)
-    print("|", " | ".join(["change", *names, "nearest", "heard", "told", "refused"]), "|")
-    print("|", " | ".join(["---"] * (len(names) + 5)), "|")
+    titles = ["change", *names, "nearest", "heard", "told", "refused"]
+    print("".join(markdown_head(titles)), end="")
     for change, apply in {"none": lambda audio: audio, **CHANGES, **FAULTS}.items():
         row = measurement.measure(apply, judge)
         moved = [row["moved"][name] for name in names]
         heard = "–" if judge is None else str(row["heard"])
         counts = [str(row["right"]), heard, str(row["told"]), str(row["refused"])]
-        print("|", " | ".join([change, *moved, *counts]), "|", flush=True)
+        print(markdown_row([change, *moved, *counts]), end="", flush=True)
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m benchmarks.recorded_voices", description=(__doc__ or "").splitlines()[0]
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "benchmarks.recorded_voices",
+        "Measure how far silence, noise and level move the voice of a recording.",
     )
-    parser.add_argument("references", type=Path, help="folder with a folder for each voice")
-    parser.add_argument("--engine", type=Path, required=True, help="with voices of these names")
-    parser.add_argument("--recordings", type=int, default=5, help="of each voice (default 5)")
-    parser.add_argument("--say", metavar="TEXT", help="say this in each voice and judge who it is")
-    return parser.parse_args(argv)
+    add = parser.add_argument
+    add("references", type=Path, metavar="DIR", help="folder with a folder for each voice")
+    add_engine(parser)
+    add_count(parser, "--recordings", "recordings of each voice", default=5)
+    add("--say", metavar="TEXT", help="say this in each voice and judge who it is")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(measure_all, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,32 @@
 """How much faster an engine speaks several texts side by side than one after the other.
 
-In: an engine directory. Out: a table, a line for each number of rows: the time of a step, steps a
-second of all rows together, and how many times as many that is as for one row. Only decoding is
-timed, not the codec. All rows read the same prompt and sample with seeds of their own; a round
-ends when the model stops one of them, so that every step has all rows. Numbers of rows take turns,
-and each figure is a median.
+In: an engine directory. Out: a table with a line for each number of rows: the time of a step, the
+steps a second of all rows together, and the ratio of these to one row. Only decoding is timed, not
+the codec. All rows read the same prompt and sample with seeds of their own. A round ends when the
+model stops one of them, so that every step has all rows. Numbers of rows take turns, and each
+figure is a median.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.extras import importing
-from commands.run import run_cli
+from commands.options import add_count, add_engine, add_threads, whole_from
+from commands.run import run_command
+from commands.tables import markdown_table
 
-with importing():
+if TYPE_CHECKING:
     from runtime.engines.rows import Request
-    from runtime.speech.sampling import seeded
     from runtime.speech.synthesis import TTS
-    from runtime.speed import DEFAULT_TEXT
 
 DEFAULT_ROWS = (1, 4, 16)
 
@@ -85,6 +86,10 @@ def _time_rows(tts: TTS, count: int, steps: int) -> tuple[float, list[float]]:
 
 
 def _request(tts: TTS, seed: int, max_steps: int) -> Request:
+    from runtime.engines.rows import Request
+    from runtime.speech.sampling import seeded
+    from runtime.speed import DEFAULT_TEXT
+
     manifest = tts.bundle.manifest
     sampling = seeded(manifest.sampling, seed)
     prompt = tts.prompts.embed(tts.prompts.read(DEFAULT_TEXT), tts.speaker())
@@ -94,39 +99,54 @@ def _request(tts: TTS, seed: int, max_steps: int) -> Request:
 
 
 def format_timings(timings: Sequence[Timing]) -> str:
-    """Markdown."""
+    """A Markdown table."""
     first = timings[0].steps_per_second
-    lines = [
-        "| rows | prompt, ms | step, ms | steps a second | times one row |",
-        "|" + " --- |" * 5,
+    titles = ["rows", "prompt, ms", "step, ms", "steps a second", "times one row"]
+    rows = [
+        [
+            str(timing.rows),
+            f"{timing.prompt_ms:.1f}",
+            f"{timing.step_ms:.2f}",
+            f"{timing.steps_per_second:.0f}",
+            f"{timing.steps_per_second / first:.2f}",
+        ]
+        for timing in timings
     ]
-    for timing in timings:
-        lines.append(
-            f"| {timing.rows} | {timing.prompt_ms:.1f} | {timing.step_ms:.2f} | "
-            f"{timing.steps_per_second:.0f} | {timing.steps_per_second / first:.2f} |"
-        )
-    return "\n".join(lines)
+    return markdown_table(titles, rows)
 
 
-def _command(argv: Sequence[str] | None) -> None:
-    parser = CommandParser(prog="python -m benchmarks.rows", description=__doc__.split("\n")[0])
-    add = parser.add_argument
-    add("--engine", default="engine", metavar="DIR", help="default: engine")
-    add("--rows", type=int, nargs="+", default=DEFAULT_ROWS, metavar="N", help="default: 1 4 16")
-    add("--steps", type=int, default=50, metavar="N", help="of each row (default: 50)")
-    add("--rounds", type=int, default=5, metavar="N", help="default: 5")
-    add("--threads", type=int, metavar="N", help="default: the physical cores")
-    arguments = parser.parse_args(argv)
-    if arguments.steps < 1 or arguments.rounds < 1:
-        raise UserError("--steps and --rounds take 1 or more")
+def run(arguments: argparse.Namespace) -> None:
+    """Measure all numbers of rows and print the table."""
+    from runtime.speech.synthesis import TTS
+
     tts = TTS.load(arguments.engine, threads=arguments.threads)
     print(tts.describe(), file=sys.stderr)
     timings = measure_rows(tts, arguments.rows, arguments.steps, arguments.rounds)
-    print(format_timings(timings))
+    print(format_timings(timings), end="")
+
+
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "benchmarks.rows", "Compare the speed of several texts side by side with one at a time."
+    )
+    add_engine(parser, default="engine")
+    parser.add_argument(
+        "--rows",
+        type=whole_from(1),
+        nargs="+",
+        default=DEFAULT_ROWS,
+        metavar="N",
+        help="numbers of rows to compare (default: 1 4 16)",
+    )
+    add_count(parser, "--steps", "steps of each row", default=50)
+    add_count(parser, "--rounds", "rounds through all numbers of rows", default=5)
+    add_threads(parser, "the engine (default: the physical cores)")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(_command, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

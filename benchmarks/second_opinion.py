@@ -3,23 +3,24 @@
     python -m benchmarks.second_opinion prepare DIR
     python -m benchmarks.second_opinion judge DIR FOLDER [FOLDER …]
 
-`prepare` leaves `DIR/graphs`, the portable float32 bundle for the other tool to read (and to
-scribble in), and `backbone.npz` and `mtp_head.npz`: inputs of each graph, call after call along the
-first axis, from the sentences that `calibration.run` calibrates on. `judge` leads a FOLDER's
-`backbone.onnx` and `mtp_head.onnx` through the held-out sentences and prints how far they are from
-float32. docs/calibration.md has what stands between the two.
+`prepare` writes `DIR/graphs`, the portable float32 bundle for the other tool to read (and to write
+to), and `backbone.npz` and `mtp_head.npz`: inputs of each graph, one call after the other along the
+first axis, from the sentences that `calibration.run` calibrates on. `judge` runs a FOLDER's
+`backbone.onnx` and `mtp_head.onnx` on the held-out sentences and prints their distance from
+float32. docs/calibration.md describes the step between the two.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.extras import importing
-from commands.run import run_cli
+from commands.run import run_command
 
 with importing():
     import numpy as np
@@ -112,11 +113,10 @@ def _head_inputs(head: GraphSpec, hidden: Array) -> Arrays:
 
 
 def _empty_states(spec: GraphSpec, calls: int) -> Arrays:
+    """Empty states of one row for each call."""
     states = {state.input for state in spec.states}
     return {
-        tensor.name: np.zeros(
-            (calls * int(tensor.shape[0]), *map(int, tensor.shape[1:])), numpy_type(tensor.dtype)
-        )
+        tensor.name: np.zeros((calls, *map(int, tensor.shape[1:])), numpy_type(tensor.dtype))
         for tensor in spec.inputs
         if tensor.name in states
     }
@@ -129,24 +129,34 @@ def _scores(
     return [follower.scores(utterance) for utterance in utterances]
 
 
-def _command(argv: Sequence[str] | None) -> None:
-    parser = CommandParser(
-        prog="python -m benchmarks.second_opinion", description=(__doc__ or "").splitlines()[0]
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, does in (("prepare", "graphs and their inputs"), ("judge", "files of another tool")):
-        command = commands.add_parser(name, help=does)
-        command.add_argument("folder", type=Path, help="what `prepare` writes")
-    command.add_argument("candidates", type=Path, nargs="+", help="folders with both ONNX files")
-    arguments = parser.parse_args(argv)
-    if arguments.command == "prepare":
+def run(arguments: argparse.Namespace) -> None:
+    """Prepare or judge."""
+    if arguments.action == "prepare":
         prepare(arguments.folder)
     else:
         judge(arguments.folder, arguments.candidates)
 
 
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "benchmarks.second_opinion", "Judge another quantizer's ONNX files of the demo voice."
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, purpose in (
+        ("prepare", "write the graphs and their inputs"),
+        ("judge", "compare another tool's files with float32"),
+    ):
+        action = actions.add_parser(name, help=purpose)
+        action.add_argument("folder", type=Path, metavar="DIR", help="what `prepare` writes")
+    action.add_argument(
+        "candidates", type=Path, nargs="+", metavar="FOLDER", help="folders with both ONNX files"
+    )
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(_command, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,15 @@
 beside busy neighbours: one command for the tables in docs/performance.md.
 
 In: an engine directory. Out: a table of real-time factors, and how the default compares. The
-settings take turns, sentence by sentence and in both orders, and each round passes once with and
-once without neighbours, so that a machine that slows down slows all of them. Neighbours are
-processes of this command's that count; "alone" means without them, so nothing else should run.
+settings take turns, sentence by sentence and in both orders, and each round runs once with and once
+without neighbours, so that a machine that slows down slows all of them. Neighbours are processes of
+this command that keep a processor busy. "Alone" means without them, so nothing else should run.
 Each setting holds the engine in memory once.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -19,18 +20,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.options import add_count, add_engine, whole_from
+from commands.progress import progress
+from commands.run import run_command
+from commands.tables import markdown_table
 from runtime.speed import DEFAULT_TEXT
 
 DEFAULT = "default"
 BUSY = "print(flush=True)\nwhile True: pass"
-MAX_OF_BEST, MAX_BESIDE = 1.05, 2.2  # what the default is held to
+MAX_OF_BEST, MAX_BESIDE = 1.05, 2.2  # limits for the default
 
 
 class Timing(NamedTuple):
-    """Seconds by the clock and of processors, per second of audio."""
+    """Seconds of the clock and of processors, for each second of audio."""
 
     clock: float
     processors: float
@@ -38,8 +42,8 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """Real-time factors of one setting: lower quartile, median, upper quartile; and processors'
-    seconds per second of audio, alone."""
+    """One setting: real-time factors (lower quartile, median, upper quartile), and the seconds of
+    processors for each second of audio when alone."""
 
     setting: str
     alone: tuple[float, float, float]
@@ -47,7 +51,7 @@ class Row:
     processors: float
 
 
-class Speaker:
+class TimedEngine:
     """An engine, loaded with one setting."""
 
     def __init__(self, engine: str, threads: int | None, max_steps: int | None) -> None:
@@ -81,26 +85,27 @@ class Speaker:
         )
 
 
-def measure(speakers: Mapping[str, Speaker], text: str, rounds: int, neighbours: int) -> list[Row]:
+def measure(
+    engines: Mapping[str, TimedEngine], text: str, rounds: int, neighbours: int
+) -> list[Row]:
     """Let the settings take turns."""
     alone: defaultdict[str, list[Timing]] = defaultdict(list)
     beside: defaultdict[str, list[Timing]] = defaultdict(list)
-    for speaker in speakers.values():
-        speaker.time(text, seed=0)  # the first call is slower
-    for number in range(rounds):
-        order = list(speakers)[:: 1 if number % 2 == 0 else -1]
-        for count, timings in ((0, alone), (neighbours, beside)):
-            with busy(count):
-                for setting in order:
-                    timings[setting].append(speakers[setting].time(text, number))
-        print(f"\rround {number + 1}/{rounds}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return [summarise(setting, alone[setting], beside[setting]) for setting in speakers]
+    for engine in engines.values():
+        engine.time(text, seed=0)  # the first call is slower
+    with progress("rounds", rounds, to_stderr=True) as stage:
+        for number in stage.track(range(rounds)):
+            order = list(engines)[:: 1 if number % 2 == 0 else -1]
+            for count, timings in ((0, alone), (neighbours, beside)):
+                with busy(count):
+                    for setting in order:
+                        timings[setting].append(engines[setting].time(text, number))
+    return [summarise(setting, alone[setting], beside[setting]) for setting in engines]
 
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """So many processes that want a processor each, all of the time."""
+    """So many processes that each keep a processor busy."""
     command = [sys.executable, "-c", BUSY]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
     try:
@@ -131,55 +136,66 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def format_rows(rows: Sequence[Row], neighbours: int) -> str:
-    """Markdown, and what became of the default's limits."""
-    lines = [
-        f"| threads | alone | quartiles | CPU s | beside {neighbours} busy | quartiles | × alone |",
-        "|" + " --- |" * 7,
-    ]
-    for row in rows:
-        (low, middle, high), (busy_low, busy_middle, busy_high) = row.alone, row.beside
-        lines.append(
-            f"| {row.setting} | {middle:.3f} | {low:.3f} – {high:.3f} | {row.processors:.3f} "
-            f"| {busy_middle:.3f} | {busy_low:.3f} – {busy_high:.3f} | {busy_middle / middle:.2f} |"
-        )
+    """A Markdown table, and how the default compares with its limits."""
+    titles = ["threads", "alone", "quartiles", "CPU s", f"beside {neighbours} busy", "quartiles"]
+    table = markdown_table([*titles, "× alone"], [_cells(row) for row in rows])
     default, best = rows[0], min(rows[1:], key=lambda row: row.alone[1])
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"alone: {default.alone[1] / best.alone[1]:.2f} × {best.setting} threads, "
-            f"the best fixed number (limit {MAX_OF_BEST})",
-            f"beside {neighbours} busy: {default.beside[1] / default.alone[1]:.2f} × alone "
-            f"(limit {MAX_BESIDE})",
-        ]
+    return table + (
+        f"\nalone: {default.alone[1] / best.alone[1]:.2f} × {best.setting} threads, "
+        f"the best fixed number (limit {MAX_OF_BEST})\n"
+        f"beside {neighbours} busy: {default.beside[1] / default.alone[1]:.2f} × alone "
+        f"(limit {MAX_BESIDE})\n"
     )
 
 
-def _command(argv: Sequence[str] | None) -> None:
-    parser = CommandParser(
-        prog="python -m benchmarks.thread_settings", description=__doc__.split("\n\n")[0]
-    )
-    add = parser.add_argument
-    add("--engine", default="engine", metavar="DIR", help="default: engine")
-    add("--threads", type=int, nargs="+", default=(1, 2), metavar="N", help="default: 1 2")
-    add("--text", default=DEFAULT_TEXT)
-    add("--rounds", type=int, default=15, metavar="N", help="default: 15")
-    add("--busy", type=int, default=1, metavar="N", help="neighbours (default: 1)")
-    add("--max-steps", type=int, metavar="N", help="bound for each sentence")
-    arguments = parser.parse_args(argv)
-    if arguments.rounds < 1 or arguments.busy < 0:
-        raise UserError("--rounds takes 1 or more, --busy 0 or more")
+def _cells(row: Row) -> list[str]:
+    (low, middle, high), (busy_low, busy_middle, busy_high) = row.alone, row.beside
+    return [
+        row.setting,
+        f"{middle:.3f}",
+        f"{low:.3f} – {high:.3f}",
+        f"{row.processors:.3f}",
+        f"{busy_middle:.3f}",
+        f"{busy_low:.3f} – {busy_high:.3f}",
+        f"{busy_middle / middle:.2f}",
+    ]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure all settings and print the table."""
     settings = {DEFAULT: None, **{str(number): number for number in arguments.threads}}
-    speakers = {
-        name: Speaker(arguments.engine, number, arguments.max_steps)
+    engines = {
+        name: TimedEngine(str(arguments.engine), number, arguments.max_steps)
         for name, number in settings.items()
     }
-    rows = measure(speakers, arguments.text, arguments.rounds, arguments.busy)
-    print(format_rows(rows, arguments.busy))
+    rows = measure(engines, arguments.text, arguments.rounds, arguments.busy)
+    print(format_rows(rows, arguments.busy), end="")
+
+
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "benchmarks.thread_settings",
+        "Compare an engine's speed with its default threads and with fixed numbers of them.",
+    )
+    add_engine(parser, default="engine")
+    parser.add_argument(
+        "--threads",
+        type=whole_from(1),
+        nargs="+",
+        default=(1, 2),
+        metavar="N",
+        help="fixed numbers to compare with (default: 1 2)",
+    )
+    parser.add_argument("--text", default=DEFAULT_TEXT, help="what to say")
+    add_count(parser, "--rounds", "rounds through all settings", default=15)
+    add_count(parser, "--busy", "busy neighbours", default=1, least=0)
+    add_count(parser, "--max-steps", "bound for each sentence")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(_command, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What every command shares: errors, streams, signals, arguments, progress. Needs no library."""
+"""What every command shares: errors, streams, signals, options, progress, tables; no library."""

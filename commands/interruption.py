@@ -1,20 +1,25 @@
-"""Ctrl-C without loss: a long command finishes its step, saves and says how to go on.
+"""Stop a long command without loss: it finishes its step, saves and says how to go on.
 
-Out: an `Interruption` that a loop looks at between its steps. SIGTERM counts as well, which is what
-schedulers and `docker stop` send. A second signal ends the process at once. It does not know what
-is saved.
+Out: an `Interruption` that a loop checks between its steps. It stops for Ctrl-C, for SIGTERM, which
+schedulers and `docker stop` send, and when the time of `--max-minutes` is over. A second signal
+ends the process at once. It does not know what is saved.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
+
+from commands.errors import TimeIsUp
+from commands.progress import tell
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _NOTED = b"\nstopping after this step, then saving; once more ends it at once, without saving\n"
@@ -22,18 +27,36 @@ _EXIT_BY_SIGNAL = 128  # plus the signal's number, as shells report it
 
 
 class Interruption:
-    """Within its context the first signal is only noted. Signals that are ignored stay so, as in
-    the background of a shell; threads other than the main one can note none."""
+    """Within its context the first signal is only noted.
 
-    def __init__(self) -> None:
+    Signals that are ignored stay so, as in the background of a shell. Threads other than the main
+    one can note none. `max_minutes` is counted from the beginning of the command.
+    """
+
+    def __init__(
+        self, max_minutes: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._end = math.inf if max_minutes is None else clock() + 60 * max_minutes
         self._signal: int | None = None
         self._before: dict[int, Any] = {}
         self._process = os.getpid()
+        self._is_over = False
 
     @property
     def requested(self) -> bool:
-        """Whether to stop after this step."""
-        return self._signal is not None
+        """Whether to stop after this step. Once true, it stays true."""
+        self._is_over = self._is_over or self._signal is not None or self._clock() >= self._end
+        return self._is_over
+
+    @property
+    def noted(self) -> bool:
+        """Whether `requested` has been true: whether a loop has stopped for it."""
+        return self._is_over
+
+    def request(self) -> None:
+        """Stop as another process of the same run does."""
+        self._is_over = True
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
@@ -56,11 +79,18 @@ class Interruption:
         os.write(2, _NOTED)  # print is not safe within a signal
 
     def leave(self, message: str) -> NoReturn:
-        """End the command as the signal would have ended it, after `message`."""
-        print(message, file=sys.stderr)
+        """Print `message` and end the command: as the signal would have, or as time is up."""
+        tell(message)
         if self._signal == signal.SIGTERM:
             raise SystemExit(_EXIT_BY_SIGNAL + signal.SIGTERM)
+        if self._signal is None:
+            raise TimeIsUp
         raise KeyboardInterrupt
+
+    def leave_if_requested(self, message: str) -> None:
+        """`leave` if the command is to stop now."""
+        if self.requested:
+            self.leave(message)
 
 
 def format_command(module: str, argv: Sequence[str] | None) -> str:

@@ -1,4 +1,4 @@
-"""What a finished command says: what it wrote, and which command takes it up."""
+"""What a finished command says: which commands can use its result."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def print_next(*commands: str) -> None:
-    """The commands that can follow, one a line."""
+    """Print the commands that can follow, one on each line."""
     for command in commands:
         print(f"next: {command}")
 
 
 def export_command(model: Path) -> str:
-    """What makes a bundle of a trained model."""
+    """The command that makes a bundle of a trained model."""
     return (
         f"python -m export.build --model {quote(model)} --codec CODEC --voice NAME=FILE "
         "--output engine"
@@ -21,5 +21,5 @@ def export_command(model: Path) -> str:
 
 
 def quote(path: Path | str) -> str:
-    """A path as a shell takes it."""
+    """A path, quoted for a shell."""
     return shlex.quote(str(path))

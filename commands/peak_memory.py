@@ -1,6 +1,6 @@
-"""How much memory this process has had at most, on Linux, macOS and Windows.
+"""The largest amount of memory that this process has used, on Linux, macOS and Windows.
 
-In: nothing. Out: mebibytes, or None where the system does not tell.
+In: nothing. Out: mebibytes, or None where the system does not provide it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def peak_memory_mb() -> float | None:
 
 
 def _peak_on_linux() -> int | None:
-    """Bytes. What `_peak_on_unix` tells there begins with the size of the process before."""
+    """Bytes. On Linux the value of `_peak_on_unix` includes the size of the parent process."""
     with suppress(OSError):
         for line in _OWN_STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

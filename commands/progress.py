@@ -1,41 +1,60 @@
-"""What a calibration is doing, for people: one line a stage, how far it is, and what it took.
+"""What a long command is doing, for people: one line for each stage.
 
 observe 24 utterances ... 6 of 24, 31 s left ... 15 of 24, 14 s left ... 42.0 s
+
+On a terminal the line is rewritten in place. Commands that print a table on standard output show
+their progress on standard error.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 Item = TypeVar("Item")
 Track = Callable[[Iterable[Any]], Iterable[Any]]  # passes parts on, and notes each that is done
 
-SECONDS_BETWEEN = 5.0  # figures; short stages print none
+SECONDS_BETWEEN = 5.0  # between two figures, where the line is not rewritten
+SECONDS_BETWEEN_REWRITES = 0.2
+FIGURES_AN_AGE = 20  # long stages print less often: after a 20th of the time that they have taken
+LINE_WIDTH = 100
+
+_under_way: list[Stage] = []  # the stage whose line is open comes last
 
 
 class Stage:
-    """One stage under way. `total` counts its parts, as far as that is known."""
+    """One stage under way. `total` counts its parts, as far as that is known; `done` of them were
+    done before, by an earlier run."""
 
-    def __init__(self, total: int | None, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        total: int | None,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        name: str = "",
+        done: int = 0,
+        to_stderr: bool = False,
+    ) -> None:
         self._clock = clock
-        self._total, self._done = total, 0
+        self._name, self._note = name, ""
+        self._to_stderr = to_stderr
+        self._total, self._before, self._done = total, done, done
         self._started = self._told = clock()
+        self._width = 0  # of the open line
 
     @property
     def seconds(self) -> float:
         return self._clock() - self._started
 
-    def advance(self) -> None:
-        """One part is done: say so, now and then."""
-        self._done += 1
-        now = self._clock()
-        if now - self._told < SECONDS_BETWEEN or self._done == self._total:
-            return
-        self._told = now
-        print(f"{self._describe()} ...", end=" ", flush=True)
+    def advance(self, parts: int = 1) -> None:
+        """So many parts are done: say so, now and then."""
+        self._done += parts
+        if self._is_due() and self._done != self._total:
+            self._told = self._clock()
+            self._show(f"{self._describe()} ... ")
 
     def track(self, parts: Iterable[Item]) -> Iterator[Item]:
         """The parts, each of which is done when the next one is asked for."""
@@ -43,25 +62,85 @@ class Stage:
             yield part
             self.advance()
 
+    def note(self, text: str) -> None:
+        """Figures to show beside the count from now on, such as losses."""
+        self._note = text
+
+    def open(self) -> None:
+        """Begin the line."""
+        self._show("")
+
+    def break_line(self) -> None:
+        """End the open line, because something else is about to be printed."""
+        if self._width:
+            print(file=self._stream, flush=True)
+        self._width = 0
+
+    def close(self) -> None:
+        """End the line with the seconds that the stage took."""
+        self._show(f"{self.seconds:.1f} s")
+        self.break_line()
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._to_stderr else sys.stdout
+
+    def _is_due(self) -> bool:
+        least = SECONDS_BETWEEN_REWRITES if self._stream.isatty() else SECONDS_BETWEEN
+        wait = least if self._stream.isatty() else max(least, self.seconds / FIGURES_AN_AGE)
+        return self._clock() - self._told >= wait
+
+    def _show(self, text: str) -> None:
+        if self._stream.isatty():
+            line = f"{self._head()}{text}"
+            print(f"\r{line:<{self._width}}", end="", file=self._stream, flush=True)
+            self._width = len(line)
+            return
+        if self._width > LINE_WIDTH:
+            self.break_line()
+        more = text if self._width else f"{self._head()}{text}"
+        print(more, end="", file=self._stream, flush=True)
+        self._width += len(more)
+
+    def _head(self) -> str:
+        return f"{self._name} ... " if self._name else ""
+
     def _describe(self) -> str:
+        note = f", {self._note}" if self._note else ""
         if self._total is None:
-            return f"{self._done} done"
-        left = self.seconds / self._done * max(0, self._total - self._done)
-        return f"{self._done} of {self._total}, {_describe_seconds(left)} left"
+            return f"{self._done} done{note}"
+        pace = self.seconds / max(1, self._done - self._before)
+        left = pace * max(0, self._total - self._done)
+        return f"{self._done} of {self._total}, {_describe_seconds(left)} left{note}"
 
 
 @contextmanager
-def progress(name: str, total: int | None = None) -> Iterator[Stage]:
-    """Print `name`, how far the stage has got, and the seconds it took."""
-    print(f"{name} ...", end=" ", flush=True)
-    stage = Stage(total)
+def progress(
+    name: str, total: int | None = None, *, done: int = 0, to_stderr: bool = False
+) -> Iterator[Stage]:
+    """Print `name`, how far the stage has got, and the seconds that it took."""
+    stage = Stage(total, name=name, done=done, to_stderr=to_stderr)
+    _under_way.append(stage)
+    stage.open()
     try:
         yield stage
     except BaseException:
-        print(flush=True)  # end the line: an error message follows
+        stage.break_line()  # an error message follows
         raise
-    print(f"{stage.seconds:.1f} s", flush=True)
+    else:
+        stage.close()
+    finally:
+        _under_way.remove(stage)
+
+
+def tell(message: str) -> None:
+    """Print a line on standard error, not into the middle of a stage's line."""
+    if _under_way:
+        _under_way[-1].break_line()
+    print(message, file=sys.stderr, flush=True)
 
 
 def _describe_seconds(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

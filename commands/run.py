@@ -1,7 +1,13 @@
-"""How every command runs: a user's mistake is one line on stderr and exit status 2."""
+"""How every command runs: a user's mistake is one line on stderr and exit status 2.
+
+A command is a module with three functions: `make_parser()`, `run(arguments)`, and `main(argv)`,
+which calls `run_command(make_parser, run, argv)`. It imports heavy packages inside `run`, so that
+`--help` answers at once and needs nothing installed.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -12,8 +18,18 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
+from commands.arguments import CommandParser
 from commands.early_interrupt import EXIT_INTERRUPTED, end_at_once
-from commands.errors import EXIT_USER_ERROR, SpeechWarning, Terminated, UserError
+from commands.errors import (
+    EXIT_TIME_IS_UP,
+    EXIT_USER_ERROR,
+    SpeechWarning,
+    Terminated,
+    TimeIsUp,
+    UserError,
+)
+from commands.interruption import format_command
+from commands.progress import tell
 from commands.standard_streams import ReaderLeft, ready_streams
 
 EXIT_OK = 0
@@ -23,15 +39,35 @@ EXIT_READER_LEFT = SIGNALLED + 13  # SIGPIPE, which Windows has no name for
 _ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # not every system has all of them
 
 
+def run_command(
+    make_parser: Callable[[], CommandParser],
+    run: Callable[[argparse.Namespace], None],
+    argv: Sequence[str] | None,
+) -> int:
+    """Parse `argv`, call `run` and return the exit status, as `run_cli` does.
+
+    `arguments.command_line` holds what was typed, for messages that say how to go on.
+    """
+
+    def command(argv: Sequence[str] | None) -> None:
+        parser = make_parser()
+        arguments = parser.parse_args(argv)
+        arguments.command_line = format_command(parser.module, argv)
+        run(arguments)
+
+    command.__module__ = run.__module__
+    return run_cli(command, argv)
+
+
 def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
     """Run `command(argv)` and return the process exit status.
 
     `UserError`, operating-system errors (missing file, full disk) and packages that are not
-    installed become one line on stderr and status 2; Ctrl-C becomes status 130, SIGTERM 143, a
-    reader of stdout that left before its time 141. Anything else is a defect of this project and
-    keeps its traceback.
+    installed become one line on stderr and status 2. Ctrl-C becomes status 130, SIGTERM 143, the
+    end of `--max-minutes` 75, and a reader of stdout that left early 141. Anything else is a
+    defect of this project and keeps its traceback.
     """
-    is_program = argv is None  # else somebody's function call, whose process is theirs to end
+    is_program = argv is None  # otherwise a function call, whose caller owns the process
     interrupts = Interrupts()
     with ready_streams():
         try:
@@ -40,10 +76,12 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
             sys.stdout.flush()
         except UserError as error:
             return _report(str(error))
-        except ReaderLeft:  # as `| head` does: no fault of anybody's
+        except ReaderLeft:  # as `| head` does, which is no error
             return EXIT_READER_LEFT
+        except TimeIsUp:
+            return EXIT_TIME_IS_UP
         except ImportError as error:
-            if interrupts.are_noted:  # numpy makes such errors of it
+            if interrupts.are_noted:  # numpy turns Ctrl-C into such an error
                 return _report_interrupt()
             return _report_missing(error, _command_name(command))
         except OSError as error:
@@ -58,7 +96,7 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
 
 
 class Interrupts:
-    """Whether there has been a Ctrl-C, which extension modules may turn into other errors."""
+    """Notes Ctrl-C, because extension modules may turn it into other errors."""
 
     def __init__(self) -> None:
         self.are_noted = False
@@ -71,10 +109,10 @@ class Interrupts:
 
 @contextmanager
 def signals_raised(interrupts: Interrupts | None = None) -> Iterator[None]:
-    """Raise `Terminated` where a signal would end the process on the spot, and note Ctrl-C.
+    """Raise `Terminated` where a signal would end the process at once, and note Ctrl-C.
 
-    So what is half done is undone: files that were begun, programs that were started. Signals that
-    somebody ignores (`nohup`) or handles stay as they are.
+    Unfinished work is then cleaned up: files that were begun, programs that were started. Signals
+    that are ignored (`nohup`) or handled stay as they are.
     """
     if threading.current_thread() is not threading.main_thread():  # Python allows it there only
         yield
@@ -105,7 +143,7 @@ def signals_raised(interrupts: Interrupts | None = None) -> Iterator[None]:
 
 
 def _command_name(command: Callable[[Sequence[str] | None], None]) -> str:
-    """The module whose command this is, also where Python calls it __main__."""
+    """The command's module, even where Python calls it __main__."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if command.__module__ == "__main__" and spec is not None:
         return str(spec.name)
@@ -138,12 +176,14 @@ def _telling() -> Iterator[None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        def report(
+            message: Warning | str, category: type[Warning], *where: Any, **more: Any
+        ) -> None:
             if issubclass(category, SpeechWarning):
-                print("warning: " + " ".join(str(message).split()), file=sys.stderr)
+                tell("warning: " + " ".join(str(message).split()))
             else:
                 show(message, category, *where, **more)
 
         warnings.simplefilter("always", SpeechWarning)
-        warnings.showwarning = tell
+        warnings.showwarning = report
         yield

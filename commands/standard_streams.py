@@ -1,9 +1,10 @@
-"""Standard input, output and error, fit to work with whatever a command was started with.
+"""Standard input, output and error that work however a command was started.
 
-In: the streams that Python made. Out: streams that are there, take every character, and outlive
-their readers. A stream that was closed (`2>&-`) becomes one on the null device: otherwise the next
-file that is opened gets its number, and messages go into it. Whoever reads our messages may leave,
-as `| head` does: they are lost then, and the work goes on. It does not know what is written.
+In: the streams that Python made. Out: streams that exist, accept every character, and outlive their
+readers. A stream that was closed (`2>&-`) is opened on the null device: otherwise the next file
+that is opened gets its number, and messages are written into that file. A reader of messages may
+leave early, as `| head` does: later messages are lost, and the work goes on. It does not know what
+is written.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from typing import Any, TextIO, cast
 
 
 class ReaderLeft(Exception):
-    """Nobody reads standard output any more, and nothing else was asked for."""
+    """The reader of standard output has left, and the command has no other output."""
 
 
 class ClosedStream(io.TextIOWrapper):
-    """Stands for a standard stream that was closed when the command was started."""
+    """Replaces a standard stream that was closed when the command was started."""
 
 
 class Outlet:
-    """A stream for writing that outlives its reader: what is written afterwards is dropped.
+    """A stream for writing that outlives its reader: later writes are dropped.
 
-    is_vital: other failures, as of a full disk, are raised; else they are as if a reader had left.
+    is_vital: other failures, such as a full disk, are raised; otherwise they are treated as if the
+    reader had left.
     """
 
     def __init__(self, stream: TextIO, *, is_vital: bool) -> None:
@@ -42,7 +44,7 @@ class Outlet:
         return len(text)
 
     def write_bytes(self, data: bytes) -> None:
-        """Write to the stream below, at once."""
+        """Write to the underlying stream, unbuffered."""
         with self._kept_up():
             self._stream.flush()
             self._stream.buffer.write(data)
@@ -68,7 +70,7 @@ class Outlet:
 
 @contextmanager
 def ready_streams() -> Iterator[None]:
-    """Have all three streams, and give back what was there before."""
+    """Provide all three streams; at the end, restore the former ones."""
     before = sys.stdin, sys.stdout, sys.stderr
     sys.stdin = sys.stdin or _open_null(0, os.O_RDONLY)
     output, error = (
@@ -82,13 +84,13 @@ def ready_streams() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # of a command that ended otherwise, and said why
+        with suppress(OSError):  # of a command that has already reported another end
             sys.stdout.flush()
         sys.stdin, sys.stdout, sys.stderr = before
 
 
 def write_bytes(data: bytes) -> None:
-    """Binary data to standard output, at once; nothing if its reader has left."""
+    """Write binary data to standard output, unbuffered; nothing if its reader has left."""
     if isinstance(sys.stdout, Outlet):
         sys.stdout.write_bytes(data)
     else:
@@ -97,7 +99,7 @@ def write_bytes(data: bytes) -> None:
 
 
 def reader_has_left() -> bool:
-    """Whether something for standard output has been lost."""
+    """Whether output was lost because the reader of standard output has left."""
     return isinstance(sys.stdout, Outlet) and sys.stdout.is_lost
 
 
@@ -110,12 +112,12 @@ def output_is_closed() -> bool:
 def is_broken_pipe(error: OSError) -> bool:
     """Whether a write failed because the reader has left."""
     return isinstance(error, BrokenPipeError) or (
-        sys.platform == "win32" and error.errno == errno.EINVAL  # what its C library says of it
+        sys.platform == "win32" and error.errno == errno.EINVAL  # the error of its C library
     )
 
 
 def _open_null(number: int, flags: int) -> ClosedStream:
-    """The null device, under the number of the stream that was closed if that is still free."""
+    """The null device, under the number of the closed stream if that is still free."""
     null = os.open(os.devnull, flags)
     try:
         os.fstat(number)
@@ -124,20 +126,20 @@ def _open_null(number: int, flags: int) -> ClosedStream:
         os.close(null)
         null = number
     if null == number:
-        os.set_inheritable(number, True)  # programs that we start must not find it closed
+        os.set_inheritable(number, True)  # child processes must not find it closed
     file = os.fdopen(null, "wb" if flags == os.O_WRONLY else "rb", closefd=False)
     return ClosedStream(file, encoding="utf-8")
 
 
 def _take_every_character(stream: TextIO) -> None:
-    """Consoles and locales that lack one get a question mark, not an error."""
+    """Write a question mark, not an error, for characters that the encoding lacks."""
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
         stream.reconfigure(errors="replace")
 
 
 def _point_to_null(stream: TextIO) -> None:
-    """What is buffered must go somewhere: Python flushes it at the end, and would complain."""
-    with suppress(OSError, ValueError):  # of a test's stream, without a number
+    """Send buffered output to the null device: Python flushes it at the end and would fail."""
+    with suppress(OSError, ValueError):  # a test's stream has no number
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)

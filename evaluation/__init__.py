@@ -1,1 +1,1 @@
-"""Judges of speech and answers, and the reports and pictures of what they say."""
+"""Judges of speech and answers, and reports and pictures of their results."""

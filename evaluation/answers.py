@@ -1,15 +1,15 @@
-"""`python -m evaluation.answers`: does a bundle answer right, and does it say what it writes?
+"""`python -m evaluation.answers`: are a bundle's answers right, and spoken as they are written?
 
-In: a bundle with its text head, and questions with their right answers, one JSON object a line:
+In: a bundle with a text head, and questions with their right answers, one JSON object a line:
 
     {"question": "What is the capital of France?", "answer": "The capital of France is Paris.",
      "kind": "capital", "voice": "heart"}
 
-`kind` and `voice` may be left out. Out, in one folder: `answers.json` and `answers.md`, by kind, by
-voice and in all. An answer is right if its text equals the right one, letter for letter; it is
-spoken as written if Whisper (evaluation/recognisers.py) hears in it the words of the text that the
-model wrote, all of them and no others, after normalisation. It knows bundles only through
-`runtime.Chat`.
+`kind` and `voice` may be left out. Out: `answers.json` and `answers.md` in one folder, with figures
+by kind, by voice and in total. An answer is right if its text equals the right one, letter for
+letter. It is spoken as written if Whisper (evaluation/recognisers.py) hears exactly the words that
+the model wrote, after normalisation. Whisper's answers are kept in `judged.jsonl`. The command uses
+bundles only through `runtime.Chat`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
 from commands.extras import install_command
-from commands.run import run_cli
-from formats.files.atomic import write_atomically
+from commands.interruption import Interruption
+from commands.options import add_engine, add_limit, add_max_minutes, add_output
+from commands.progress import progress
+from commands.run import run_command
+from commands.tables import markdown_table
+from evaluation.sentences import DEFAULT_QUESTIONS
+from evaluation.speech import CACHE_FILE, stop_check
+from formats.files.atomic import write_json, write_text
 from formats.files.text_files import read_lines
 
 if TYPE_CHECKING:
@@ -37,13 +43,12 @@ if TYPE_CHECKING:
 
     Hear = Callable[[NDArray[np.float32]], str]
 
-DEFAULT_QUESTIONS = Path(__file__).parents[1] / "samples/demo_chat/test.jsonl"  # of a clone
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, and the one right answer. `kind` groups questions in the report."""
+    """A question and its one right answer. `kind` groups questions in the report."""
 
     question: str
     answer: str
@@ -52,8 +57,8 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One answer: `written` by the model, `heard` in its speech."""
+class JudgedAnswer:
+    """One answer: the text that the model wrote, and what was heard in its speech."""
 
     question: Question
     written: str
@@ -68,7 +73,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Figures:
-    """Shares are fractions of the questions; the error rate is over all words."""
+    """Shares are fractions of the questions; the word error rate is over all words."""
 
     questions: int
     right: float
@@ -103,8 +108,8 @@ def _parse_question(values: Any) -> Question:
     return Question(**values)
 
 
-def ask_all(engine: Path, questions: Sequence[Question], hear: Hear) -> Iterator[Verdict]:
-    """Ask one question after the other, the n-th with seed n, at the bundle's default sampling."""
+def ask_all(engine: Path, questions: Sequence[Question], hear: Hear) -> Iterator[JudgedAnswer]:
+    """Ask the questions in turn, the n-th with seed n, at the bundle's default sampling."""
     from runtime import Chat
     from runtime.speech.sampling import seeded
 
@@ -117,7 +122,7 @@ def ask_all(engine: Path, questions: Sequence[Question], hear: Hear) -> Iterator
         seconds = time.perf_counter() - start
         heard = hear(answer.audio) if len(answer.audio) else ""
         wrong = word_error_rate([answer.text], [heard])
-        yield Verdict(
+        yield JudgedAnswer(
             question,
             answer.text,
             heard,
@@ -131,8 +136,8 @@ def ask_all(engine: Path, questions: Sequence[Question], hear: Hear) -> Iterator
 
 
 def word_error_rate(written: Sequence[str], heard: Sequence[str]) -> float:
-    """Over all words after normalisation; a text without words cannot be spoken, so it counts
-    as one wrong word."""
+    """Over all words after normalisation. A text without words cannot be spoken and counts as one
+    wrong word."""
     from evaluation.recognisers import normalise
     from runtime.text.typed_text import has_words
 
@@ -144,87 +149,102 @@ def word_error_rate(written: Sequence[str], heard: Sequence[str]) -> float:
     return float(jiwer.wer(expected, [normalise(text) for text in heard]))
 
 
-def summarise(verdicts: Sequence[Verdict]) -> dict[str, Figures]:
-    """Figures by kind, by voice and in all."""
-    groups: dict[str, list[Verdict]] = {}
+def summarise(answers: Sequence[JudgedAnswer]) -> dict[str, Figures]:
+    """Figures by kind, by voice and in total."""
+    groups: dict[str, list[JudgedAnswer]] = {}
     for attribute in ("kind", "voice"):
-        for verdict in verdicts:
-            name = getattr(verdict.question, attribute)
+        for judged in answers:
+            name = getattr(judged.question, attribute)
             if name:
-                groups.setdefault(name, []).append(verdict)
-    return {name: _figures(group) for name, group in (groups | {ALL: [*verdicts]}).items()}
+                groups.setdefault(name, []).append(judged)
+    return {name: _figures(group) for name, group in (groups | {ALL: [*answers]}).items()}
 
 
-def _figures(verdicts: Sequence[Verdict]) -> Figures:
-    audio_seconds = sum(verdict.audio_seconds for verdict in verdicts)
+def _figures(answers: Sequence[JudgedAnswer]) -> Figures:
+    audio_seconds = sum(judged.audio_seconds for judged in answers)
     return Figures(
-        questions=len(verdicts),
-        right=statistics.fmean(verdict.is_right for verdict in verdicts),
-        spoken_as_written=statistics.fmean(v.is_spoken_as_written for v in verdicts),
+        questions=len(answers),
+        right=statistics.fmean(judged.is_right for judged in answers),
+        spoken_as_written=statistics.fmean(v.is_spoken_as_written for v in answers),
         word_error_rate=word_error_rate(
-            [verdict.written for verdict in verdicts], [verdict.heard for verdict in verdicts]
+            [judged.written for judged in answers], [judged.heard for judged in answers]
         ),
-        stopped=statistics.fmean(verdict.stopped for verdict in verdicts),
-        real_time_factor=sum(v.seconds for v in verdicts) / audio_seconds
-        if audio_seconds
-        else None,
+        stopped=statistics.fmean(judged.stopped for judged in answers),
+        real_time_factor=sum(v.seconds for v in answers) / audio_seconds if audio_seconds else None,
     )
 
 
 def format_table(report: dict[str, Figures]) -> str:
-    """A Markdown table, one row a group."""
-    rows = [["", "questions", "right text", "spoken as written", "WER", "stopped", "RTF"]]
-    rows.append(["---"] * len(rows[0]))
-    for name, figures in report.items():
-        shares = (figures.right, figures.spoken_as_written, figures.word_error_rate)
-        factor = figures.real_time_factor
-        cells = [name, str(figures.questions), *(f"{share:.1%}" for share in shares)]
-        cells += [f"{figures.stopped:.1%}", "–" if factor is None else f"{factor:.2f}"]
-        rows.append(cells)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    """A Markdown table, one row for each group."""
+    titles = ["", "questions", "right text", "spoken as written", "WER", "stopped", "RTF"]
+    return markdown_table(titles, [_cells(name, figures) for name, figures in report.items()])
 
 
-def write_report(folder: Path, report: dict[str, Figures], verdicts: Sequence[Verdict]) -> None:
+def _cells(name: str, figures: Figures) -> list[str]:
+    shares = (figures.right, figures.spoken_as_written, figures.word_error_rate, figures.stopped)
+    factor = figures.real_time_factor
+    percentages = [f"{share:.1%}" for share in shares]
+    return [name, str(figures.questions), *percentages, "–" if factor is None else f"{factor:.2f}"]
+
+
+def write_report(folder: Path, report: dict[str, Figures], answers: Sequence[JudgedAnswer]) -> None:
     """`answers.json` with every answer, `answers.md` with the table."""
     content = {
         "figures": {name: asdict(figures) for name, figures in report.items()},
-        "answers": [asdict(verdict) for verdict in verdicts],
+        "answers": [asdict(judged) for judged in answers],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / "answers.json", text.encode())
-    write_atomically(folder / "answers.md", format_table(report).encode())
+    write_json(folder / "answers.json", content)
+    write_text(folder / "answers.md", format_table(report))
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m evaluation.answers",
-        description=(__doc__ or "").splitlines()[0].split(": ", 1)[1],
-    )
-    parser.add_argument("--engine", type=Path, required=True, metavar="DIR", help="a bundle")
-    parser.add_argument("--questions", type=Path, default=DEFAULT_QUESTIONS, metavar="FILE")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions")
-    parser.add_argument("--output", type=Path, default=Path("judged/chat"), metavar="DIR")
-    return parser.parse_args(argv)
-
-
-def evaluate(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
-    questions = read_questions(arguments.questions, arguments.limit)
+def open_ear(folder: Path) -> Hear:
+    """Whisper; what it has heard is kept in `folder`."""
+    from evaluation.judge_cache import JudgeCache
     from evaluation.recognisers import WhisperTiny
 
-    verdicts = []
-    for verdict in ask_all(arguments.engine, questions, WhisperTiny().transcribe):
-        verdicts.append(verdict)
-        print(f"\r{len(verdicts)}/{len(questions)}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    report = summarise(verdicts)
-    write_report(arguments.output, report, verdicts)
+    folder.mkdir(parents=True, exist_ok=True)
+    whisper, cache = WhisperTiny(), JudgeCache(folder / CACHE_FILE)
+    judge = f"{whisper.name} ({whisper.version})"
+    return lambda audio: str(cache.answer(judge, audio, whisper.transcribe))
+
+
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "evaluation.answers", "Are a bundle's answers right, and spoken as they are written?"
+    )
+    add_engine(parser)
+    parser.add_argument(
+        "--questions",
+        type=Path,
+        default=DEFAULT_QUESTIONS,
+        metavar="FILE",
+        help="JSON lines (default: samples/demo_chat/test.jsonl of this clone)",
+    )
+    add_limit(parser, "questions")
+    add_output(parser, "folder for the report", default="judged/chat")
+    add_max_minutes(parser)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Ask all questions and write the report."""
+    interruption = Interruption(arguments.max_minutes)
+    questions = read_questions(arguments.questions, arguments.limit)
+    answers, hear = [], open_ear(arguments.output)
+    check = stop_check(interruption, arguments)
+    with interruption, progress("ask", len(questions), to_stderr=True) as stage:
+        for judged in stage.track(ask_all(arguments.engine, questions, hear)):
+            answers.append(judged)
+            check()
+    report = summarise(answers)
+    write_report(arguments.output, report, answers)
     print(format_table(report), end="")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(evaluate, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What judges have said, kept by the audio that they heard: asking again costs nothing.
+"""Answers of judges, stored by the audio that they heard: asking again costs nothing.
 
-In: audio, a judge's identity and the judge. Out: its answer, from a file of JSON lines if it is
-there:
+In: audio, the identity of a judge, and the judge. Out: its answer, from a file of JSON lines if it
+is there:
 
     {"judge": "whisper, faster-whisper 1.2.1, …", "audio": "9f86d081…", "answer": "They know it."}
 
-Each answer is written as soon as it is given, so an evaluation that was cut off goes on where it
-was. It knows nothing of what an answer means.
+Each answer is written at once, so an interrupted evaluation goes on where it stopped. It does not
+know what an answer means.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 
 class JudgeCache:
-    """Answers in `path`, a file that grows; without a path they are only asked for."""
+    """Answers in the file `path`, which grows; without a path nothing is stored."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -36,8 +36,8 @@ class JudgeCache:
         audio: NDArray[np.float32],
         ask: Callable[[NDArray[np.float32]], Any],
     ) -> Any:
-        """What `judge` says about audio float32 [n], a JSON value. `judge` names it with its
-        version: another version is another judge."""
+        """The answer of `judge` about audio float32 [n], a JSON value. The name `judge` includes
+        the version: another version is another judge."""
         digest = hashlib.sha256(np.ascontiguousarray(audio, np.float32).tobytes()).hexdigest()
         if (judge, digest) not in self._answers:
             self._answers[judge, digest] = given = ask(audio)
@@ -45,12 +45,12 @@ class JudgeCache:
         return self._answers[judge, digest]
 
     def _read(self, path: Path) -> None:
-        for line in path.read_text(encoding="utf-8").split("\n"):  # texts hold other line ends
+        for line in path.read_text(encoding="utf-8").split("\n"):  # texts may hold other line ends
             try:
                 entry = json.loads(line)
                 self._answers[entry["judge"], entry["audio"]] = entry["answer"]
             except (ValueError, KeyError, TypeError):
-                continue  # the line that an interruption cut: it is asked for again
+                continue  # a line that an interruption cut off: the judge is asked again
 
     def _append(self, entry: dict[str, Any]) -> None:
         if self._path is None:

@@ -1,7 +1,7 @@
-"""The judges of an evaluation, asked about one utterance after the other.
+"""The judges of an evaluation, asked about one spoken sentence after the other.
 
-In: `Utterance`s. Out: `Verdict`s: what the recognisers heard, DNSMOS, and how near the voice is
-to known speakers. Which judges there are is decided here; what each does is its own module's.
+In: `SpokenSentence`s. Out: `Verdict`s: what the recognisers heard, DNSMOS, and how similar the
+voice is to known speakers. This module decides which judges there are; each has its own module.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from evaluation.judge_cache import JudgeCache
 from evaluation.recognisers import RECOGNISERS, SAMPLE_RATE_HZ, Mistakes, count_mistakes
 from evaluation.speaker_similarity import SpeakerEncoder, read_references
-from evaluation.systems import Utterance
+from evaluation.systems import SpokenSentence
 from train.data.quality import dnsmos_version, score_dnsmos
 
-LEAST_SAMPLES = SAMPLE_RATE_HZ // 4  # judges cannot hear less; what is shorter gets silence
+LEAST_SAMPLES = SAMPLE_RATE_HZ // 4  # the judges' minimum; shorter audio is padded with silence
 
 Judge = Callable[[NDArray[np.float32]], Any]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judges made of one utterance."""
+    """What the judges said about one spoken sentence."""
 
     text: str
     seconds: float
@@ -48,8 +48,8 @@ class Jury:
         cache: Path | None = None,
         threads: int | None = None,
     ) -> None:
-        """`references` holds a folder of recordings for each known speaker; without it nobody is
-        asked whose voice it is. `threads` is for each recogniser (default 2)."""
+        """`references` holds a folder of recordings for each known speaker; without it the voice is
+        not compared. `threads` is for each recogniser (default 2)."""
         self._cache = JudgeCache(cache)
         self._recognisers = [RECOGNISERS[name](threads or 2) for name in recognisers]
         self.versions = {judge.name: judge.version for judge in self._recognisers}
@@ -65,20 +65,20 @@ class Jury:
         """The known speakers, sorted."""
         return sorted(self._references.embeddings) if self._references else []
 
-    def judge(self, utterance: Utterance) -> Verdict:
-        """Ask every judge; one that has heard this very audio is not asked again."""
-        missing = max(0, LEAST_SAMPLES - len(utterance.audio))
-        audio = np.pad(utterance.audio, (0, missing))
+    def judge(self, spoken: SpokenSentence) -> Verdict:
+        """Ask every judge that has not heard exactly this audio before."""
+        missing = max(0, LEAST_SAMPLES - len(spoken.audio))
+        audio = np.pad(spoken.audio, (0, missing))
         heard = {
             judge.name: str(self._ask(judge.name, judge.transcribe, audio))
             for judge in self._recognisers
         }
         return Verdict(
-            utterance.text,
-            len(utterance.audio) / SAMPLE_RATE_HZ,
-            utterance.stopped,
+            spoken.text,
+            len(spoken.audio) / SAMPLE_RATE_HZ,
+            spoken.stopped,
             heard,
-            {name: count_mistakes(utterance.text, text) for name, text in heard.items()},
+            {name: count_mistakes(spoken.text, text) for name, text in heard.items()},
             self._ask("dnsmos", score_dnsmos, audio),
             self._similarity(audio),
         )

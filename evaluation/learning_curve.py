@@ -1,51 +1,49 @@
 """`python -m evaluation.learning_curve`: word errors against minutes of training.
 
 In: runs of `train.lm` with the training checkpoints in their `run` folders (`checkpoints_kept`
-says how many stay), and the codec of their tokens. Each checkpoint, averaged if there is an
-average, is exported as a user would export it, speaks, and is judged. Out: `curve.json`,
-`curve.md` and `curve.png`, after every checkpoint anew. What the judges said is kept, as in
+says how many stay), and the codec of their tokens. Each checkpoint, with its averaged weights if
+there are any, is exported as a user would export it, speaks and is judged. Out: `curve.json`,
+`curve.md` and `curve.png`, rewritten after every checkpoint. The judges' answers are kept, as in
 `evaluation.speech`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
-from evaluation.speech import (
-    CACHE_FILE,
-    DEFAULT_SENTENCES,
-    describe_file,
-    judge_system,
-    parse_named,
-)
+from commands.interruption import Interruption
+from commands.options import add_count, add_limit, add_max_minutes, add_output, add_threads
+from commands.progress import tell
+from commands.run import run_command
+from commands.tables import markdown_table
+from evaluation.sentences import DEFAULT_SENTENCES, describe_file, read_sentences
+from evaluation.speech import CACHE_FILE, judge_system, parse_named, stop_check
 
 if TYPE_CHECKING:
     from evaluation.jury import Jury
     from evaluation.report import Interval
-    from evaluation.systems import Sentence
+    from evaluation.sentences import Sentence
 
 RUN_FOLDER = "run"  # of train.language_model_training.run
 STATE_FILE = "trainer_state.json"
 LOG_FILES = "events.out.tfevents.*"
 
-Clock = list[tuple[int, float]]  # step, minutes of training until then; from (0, 0.0) on
+Clock = list[tuple[int, float]]  # (step, minutes of training until then), beginning with (0, 0.0)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One checkpoint: how long it was trained, and how it speaks."""
+    """One checkpoint: how long it was trained and how well it speaks."""
 
     run: str
     step: int
@@ -58,7 +56,7 @@ class Point:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A training checkpoint and what it needs to speak. `voices` are NAME=FILE."""
+    """A training checkpoint with the codec and voices to speak with. `voices` are NAME=FILE."""
 
     run: str
     checkpoint: Path
@@ -90,8 +88,8 @@ def step_of(checkpoint: Path) -> int:
 def read_clock(output: Path) -> Clock:
     """How long a run took until each logged step, evaluations included, from its TensorBoard logs.
 
-    A run that was interrupted has one log for each part. What was trained after the checkpoint
-    that it went on from does not count, as nothing of it is left.
+    An interrupted run has one log for each part. Steps after the checkpoint from which the next
+    part continued do not count, because their result is lost.
 
     Raises:
         UserError: there are no logs.
@@ -101,7 +99,7 @@ def read_clock(output: Path) -> Clock:
     for begin, logged in sorted(parts):
         clock = continue_clock(clock, begin, logged)
     if len(clock) == 1:
-        raise UserError(f"{output}: no TensorBoard logs in {RUN_FOLDER}, which tell the minutes")
+        raise UserError(f"{output}: no TensorBoard logs in {RUN_FOLDER}, which hold the minutes")
     return clock
 
 
@@ -118,7 +116,7 @@ def read_part(file: Path) -> tuple[float, list[tuple[int, float]]]:
 
 
 def continue_clock(clock: Clock, begin: float, logged: Sequence[tuple[int, float]]) -> Clock:
-    """The clock with one more part of the run, which went on before its first logged step."""
+    """The clock with one more part of the run, which continues before its first logged step."""
     if not logged:
         return clock
     kept = [entry for entry in clock if entry[0] < logged[0][0]]
@@ -135,16 +133,20 @@ def minutes_at(clock: Clock, step: int) -> float:
 
 
 def judge_checkpoint(
-    model: TrainedModel, sentences: Sequence[Sentence], jury: Jury, threads: int | None
+    model: TrainedModel,
+    sentences: Sequence[Sentence],
+    jury: Jury,
+    threads: int | None,
+    check: Callable[[], None] = lambda: None,
 ) -> Point:
-    """Export a checkpoint, let it speak, and ask what was understood."""
+    """Export a checkpoint, let it speak, and judge it; `check` is called after each sentence."""
     from evaluation.systems import System, speak
 
     with tempfile.TemporaryDirectory() as folder:
         engine = export(model, Path(folder))
         name = f"{model.run}, {model.checkpoint.name}"
         system = System(name, speak(engine, sentences, threads=threads))
-        report, _ = judge_system(system, jury, len(sentences))
+        report, _ = judge_system(system, jury, len(sentences), check)
     judge = next(iter(report.word_error_rate))
     return Point(
         run=model.run,
@@ -158,7 +160,7 @@ def judge_checkpoint(
 
 
 def export(model: TrainedModel, folder: Path) -> Path:
-    """Build a bundle of the checkpoint in `folder`; what the exporter says goes to stderr."""
+    """Build a bundle of the checkpoint in `folder`; the exporter's output goes to stderr."""
     from export.options import ExportOptions, Source
     from export.pipeline import build_bundle
     from train.language_model_training.averaging import write_averaged_checkpoint
@@ -173,7 +175,7 @@ def export(model: TrainedModel, folder: Path) -> Path:
 
 def format_points(points: Sequence[Point]) -> str:
     """A Markdown table, one row per checkpoint."""
-    from evaluation.report import markdown_table, percent
+    from evaluation.report import percent
 
     titles = ["run", "step", "minutes", "WER whisper", "OVRL", "stopped"]
     rows = [
@@ -193,16 +195,15 @@ def format_points(points: Sequence[Point]) -> str:
 def write_curve(folder: Path, sentences: Path, judges: dict[str, str], points: list[Point]) -> None:
     """curve.json, curve.md and curve.png."""
     from evaluation.plots import plot_curves
-    from formats.files.atomic import write_atomically
+    from formats.files.atomic import write_json, write_text
 
     content = {
         "sentences": describe_file(sentences),
         "judges": judges,
         "points": [asdict(point) for point in points],
     }
-    as_json = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / "curve.json", as_json.encode())
-    write_atomically(folder / "curve.md", format_points(points).encode())
+    write_json(folder / "curve.json", content)
+    write_text(folder / "curve.md", format_points(points))
     runs = dict.fromkeys(point.run for point in points)
     curves = {
         run: [
@@ -215,22 +216,27 @@ def write_curve(folder: Path, sentences: Path, judges: dict[str, str], points: l
     plot_curves(curves, folder / "curve.png")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="python -m evaluation.learning_curve",
-        description="Word errors of a run's training checkpoints against minutes of training.",
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "evaluation.learning_curve",
+        "Draw a run's word errors against its minutes of training.",
     )
     add = parser.add_argument
     add("--run", action="append", required=True, metavar="[NAME=]DIR", help="--output of train.lm")
     add("--codec", type=Path, required=True, metavar="DIR", help="the codec of the tokens")
     add("--voice", required=True, metavar="NAME=FILE", help="a voice, as for export.build")
+    add_count(parser, "--every", "judge each N-th checkpoint, and the last", default=1)
     add(
-        "--every", type=int, default=1, metavar="N", help="judge each N-th checkpoint, and the last"
+        "--sentences",
+        type=Path,
+        default=DEFAULT_SENTENCES,
+        metavar="FILE",
+        help="one a line (default: samples/evaluation/everyday.txt of this clone)",
     )
-    add("--sentences", type=Path, default=DEFAULT_SENTENCES, metavar="FILE")
-    add("--limit", type=int, default=20, metavar="N", help="sentences (default: 20)")
-    add("--threads", type=int, metavar="N", help="of the bundle and of Whisper")
-    add("--output", type=Path, default=Path("learning-curve"), metavar="DIR")
+    add_limit(parser, "sentences", default=20)
+    add_threads(parser, "the bundle and Whisper")
+    add_output(parser, "folder for the curve", default="learning-curve")
+    add_max_minutes(parser)
     return parser
 
 
@@ -245,30 +251,30 @@ def find_models(arguments: argparse.Namespace) -> Iterator[TrainedModel]:
                 yield TrainedModel(name, checkpoint, minutes, arguments.codec, (arguments.voice,))
 
 
-def draw(argv: Sequence[str] | None) -> None:
-    """Judge the checkpoints that the arguments name."""
-    arguments = build_parser().parse_args(argv)
-    if arguments.every < 1 or arguments.limit < 1:
-        raise UserError("--every and --limit take 1 or more")
+def run(arguments: argparse.Namespace) -> None:
+    """Judge the checkpoints that the arguments name, and draw the curve."""
+    interruption = Interruption(arguments.max_minutes)
     models = list(find_models(arguments))
     from evaluation.jury import Jury
     from evaluation.plots import plotting
-    from evaluation.systems import read_sentences
 
-    plotting()
+    plotting()  # a missing package is reported now, not after an hour
     sentences = read_sentences(arguments.sentences, arguments.limit)
     arguments.output.mkdir(parents=True, exist_ok=True)
     jury = Jury(["whisper"], cache=arguments.output / CACHE_FILE, threads=arguments.threads)
+    check = stop_check(interruption, arguments)
     points: list[Point] = []
-    for model in models:
-        points.append(judge_checkpoint(model, sentences, jury, arguments.threads))
-        print(format_points(points[-1:]).splitlines()[-1], file=sys.stderr)
-        write_curve(arguments.output, arguments.sentences, jury.versions, points)
+    with interruption:
+        for model in models:
+            points.append(judge_checkpoint(model, sentences, jury, arguments.threads, check))
+            tell(format_points(points[-1:]).splitlines()[-1])
+            write_curve(arguments.output, arguments.sentences, jury.versions, points)
     print(format_points(points), end="")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(draw, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

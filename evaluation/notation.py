@@ -1,8 +1,8 @@
-"""One way to write what sounds the same, where Whisper's normaliser leaves two.
+"""One notation for texts that sound the same, where Whisper's normaliser leaves two.
 
-In: texts, of a list or heard by a recogniser, before and after that normaliser. Out: the same with
-times of day, dates, units, addresses, initials and spelt digits written alike, so that "9am" is no
-mistake for "nine a.m.", nor "www.example.org" for "W W W dot example dot org".
+In: texts of a list or of a recogniser, before and after that normaliser. Out: the texts with times,
+dates, units, addresses, initials and spelt digits in one notation, so that "9am" is no mistake for
+"nine a.m.", and "www.example.org" is none for "W W W dot example dot org".
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _SPELT = re.compile(r"\b(?!a )[a-z](?: [a-z])+\b")  # "U S B"; an article is no 
 
 
 def write_alike(text: str) -> str:
-    """What comes before the normaliser, on a text in lower case."""
+    """The step before the normaliser, for a text in lower case."""
     for pattern, spelling in _BEFORE:
         text = re.sub(pattern, spelling, text)
     return text
 
 
 def join_spelt(text: str) -> str:
-    """What comes after it: letters and digits that were spelt stand together, as "usb"."""
+    """The step after the normaliser: spelt letters and digits are joined, as in "usb"."""
     for pattern, spelling in _AFTER:
         text = re.sub(pattern, spelling, text)
     return _SPELT.sub(lambda run: run[0].replace(" ", ""), text)

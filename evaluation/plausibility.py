@@ -1,8 +1,8 @@
-"""What is wrong with an utterance beyond its words: its length, and words said twice.
+"""Faults of speech beyond its words: an odd length, and words said twice.
 
-In: how a text is to be read, how long it took, what was heard. Out: yes or no. Recognisers write
-fluent English over drawn-out vowels and babble, and of a single word they hear little; how long it
-took tells both. It asks no judge.
+In: the reading of a text, its duration, and the words that were heard. Out: yes or no. Recognisers
+write fluent English for drawn-out vowels and babble, and understand single words badly; the
+duration shows both. It asks no judge.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections import Counter
 
 from evaluation.recognisers import normalise
 
-# An ordinary pace, in seconds: reading aloud at about 200 words a minute.
+# An ordinary pace in seconds: reading aloud at about 200 words a minute.
 _SECONDS_PER_TEXT, _SECONDS_PER_WORD, _SECONDS_PER_LETTER = 0.1, 0.16, 0.035
-SHORTEST, LONGEST = 0.45, 2.0  # times the time that it takes at an ordinary pace
+SHORTEST, LONGEST = 0.45, 2.0  # times the duration at an ordinary pace
 _ALLOWED_SILENCE_SECONDS = 0.3
 MOST_WORDS_REPEATED = 4
 
 
 def has_plausible_length(reading: str, seconds: float) -> bool:
-    """Whether somebody could have read it in this time, neither in haste nor drawn out."""
+    """Whether a person could read it in this time, neither in haste nor drawn out."""
     letters = sum(map(str.isalnum, reading))
     usual = (
         _SECONDS_PER_TEXT + _SECONDS_PER_WORD * len(reading.split()) + _SECONDS_PER_LETTER * letters
@@ -28,7 +28,7 @@ def has_plausible_length(reading: str, seconds: float) -> bool:
 
 
 def repeats_itself(reading: str, heard: str) -> bool:
-    """Whether up to four words were heard twice in a row more often than they are to be read."""
+    """Whether a sequence of up to four words was heard twice in a row more often than expected."""
     return bool(_repetitions(heard) - _repetitions(reading))
 
 

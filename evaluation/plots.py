@@ -1,7 +1,7 @@
 """Pictures of evaluations, with matplotlib.
 
-In: reports, matrices, points of a learning curve, audio. Out: PNG files. Nothing is computed here
-that is not in a report already.
+In: reports, matrices, points of a learning curve, audio. Out: PNG files. All figures come from a
+report.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def plot_reports(reports: Sequence[Report], path: Path) -> None:
 
 
 def plot_matrix(matrix: SpeakerMatrix, path: Path) -> None:
-    """Mean similarity of each voice to each speaker, and how often the speaker is the nearest."""
+    """The mean similarity of each voice to each speaker, and how often that speaker is nearest."""
     pyplot = plotting()
     size = (2.0 + 0.8 * len(matrix.speakers), 1.6 + 0.6 * len(matrix.voices))
     figure, axes = pyplot.subplots(figsize=size)

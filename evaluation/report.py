@@ -1,7 +1,7 @@
-"""One system's figures over all sentences, and the table and files that show them.
+"""One system's figures over all sentences, and the table that shows them.
 
-In: `Verdict`s. Out: `Report`s, a Markdown table, JSON. Error rates are over all words; their
-intervals are bootstrapped over utterances (Bisani and Ney, ICASSP 2004). It asks no judge.
+In: `Verdict`s. Out: `Report`s and a Markdown table. Error rates are over all words; their
+intervals are bootstrapped over sentences (Bisani and Ney, ICASSP 2004). It asks no judge.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from commands.tables import markdown_table
 from evaluation.jury import Verdict
 from evaluation.plausibility import has_plausible_length, repeats_itself
 from evaluation.recognisers import Mistakes
-from evaluation.systems import System, Utterance
+from evaluation.systems import SpokenSentence, System
 
 RESAMPLINGS = 2000
 INTERVAL_PERCENT = (2.5, 97.5)
@@ -26,7 +27,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Report:
-    """Rates are fractions, times are seconds, intervals hold 95 %."""
+    """Rates are fractions, times are seconds, intervals cover 95 %."""
 
     name: str
     engine: str | None
@@ -34,13 +35,13 @@ class Report:
     sentences: int
     word_error_rate: dict[str, float]
     word_error_interval: dict[str, Interval]
-    agreed_word_error_rate: float | None  # of what all of several judges hear wrong
+    agreed_word_error_rate: float | None  # words that every judge hears wrong
     character_error_rate: dict[str, float]
     dnsmos: dict[str, float]
     similarity: dict[str, float]
     stopped: float
-    odd_lengths: int  # utterances too short or too long for their text (evaluation/plausibility.py)
-    repetitions: int  # utterances in which every judge hears words twice
+    odd_lengths: int  # sentences too short or too long for their text (plausibility.py)
+    repetitions: int  # sentences in which every judge hears words twice
     words_per_second: float
     steps_per_second_of_audio: float | None
     real_time_factor: float | None
@@ -48,15 +49,15 @@ class Report:
 
 
 def summarise(
-    system: System, utterances: Sequence[Utterance], verdicts: Sequence[Verdict]
+    system: System, spoken: Sequence[SpokenSentence], verdicts: Sequence[Verdict]
 ) -> Report:
-    """Pool the verdicts: error rates over all words, the rest as means over utterances."""
+    """Combine the verdicts: error rates over all words, other figures as means over sentences."""
     judges = list(verdicts[0].mistakes)
     mistakes = {judge: [verdict.mistakes[judge] for verdict in verdicts] for judge in judges}
     totals = {judge: add_up(each) for judge, each in mistakes.items()}
     seconds = sum(verdict.seconds for verdict in verdicts)
-    steps = [spoken.steps for spoken in utterances if spoken.steps is not None]
-    busy = [s.synthesis_seconds for s in utterances if s.synthesis_seconds is not None]
+    steps = [each.steps for each in spoken if each.steps is not None]
+    busy = [each.synthesis_seconds for each in spoken if each.synthesis_seconds is not None]
     return Report(
         name=system.name,
         engine=system.engine,
@@ -83,10 +84,9 @@ def summarise(
 
 
 def agreed_rate(by_judge: Sequence[Sequence[Mistakes]]) -> float | None:
-    """Word errors that every judge hears: of each utterance the least edits. None for one judge.
+    """Word errors that every judge hears: the fewest edits of each sentence. None for one judge.
 
-    What a judge mishears or writes in another way is a mistake of the judge if the other one hears
-    what was to be said.
+    If one judge hears the right words, an error that only another one hears is that judge's own.
     """
     if len(by_judge) < 2:
         return None
@@ -100,27 +100,27 @@ def add_up(mistakes: Sequence[Mistakes]) -> Mistakes:
 
 
 def mean_of(figures: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of each figure over utterances that all have the same ones."""
+    """The mean of each figure; all sentences have the same figures."""
     return {key: statistics.fmean(each[key] for each in figures) for key in figures[0]}
 
 
 def error_interval(mistakes: Sequence[Mistakes]) -> Interval:
-    """95 % of word error rates lie within, if other sentences had been drawn."""
+    """The interval of 95 % of the word error rates that other draws of sentences would give."""
     rates = resampled_rates(mistakes)
     low, high = np.percentile(rates, INTERVAL_PERCENT)
     return float(low), float(high)
 
 
 def difference_interval(first: Sequence[Mistakes], other: Sequence[Mistakes]) -> Interval:
-    """The same for how many more words `other` gets wrong than `first` on the same sentences."""
+    """The same for the difference of two rates, `other` minus `first`, on the same sentences."""
     rates = resampled_rates(other) - resampled_rates(first)
     low, high = np.percentile(rates, INTERVAL_PERCENT)
     return float(low), float(high)
 
 
 def resampled_rates(mistakes: Sequence[Mistakes]) -> NDArray[np.float64]:
-    """Word error rates [RESAMPLINGS] of as many utterances, drawn with replacement: the same draws
-    for every system with as many utterances."""
+    """Word error rates [RESAMPLINGS] of sentences drawn with replacement. Systems with as many
+    sentences get the same draws."""
     counts = np.array([(each.word_edits, each.words) for each in mistakes], np.float64)
     drawn = np.random.default_rng(0).integers(len(counts), size=(RESAMPLINGS, len(counts)))
     edits, words = counts[drawn].sum(axis=1).T
@@ -128,7 +128,7 @@ def resampled_rates(mistakes: Sequence[Mistakes]) -> NDArray[np.float64]:
 
 
 def format_table(reports: Sequence[Report]) -> str:
-    """A Markdown table, one row per system; in brackets 95 % intervals."""
+    """A Markdown table, one row for each system, with 95 % intervals in brackets."""
     judges = list(reports[0].word_error_rate)
     titles = [
         "system",
@@ -162,11 +162,6 @@ def _cells(report: Report, judges: Sequence[str]) -> list[str]:
         optional(report.steps_per_second_of_audio, 1),
         optional(report.real_time_factor, 2),
     ]
-
-
-def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def percent(rate: float, interval: Interval | None = None) -> str:

@@ -1,8 +1,8 @@
 """Which voice was asked for, and which speaker it sounds like.
 
 In: reports on one bundle in several voices, or on recordings of several speakers, judged against
-known speakers. Out: a matrix, rows the voices asked for, columns the speakers, and in how many
-utterances the right speaker is the nearest.
+known speakers. Out: a matrix with a row for each voice and a column for each speaker, and the share
+of sentences in which the right speaker is the most similar.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from commands.errors import UserError
-from evaluation.report import Report, markdown_table, percent
+from commands.tables import markdown_table
+from evaluation.report import Report, percent
 
 
 @dataclass(frozen=True)
 class SpeakerMatrix:
     """`similarity` and `nearest` are [voices][speakers]: the mean cosine, and the share of the
-    voice's utterances that are nearest to the speaker."""
+    voice's sentences that are nearest to the speaker."""
 
     engine: str
     voices: list[str]
     speakers: list[str]
     similarity: list[list[float]]
     nearest: list[list[float]]
-    right_speaker_nearest: float  # share of all utterances
+    right_speaker_nearest: float  # share of all sentences
 
 
 def make_matrix(engine: str, reports: Sequence[Report]) -> SpeakerMatrix:
@@ -54,7 +55,7 @@ def make_matrix(engine: str, reports: Sequence[Report]) -> SpeakerMatrix:
 
 
 def check_voices(voices: Sequence[str], speakers: Sequence[str]) -> None:
-    """Raises `UserError` for a voice that is none of the speakers."""
+    """Raise `UserError` for a voice that is not one of the speakers."""
     for voice in voices:
         if voice not in speakers:
             raise UserError(
@@ -64,7 +65,7 @@ def check_voices(voices: Sequence[str], speakers: Sequence[str]) -> None:
 
 
 def nearest_shares(report: Report, speakers: Sequence[str]) -> list[float]:
-    """For each speaker, the share of the utterances that are nearest to it."""
+    """For each speaker, the share of the sentences that are nearest to it."""
     nearest = [
         max(verdict.similarity, key=lambda name: verdict.similarity[name])
         for verdict in report.verdicts
@@ -73,7 +74,7 @@ def nearest_shares(report: Report, speakers: Sequence[str]) -> list[float]:
 
 
 def format_matrix(matrix: SpeakerMatrix) -> str:
-    """Mean cosines as a Markdown table; the last column is how often the right one is nearest."""
+    """Mean cosines as a Markdown table; the last column says how often the right one is nearest."""
     titles = [f"{matrix.engine}: voice", *matrix.speakers, "right one nearest"]
     rows = []
     for voice, row, shares in zip(matrix.voices, matrix.similarity, matrix.nearest, strict=True):

@@ -1,9 +1,9 @@
-"""Whose voice it is, as a speaker-verification network hears it.
+"""The similarity of voices, by a speaker-verification network.
 
 In: audio float32 mono 16 kHz, and recordings of known speakers. Out: the cosine between voices.
-The network is the GE2E encoder (arXiv 1710.10467) of the package resemblyzer, which brings its
-weights; only those are read, since importing the package needs two others that no longer install
-everywhere. It knows nothing of the codec's speaker embeddings, which is why it can judge them.
+The network is the GE2E encoder (arXiv 1710.10467). Its weights come with the package resemblyzer;
+only the weights are read, because importing the package needs two others that no longer install
+everywhere. The network is independent of the codec's speaker embeddings, so it can judge them.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES, MEL_CHANNELS = 400, 160, 40
-PART_FRAMES = 160  # the network hears 1.6 s at a time …
-PARTS_PER_SECOND = 1.3  # … and this many overlapping parts of each second
-LEAST_COVERAGE = 0.75  # of the last part
+PART_FRAMES = 160  # the network takes 1.6 s at a time,
+PARTS_PER_SECOND = 1.3  # in this many overlapping parts for each second
+LEAST_COVERAGE = 0.75  # share of the last part that must be speech
 LEAST_LEVEL_DB = -30.0  # quieter speech is raised to this level, relative to full scale
-SILENCE_DB = 30.0  # below the loudest part: cut off at both ends
+SILENCE_DB = 30.0  # below the loudest part; such ends are cut off
 
-MOST_REFERENCES = 50  # of one speaker: more do not move the mean
+MOST_REFERENCES = 50  # recordings of one speaker; more do not change the mean
 
 Audio = NDArray[np.float32]
 Embedding = NDArray[np.float32]
 
 
 class SpeakerEncoder:
-    """Audio to a unit vector; vectors of one speaker point in one direction. Its weights are loaded
-    when it is first asked."""
+    """Audio to a unit vector; vectors of one speaker have similar directions. The weights are
+    loaded when it is first asked."""
 
     name = "speaker"
 
@@ -87,7 +87,7 @@ def load_network(path: Path) -> tuple[torch.nn.LSTM, torch.nn.Linear]:
 
 
 def prepare(audio: Audio) -> Audio:
-    """Speech at a level that the network knows, without silence at its ends."""
+    """Speech at a level that the network was trained on, without silence at its ends."""
     import librosa
 
     audio, _ = librosa.effects.trim(audio, top_db=SILENCE_DB)
@@ -110,7 +110,7 @@ def mel_spectrogram(audio: Audio) -> NDArray[np.float32]:
 
 
 def cut_parts(mel: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
-    """Overlapping parts (parts, 160, 40); the last is filled up with zeros, or left out where too
+    """Overlapping parts (parts, 160, 40); the last one is padded with zeros, or left out if too
     little of it is speech."""
     stride = round(SAMPLE_RATE_HZ / PARTS_PER_SECOND / HOP_SAMPLES)
     starts = list(range(0, max(1, len(mel) - PART_FRAMES + stride + 1), stride))

@@ -1,35 +1,44 @@
 """`python -m evaluation.speech`: judge what bundles, codecs and recordings say.
 
-In: a list of sentences and what has to say them (`evaluation.systems`). Out, in one folder:
-`report.json`, `report.md`, `report.png`, the worst utterances of each system as WAVs, and on
+In: a list of sentences and the systems that say them (`evaluation.systems`). Out, in one folder:
+`report.json`, `report.md`, `report.png`, the worst sentences of each system as WAVs, and on
 request spectrograms and a matrix of voices against speakers. The judges (`evaluation.jury`) are two
-recognisers, DNSMOS and a speaker-verification network; none has heard the training data. What they
-said is kept in `judged.jsonl`, so that a second run, or one after an interruption, asks them only
-about audio that they have not heard.
+recognisers, DNSMOS and a speaker-verification network; none has heard the training data. Their
+answers are kept in `judged.jsonl`: the same command, given again or after an interruption, asks
+them only about new audio.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.interruption import Interruption
+from commands.options import (
+    add_count,
+    add_limit,
+    add_max_minutes,
+    add_output,
+    add_seed,
+    add_threads,
+)
+from commands.progress import progress
+from commands.run import run_command
+from evaluation.sentences import DEFAULT_SENTENCES, describe_file, read_sentences
 
 if TYPE_CHECKING:
     from evaluation.jury import Jury
     from evaluation.report import Report
+    from evaluation.sentences import Sentence
     from evaluation.speaker_matrix import SpeakerMatrix
-    from evaluation.systems import Sentence, System, Utterance
+    from evaluation.systems import SpokenSentence, System
 
-SAMPLES = Path(__file__).parents[1] / "samples"  # of a clone, wherever one works
-DEFAULT_SENTENCES = SAMPLES / "evaluation" / "everyday.txt"
 RECOGNISERS = ("whisper", "pocketsphinx")
 OTHER_RECOGNISERS = ("whisper-base",)
 CACHE_FILE = "judged.jsonl"
@@ -43,12 +52,9 @@ examples:
     python -m evaluation.speech --engine engine-6 --voice all --references references"""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="python -m evaluation.speech",
-        description="Judge what bundles, codecs and recordings say.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "evaluation.speech", "Judge what bundles, codecs and recordings say.", more=EXAMPLES
     )
     _add_systems(parser.add_argument_group("who speaks (each can be repeated)"))
     add = parser.add_argument
@@ -59,8 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="one a line (default: samples/evaluation/everyday.txt of this clone)",
     )
-    add("--limit", type=int, metavar="N", help="only the first N sentences")
-    add("--first-seed", type=int, default=0, metavar="N", help="of the first sentence (default: 0)")
+    add_limit(parser, "sentences")
+    add_seed(parser, "--first-seed", "seed of the first sentence")
     add("--references", type=Path, metavar="DIR", help="DIR/NAME/: recordings of the speaker NAME")
     add(
         "--recogniser",
@@ -68,10 +74,11 @@ def build_parser() -> argparse.ArgumentParser:
         choices=[*RECOGNISERS, *OTHER_RECOGNISERS, "none"],
         help="can be repeated (default: whisper and pocketsphinx)",
     )
-    add("--threads", type=int, metavar="N", help="of the bundle and of Whisper")
-    add("--output", type=Path, default=Path("judged"), metavar="DIR")
-    add("--worst", type=int, default=5, metavar="N", help="utterances to keep (default: 5)")
-    add("--spectrograms", type=int, default=0, metavar="N", help="draw the first N utterances")
+    add_threads(parser, "the bundle and Whisper")
+    add_output(parser, "folder for the reports", default="judged")
+    add_count(parser, "--worst", "sentences to keep as WAV", default=5, least=0)
+    add_count(parser, "--spectrograms", "draw the first N sentences", default=0, least=0)
+    add_max_minutes(parser)
     return parser
 
 
@@ -88,16 +95,15 @@ def _add_systems(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def run(argv: Sequence[str] | None) -> None:
-    """Evaluate every system that the arguments name."""
-    arguments = build_parser().parse_args(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Judge every system that the arguments name."""
     _check(arguments)
+    interruption = Interruption(arguments.max_minutes)
     from evaluation.jury import Jury
     from evaluation.plots import plotting
-    from evaluation.systems import read_sentences
 
     sentences = read_sentences(arguments.sentences, arguments.limit)
-    plotting()  # what is missing should be missed now, not after an hour
+    plotting()  # a missing package is reported now, not after an hour
     systems = open_systems(arguments, sentences)
     arguments.output.mkdir(parents=True, exist_ok=True)
     judges = [name for name in arguments.recogniser or RECOGNISERS if name != "none"]
@@ -107,10 +113,12 @@ def run(argv: Sequence[str] | None) -> None:
 
         check_voices([system.voice for system in systems if system.voice], jury.speakers)
     reports = []
-    for system in systems:
-        report, spoken = judge_system(system, jury, len(sentences))
-        keep_for_listening(arguments, report, spoken)
-        reports.append(report)
+    check = stop_check(interruption, arguments)
+    with interruption:
+        for system in systems:
+            report, spoken = judge_system(system, jury, len(sentences), check)
+            keep_for_listening(arguments, report, spoken)
+            reports.append(report)
     matrices = make_matrices(reports, jury.speakers) if jury.speakers else []
     write_reports(arguments, jury, reports, matrices)
 
@@ -121,21 +129,16 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.codec and not arguments.wavs:
         raise UserError("--codec needs recordings to encode; give --wavs DIR")
     if arguments.trim_silence and not arguments.wavs:
-        raise UserError("--trim-silence is of recordings; give --wavs DIR")
+        raise UserError("--trim-silence works on recordings; give --wavs DIR")
     if arguments.voice and not arguments.engine:
-        raise UserError("--voice is of a bundle; give --engine DIR")
+        raise UserError("--voice names a voice of a bundle; give --engine DIR")
     if arguments.references is not None and not arguments.references.is_dir():
         raise UserError(f"{arguments.references}: no such directory; --references DIR")
-    for option in ("limit", "threads"):
-        if getattr(arguments, option) is not None and getattr(arguments, option) < 1:
-            raise UserError(f"--{option} takes 1 or more")
-    if arguments.first_seed < 0:
-        raise UserError("--first-seed takes 0 or more")
 
 
 def open_systems(arguments: argparse.Namespace, sentences: Sequence[Sentence]) -> list[System]:
-    """Recordings first, then what codecs make of them, then bundles."""
-    from evaluation.systems import open_bundle, open_codec, open_recordings
+    """Recordings first, then their copies through codecs, then bundles."""
+    from evaluation.systems import open_bundle, open_codec_copy, open_recordings
 
     wavs = [parse_named(given) for given in arguments.wavs]
     trim = arguments.trim_silence
@@ -144,7 +147,7 @@ def open_systems(arguments: argparse.Namespace, sentences: Sequence[Sentence]) -
         for wavs_name, folder in wavs:
             recordings = open_recordings(wavs_name, folder, sentences, trim)
             title = f"{wavs_name} through {name}"
-            systems.append(open_codec(title, engine, recordings, arguments.threads))
+            systems.append(open_codec_copy(title, engine, recordings, arguments.threads))
     for name, engine in map(parse_named, arguments.engine):
         systems += open_bundle(
             name, engine, sentences, arguments.voice, arguments.threads, arguments.first_seed
@@ -164,21 +167,32 @@ def parse_named(argument: str) -> tuple[str, Path]:
     return (name if mark else path.resolve().name), path
 
 
-def judge_system(system: System, jury: Jury, total: int) -> tuple[Report, list[Utterance]]:
-    """The report on one system, and what it said; counts its `total` utterances on stderr."""
+def stop_check(interruption: Interruption, arguments: argparse.Namespace) -> Callable[[], None]:
+    """A function that ends the command if it is to stop, and says how to go on."""
+    kept = arguments.output / CACHE_FILE
+    message = f"{kept} keeps what the judges said; go on with: {arguments.command_line}"
+    return lambda: interruption.leave_if_requested(message)
+
+
+def judge_system(
+    system: System, jury: Jury, total: int, check: Callable[[], None] = lambda: None
+) -> tuple[Report, list[SpokenSentence]]:
+    """The report on one system, and its `total` sentences; `check` is called after each of them."""
     from evaluation.report import summarise
 
     spoken, verdicts = [], []
-    for utterance in _watch(system, total):
-        spoken.append(utterance)
-        verdicts.append(jury.judge(utterance))
+    with progress(system.name, total, to_stderr=True) as stage:
+        for sentence in stage.track(system.spoken):
+            spoken.append(sentence)
+            verdicts.append(jury.judge(sentence))
+            check()
     return summarise(system, spoken, verdicts), spoken
 
 
 def keep_for_listening(
-    arguments: argparse.Namespace, report: Report, spoken: list[Utterance]
+    arguments: argparse.Namespace, report: Report, spoken: list[SpokenSentence]
 ) -> None:
-    """Write what a person should hear and see of one system."""
+    """Write the files that let a person hear and see one system."""
     from evaluation.listening import save_spectrograms, save_worst
 
     save_worst(arguments.output, report, spoken, arguments.worst)
@@ -186,24 +200,9 @@ def keep_for_listening(
         save_spectrograms(arguments.output, report, spoken, arguments.spectrograms)
 
 
-def _watch(system: System, total: int) -> Iterator[Utterance]:
-    """The system's utterances, counted on stderr once they are judged."""
-    for number, utterance in enumerate(system.utterances, 1):
-        yield utterance
-        print(f"\r{system.name}: {number}/{total}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-
-
-def describe_file(path: Path) -> str:
-    """A file as reports name it: one of this clone from its root on, whose machine does not
-    matter."""
-    root = SAMPLES.parent
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
 def make_matrices(reports: Sequence[Report], speakers: Sequence[str]) -> list[SpeakerMatrix]:
-    """One matrix for each bundle that was asked for voices, and one for the recordings that are
-    named after speakers: what the judge can tell apart at best."""
+    """One matrix for each bundle with named voices, and one for the recordings that are named after
+    speakers: it shows how well the judge tells them apart at best."""
     from evaluation.speaker_matrix import make_matrix
 
     asked = [report for report in reports if report.engine and report.voice]
@@ -226,7 +225,7 @@ def write_reports(
     from evaluation.plots import plot_matrix, plot_reports
     from evaluation.report import format_table
     from evaluation.speaker_matrix import format_matrix
-    from formats.files.atomic import write_atomically
+    from formats.files.atomic import write_json, write_text
 
     content = {
         "sentences": describe_file(arguments.sentences),
@@ -237,9 +236,8 @@ def write_reports(
         "speaker_matrices": [asdict(matrix) for matrix in matrices],
     }
     text = "\n".join([format_table(reports), *(format_matrix(matrix) for matrix in matrices)])
-    as_json = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(arguments.output / "report.json", as_json.encode())
-    write_atomically(arguments.output / "report.md", text.encode())
+    write_json(arguments.output / "report.json", content)
+    write_text(arguments.output / "report.md", text)
     plot_reports(reports, arguments.output / "report.png")
     for matrix in matrices:
         plot_matrix(matrix, arguments.output / f"speakers-{matrix.engine}.png")
@@ -247,7 +245,8 @@ def write_reports(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(run, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+INCLUDED = ("benchmarks", "samples/demo_voice", "samples/demo_chat")
+MAKEFILES = ("Makefile", *(f"{folder}/Makefile" for folder in INCLUDED))
 LATER = 4_102_444_800  # 2100: newer than every source
 STAND_IN = f"""#!{sys.executable}
 import json, sys
@@ -32,10 +34,11 @@ TEXTS = (
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The Makefile and what it depends on, and a Python that only notes what it is told."""
+    """The Makefiles and what they depend on, and a Python that only records its arguments."""
     folder = tmp_path / "clone"
     (folder / "runtime").mkdir(parents=True)
-    for file in ("Makefile", "pyproject.toml", "requirements.lock", "commands/version.py"):
+    sources = ("pyproject.toml", "requirements.lock", "commands/version.py")
+    for file in (*MAKEFILES, *sources):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, folder / file)
     write_stand_in(folder / "stand-in")
@@ -122,3 +125,37 @@ def test_an_old_python_is_told_at_once(clone: Path) -> None:
     assert done.returncode != 0
     assert "error: this needs Python 3.11 or newer, found as false" in done.stderr
     assert not (clone / ".venv-demo").exists()
+
+
+RECIPES = {
+    "voice": "--config samples/demo_voice/codec-tuned.yaml --phase decoder --resume",
+    "rehearsal": "make voice VOICE=runs/rehearsal CONFIGS=runs/rehearsal/configs",
+    "adopt": "-m train.halve_codec runs/demo/codec samples/demo_voice/codec",
+    "judge": "-m evaluation.speech --sentences samples/evaluation/everyday.txt",
+    "compare": "-m samples.demo_voice.compare ntp=runs/demo/engine-ntp",
+    "chat": "-m evaluation.answers --engine engine-chat --output judged/chat",
+    "chat-speakerless": "-m train.lm --config samples/demo_chat/lm-6-speakerless.yaml",
+    "engines": "--target tensorrt-rtx --precision int4 --output engine-rtx-6-int4",
+    "published-engines": "-m benchmarks.published_size --heads 6 --output runs/published-6",
+}
+
+
+@pytest.mark.parametrize("target", RECIPES)
+def test_every_recipe_is_there_from_the_top(target: str) -> None:
+    command = ["make", "--dry-run", "--always-make", "--no-print-directory", target]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert RECIPES[target] in " ".join(done.stdout.replace("\\\n", " ").split())
+
+
+def test_the_help_names_every_recipe() -> None:
+    command = ["make", "--silent", "help"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all(f"make {target} " in said for target in RECIPES)
+
+
+def test_calibrations_are_made_for_the_precisions_that_need_them() -> None:
+    for precision, calibrates in (("fp16", False), ("int8", True)):
+        command = ["make", "--dry-run", "--always-make", "checked-gpu", f"PRECISION={precision}"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert ("calibration.run" in done.stdout) == calibrates

@@ -1,13 +1,13 @@
 """Durations of symbols for recordings without them: `python -m train.align AUDIO --output DIR`.
 
-In: folders of recordings (train/data/recordings.py has their forms) and their texts. Out: a folder
-of recordings that every other command reads, with `symbol_frames` in frames of the codec
-(train/alignment/aligned_folder.py). Known durations are kept. Recordings that cannot be aligned
-are listed and counted, and stay in the folder without durations. Durations are kept beside the
-output until all are found, so the same command continues an interrupted run.
+In: folders of recordings (train/data/recordings.py describes their forms) and their texts. Out: a
+folder of recordings with `symbol_frames` in frames of the codec, which every other command reads
+(train/alignment/aligned_folder.py). Known durations are kept. Recordings that cannot be aligned are
+reported and counted, and stay in the folder without durations. Results are kept beside the output
+until all are there, so the same command goes on where it stopped.
 
-With `--compare` nothing is written: durations are found for the recordings whose durations are
-known, without using these, and a table shows how far off they are.
+With `--compare` nothing is written. The command finds durations for the recordings whose durations
+are known, without looking at these, and prints a table of the differences.
 """
 
 from __future__ import annotations
@@ -19,26 +19,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.interruption import format_command
+from commands.interruption import Interruption
 from commands.next_step import print_next, quote
-from commands.run import run_cli
+from commands.options import (
+    GOES_ON,
+    add_choice,
+    add_count,
+    add_frontend,
+    add_max_minutes,
+    add_seed,
+    add_threads,
+)
+from commands.run import run_command
 from formats.checkpoint.codec_config import CodecConfig, find_codec_config
 from train.data.recording_folders import ARGUMENT_HELP, parse_folder
 
 if TYPE_CHECKING:
-    from train.alignment.duration_search import Script, ScriptReader, SearchOptions
-
-METHODS = ("learned", "diagonal")
-
-
-def align(arguments: argparse.Namespace) -> None:
-    """Find the durations and write the folder or print the comparison. Raises `UserError`."""
-    from train.alignment.aligned_folder import AlignedRecording, check_output, write_aligned_folder
-    from train.alignment.duration_search import DurationSearch, ScriptReader
+    from train.alignment.duration_search import DurationSearch, Script, ScriptReader
     from train.alignment.progress import AlignProgress
+    from train.data.recording_folders import RecordingFolder
+    from train.data.recordings import Recording
 
+METHODS = {
+    "learned": "by a small model, trained on these recordings",
+    "diagonal": "evenly through the speech, in seconds",
+}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Find the durations, then write the folder or print the comparison. Raises `UserError`."""
+    from train.alignment.aligned_folder import check_output
+    from train.alignment.duration_search import ScriptReader
+
+    codec = arguments.codec
+    arguments.frames = CodecConfig() if codec is None else find_codec_config(codec)
     if not arguments.compare:
         check_output(arguments.output, arguments.audio)
     found = {folder: folder.find() for folder in arguments.audio}
@@ -49,31 +65,39 @@ def align(arguments: argparse.Namespace) -> None:
     scripts = reader.read(recordings)
     if arguments.compare:
         print_comparison(scripts, reader, arguments)
-        return
+    else:
+        align(found, scripts, reader, arguments)
+
+
+def align(
+    found: dict[RecordingFolder, list[Recording]],
+    scripts: Sequence[Script],
+    reader: ScriptReader,
+    arguments: argparse.Namespace,
+) -> None:
+    """Find the durations that are unknown and write the folder."""
+    from train.alignment.aligned_folder import AlignedRecording, write_aligned_folder
+    from train.alignment.progress import AlignProgress
+
     unknown = [script for script in scripts if arguments.replace or script.known_frames is None]
-    progress = AlignProgress(arguments.output, describe_plan(unknown, arguments))
-    search = DurationSearch(reader, search_options(arguments), progress, arguments.command)
+    progress = AlignProgress(arguments.output, describe_inputs(unknown, arguments))
     durations = {s.recording.path: s.known_frames for s in scripts}
-    durations |= search.find(unknown, arguments.method)
+    durations |= make_search(reader, arguments, progress).find(unknown, arguments.method)
     characters = {s.recording.path: s.characters for s in scripts}
-    write_aligned_folder(
-        arguments.output,
-        {
-            folder: [
-                AlignedRecording(r, characters.get(r.path), durations.get(r.path)) for r in group
-            ]
-            for folder, group in found.items()
-        },
-        phonemes=arguments.frontend != "none",
-    )
+    aligned = {
+        folder: [AlignedRecording(r, characters.get(r.path), durations.get(r.path)) for r in group]
+        for folder, group in found.items()
+    }
+    write_aligned_folder(arguments.output, aligned, phonemes=arguments.frontend != "none")
     progress.remove()
     count = sum(counts is not None for counts in durations.values())
-    print(f"{count} of {len(recordings)} recordings with durations in {arguments.output}")
+    total = sum(map(len, found.values()))
+    print(f"{count} of {total} recordings with durations in {arguments.output}")
     print_next(f"python -m train.prepare {prepare_options(arguments)} --output tokens")
 
 
 def prepare_options(arguments: argparse.Namespace) -> str:
-    """What train.prepare needs to know of the recordings."""
+    """The options of train.prepare for these recordings."""
     groups = " ".join(quote(arguments.output / folder.group) for folder in arguments.audio)
     codec = "CODEC" if arguments.codec is None else quote(arguments.codec)
     heads = 2 * arguments.frames.streams.count
@@ -81,32 +105,36 @@ def prepare_options(arguments: argparse.Namespace) -> str:
     return f"{groups} --codec {codec} --heads {heads}{frontend}"
 
 
-def describe_plan(scripts: Sequence[Script], arguments: argparse.Namespace) -> dict[str, object]:
+def describe_inputs(scripts: Sequence[Script], arguments: argparse.Namespace) -> dict[str, object]:
     """What a run must have in common with the one that it continues."""
     texts = "\n".join(f"{script.recording.path}\t{script.characters}" for script in scripts)
     return {
-        "scripts": hashlib.sha256(texts.encode(errors="surrogateescape")).hexdigest(),
+        "texts": hashlib.sha256(texts.encode(errors="surrogateescape")).hexdigest(),
         "method": arguments.method,
         "learning": [arguments.steps, arguments.learn_from, arguments.seed],
         "frames": [arguments.frames.sample_rate_hz, arguments.frames.hop_samples],
     }
 
 
-def search_options(arguments: argparse.Namespace) -> SearchOptions:
-    from train.alignment.duration_search import SearchOptions
+def make_search(
+    reader: ScriptReader, arguments: argparse.Namespace, progress: AlignProgress | None = None
+) -> DurationSearch:
+    """The search that the arguments ask for."""
+    from train.alignment.duration_search import DurationSearch, SearchOptions
 
     names = ("steps", "learn_from", "seed", "threads")
     chosen = {name: getattr(arguments, name) for name in names}
-    return SearchOptions(**chosen, codec=arguments.frames)
+    options = SearchOptions(**chosen, codec=arguments.frames)
+    interruption = Interruption(arguments.max_minutes)
+    return DurationSearch(reader, options, interruption, progress, arguments.command_line)
 
 
 def print_comparison(
     scripts: Sequence[Script], reader: ScriptReader, arguments: argparse.Namespace
 ) -> None:
-    """A table of how far off the methods are, where durations are known."""
+    """Print how far each method is off where durations are known."""
     import numpy as np
 
-    from train.alignment.duration_search import DurationSearch
     from train.alignment.paths import compare_durations, format_errors
 
     known = {s.recording.path: s.known_frames for s in scripts if s.known_frames is not None}
@@ -115,62 +143,45 @@ def print_comparison(
     chosen = [script for script in scripts if script.recording.path in known]
     found = {}
     for method in METHODS:
-        durations = DurationSearch(reader, search_options(arguments)).find(chosen, method)
+        durations = make_search(reader, arguments).find(chosen, method)
         counts = [np.array(counts) for counts in durations.values()]
         frame_ms = 1000 / arguments.frames.frames_per_second
         found[method] = compare_durations(counts, [known[path] for path in durations], frame_ms)
-    print(format_errors(found))
+    print(format_errors(found), end="")
 
 
-def positive(number: str) -> int:
-    """An argument's type: a whole number from 1."""
-    if not number.isascii() or not number.isdecimal() or int(number) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {number!r}")
-    return int(number)
-
-
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m train.align", description=(__doc__ or "").splitlines()[0].split(":")[0]
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "train.align", f"Find the durations of symbols in recordings. Stopped, {GOES_ON}."
     )
-    parser.add_argument("audio", type=parse_folder, nargs="+", help=ARGUMENT_HELP)
+    add = parser.add_argument
+    add("audio", type=parse_folder, nargs="+", help=ARGUMENT_HELP)
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument("--output", type=Path, help="folder to write; it must not exist")
     goal.add_argument(
-        "--compare", action="store_true", help="print how far off known durations the methods are"
+        "--compare", action="store_true", help="print how far the methods are off known durations"
     )
-    parser.add_argument(
-        "--frontend", choices=("none", "hibari"), default="none", help="write text as phonemes"
+    add_frontend(parser)
+    add_choice(parser, "--method", METHODS, "learned", "how durations are found")
+    add(
+        "--codec",
+        type=Path,
+        metavar="DIR",
+        help="folder of the codec whose frames are counted (default: FACodec)",
     )
-    parser.add_argument("--language", default="en-us", help="of the frontend (default en-us)")
-    parser.add_argument(
-        "--method",
-        choices=METHODS,
-        default="learned",
-        help="learned (default), or diagonal: evenly through the speech, in seconds",
-    )
-    parser.add_argument(
-        "--codec", type=Path, help="folder of the codec whose frames are counted (default: FACodec)"
-    )
-    parser.add_argument("--replace", action="store_true", help="also replace known durations")
-    parser.add_argument("--steps", type=positive, default=1000, help="of learning (default 1000)")
-    parser.add_argument(
-        "--learn-from", type=positive, default=3000, help="recordings at most (default 3000)"
-    )
-    parser.add_argument("--threads", type=positive, help="CPU threads (default: PyTorch's choice)")
-    parser.add_argument("--seed", type=int, default=0)
-    parsed = parser.parse_args(argv)
-    parsed.command = format_command("train.align", argv)
-    parsed.frames = CodecConfig() if parsed.codec is None else find_codec_config(parsed.codec)
-    return parsed
-
-
-def align_from_arguments(argv: Sequence[str] | None) -> None:
-    align(parse_arguments(argv))
+    add("--replace", action="store_true", help="also find anew the durations that are known")
+    learning = parser.add_argument_group("learning")
+    add_count(learning, "--steps", "training steps", default=1000)
+    add_count(learning, "--learn-from", "at most so many recordings", default=3000)
+    add_threads(learning, "PyTorch (default: its own choice)")
+    add_seed(learning)
+    add_max_minutes(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(align_from_arguments, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

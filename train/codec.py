@@ -1,58 +1,55 @@
 """Train a codec: `python -m train.codec --config FILE`.
 
-In: a YAML file (`CodecTrainingConfig`) naming a folder of recordings. Out: a codec folder
+In: a YAML file (`CodecTrainingConfig`) that names a folder of recordings. Out: a codec folder
 (`codec.json`, `codec.safetensors`), written when the tokenizer phase ends and again while the
-decoder improves. Beside it are the states that a resumed run needs (`tokenizer.pt`, `decoder.pt`)
-and TensorBoard's logs if it is installed. The same command continues an interrupted run, which
-ends with the same weights as an uninterrupted one.
+decoder improves. Beside it lie the states of both phases (`tokenizer.pt`, `decoder.pt`) and, if
+TensorBoard is installed, its logs. The same command goes on where it stopped, and ends with the
+same weights as an uninterrupted run; `--resume` continues a phase with other settings.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.interruption import Interruption, format_command
+from commands.interruption import Interruption
 from commands.next_step import print_next, quote
-from commands.run import run_cli
-from train.codec_training.config import CodecTrainingConfig, PhaseConfig, read_located_config
+from commands.options import GOES_ON, add_former, add_max_minutes, add_resume
+from commands.run import run_command
+from formats.files.unfinished_work import Inputs
+from train.codec_training.config import (
+    CodecTrainingConfig,
+    PhaseConfig,
+    describe_phase,
+    read_located_config,
+    read_training_config,
+)
 
 if TYPE_CHECKING:
-    import torch
-
     from train.codec_model.facodec import FACodec
     from train.codec_training.audio_pool import AudioPool
     from train.codec_training.phase import Phase
 
-REPORT_STEPS = 20
 PHASES = ("tokenizer", "decoder")
-
-
-class Budget:
-    """Wall-clock time that a run may take; None is no limit."""
-
-    def __init__(self, minutes: float | None) -> None:
-        self.end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-
-    @property
-    def spent(self) -> bool:
-        return time.monotonic() >= self.end
 
 
 def train_codec(
     config: CodecTrainingConfig,
     phases: Sequence[str],
-    budget: Budget,
     interruption: Interruption | None = None,
+    inputs: Mapping[str, Inputs] | None = None,
+    *,
+    resume: bool = False,
 ) -> bool:
     """Run the phases, each from its saved step; returns whether all reached their last step.
+
+    `inputs` are the settings of each phase as its state notes them; with `resume` a phase may go on
+    with other ones.
 
     Raises:
         UserError: unusable input; nothing is written then.
@@ -60,6 +57,7 @@ def train_codec(
     import torch
 
     from train.codec_training.audio_pool import load_pool
+    from train.codec_training.phase_run import PhaseStore, run_phase
     from train.data.recordings import find_recordings
     from train.device import check_device
 
@@ -70,7 +68,7 @@ def train_codec(
     recordings = find_recordings(Path(config.recordings))
     output = Path(config.output)
     if "tokenizer" not in phases:
-        load_tokenizer(output, config)  # fail before hours of audio are read
+        load_tokenizer(output, config)  # a missing codec is reported before hours of audio are read
     pool = load_pool(
         recordings,
         config.hours,
@@ -79,9 +77,12 @@ def train_codec(
         config.seed,
     )
     output.mkdir(parents=True, exist_ok=True)
+    interruption = interruption or Interruption()
     for name in phases:
+        described = describe_phase(config, name) if inputs is None else inputs[name]
         phase = make_phase(name, config, pool, output)
-        if not run_phase(phase, name, output, config, budget, interruption or Interruption()):
+        store = PhaseStore(output, name, phase_config(config, name), described, resume=resume)
+        if not run_phase(phase, store, config.save_minutes, interruption):
             return False
     return True
 
@@ -131,125 +132,16 @@ def load_tokenizer(output: Path, config: CodecTrainingConfig) -> FACodec:
     return codec
 
 
-def run_phase(
-    phase: Phase,
-    name: str,
-    output: Path,
-    config: CodecTrainingConfig,
-    budget: Budget,
-    interruption: Interruption,
-) -> bool:
-    """Train from the saved step to the last one, or until the budget is spent or an interruption.
-
-    Saves every `save_minutes` and at the end; returns whether the last step was reached.
-    """
-    from tqdm import tqdm
-
-    schedule = phase_config(config, name)
-    step = resume_phase(phase, name, schedule, output)
-    if step >= schedule.steps:
-        return True
-    report = open_scalars(output / "logs" / name)
-    saved_at = time.monotonic()
-    bar = tqdm(total=schedule.steps, initial=step, desc=name, unit="step", smoothing=0.01)
-    with interruption, bar:
-        while step < schedule.steps and not (budget.spent or interruption.requested):
-            set_learning_rate(phase.optimizer, schedule, step)
-            losses = phase.train_step(step)
-            step += 1
-            bar.update()
-            if step % REPORT_STEPS == 0:
-                bar.set_postfix({key: f"{value:.3f}" for key, value in losses.items()})
-                report(step, losses)
-            if time.monotonic() - saved_at > 60 * config.save_minutes:
-                save_phase(phase, name, step, schedule, output)
-                saved_at = time.monotonic()
-        save_phase(phase, name, step, schedule, output)
-    print(f"{name}: {step} of {schedule.steps} steps, saved in {output}")
-    return step == schedule.steps
-
-
-def resume_phase(phase: Phase, name: str, schedule: PhaseConfig, output: Path) -> int:
-    """Load the saved state, if there is one; returns the next step."""
-    from train.codec_model.checkpoint import load_training_state
-
-    path = output / f"{name}.pt"
-    step = 0
-    if path.is_file():
-        state = load_training_state(path)
-        try:
-            phase.load_state(state["phase"])
-        except (RuntimeError, ValueError, KeyError):
-            raise UserError(
-                f"{path}: is of other sizes or of an earlier version; delete it to begin this "
-                "phase again"
-            ) from None
-        step = int(state["step"])
-    if name == "tokenizer" and step < schedule.steps and (output / "decoder.pt").exists():
-        raise UserError(
-            f"{output}: decoder.pt was trained on a finished tokenizer, which more steps would "
-            "change; train into another folder, or delete decoder.pt"
-        )
-    return step
-
-
-def save_phase(phase: Phase, name: str, step: int, schedule: PhaseConfig, output: Path) -> None:
-    """Save for resuming, and the codec unless it is a tokenizer that is not finished."""
-    from train.codec_model.checkpoint import save_codec, save_training_state
-
-    if name == "decoder" or step == schedule.steps:
-        save_codec(phase.trained_codec(), output)
-    save_training_state({"step": step, "phase": phase.state()}, output / f"{name}.pt")
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, schedule: PhaseConfig, step: int) -> None:
-    """Linear warm-up times a cosine from the first learning rate to the final one."""
-    warmup = min(1.0, (step + 1) / schedule.warmup_steps)
-    fall = 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
-    final = schedule.final_learning_rate
-    rate = warmup * (final + (schedule.learning_rate - final) * fall)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def open_scalars(folder: Path) -> Callable[[int, dict[str, float]], None]:
-    """A function that writes losses for TensorBoard, if that is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        print("no loss curves are written: tensorboard is not installed", file=sys.stderr)
-        return lambda step, losses: None
-    writer = SummaryWriter(folder)
-
-    def write(step: int, losses: dict[str, float]) -> None:
-        for key, value in losses.items():
-            writer.add_scalar(key, value, step)
-
-    return write
-
-
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m train.codec", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--config", type=Path, required=True, help="YAML training configuration")
-    parser.add_argument("--phase", choices=PHASES, help="run only this phase (default: both)")
-    parser.add_argument("--minutes", type=float, help="stop and save after so many minutes")
-    return parser.parse_args(argv)
-
-
-def train_from_arguments(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Train the phases, or go on with them. Raises `UserError`."""
+    interruption = Interruption(arguments.max_minutes)
     config = read_located_config(arguments.config)
     phases = [arguments.phase] if arguments.phase else list(PHASES)
-    command = format_command("train.codec", argv)
-    interruption = Interruption()
-    finished = train_codec(config, phases, Budget(arguments.minutes), interruption)
-    if interruption.requested:
-        interruption.leave(f"go on with: {command}")
+    inputs = {name: describe_phase(read_training_config(arguments.config), name) for name in phases}
+    finished = train_codec(config, phases, interruption, inputs, resume=arguments.resume)
     if not finished:
-        print_next(command)
-    elif has_decoder(Path(config.output)):
+        interruption.leave(f"go on with: {arguments.command_line}")
+    if has_decoder(Path(config.output)):
         folder, heads = quote(config.output), 2 * config.codec.streams.count
         print_next(
             f"python -m train.prepare RECORDINGS --codec {folder} --heads {heads} --output tokens"
@@ -259,12 +151,24 @@ def train_from_arguments(argv: Sequence[str] | None) -> None:
 
 
 def has_decoder(output: Path) -> bool:
-    """Whether the codec there can speak: its second phase has begun, or it had a decoder."""
+    """Whether the codec there can speak: its decoder phase has begun."""
     return (output / "decoder.pt").is_file()
 
 
+def make_parser() -> CommandParser:
+    parser = command_parser("train.codec", f"Train a codec. Stopped, {GOES_ON}.")
+    add = parser.add_argument
+    add("--config", type=Path, required=True, metavar="FILE", help="YAML training configuration")
+    add("--phase", choices=PHASES, help="run only this phase (default: both)")
+    add_resume(parser)
+    add_max_minutes(parser)
+    add_former(parser, "--minutes", "--max-minutes")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(train_from_arguments, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a torch device can do: whether it is there, and the number format to compute in."""
+"""Torch devices: whether one is available, and the number format to compute in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from commands.errors import UserError
 
 
 def check_device(name: str, where: str) -> None:
-    """Raises `UserError` that begins with `where`, unless this machine has the device `name`."""
+    """Raise `UserError`, beginning with `where`, unless this machine has the device `name`."""
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -17,9 +17,9 @@ def check_device(name: str, where: str) -> None:
 
 
 def choose_bfloat16(precision: str, device: str) -> bool:
-    """Whether to compute in bfloat16: as asked, or for `auto` where the device has it in hardware.
+    """Whether to compute in bfloat16: as asked, or with `auto` if the device has it in hardware.
 
-    CPUs without bfloat16 products emulate them, several times slower than float32.
+    CPUs without bfloat16 emulate it, several times slower than float32.
     """
     if precision != "auto":
         return precision == "bfloat16"

@@ -1,8 +1,8 @@
 """Half a codec's size: `python -m train.halve_codec IN OUT`.
 
-In: a codec folder in either layout. Out: a codec folder in this project's layout with float16
-weights; quantizers, mel analysis and filters stay float32. Prints how much the decoded audio of
-random frames changes, and refuses to write a codec that changes it by more than `--limit`.
+In: a codec folder in either layout. Out: a codec folder in this project's layout whose weights
+are float16; quantizers, mel analysis and filters stay float32. Prints how much the decoded audio of
+random frames changes, and refuses to write a codec that changes by more than `--limit`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.options import number_above
+from commands.run import run_command
 
 if TYPE_CHECKING:
     from train.codec_model.facodec import FACodec
@@ -56,26 +57,30 @@ def compare_audio(codec: FACodec, other: FACodec) -> float:
     return float((moved - audio).abs().max() / audio.abs().max())
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m train.halve_codec", description="Write a codec with float16 weights."
-    )
-    parser.add_argument("source", type=Path, help="codec folder")
-    parser.add_argument("output", type=Path, help="folder to write")
-    parser.add_argument(
-        "--limit", type=float, default=2e-2, help="largest change of audio (default 0.02 of peak)"
-    )
-    return parser.parse_args(argv)
-
-
-def halve_from_arguments(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Write the codec and print how much it changed. Raises `UserError`."""
     change = halve_codec(arguments.source, arguments.output, arguments.limit)
     print(f"wrote {arguments.output}: audio of random frames changes by {change:.1e} of its peak")
 
 
+def make_parser() -> CommandParser:
+    parser = command_parser("train.halve_codec", "Write a codec with float16 weights.")
+    add = parser.add_argument
+    add("source", type=Path, metavar="IN", help="codec folder")
+    add("output", type=Path, metavar="OUT", help="folder to write")
+    add(
+        "--limit",
+        type=number_above(0),
+        default=2e-2,
+        metavar="SHARE",
+        help="largest change of the audio, as a share of its peak (default: 0.02)",
+    )
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(halve_from_arguments, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

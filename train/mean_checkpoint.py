@@ -1,8 +1,8 @@
 """The mean of checkpoints: `python -m train.mean_checkpoint FIRST SECOND … --output DIR`.
 
-In: checkpoints of one architecture and tokenizer, each trained on from the same beginning: models
-that were not have no mean that works. Out: a checkpoint whose weights are the mean of theirs. It
-often keeps what the longer trained one forgot (arXiv 2109.01903).
+In: checkpoints of one architecture and tokenizer, all trained further from the same checkpoint; the
+mean of unrelated models does not work. Out: a checkpoint with the mean of their weights. It often
+keeps abilities that the longer trained model has lost (arXiv 2109.01903).
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
 from commands.next_step import export_command, print_next
-from commands.run import run_cli
+from commands.options import add_output
+from commands.run import run_command
+
+DTYPES = ("float32", "float16", "bfloat16")
 
 
 def write_mean(folders: Sequence[Path], output: Path, dtype: str) -> None:
-    """Write the mean to `output`; tokenizer and configuration are the first one's.
+    """Write the mean to `output`, with the tokenizer and configuration of the first checkpoint.
 
     Raises:
         UserError: fewer than two folders, or models that differ in more than their weights.
@@ -42,28 +45,28 @@ def write_mean(folders: Sequence[Path], output: Path, dtype: str) -> None:
     save_checkpoint(first.model, first.tokenizer, output, dtype)
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m train.mean_checkpoint",
-        description="Write the mean of checkpoints that were trained on from the same beginning.",
-    )
-    parser.add_argument("checkpoints", type=Path, nargs="+", help="folders, two or more")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument(
-        "--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of weights"
-    )
-    return parser.parse_args(argv)
-
-
-def mean_from_arguments(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Write the mean and say what comes next. Raises `UserError`."""
     write_mean(arguments.checkpoints, arguments.output, arguments.dtype)
     print(f"wrote {arguments.output}: the mean of {len(arguments.checkpoints)} checkpoints")
     print_next(export_command(arguments.output))
 
 
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "train.mean_checkpoint",
+        "Write the mean of checkpoints that were trained further from the same checkpoint.",
+    )
+    add = parser.add_argument
+    add("checkpoints", type=Path, nargs="+", metavar="DIR", help="two checkpoints or more")
+    add_output(parser, "folder to write")
+    add("--dtype", choices=DTYPES, default="float32", help="of the weights (default: float32)")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(mean_from_arguments, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

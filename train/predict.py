@@ -1,21 +1,19 @@
-"""What a model would say in its data's place: `python -m train.predict --model DIR --tokens FILE`.
+"""Predicted tokens of a data set: `python -m train.predict --model DIR --tokens FILE --output F`.
 
-In: a multi-token model and a file of tokens that it could be trained on. Out: the same file, with
-each step's tokens replaced by the likeliest ones after the true steps before it. They follow the
-recordings frame by frame, and differ from the true codes as the model's own speech does, so a
-decoder that also learns from them (`predicted` in train/codec_training/config.py) is ready for
-it; vocoders are fine-tuned like this on "ground-truth-aligned" spectrograms (Tacotron 2, arXiv
-1712.05884).
+In: a multi-token model and a file of tokens that it could be trained on. Out: the same file, in
+which each step's tokens are the most likely ones after the true steps before it. They follow the
+recordings frame by frame and differ from the true codes as the model's own speech does. A decoder
+that also learns from them (`predicted` in train/codec_training/config.py) decodes that speech
+better. Vocoders are fine-tuned in the same way on "ground-truth-aligned" spectrograms (Tacotron 2,
+arXiv 1712.05884).
 
-What is predicted is kept beside the output until all is, so the same command goes on where it was
-cut off.
+Predictions are kept beside the output until all are there, so the same command goes on where it
+stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -23,12 +21,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.interruption import Interruption, format_command
+from commands.interruption import Interruption
 from commands.next_step import print_next
-from commands.run import run_cli
-from formats.files.atomic import check_target
+from commands.options import GOES_ON, add_device, add_limit, add_max_minutes, add_output
+from commands.progress import progress
+from commands.run import run_command
+from formats.files.atomic import check_target, flush
+from formats.files.hashing import sha256_file
+from formats.files.unfinished_work import begin_work, remove_work, unfinished_folder
 
 if TYPE_CHECKING:
     from formats.tokens import TokenizedUtterance
@@ -40,12 +42,9 @@ POSITIONS_PER_BATCH = 4000
 PREDICTED_FILE = "predicted.jsonl"
 
 
-def predict(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Write the predicted tokens. Raises `UserError` for unusable input."""
-    from tqdm import tqdm
-
     from formats.tokens import read_utterances
-    from train.data.token_parts import check_plan
     from train.device import check_device
     from train.language_model.checkpoint import load_checkpoint
     from train.language_model.mtp import MtpModel
@@ -62,32 +61,35 @@ def predict(arguments: argparse.Namespace) -> None:
     speakers = arguments.speaker_folder or arguments.tokens.parent
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     check_target(arguments.output)
-    unfinished = arguments.output.with_name(f"{arguments.output.name}.unfinished")
-    check_plan(unfinished, describe_plan(arguments, speakers))
+    unfinished = unfinished_folder(arguments.output)
+    begin_work(unfinished, describe_inputs(arguments, speakers))
     done = count_whole_lines(unfinished / PREDICTED_FILE)
     predicted = predict_utterances(checkpoint, model, utterances, speakers, done)
-    bar = tqdm(predicted, total=len(utterances), initial=done, unit="utterance")
-    write_predicted(unfinished / PREDICTED_FILE, bar, heads, arguments.command)
+    with progress("predict", len(utterances), done=done, to_stderr=True) as stage:
+        write_predicted(unfinished / PREDICTED_FILE, stage.track(predicted), heads, arguments)
+    flush(unfinished / PREDICTED_FILE)
     (unfinished / PREDICTED_FILE).replace(arguments.output)
-    shutil.rmtree(unfinished)
+    remove_work(unfinished)
     print(f"{len(utterances)} utterances in {arguments.output}")
     print_next(
-        "python -m train.codec --config codec-tuned.yaml --phase decoder, with "
+        "python -m train.codec --config codec-tuned.yaml --phase decoder --resume, with "
         f"{{file: {arguments.output}, heads: {heads}}} under decoder.predicted (docs/training.md)"
     )
 
 
-def describe_plan(arguments: argparse.Namespace, speakers: Path) -> dict[str, object]:
+def describe_inputs(arguments: argparse.Namespace, speakers: Path) -> dict[str, object]:
     """What a run must have in common with the one that it continues."""
-    digests = []
-    for path in (*sorted(arguments.model.glob("*.safetensors")), arguments.tokens):
-        with path.open("rb") as content:
-            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
-    return {"files": digests, "limit": arguments.limit, "speakers": str(speakers)}
+    weights = sorted(arguments.model.glob("*.safetensors"))
+    return {
+        "model": [sha256_file(path) for path in weights],
+        "file of tokens": sha256_file(arguments.tokens),
+        "limit": arguments.limit,
+        "speaker folder": str(speakers),
+    }
 
 
 def count_whole_lines(path: Path) -> int:
-    """How many lines a file has. An incomplete last line is removed from it."""
+    """The number of lines of a file; an incomplete last line is removed from it."""
     if not path.is_file():
         return 0
     with path.open("rb+") as content:
@@ -97,17 +99,22 @@ def count_whole_lines(path: Path) -> int:
 
 
 def write_predicted(
-    path: Path, utterances: Iterable[TokenizedUtterance], heads: int, command: str
+    path: Path,
+    utterances: Iterable[TokenizedUtterance],
+    heads: int,
+    arguments: argparse.Namespace,
 ) -> None:
-    """Append the utterances to a file. An interruption keeps those written so far, and says so."""
+    """Append the utterances to a file. An interruption keeps those that are there, and says so."""
     from formats.tokens import format_utterance
 
-    with Interruption() as interruption, path.open("a", encoding="utf-8", newline="\n") as lines:
+    interruption = Interruption(arguments.max_minutes)
+    with interruption, path.open("a", encoding="utf-8", newline="\n") as lines:
         for utterance in utterances:
             lines.write(format_utterance(utterance, heads) + "\n")
             if interruption.requested:
                 break
-    if interruption.requested:
+    if interruption.noted:
+        command = arguments.command_line
         interruption.leave(f"{path.parent} keeps what is predicted; go on with: {command}")
 
 
@@ -118,8 +125,10 @@ def predict_utterances(
     speaker_folder: Path,
     done: int = 0,
 ) -> Iterator[TokenizedUtterance]:
-    """The utterances, short ones first, with as many predicted frames as they had. The first `done`
-    are left out, but batches are formed as if they were there."""
+    """The utterances, short ones first, with as many predicted frames as they had.
+
+    The first `done` are left out; they still count for the batches, which stay the same.
+    """
     from train.data.examples import ExampleBuilder
     from train.language_model_training.dataset import utterance_speaker
 
@@ -163,31 +172,29 @@ def _predict_batch(
         yield replace(utterance, frames=frames[: len(utterance.frames)].numpy())
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m train.predict", description=(__doc__ or "").splitlines()[0].split(":")[0]
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "train.predict", f"Replace tokens by those that a model predicts. Stopped, {GOES_ON}."
     )
-    parser.add_argument("--model", type=Path, required=True, help="checkpoint of several heads")
-    parser.add_argument("--tokens", type=Path, required=True, help="JSON lines of train.prepare")
-    parser.add_argument("--output", type=Path, required=True, help="JSON lines to write")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="DIR", help="checkpoint of several heads")
+    add("--tokens", type=Path, required=True, metavar="FILE", help="JSON lines of train.prepare")
+    add_output(parser, "JSON lines to write")
+    add(
         "--speaker-folder",
         type=Path,
-        help="what the speakers' paths begin at (default: that of the tokens)",
+        metavar="DIR",
+        help="folder that the speakers' paths are relative to (default: the folder of the tokens)",
     )
-    parser.add_argument("--limit", type=int, help="use only the first LIMIT utterances")
-    parser.add_argument("--device", default="cpu", help="torch device")
-    parsed = parser.parse_args(argv)
-    parsed.command = format_command("train.predict", argv)
-    return parsed
-
-
-def predict_from_arguments(argv: Sequence[str] | None) -> None:
-    predict(parse_arguments(argv))
+    add_limit(parser, "utterances")
+    add_device(parser)
+    add_max_minutes(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(predict_from_arguments, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

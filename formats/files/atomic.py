@@ -1,17 +1,19 @@
 """Files that appear whole or not at all.
 
-In: a path and its complete content, or a function's own way of writing it. Out: the file, on the
-disk and then put in place by one rename. It does not know what the bytes mean. Folders:
-`formats.files.folders`.
+In: a path and its complete content, or a function's own way of writing it. Out: the file, which is
+flushed to the disk and then put in place by one rename. It does not know what the bytes mean.
+Folders: `formats.files.folders`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from commands.errors import UserError
 from formats.files.work_folders import clear_abandoned, real_path, work_folder
@@ -20,8 +22,8 @@ from formats.files.work_folders import clear_abandoned, real_path, work_folder
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Put a file that holds `content` at `path`; a failure or Ctrl-C leaves `path` as it was.
 
-    A link stays a link: the file that it leads to is replaced. What is no file, such as a pipe or
-    /dev/null, is written to directly.
+    A link stays a link: its target is replaced. Something that is no regular file, such as a pipe
+    or /dev/null, is written to directly.
 
     Raises:
         UserError: the folder is missing, or `path` is a folder.
@@ -32,8 +34,8 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         Path(path).write_bytes(content)
         return
     target = real_path(path)
-    # Short, because a name may be as long as the system allows; its own, because somebody else may
-    # be writing the same file.
+    # The name is short, because the target's may be as long as the system allows, and random,
+    # because another process may be writing the same file.
     partial = target.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         partial.write_bytes(content)
@@ -43,12 +45,22 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """`write_atomically` for text, in UTF-8."""
+    write_atomically(path, text.encode())
+
+
+def write_json(path: str | Path, values: Any) -> None:
+    """`write_atomically` for plain values, as indented JSON for people and programs."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` at the end, as by `write_atomically`.
+    """A path to write to; at the end that file becomes `path`, as with `write_atomically`.
 
-    For what is large, or is written by a function of another library. What a killed process left
-    of it is removed by the next run.
+    For large content, and for functions of other libraries that take a path. The next run removes
+    what a killed process left.
 
     Raises:
         UserError: the folder is missing, or `path` is a folder.
@@ -65,7 +77,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         partial.touch()
         mode = partial.stat().st_mode
         yield partial
-        partial.chmod(mode)  # safetensors lets nobody but the owner read what it writes
+        partial.chmod(mode)  # safetensors makes its files readable for their owner only
         flush(partial)
         partial.replace(target)
 
@@ -94,7 +106,7 @@ def check_target(path: str | Path) -> None:
 
 
 def require_two_files(one: str | Path, other: str | Path) -> None:
-    """Refuse to write two things into the same file, whatever it is called.
+    """Refuse to write two things into the same file, even if its name is written in two ways.
 
     Raises:
         UserError: both are the same file.
@@ -104,7 +116,7 @@ def require_two_files(one: str | Path, other: str | Path) -> None:
 
 
 def require_unicode_path(path: str | Path) -> None:
-    """Refuse a path with names that are not UTF-8: inference engines and libsndfile open none.
+    """Refuse a path with names that are not UTF-8: inference engines and libsndfile cannot open it.
 
     Raises:
         UserError: it has such a name.
@@ -115,17 +127,17 @@ def require_unicode_path(path: str | Path) -> None:
 
 
 def is_unicode_path(path: str | Path) -> bool:
-    """Whether all names of the path, from the root on, are UTF-8, as they need not be on Linux."""
+    """Whether all names of the path, from the root on, are UTF-8. On Linux they need not be."""
     try:
         os.path.abspath(path).encode()
-    except UnicodeEncodeError:  # Python has put surrogates in place of other bytes
+    except UnicodeEncodeError:  # Python puts surrogates in the place of other bytes
         return False
     return True
 
 
 def flush(path: Path) -> None:
-    """Have the system write what a file or (not on Windows) a folder holds to the disk."""
-    # Windows flushes only what is open for writing; elsewhere that may not be allowed.
+    """Write the content of a file, or (not on Windows) of a folder, to the disk."""
+    # Windows flushes only files that are open for writing; elsewhere opening may not be allowed.
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)

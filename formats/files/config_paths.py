@@ -1,9 +1,9 @@
 """Where the paths of a configuration lead: beside the file first, then to the working folder.
 
-In: a dataclass of settings whose paths are as its file says them, and the file. Out: the same with
-paths that are there. A relative path is looked for in the folder of the file, in those of the files
-that it extends, and in the working folder, in this order; a path of the working folder is said.
-`OutputPath` may not be there yet: it lies where the inputs do.
+In: a dataclass of settings with the paths as its file gives them, and the file. Out: the same with
+paths that exist. A relative path is looked for in the folder of the file, in the folders of the
+files that it extends, and in the working folder, in this order; a match in the working folder is
+reported. An `OutputPath` may not exist yet: it lies where the inputs do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T", bound="DataclassInstance")
 
 InputFile = Annotated[str, "file"]
 InputFolder = Annotated[str, "folder"]
-BaseModel = Annotated[str, "base model"]  # a folder that hubs have by name
+BaseModel = Annotated[str, "base model"]  # a folder; hubs have it by name
 OutputPath = Annotated[str, "output"]
 _PRESENT: dict[str, Callable[[Path], bool]] = {
     "file": Path.is_file,
@@ -33,13 +33,13 @@ _PRESENT: dict[str, Callable[[Path], bool]] = {
     "base model": Path.is_dir,
     "output": Path.exists,
 }
-NO_PATHS = ("phonemes",)  # what `tokenizer` says in the place of a folder
+NO_PATHS = ("phonemes",)  # a value of `tokenizer` that is no folder
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def locate_paths(settings: T, file: Path) -> T:
-    """Settings of `file` with paths that lead to something. Raises `UserError` naming every place
-    where one was looked for."""
+    """The settings of `file` with paths that exist. Raises `UserError` naming every place that was
+    searched."""
     folders: dict[Path, Path] = {}
     for folder in (*(path.parent for path in extended_files(file)), Path()):
         folders.setdefault(folder.resolve(), folder)
@@ -55,7 +55,7 @@ class _Locator:
         self._found_in: list[Path] = []
 
     def locate(self, settings: T) -> T:
-        """The dataclass with its inputs located, also in dataclasses and tuples within."""
+        """The dataclass with its inputs located, also in nested dataclasses and tuples."""
         hints = get_type_hints(type(settings), include_extras=True)
         changes: dict[str, Any] = {}
         for field in fields(settings):
@@ -72,11 +72,11 @@ class _Locator:
         return replace(settings, **changes)
 
     def _locate_within(self, value: Any) -> Any:
-        """A dataclass with its inputs located; anything else as it is."""
+        """A dataclass with its inputs located; any other value unchanged."""
         return self.locate(value) if is_dataclass(value) and not isinstance(value, type) else value
 
     def place_outputs(self, settings: T) -> T:
-        """Outputs that are there are gone on with; others lie where the first input was found."""
+        """Existing outputs are used; new ones lie where the first input was found."""
         hints = get_type_hints(type(settings), include_extras=True)
         names = [f.name for f in fields(settings) if path_kind(hints[f.name]) == "output"]
         return replace(settings, **{name: self._place(getattr(settings, name)) for name in names})
@@ -105,7 +105,9 @@ class _Locator:
         tried = list(dict.fromkeys(str(self._show(folder) / value) for folder in self._folders))
         missing = f"{tried[0]}: no such {'file' if kind == 'file' else 'folder'}"
         if tried[1:]:
-            missing += f", nor {' nor '.join(tried[1:])} (paths are relative to the file that says "
+            missing += (
+                f", nor {' nor '.join(tried[1:])} (paths are relative to the file that names "
+            )
             missing += "them, or to the working folder)"
         if kind != "base model":
             return missing
@@ -117,7 +119,7 @@ class _Locator:
 
 
 def path_kind(hint: Any) -> str | None:
-    """What the path of a field leads to, or None if it is no path."""
+    """The kind of path that a field holds, or None if it holds no path."""
     for part in (hint, *get_args(hint)):
         for mark in getattr(part, "__metadata__", ()):
             if mark in _PRESENT:

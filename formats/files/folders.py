@@ -1,9 +1,9 @@
 """Folders that appear whole or not at all.
 
-In: a folder that a command fills, and the path that it is to have. Out: the folder at that path;
-what was there before stays until then. Linux and macOS exchange the two in one step. Elsewhere,
-and on file systems that cannot, it takes two renames: if the process ends between them, the next
-run for the same path puts the old folder back first. It does not know what folders hold.
+In: a folder that a command fills, and its final path. Out: the folder at that path; the folder that
+was there before stays until then. Linux and macOS exchange the two in one step. Other systems, and
+file systems that cannot do this, need two renames: if the process ends between them, the next run
+for the same path first puts the old folder back. It does not know what folders hold.
 
 The work is done in a hidden folder beside the path (`formats.files.work_folders`).
 """
@@ -29,7 +29,7 @@ _AT_WORKING_FOLDER, _EXCHANGE = -100, 2  # renameat2(2), and RENAME_SWAP of rena
 
 @dataclass(frozen=True)
 class FolderKind:
-    """What may be replaced: a folder with the file `mark` in it, or nothing without a mark.
+    """Which folders may be replaced: those with a file `mark` in them; without a mark, none.
 
     `name` is for messages.
     """
@@ -40,7 +40,7 @@ class FolderKind:
 
 @contextmanager
 def unpublished_folder(output: str | Path, kind: FolderKind) -> Iterator[Path]:
-    """An empty folder to fill, gone at the end unless `publish_folder` has put it in place.
+    """An empty folder to fill. It is removed at the end unless `publish_folder` put it in place.
 
     Raises:
         UserError: `output` is something that must not be replaced, its folder is missing, or
@@ -64,7 +64,7 @@ def unpublished_folder(output: str | Path, kind: FolderKind) -> Iterator[Path]:
 
 
 def publish_folder(folder: Path, output: str | Path, kind: FolderKind) -> None:
-    """Put a folder of `unpublished_folder` at `output`; all of it is on the disk before.
+    """Put a folder of `unpublished_folder` at `output`, after flushing all of it to the disk.
 
     Raises:
         UserError: `output` has become something that must not be replaced.
@@ -120,8 +120,8 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _flush(path: Path) -> None:
-    """Have the system write a file's content, or a folder's entries, to the disk."""
+    """Write a file's content, or a folder's entries, to the disk."""
     if path.is_symlink():
         return
-    if path.is_file() or sys.platform != "win32":  # which writes folders' entries by itself
+    if path.is_file() or sys.platform != "win32":  # Windows writes the entries of folders by itself
         flush(path)

@@ -1,8 +1,8 @@
-"""One JSON object of another program's making, read key by key.
+"""One JSON object that another program wrote, read key by key.
 
-In: a mapping of plain values, of which some keys are known here. Out: values of the type that is
-asked for, or one `UserError` that names the file and the key. Keys that nobody asks for are left
-alone; `formats.files.strict_fields` reads what this project alone writes.
+In: a mapping of plain values. Out: values of the requested type, or one `UserError` that names the
+file and the key. Other keys are ignored. Files that only this project writes are read by
+`formats.files.strict_fields`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class JsonReader:
         return self._values.get(key) is not None
 
     def names(self) -> list[str]:
-        """Keys that hold something."""
+        """Keys with a value."""
         return [key for key in self._values if self.has(key)]
 
     def texts(self, key: str) -> list[str]:

@@ -1,9 +1,9 @@
 """Frozen dataclasses from JSON or YAML objects, read strictly.
 
 In: a file, or a mapping of plain values. Out: the dataclass, or one `UserError` that names the
-file, the key and what would have been right: unknown keys are refused with the nearest right one.
-Understands int, float, str, bool, Literal, `X | None`, tuple[X, ...] and nested dataclasses;
-ranges and relations between fields are the dataclass's own business.
+file, the key and the right value: unknown keys are refused with the nearest right one. It
+understands int, float, str, bool, Literal, `X | None`, tuple[X, ...] and nested dataclasses. The
+dataclass itself checks ranges and relations between fields.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ JSON_SIZE_LIMIT = 16 * 2**20  # bytes; configurations are much smaller
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file of settings holds, together with the file that it extends.
+    """The content of a YAML file of settings, merged with the file that it extends.
 
-    `extends: FILE`, relative to the file's own folder, takes everything from FILE but what stands
-    beside it; of keys within keys, too. Lists are replaced. Raises `UserError` naming the file.
+    `extends: FILE`, relative to the file's own folder, takes from FILE all keys that the file does
+    not set itself, at every level. Lists are replaced. Raises `UserError` naming the file.
     """
     (_, values), *extended = _load_chain(path)
     for base, more in extended:
@@ -83,14 +83,14 @@ def _load_yaml(path: Path) -> Any:
 
 
 def _merge(base: Any, values: Any) -> Any:
-    """`values` and, where both are objects, what only `base` has."""
+    """`values`, and if both are objects, also the keys that only `base` has."""
     if not (isinstance(base, dict) and isinstance(values, dict)):
         return values
     return base | {key: _merge(base.get(key), value) for key, value in values.items()}
 
 
 def read_json(path: Path, owner: str) -> dict[str, Any]:
-    """The object in a JSON file that every `owner` has, a kind of folder. Raises `UserError`."""
+    """The object in a JSON file of a folder of the kind `owner`. Raises `UserError`."""
     if not path.is_file():
         raise UserError(f"{path}: not found; {owner} is a directory with a {path.name}")
     if path.stat().st_size > JSON_SIZE_LIMIT:
@@ -148,7 +148,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 def _convert_plain(hint: type, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, str) and _NUMBER.fullmatch(value):
-        return float(value)  # 1e-3, which YAML 1.1 takes for a string
+        return float(value)  # YAML 1.1 reads 1e-3 as a string
     accepted: Any = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise UserError(f"{where} must be of type {hint.__name__}, not {value!r}{_plainly(value)}")
@@ -156,7 +156,7 @@ def _convert_plain(hint: type, value: Any, where: str) -> Any:
 
 
 def _plainly(value: Any) -> str:
-    """How to write a whole number that is written as 1e5 or 5.0; nothing for other values."""
+    """How to write a whole number given as 1e5 or 5.0; empty for other values."""
     if isinstance(value, float) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
         number = float(value)
         return f"; write {int(number)}" if number.is_integer() else ""

@@ -1,8 +1,8 @@
-"""Text that people bring: UTF-8, with or without a byte-order mark, a line ending where they do.
+"""Text files of users: UTF-8, with or without a byte-order mark.
 
 In: a file. Out: its text, or its lines with their numbers. A file in another encoding is refused
-with the command that converts it. Lines end at line breaks only: U+2028 and its like, at which
-`str.splitlines` cuts, stand within texts. Knows nothing of what the lines mean.
+with the command that converts it. Lines end at line breaks only: characters such as U+2028, at
+which `str.splitlines` splits, may be part of a text. It does not know what the lines mean.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MARKED = (  # the longer marks begin with the shorter ones
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-_LOOKED_AT = 4096  # bytes that tell one encoding from another
+_LOOKED_AT = 4096  # bytes that show the encoding
 
 
 def read_text(path: Path) -> str:
@@ -30,7 +30,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, without white space around them, and their numbers from 1.
+    """Lines that are not blank, stripped of white space, with their numbers from 1.
 
     Raises `UserError` naming the line and the encoding, if that is not UTF-8.
     """
@@ -48,7 +48,7 @@ def _read(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _is_text(line: str) -> bool:
-    """Whether the line was UTF-8: other bytes have become surrogates. UTF-16 has zeros."""
+    """Whether the line was UTF-8: other bytes became surrogates, and UTF-16 has zeros."""
     if "\0" in line:
         return False
     if line.isascii():
@@ -69,7 +69,7 @@ def _diagnose(path: Path) -> str:
 
 
 def _guess_encoding(path: Path) -> str | None:
-    """What a file that is not UTF-8 may be in; None if it is hardly text."""
+    """The probable encoding of a file that is not UTF-8; None if it is probably no text."""
     with path.open("rb") as content:
         start = content.read(_LOOKED_AT)
     for mark, encoding in _MARKED:
@@ -78,4 +78,4 @@ def _guess_encoding(path: Path) -> str | None:
     odd, even = start[1::2].count(0), start[::2].count(0)
     if max(odd, even) > len(start) // 8:
         return "UTF-16LE" if odd > even else "UTF-16BE"
-    return None if 0 in start else "WINDOWS-1252"  # of which Latin-1's letters are a part
+    return None if 0 in start else "WINDOWS-1252"  # it includes the letters of Latin-1

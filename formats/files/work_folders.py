@@ -1,8 +1,8 @@
-"""Hidden folders in which something is made before it is put in place.
+"""Hidden folders in which files and folders are made before they are put in place.
 
-In: the path that it is to have. Out: a folder beside that path, locked for as long as its process
-lives. What a killed process left is not locked: the next run for the same path removes it, and
-never what another run is making. It does not know what is made.
+In: the final path. Out: a folder beside that path, which stays locked as long as its process lives.
+A folder that a killed process left is not locked: the next run for the same path removes it, and
+leaves those of running processes alone. It does not know what is made.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _ATTEMPTS = 3  # to lock a work folder before another process takes it for aband
 
 
 def real_path(path: str | Path) -> Path:
-    """Where a link leads: the link stays, what is behind it is replaced."""
+    """Where a link leads: the link stays, and its target is replaced."""
     return Path(os.path.realpath(path))
 
 
 @contextmanager
 def work_folder(output: Path) -> Iterator[Path]:
-    """An empty folder beside `output`, removed at the end with what is in it."""
+    """An empty folder beside `output`, which is removed at the end with its content."""
     work, lock = _make_locked(output)
     try:
         yield work
@@ -57,16 +57,16 @@ def _make_locked(output: Path) -> tuple[Path, BinaryIO | None]:
 
 
 def clear_abandoned(output: Path) -> None:
-    """Remove the work folders for `output` of processes that are no more.
+    """Remove the work folders for `output` of processes that have ended.
 
-    What such a process had moved out of its successor's way, but not replaced, is put back.
+    If such a process had moved the old folder away without replacing it, it is put back.
     """
     name = re.compile(re.escape(_prefix(output)) + "[a-z0-9_]{8}")  # as mkdtemp makes them
     for work in [path for path in output.parent.iterdir() if name.fullmatch(path.name)]:
         lock = _try_lock(work / _LOCK)
         if lock is None:
             continue
-        with lock:  # until all is gone: its owner may have made it just now
+        with lock:  # held until all is removed: its owner may have made it just now
             put_back(work / OLD, output)
             shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)  # on Windows, where an open lock stays
@@ -80,7 +80,7 @@ def _try_lock(path: Path) -> BinaryIO | None:
     """Lock a file until it is closed or the process ends; None if another holds it."""
     try:
         file = path.open("ab")
-    except OSError:  # no longer there, or somebody else's
+    except OSError:  # no longer there, or another user's
         return None
     try:
         if sys.platform == "win32":

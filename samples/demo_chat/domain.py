@@ -1,11 +1,11 @@
-"""The closed domain: what can be asked, how, and what the right answer is.
+"""The closed domain: its facts, the questions about them, and the right answers.
 
-Out: facts, each with one right answer and eight ways to ask for it, of which one is set aside for
-validation and one for the test: a held-out question asks a known fact in words that the model has
-heard about other facts only. It knows no files, voices or models.
+Out: facts, each with one right answer and eight questions. One question is kept for validation and
+one for the test: a held-out question asks for a known fact in words that the model has heard for
+other facts only. It knows no files, voices or models.
 
 The countries are those whose names the judge of spoken answers (evaluation/recognisers.py) spells
-right when the teachers read "The capital of … is ….": the others would measure the judge.
+correctly when the teachers read "The capital of … is ….": other names would measure the judge.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _DIFFERENCE_QUESTIONS = (
 
 @dataclass(frozen=True)
 class Fact:
-    """`questions` all ask for `answer`; the last but one is for validation, the last a test."""
+    """`questions` all ask for `answer`; the last but one is for validation, the last is a test."""
 
     kind: str  # capital, sum, difference
     answer: str
@@ -94,7 +94,7 @@ def facts() -> list[Fact]:
 
 
 def casual(question: str) -> str:
-    """How many would type it: "what is the capital of france"."""
+    """The question as many people type it: "what is the capital of france"."""
     return question.lower().rstrip("?.")
 
 

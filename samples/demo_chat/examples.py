@@ -4,8 +4,8 @@
     python -m samples.demo_chat.examples train TOKENS FOLDER  capitals, numbers, validation.jsonl
     python -m samples.demo_chat.examples test FILE            the held-out questions
 
-TOKENS is what `train.prepare --frontend hibari` made of the spoken answers. The model reads and
-writes letters, so its examples get the spelling, and the teachers' durations of phonemes become
+TOKENS is the output of `train.prepare --frontend hibari` for the spoken answers. The model reads
+and writes letters. Its examples therefore hold the spelling, and durations of phonemes become
 durations of letters, word by word.
 """
 
@@ -19,11 +19,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
 from commands.extras import importing
-from commands.run import run_cli
-from formats.files.atomic import write_atomically
+from commands.run import run_command
+from formats.files.atomic import write_text
 
 with importing():
     from formats.tokens import TokenizedUtterance, read_utterances, write_utterances
@@ -35,14 +35,14 @@ VOICES = ("heart", "oak")  # the test asks them in turn
 
 def write_sentences(path: Path) -> None:
     """Every answer, one a line."""
-    write_atomically(path, "".join(fact.answer + "\n" for fact in facts()).encode())
+    write_text(path, "".join(fact.answer + "\n" for fact in facts()))
 
 
 def write_examples(tokens: Path, folder: Path) -> None:
-    """Join the spoken answers with the questions of both splits that training sees.
+    """Join the spoken answers with the questions of the splits "train" and "validation".
 
-    Training examples are in two files, because capitals, whose names are each in one answer only,
-    have to be heard more often than numbers.
+    Training examples are in two files: capitals must be heard more often than numbers, because each
+    of their names occurs in one answer only.
     """
     by_answer = {fact.answer: fact for fact in facts()}
     spoken = [spell(utterance) for utterance in read_utterances(tokens, HEADS)]
@@ -121,33 +121,35 @@ def write_test(path: Path) -> None:
         for number, fact in enumerate(facts())
         for question in fact.asked("test")
     ]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+    write_text(path, "\n".join(lines) + "\n")
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m samples.demo_chat.examples", description=(__doc__ or "").splitlines()[0]
+def run(arguments: argparse.Namespace) -> None:
+    """Write the files of one action."""
+    if arguments.action == "train":
+        write_examples(arguments.tokens, arguments.folder)
+        return
+    arguments.file.parent.mkdir(parents=True, exist_ok=True)
+    write = write_sentences if arguments.action == "sentences" else write_test
+    write(arguments.file)
+
+
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "samples.demo_chat.examples", "Write the sentences, the examples and the test of the chat."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    actions = parser.add_subparsers(dest="action", required=True)
     for name in ("sentences", "test"):
-        commands.add_parser(name).add_argument("file", type=Path, help="file to write")
-    train = commands.add_parser("train")
+        actions.add_parser(name).add_argument("file", type=Path, help="file to write")
+    train = actions.add_parser("train")
     train.add_argument("tokens", type=Path, help=f"h{HEADS}.jsonl of the spoken answers")
     train.add_argument("folder", type=Path, help="folder to write")
-    return parser.parse_args(argv)
-
-
-def write_files(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
-    if arguments.command == "train":
-        write_examples(arguments.tokens, arguments.folder)
-    else:
-        arguments.file.parent.mkdir(parents=True, exist_ok=True)
-        (write_sentences if arguments.command == "sentences" else write_test)(arguments.file)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(write_files, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,44 +1,40 @@
-"""`python -m samples.demo_voice.compare`: the paper's table in small, measured again.
+"""`python -m samples.demo_voice.compare`: a small version of the paper's table, measured again.
 
-In: bundles that differ in how many codes a step makes, first the one to compare with, which is
-next-token prediction in the paper. Out: `comparison.json`, `comparison.md` and `comparison.png`:
-word errors and DNSMOS on held-out sentences, decoding steps per second of audio, and how many times
-faster than the first each one decodes. It does not know how the models were trained: whoever shows
-the table has to say that.
+In: bundles that differ in the number of codes that a step makes; the others are compared with the
+first, which is next-token prediction in the paper. Out: `comparison.json`, `comparison.md` and
+`comparison.png`: word errors and DNSMOS on held-out sentences, decoding steps for each second of
+audio, and how many times faster than the first bundle each one decodes. It does not know how the
+models were trained; whoever shows the table has to say that.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
-from evaluation.speech import (
-    CACHE_FILE,
-    DEFAULT_SENTENCES,
-    RECOGNISERS,
-    describe_file,
-    judge_system,
-    parse_named,
-)
+from commands.interruption import Interruption
+from commands.options import add_count, add_limit, add_max_minutes, add_output, add_threads
+from commands.run import run_command
+from commands.tables import markdown_table
+from evaluation.sentences import DEFAULT_SENTENCES, describe_file, read_sentences
+from evaluation.speech import CACHE_FILE, RECOGNISERS, judge_system, parse_named, stop_check
 
 if TYPE_CHECKING:
     from evaluation.jury import Jury
     from evaluation.report import Report
-    from evaluation.systems import Sentence
+    from evaluation.sentences import Sentence
     from samples.demo_voice.paired_speed import Speed
 
 JUDGE = "whisper"  # whose errors are compared between models
-TIMED_SENTENCES = 10  # are enough: every round says them again
+TIMED_SENTENCES = 10  # enough, because every round says them again
 
 LIMITS = """\
 What this does not show:
@@ -54,55 +50,66 @@ What this does not show:
 """
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m samples.demo_voice.compare",
-        description="Next-token against multi-token prediction: errors, steps and speed.",
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "samples.demo_voice.compare",
+        "Compare next-token with multi-token prediction: errors, steps and speed.",
     )
     add = parser.add_argument
     add("engines", nargs="+", metavar="[NAME=]DIR", help="bundles; the first is compared with")
-    add("--sentences", type=Path, default=DEFAULT_SENTENCES, metavar="FILE")
-    add("--limit", type=int, metavar="N", help="only the first N sentences")
-    add("--rounds", type=int, default=4, metavar="N", help="of timing (default: 4)")
-    add("--threads", type=int, metavar="N", help="of the bundles and of Whisper")
-    add("--output", type=Path, default=Path("comparison"), metavar="DIR")
-    return parser.parse_args(argv)
+    add(
+        "--sentences",
+        type=Path,
+        default=DEFAULT_SENTENCES,
+        metavar="FILE",
+        help="one a line (default: samples/evaluation/everyday.txt of this clone)",
+    )
+    add_limit(parser, "sentences")
+    add_count(parser, "--rounds", "rounds of timing", default=4)
+    add_threads(parser, "the bundles and Whisper")
+    add_output(parser, "folder for the report", default="comparison")
+    add_max_minutes(parser)
+    return parser
 
 
-def compare(argv: Sequence[str] | None) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Judge and time the bundles that the arguments name."""
-    arguments = parse_arguments(argv)
     engines = dict(map(parse_named, arguments.engines))
     if not 2 <= len(engines) == len(arguments.engines):
         raise UserError("give two or more bundles with different names: NAME=DIR NAME=DIR")
-    if arguments.rounds < 1:
-        raise UserError("--rounds takes 1 or more")
+    interruption = Interruption(arguments.max_minutes)
     from evaluation.jury import Jury
     from evaluation.plots import plotting
-    from evaluation.systems import read_sentences
     from samples.demo_voice.paired_speed import measure_speeds
 
-    plotting()
+    plotting()  # a missing package is reported now, not after an hour
     sentences = read_sentences(arguments.sentences, arguments.limit)
     arguments.output.mkdir(parents=True, exist_ok=True)
     jury = Jury(RECOGNISERS, cache=arguments.output / CACHE_FILE, threads=arguments.threads)
-    reports = [
-        judge_bundle(name, folder, sentences, jury, arguments.threads)
-        for name, folder in engines.items()
-    ]
-    timed = [sentence.text for sentence in sentences[:TIMED_SENTENCES]]
-    speeds = measure_speeds(engines, timed, arguments.rounds, arguments.threads)
+    check = stop_check(interruption, arguments)
+    with interruption:
+        reports = [
+            judge_bundle(name, folder, sentences, jury, arguments.threads, check)
+            for name, folder in engines.items()
+        ]
+        timed = [sentence.text for sentence in sentences[:TIMED_SENTENCES]]
+        speeds = measure_speeds(engines, timed, arguments.rounds, arguments.threads, check)
     write_comparison(arguments, reports, speeds, jury.versions)
 
 
 def judge_bundle(
-    name: str, folder: Path, sentences: Sequence[Sentence], jury: Jury, threads: int | None
+    name: str,
+    folder: Path,
+    sentences: Sequence[Sentence],
+    jury: Jury,
+    threads: int | None,
+    check: Callable[[], None],
 ) -> Report:
     """The report on a bundle's default voice."""
     from evaluation.systems import open_bundle
 
     [system] = open_bundle(name, folder, sentences, [], threads)
-    return judge_system(system, jury, len(sentences))[0]
+    return judge_system(system, jury, len(sentences), check)[0]
 
 
 def write_comparison(
@@ -111,8 +118,8 @@ def write_comparison(
     speeds: Mapping[str, Speed],
     judges: Mapping[str, str],
 ) -> None:
-    """The table with its limits, on stdout too; all figures; and a plot."""
-    from formats.files.atomic import write_atomically
+    """Write the table with its limits, all figures and a plot; print the table."""
+    from formats.files.atomic import write_json, write_text
 
     limits = LIMITS.format(
         sentences=reports[0].sentences,
@@ -126,17 +133,14 @@ def write_comparison(
         "machine": describe_machine(arguments.threads),
         "models": [asdict(report) | {"speed": asdict(speeds[report.name])} for report in reports],
     }
-    as_json = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(arguments.output / "comparison.json", as_json.encode())
-    write_atomically(arguments.output / "comparison.md", text.encode())
+    write_json(arguments.output / "comparison.json", content)
+    write_text(arguments.output / "comparison.md", text)
     plot_comparison(reports, speeds, arguments.output / "comparison.png")
     print(text, end="")
 
 
 def format_comparison(reports: Sequence[Report], speeds: Mapping[str, Speed]) -> str:
     """A Markdown table, one row per model."""
-    from evaluation.report import markdown_table
-
     titles = ["model", *(f"WER {judge}" for judge in reports[0].word_error_rate)]
     titles += [f"{JUDGE}: against {reports[0].name}", "OVRL", "stopped", "steps per s of audio"]
     titles += ["fewer steps", "decoding, ms per s of audio", "faster (quartiles)", "RTF"]
@@ -214,7 +218,8 @@ def plot_comparison(reports: Sequence[Report], speeds: Mapping[str, Speed], path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(compare, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
-"""How many times faster than another a bundle decodes, on the same sentences at the same time.
+"""How many times faster one bundle decodes than another, on the same sentences at the same time.
 
-In: bundles and sentences. Out: for each bundle medians of the time of its decoding steps, per
-second of the audio that they made. In every round each bundle says every sentence, in the order
-given or, every other time, in the reverse, so that a machine that slows down slows all of them.
-The graphs are timed as in `runtime.profile`.
+In: bundles and sentences. Out: for each bundle, medians of the time of its decoding steps for each
+second of audio. In every round each bundle says every sentence. The order of the bundles alternates
+between rounds, so that a machine that slows down slows all of them. The graphs are timed as in
+`runtime.profile`.
 """
 
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from commands.errors import UserError
+from commands.progress import progress
 from runtime.bundle.loading import load_bundle
 from runtime.engines.opening import open_engine
 from runtime.speech.sampling import seeded
@@ -30,7 +30,7 @@ DECODING = ("step", "head")  # stages of runtime.profile: without the prompt and
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of computing per second of audio: in decoding steps, and in all."""
+    """Seconds of computing for each second of audio: in decoding steps, and in total."""
 
     decoding: float
     everything: float
@@ -38,8 +38,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Speed:
-    """Medians of one bundle; `speed_up` is how many times faster than the first bundle it decodes,
-    the median over pairs with the lower and upper quartile."""
+    """Medians of one bundle. `speed_up`: how many times faster it decodes than the first bundle,
+    the median over pairs, with the lower and upper quartile."""
 
     decoding_ms_per_second: float
     real_time_factor: float
@@ -49,7 +49,7 @@ class Speed:
 
 
 class TimedVoice:
-    """A bundle that tells how long it computes."""
+    """A bundle whose computing time is measured."""
 
     def __init__(self, engine: Path, threads: int | None) -> None:
         bundle = load_bundle(engine)
@@ -57,7 +57,7 @@ class TimedVoice:
         self.tts = TTS(bundle, *open_engine(bundle, threads=threads, observer=self._observer))
 
     def say(self, text: str, seed: int) -> Timing | None:
-        """Speak at the bundle's default sampling; None if no audio came of it."""
+        """Speak at the bundle's default sampling; None if there was no audio."""
         self._observer.forget()
         sampling = seeded(self.tts.bundle.manifest.sampling, seed)
         start = time.perf_counter()
@@ -69,20 +69,25 @@ class TimedVoice:
 
 
 def measure_speeds(
-    engines: Mapping[str, Path], sentences: Sequence[str], rounds: int, threads: int | None
+    engines: Mapping[str, Path],
+    sentences: Sequence[str],
+    rounds: int,
+    threads: int | None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Speed]:
-    """The speed of each bundle; the first is the one that the others are compared with."""
+    """The speed of each bundle; the others are compared with the first. `check` is called after
+    each round."""
     voices = {name: TimedVoice(folder, threads) for name, folder in engines.items()}
     for voice in voices.values():
         voice.say(sentences[0], seed=0)  # the first call is slower
     timings: dict[str, list[Timing | None]] = defaultdict(list)
-    for number in range(rounds):
-        order = list(voices) if number % 2 == 0 else list(reversed(voices))
-        for seed, text in enumerate(sentences):
-            for name in order:
-                timings[name].append(voices[name].say(text, seed))
-        print(f"\rspeed: {number + 1}/{rounds}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+    with progress("time rounds", rounds, to_stderr=True) as stage:
+        for number in stage.track(range(rounds)):
+            order = list(voices) if number % 2 == 0 else list(reversed(voices))
+            for seed, text in enumerate(sentences):
+                for name in order:
+                    timings[name].append(voices[name].say(text, seed))
+            check()
     first = timings[next(iter(engines))]
     return {name: summarise_timings(name, first, timings[name]) for name in engines}
 

@@ -1,30 +1,32 @@
-"""The demo voice's recipe in small: the same configurations with a few steps each.
+"""A short version of the demo voice's recipe: the same configurations with a few steps each.
 
-In: the folder for its runs. Out: `configs` in it, the recipe's YAML files with their paths under
-that folder and their lengths cut down. `make rehearsal` runs `make voice` with them: minutes
-that show whether hours would go through. What is trained so does not speak.
+In: the folder for its runs. Out: `configs` in it, the recipe's YAML files with their paths moved to
+that folder and their lengths reduced. `make rehearsal` runs `make voice` with them. It takes
+minutes and shows whether the hours of the full recipe would succeed. Its models do not speak.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from commands.arguments import CommandParser
-from commands.run import run_cli
+from commands.arguments import CommandParser, command_parser
+from commands.run import run_command
+from formats.files.atomic import write_text
 from formats.files.strict_fields import read_yaml
 
 RECIPE = Path(__file__).parent
 RECIPE_RUNS = "runs/demo"  # where the recipe's files keep everything
-LM_STEPS, TUNED_STEPS = 6, 9  # a tuned model goes on in the same run
+LM_STEPS, TUNED_STEPS = 6, 9  # a tuned model continues the same run
 CODEC_STEPS, DECODER_STEPS, TUNED_DECODER_STEPS = 6, 6, 9
 VALIDATION_EXAMPLES = 4
 
 
 def shorten(name: str, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of file `name` with a few steps; everything else is as it was."""
+    """The configuration of the file `name` with a few steps; everything else is unchanged."""
     if "tokenizer" in config:  # of the codec
         decoder_steps = TUNED_DECODER_STEPS if "tuned" in name else DECODER_STEPS
         tokenizer = config["tokenizer"] | {"steps": CODEC_STEPS, "warmup_steps": 1}
@@ -43,7 +45,7 @@ def shorten(name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def move(value: Any, runs: Path) -> Any:
-    """The same with every path under the recipe's runs moved to `runs`."""
+    """A copy of `value` with every path under the recipe's runs moved to `runs`."""
     if isinstance(value, dict):
         return {key: move(inner, runs) for key, inner in value.items()}
     if isinstance(value, list):
@@ -62,19 +64,25 @@ def write_configs(runs: Path) -> None:
     for path in sorted(RECIPE.glob("*.yaml")):
         config = shorten(path.stem, read_yaml(path))
         written = yaml.safe_dump(move(config, runs), sort_keys=False)
-        (folder / path.name).write_text(written, encoding="utf-8")
+        write_text(folder / path.name, written)
 
 
-def _command(argv: Sequence[str] | None) -> None:
-    parser = CommandParser(
-        prog="python -m samples.demo_voice.rehearsal", description=(__doc__ or "").splitlines()[0]
+def run(arguments: argparse.Namespace) -> None:
+    """Write the configurations."""
+    write_configs(arguments.runs)
+
+
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "samples.demo_voice.rehearsal", "Write the demo voice's recipe with a few steps each."
     )
-    parser.add_argument("runs", type=Path, help="folder for everything that the rehearsal makes")
-    write_configs(parser.parse_args(argv).runs)
+    parser.add_argument("runs", type=Path, metavar="DIR", help="folder for the whole rehearsal")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(_command, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

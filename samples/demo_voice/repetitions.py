@@ -1,9 +1,9 @@
-"""Statements in which words come twice, which WordNet's examples rarely have.
+"""Statements with repeated words, which are rare in WordNet's examples.
 
-In: statements without full stops. Out: statements, the same for the same input, of which some
-repeat a few words, some end with an idiom that does ("over and over again") and some are lists of
-things that begin alike. A model that finds its place in the text by what it has just said can lose
-it where the same has been said before.
+In: statements without full stops. Out: statements, the same for the same input. Some repeat a few
+words, some end with a repeating idiom ("over and over again"), and some are lists of things with
+the same beginning. A model that finds its place in the text by its last words can lose it where it
+said the same words before.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _THINGS = (
 
 
 def add_repetitions(statements: Sequence[str]) -> Iterator[str]:
-    """The statements in a random order, about two in three of them with a repetition."""
+    """The statements in random order, about two thirds of them with a repetition."""
     choice = random.Random(SEED)
     for statement in choice.sample(list(statements), len(statements)):
         chance = choice.random()
@@ -53,8 +53,8 @@ def add_repetitions(statements: Sequence[str]) -> Iterator[str]:
 
 
 def repeat_words(statement: str, choice: random.Random) -> str:
-    """Say one to three words twice in a row, but not the first of the two or more that there are,
-    which has a capital letter."""
+    """Repeat one to three words, but not the first word, which has a capital letter. There are two
+    words or more."""
     words = statement.split()
     count = choice.randint(1, min(MOST_REPEATED, len(words) - 1))
     first = choice.randint(1, len(words) - count)

@@ -2,9 +2,9 @@
 
 In: the `dict` folder of WordNet 3.0 (`data.noun`, `data.verb`, `data.adj`, `data.adv`).
 Out: a UTF-8 text file: short sentences, then long ones, then very long ones that join several
-short ones with "and" and the like, then those of repetitions.py in which words come twice, then
-those of spoken_forms.py with numbers and abbreviations. Each kind is in a fixed random order, so
-that its first N lines are a fair sample. Knows nothing of audio or phonemes.
+short ones with "and" and similar words, then sentences with repeated words (repetitions.py), then
+sentences with numbers and abbreviations (spoken_forms.py). Each kind is in a fixed random order, so
+that its first N lines are a fair sample. It knows neither audio nor phonemes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
-from formats.files.atomic import write_atomically
+from commands.options import add_count, add_limit
+from commands.run import run_command
+from formats.files.atomic import write_text
 from samples.demo_voice.repetitions import add_repetitions
 from samples.demo_voice.spoken_forms import write_spoken_forms
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 SHUFFLE_SEED = 0
-JOINED_WORDS = (20, 36)  # a joined sentence is cut off where it reaches a length drawn from these
+JOINED_WORDS = (20, 36)  # a joined sentence ends when it reaches a length drawn from these
 REPEATING_WORDS = (14, 32)  # the same for those with repetitions
 _JOINTS = (", and ", ", but ", ", and then ", ", ", " and ", " because ", " when ", ", while ")
 HOW_TO_GET_WORDNET = (
@@ -53,7 +54,7 @@ def read_examples(dict_folder: Path) -> Iterator[str]:
 
 
 def select_sentences(examples: Iterable[str], min_words: int, max_words: int) -> list[str]:
-    """Distinct examples of the wished length, shuffled, each written as a sentence."""
+    """Distinct examples of the given length, shuffled, each written as a sentence."""
     chosen = sorted({text for text in examples if min_words <= len(text.split()) <= max_words})
     random.Random(SHUFFLE_SEED).shuffle(chosen)
     return [write_as_sentence(text) for text in chosen]
@@ -66,7 +67,7 @@ def write_as_sentence(example: str) -> str:
 
 
 def statements_of(sentences: Iterable[str]) -> list[str]:
-    """Those that end with a full stop, without it."""
+    """The sentences that end with a full stop, without that stop."""
     return [text[:-1] for text in sentences if text.endswith(".")]
 
 
@@ -102,40 +103,8 @@ def begin_in_lower_case(sentence: str) -> str:
     return sentence if keeps_capital else sentence[0].lower() + sentence[1:]
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m samples.demo_voice.sentences",
-        description=(__doc__ or "").splitlines()[0],
-        epilog=f"WordNet: {HOW_TO_GET_WORDNET}.",
-    )
-    parser.add_argument("dict_folder", type=Path, help="folder with WordNet's data.* files")
-    parser.add_argument("output", type=Path, help="text file to write")
-    parser.add_argument("--min-words", type=int, default=4)
-    parser.add_argument("--max-words", type=int, default=10, help="of the short ones")
-    parser.add_argument(
-        "--longest", type=int, default=24, help="words of the long ones (default 24)"
-    )
-    parser.add_argument(
-        "--joined", type=int, default=5500, help="very long ones to write (default 5500)"
-    )
-    parser.add_argument(
-        "--repetitions",
-        type=int,
-        default=1200,
-        help="in which words come twice, to write (default 1200)",
-    )
-    parser.add_argument(
-        "--spoken-forms",
-        type=int,
-        default=3000,
-        help="with numbers and abbreviations, to write (default 3000)",
-    )
-    parser.add_argument("--limit", type=int, help="write only the first LIMIT of each kind")
-    return parser.parse_args(argv)
-
-
-def write_sentences(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Write the sentences of all kinds."""
     examples = list(read_examples(arguments.dict_folder))
     short = select_sentences(examples, arguments.min_words, arguments.max_words)
     long = select_sentences(examples, arguments.max_words + 1, arguments.longest)
@@ -145,12 +114,33 @@ def write_sentences(argv: Sequence[str] | None) -> None:
     spoken_forms = write_spoken_forms(arguments.spoken_forms)
     kinds = (short, long, joined, repeating, spoken_forms)
     sentences = [text for kind in kinds for text in kind[: arguments.limit]]
-    write_atomically(arguments.output, "".join(f"{text}\n" for text in sentences).encode())
+    write_text(arguments.output, "".join(f"{text}\n" for text in sentences))
     print(f"{len(sentences)} sentences in {arguments.output}")
 
 
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "samples.demo_voice.sentences",
+        "Write the demo voice's text, one sentence a line.",
+        more=f"WordNet: {HOW_TO_GET_WORDNET}.",
+    )
+    parser.add_argument("dict_folder", type=Path, help="folder with WordNet's data.* files")
+    parser.add_argument("output", type=Path, help="text file to write")
+    add_count(parser, "--min-words", "words of the short sentences, at least", default=4)
+    add_count(parser, "--max-words", "words of the short sentences, at most", default=10)
+    add_count(parser, "--longest", "words of the long sentences, at most", default=24)
+    add_count(parser, "--joined", "very long sentences to write", default=5500, least=0)
+    add_count(parser, "--repetitions", "sentences with repetitions", default=1200, least=0)
+    add_count(
+        parser, "--spoken-forms", "sentences with numbers, abbreviations", default=3000, least=0
+    )
+    add_limit(parser, "sentences of each kind")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(write_sentences, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Write texts of a few words, which WordNet's sentences lack: words, greetings, counting, lists.
 
 In: the `dict` folder of WordNet 3.0 (sentences.py). Out: a UTF-8 text file, one text a line, in a
-fixed random order: distinct, the same for the same count, and none that samples/evaluation judges
-by. A model that has heard only sentences goes on talking after "Hi.", and skips a word where one
-follows the other like beads: "four, five, six".
+fixed random order. They are distinct, the same for the same count, and not among the texts of
+samples/evaluation. A model that has heard only sentences goes on talking after "Hi.", and skips
+words in sequences such as "four, five, six".
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from commands.arguments import CommandParser
-from commands.run import run_cli
-from formats.files.atomic import write_atomically
+from commands.arguments import CommandParser, command_parser
+from commands.options import add_count
+from commands.run import run_command
+from formats.files.atomic import write_text
 from samples.demo_voice.sentences import HOW_TO_GET_WORDNET, read_examples
 
 SEED = 11
@@ -27,7 +28,7 @@ JUDGED = Path(__file__).parents[1] / "evaluation" / "first.txt"
 LEAST_OCCURRENCES = 3  # in the examples, of a word that stands alone
 SHORT_PHRASE_WORDS = (2, 3)
 
-_ENDS = "....!?"  # as often as they stand here
+_ENDS = "....!?"  # a mark is as frequent as it is here
 _WORD = re.compile(r"[A-Za-z][a-z']+")
 _GREETINGS = (
     "Hi; Hello; Hey; Good morning; Good evening; Good night; Good afternoon; Hello there; "
@@ -202,33 +203,32 @@ def _parts(listed: str) -> list[str]:
     return listed.split("; ")
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m samples.demo_voice.short_texts",
-        description=(__doc__ or "").splitlines()[0],
-        epilog=f"WordNet: {HOW_TO_GET_WORDNET}.",
-    )
-    parser.add_argument("dict_folder", type=Path, help="folder with WordNet's data.* files")
-    parser.add_argument("output", type=Path, help="text file to write")
-    parser.add_argument(
-        "--count", type=int, default=DEFAULT_COUNT, help=f"texts (default {DEFAULT_COUNT})"
-    )
-    return parser.parse_args(argv)
-
-
-def write_texts(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
-    from evaluation.systems import read_sentences
+def run(arguments: argparse.Namespace) -> None:
+    """Write the texts."""
+    from evaluation.sentences import read_sentences
 
     judged = {sentence.text for sentence in read_sentences(JUDGED)}
     examples = list(read_examples(arguments.dict_folder))
     texts = write_short_texts(examples, arguments.count, judged)
-    write_atomically(arguments.output, "".join(f"{text}\n" for text in texts).encode())
+    write_text(arguments.output, "".join(f"{text}\n" for text in texts))
     print(f"{len(texts)} texts in {arguments.output}")
 
 
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "samples.demo_voice.short_texts",
+        "Write texts of a few words: words, greetings, counting, lists.",
+        more=f"WordNet: {HOW_TO_GET_WORDNET}.",
+    )
+    parser.add_argument("dict_folder", type=Path, help="folder with WordNet's data.* files")
+    parser.add_argument("output", type=Path, help="text file to write")
+    add_count(parser, "--count", "texts to write", default=DEFAULT_COUNT)
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(write_texts, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

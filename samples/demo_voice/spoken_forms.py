@@ -1,7 +1,7 @@
-"""Sentences with numbers, times, dates, prices, titles and initials, which WordNet's examples lack.
+"""Sentences with numbers, times, dates, prices, titles and initials, missing in WordNet's examples.
 
-Out: distinct sentences, the same for the same count. A text frontend reads what is written in
-digits or with full stops; the model must have heard how that sounds, also as the last word.
+Out: distinct sentences, the same for the same count. A text frontend reads digits and
+abbreviations; the model must have heard how they sound, also at the end of a sentence.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 import re
 
 SEED = 0
-JOINED_SHARE = 0.3  # of the sentences are two in a row
+JOINED_SHARE = 0.3  # share of sentences that join two
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _WORDS = {
@@ -92,12 +92,12 @@ def write_spoken_forms(count: int) -> list[str]:
 
 
 def _fill(text: str, choice: random.Random) -> str:
-    """The text with a fresh draw in every place; what is drawn may have places itself."""
+    """The text with a new draw in every place; a drawn text may have places itself."""
     return _PLACE.sub(lambda place: _fill(choice.choice(_forms(place[1], choice)), choice), text)
 
 
 def _forms(place: str, choice: random.Random) -> list[str]:
-    """What may stand in a place: its words, or a few ways to write fresh numbers."""
+    """The choices for a place: its words, or several ways to write new numbers."""
     if place in _WORDS:
         return _WORDS[place].split()
     hour, small, large = choice.randint(1, 12), choice.randint(2, 99), choice.randint(100, 9999)

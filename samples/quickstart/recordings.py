@@ -1,4 +1,4 @@
-"""Ten recordings with their texts, to try the training on where there are none yet.
+"""Ten recordings with their texts, for trying the training without recordings of your own.
 
 In: an engine directory, by default the one of `make demo`. Out: a folder with `01.wav`, `01.txt`,
 …, as `train.codec` and `train.prepare` read them. The engine speaks the sentences.
@@ -11,9 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.options import add_engine
+from commands.run import run_command
+from formats.files.atomic import write_text
 
 SENTENCES = (
     "The baker opens his shop before the sun is up.",
@@ -29,11 +31,11 @@ SENTENCES = (
 )
 
 
-def record(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Let the engine speak the sentences, each into a file of its own.
 
     Raises:
-        UserError: no engine, an unknown voice, or a folder that holds something already.
+        UserError: no engine, an unknown voice, or a folder that is not empty.
     """
     from runtime import TTS, Sampling
 
@@ -46,25 +48,23 @@ def record(arguments: argparse.Namespace) -> None:
     for number, sentence in enumerate(SENTENCES, 1):
         speech = tts.synthesize(sentence, voice=arguments.voice, sampling=Sampling(seed=number))
         speech.save(folder / f"{number:02d}.wav")
-        (folder / f"{number:02d}.txt").write_text(sentence + "\n", encoding="utf-8")
+        write_text(folder / f"{number:02d}.txt", sentence + "\n")
     print(f"wrote {len(SENTENCES)} recordings with their texts in {folder}")
 
 
-def _command(argv: Sequence[str] | None) -> None:
-    parser = CommandParser(
-        prog="python -m samples.quickstart.recordings",
-        description="Make ten recordings to try the training on.",
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "samples.quickstart.recordings", "Make ten recordings to try the training on."
     )
     parser.add_argument("output", type=Path, metavar="DIR", help="folder to write")
-    parser.add_argument(
-        "--engine", default="demo-engine", metavar="DIR", help="default: demo-engine"
-    )
-    parser.add_argument("--voice", metavar="NAME", help="default: the engine's")
-    record(parser.parse_args(argv))
+    add_engine(parser, default="demo-engine")
+    parser.add_argument("--voice", metavar="NAME", help="(default: the engine's)")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(_command, argv)
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,16 @@ def test_a_line_for_each_number_of_rows(engine: str, capsys: pytest.CaptureFixtu
     assert lines[0].split()[-2] == "1.00"
 
 
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [(["--rows", str(ROWS + 1)], f"takes 1 to {ROWS}"), (["--steps", "0"], "take 1 or more")],
-)
-def test_mistakes_are_one_line(
-    engine: str, capsys: pytest.CaptureFixture[str], options: list[str], complaint: str
+def test_more_rows_than_the_engine_takes_are_one_line(
+    engine: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--engine", engine, *options]) == 2
-    assert complaint in capsys.readouterr().err.splitlines()[-1]
+    assert main(["--engine", engine, "--rows", str(ROWS + 1)]) == 2
+    assert f"takes 1 to {ROWS}" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--rows", "--steps", "--rounds", "--threads"])
+def test_counts_begin_at_one(engine: str, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--engine", engine, option, "0"])
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"argument {option}: must be a whole number from 1" in line

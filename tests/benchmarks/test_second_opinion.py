@@ -27,8 +27,7 @@ def test_graphs_are_prepared_and_judged(
         spec = graphs[graph]
         inputs = dict(np.load(folder / f"{graph}.npz"))
         assert inputs.keys() == {tensor.name for tensor in spec.inputs}
-        first = {tensor.name: tensor.shape[0] for tensor in spec.inputs}
-        calls = {len(array) / int(first[name]) for name, array in inputs.items()}
+        calls = {len(array) for array in inputs.values()}  # a call has one row
         assert len(calls) == 1, "every input has as many calls"
         assert calls.pop() > 1
     assert second_opinion.main(["judge", str(folder), str(folder / second_opinion.GRAPHS)]) == 0

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 import pytest
 
+from commands.errors import EXIT_TIME_IS_UP, TimeIsUp
 from commands.interruption import Interruption, format_command
+from commands.run import run_cli
 
 LOOP = """
 import os, signal
@@ -81,3 +84,25 @@ def test_other_threads_note_nothing() -> None:
 def test_commands_can_be_pasted() -> None:
     command = format_command("train.prepare", ["my recordings", "--codec", "c"])
     assert command == "python -m train.prepare 'my recordings' --codec c"
+
+
+def test_time_is_up_as_after_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    with Interruption(max_minutes=2, clock=lambda: now[0]) as interruption:
+        assert not interruption.requested
+        now[0] = 119.0
+        assert not interruption.requested
+        assert not interruption.noted
+        now[0] = 120.0
+        assert interruption.requested
+        assert interruption.noted
+    with pytest.raises(TimeIsUp):
+        interruption.leave("saved; go on with: again")
+    assert capsys.readouterr().err == "saved; go on with: again\n"
+
+
+def test_a_command_that_time_stopped_has_a_status_of_its_own() -> None:
+    def command(argv: Sequence[str] | None) -> None:
+        Interruption(max_minutes=0).leave("saved")
+
+    assert run_cli(command, []) == EXIT_TIME_IS_UP == 75

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from commands.run import EXIT_USER_ERROR
+from commands.run import EXIT_TIME_IS_UP, EXIT_USER_ERROR
 from evaluation import speech as evaluate
-from evaluation.answers import DEFAULT_QUESTIONS
-from evaluation.speech import DEFAULT_SENTENCES, describe_file
-from evaluation.systems import read_sentences
+from evaluation.sentences import (
+    DEFAULT_QUESTIONS,
+    DEFAULT_SENTENCES,
+    describe_file,
+    read_sentences,
+)
 from tests.conftest import SENTENCES
 from tests.tiny_judges import Parrot, use_tiny_judges
 
@@ -170,7 +173,6 @@ def test_without_a_recogniser(
         (["--wavs", "{recordings}", "--voice", "anna"], "--engine DIR"),
         (["--wavs", "{recordings}", "--references", "nowhere"], "--references DIR"),
         (["--wavs", "{recordings}"], "no recording of 50 of the sentences"),
-        (["--wavs", "{recordings}", "--limit", "0"], "1 or more"),
         (["--engine", "{engine}", "--engine", "{engine}"], "NAME=DIR"),
     ],
 )
@@ -186,6 +188,35 @@ def test_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert told in error
+
+
+@pytest.mark.parametrize("option", ["--limit", "--threads", "--first-seed"])
+def test_counts_begin_at_one_and_seeds_at_zero(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    least = 0 if option == "--first-seed" else 1
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(["--wavs", "recordings", option, str(least - 1)])
+    assert f"must be a whole number from {least}" in capsys.readouterr().err
+
+
+def test_an_interruption_keeps_what_the_judges_said(
+    tmp_path: Path,
+    recordings: Path,
+    sentences: Path,
+    judges: type[Parrot],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--wavs", str(recordings), "--sentences", str(sentences), "--limit", "2"]
+    words += ["--output", str(tmp_path / "out"), "--recogniser", "whisper"]
+    for asked in (1, 1):  # the first sentence is judged again from what is kept
+        assert evaluate.main([*words, "--max-minutes", "1e-9"]) == EXIT_TIME_IS_UP
+        assert judges.asked == asked
+    said = capsys.readouterr().err
+    assert "judged.jsonl keeps what the judges said; go on with: python -m evaluation" in said
+    assert not (tmp_path / "out" / "report.md").exists()
+    assert evaluate.main(words) == 0
+    assert judges.asked == 2
 
 
 def test_a_voice_needs_its_speaker(

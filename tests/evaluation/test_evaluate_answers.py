@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.errors import UserError
+from commands.errors import EXIT_TIME_IS_UP, UserError
+from evaluation import recognisers
 from evaluation.answers import (
     Question,
     ask_all,
@@ -19,6 +20,7 @@ from evaluation.answers import (
     write_report,
 )
 from tests.runtime.tiny_bundle import SCRIPT_START, Scenario, write_bundle
+from tests.tiny_judges import use_tiny_judges
 
 WRITTEN = "It is twenty."
 SCENARIO = Scenario(
@@ -100,3 +102,26 @@ def test_a_missing_engine_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     questions.write_text('{"question": "Who?", "answer": "I"}')
     assert main(["--engine", str(tmp_path), "--questions", str(questions)]) == 2
     assert "not an engine directory" in capsys.readouterr().err
+
+
+def test_what_was_heard_is_kept(
+    engine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    judges = use_tiny_judges(monkeypatch, "whisper")
+    monkeypatch.setattr(recognisers, "WhisperTiny", recognisers.RECOGNISERS["whisper"])
+    questions = tmp_path / "questions.jsonl"
+    asked = [{"question": text, "answer": WRITTEN, "voice": "plain"} for text in ("Who?", "Why?")]
+    questions.write_text("\n".join(map(json.dumps, asked)))
+    words = ["--engine", str(engine), "--questions", str(questions)]
+    words += ["--output", str(tmp_path / "out")]
+    assert main([*words, "--max-minutes", "1e-9"]) == EXIT_TIME_IS_UP
+    assert judges.asked == 1
+    assert "judged.jsonl keeps what the judges said; go on with:" in capsys.readouterr().err
+    assert main(words) == 0
+    heard = judges.asked
+    assert main(words) == 0
+    assert judges.asked == heard
+    assert capsys.readouterr().out.count("| all | 2 | 100.0% |") == 2

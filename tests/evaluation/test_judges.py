@@ -20,7 +20,7 @@ from evaluation.speaker_similarity import (
     cut_parts,
     prepare,
 )
-from evaluation.systems import Utterance
+from evaluation.systems import SpokenSentence
 from samples.demo_voice.teachers import make_teacher
 
 TEXT = "The birds sang in the old garden while the rain fell."
@@ -45,14 +45,14 @@ def speech() -> Audio:
 def test_the_jury_understands_a_clear_voice_and_not_noise(speech: Audio, tmp_path: Path) -> None:
     jury = Jury(["whisper", "pocketsphinx"], cache=tmp_path / "judged.jsonl", threads=1)
     noise = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32) * 0.1
-    clear, drowned = (jury.judge(Utterance(TEXT, audio)) for audio in (speech, speech + noise))
+    clear, drowned = (jury.judge(SpokenSentence(TEXT, audio)) for audio in (speech, speech + noise))
     assert clear.mistakes["whisper"].word_edits == 0
     assert clear.mistakes["pocketsphinx"].word_error_rate < 0.5
     assert clear.mistakes["pocketsphinx"].words == 11
     assert drowned.mistakes["pocketsphinx"].word_edits > clear.mistakes["pocketsphinx"].word_edits
     assert clear.dnsmos["ovrl"] > drowned.dnsmos["ovrl"] + 0.5
     assert clear.similarity == {}
-    silent = jury.judge(Utterance(TEXT, np.zeros(0, np.float32)))  # a model that says nothing
+    silent = jury.judge(SpokenSentence(TEXT, np.zeros(0, np.float32)))  # a model that says nothing
     assert silent.mistakes["pocketsphinx"].word_error_rate == 1.0
     assert silent.seconds == 0.0
 

@@ -18,7 +18,7 @@ from evaluation.report import (
     summarise,
 )
 from evaluation.speaker_matrix import check_voices, format_matrix, make_matrix
-from evaluation.systems import System, Utterance
+from evaluation.systems import SpokenSentence, System
 
 TEXTS = ["They know it.", "We read twenty letters."]
 HEARD = ["They know.", "we read 20 letters"]
@@ -39,7 +39,7 @@ def verdict(index: int, stopped: bool = True, seconds: float = 2.0) -> Verdict:
 
 
 def report(voice: str = "anna", stopped: tuple[bool, bool] = (True, False)) -> Report:
-    spoken = [Utterance(text, np.zeros(32_000, np.float32), True, 30, 0.5) for text in TEXTS]
+    spoken = [SpokenSentence(text, np.zeros(32_000, np.float32), True, 30, 0.5) for text in TEXTS]
     verdicts = [verdict(index, stopped[index]) for index in range(2)]
     return summarise(System("name", iter(()), "engine", voice), spoken, verdicts)
 

@@ -9,12 +9,11 @@ import pytest
 import soundfile
 
 from commands.errors import UserError
+from evaluation.sentences import Sentence, read_sentences
 from evaluation.systems import (
-    Sentence,
     choose_voices,
     match_recordings,
     open_recordings,
-    read_sentences,
 )
 
 LISTS = Path(__file__).parents[2] / "samples" / "evaluation"
@@ -80,7 +79,7 @@ def test_silence_around_recordings_is_cut_on_request(tmp_path: Path) -> None:
         system = open_recordings(
             "teacher", tmp_path, [Sentence(text, text) for text in TEXTS], trim
         )
-        return [len(utterance.audio) for utterance in system.utterances]
+        return [len(utterance.audio) for utterance in system.spoken]
 
     assert lengths(trim=False) == [32_000, 3_333]
     assert lengths(trim=True) == [16_000 + 4 * 200 + 6 * 200, 3_200]  # a little of it stays

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.answers import DEFAULT_QUESTIONS, read_questions
+from evaluation.answers import read_questions
+from evaluation.sentences import DEFAULT_QUESTIONS
 from export.options import ExportOptions, Source
 from export.pipeline import build_bundle
 from formats.tokens import TokenizedUtterance, read_utterances, write_utterances

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.systems import match_recordings, read_sentences
+from evaluation.sentences import read_sentences
+from evaluation.systems import match_recordings
+from samples.demo_voice import synthesize as synthesizing
 from samples.demo_voice.repetitions import add_repetitions, repeat_words
 from samples.demo_voice.sentences import (
     JOINED_WORDS,
@@ -26,11 +30,17 @@ from samples.demo_voice.sentences import (
 from samples.demo_voice.short_texts import main as write_short_text_file
 from samples.demo_voice.short_texts import write_short_texts
 from samples.demo_voice.spoken_forms import write_spoken_forms
-from samples.demo_voice.synthesize import SENTENCES_PER_SHARD, plan_shards
+from samples.demo_voice.synthesize import (
+    SENTENCES_PER_SHARD,
+    plan_shards,
+    synthesize_shard,
+    wait_for,
+)
 from samples.demo_voice.synthesize import main as synthesize
 from samples.demo_voice.teachers import (
     FRAME_SAMPLES,
     KEPT_SILENCE_SAMPLES,
+    Teacher,
     Timbre,
     change_timbre,
     move_earlier,
@@ -268,3 +278,50 @@ def test_a_missing_synthesizer_is_told(
     assert synthesize([str(sentences), str(tmp_path / "corpus"), "--speaker", "slt"]) == 2
     assert "apt install flite" in capsys.readouterr().err
     assert not (tmp_path / "corpus").exists()
+
+
+class QuickTeacher(Teacher):
+    """Reads nothing but its own sentence count."""
+
+    def __init__(self) -> None:
+        self.speaker = "heart"
+
+    def phonemize(self, sentence: str) -> str | None:
+        return None if "split" in sentence else "aː"
+
+    def read(self, sentence: str, phonemes: str, seed: int) -> tuple[np.ndarray, list[int] | None]:
+        if "fail" in sentence:
+            raise RuntimeError
+        return np.zeros(FRAME_SAMPLES * 3, np.int16), [1, 1, 1, 0]
+
+
+def test_a_shard_appears_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthesizing, "_teacher", QuickTeacher())
+    shard = tmp_path / "corpus" / "shard_0000"
+    with pytest.raises(RuntimeError):
+        synthesize_shard((shard, 0, ["One.", "This will fail."]))
+    assert list(shard.parent.iterdir()) == []
+    assert synthesize_shard((shard, 7, ["One.", "This would be split.", "Three."])) == 2
+    assert [path.name for path in shard.parent.iterdir()] == ["shard_0000"]
+    assert {path.name for path in shard.iterdir()} == {
+        "metadata.jsonl",
+        "000007.flac",
+        "000009.flac",
+    }
+
+
+def test_waiting_for_a_shard_looks_for_an_interruption() -> None:
+    answers: Iterator[int | None] = iter([None, None, 5])  # None: there is no result yet
+    checked: list[None] = []
+
+    class Results:
+        def next(self, timeout: float) -> int:
+            answer = next(answers)
+            if answer is None:
+                raise multiprocessing.TimeoutError
+            return answer
+
+    assert wait_for(Results(), lambda: checked.append(None)) == 5
+    assert len(checked) == 3

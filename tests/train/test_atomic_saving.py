@@ -81,3 +81,25 @@ def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
     assert load_training_state(tmp_path / "a.pt") == {"step": 1.5}
     save_utterances(tmp_path / "a.jsonl", 1)
     assert [u.uttid for u in read_utterances(tmp_path / "a.jsonl", 3)] == ["u"]
+
+
+def test_an_averaged_checkpoint_appears_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train.language_model_training import averaging
+
+    checkpoint, target = tmp_path / "checkpoint-1", tmp_path / "model"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text("{}")
+    averaging.save_file({"weight": torch.zeros(2)}, checkpoint / averaging.WEIGHTS_FILE)
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(averaging, "save_file", fail)
+        with pytest.raises(RuntimeError):
+            averaging.write_averaged_checkpoint(checkpoint, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
+    averaging.write_averaged_checkpoint(checkpoint, target)
+    assert {path.name for path in target.iterdir()} == {"config.json", averaging.WEIGHTS_FILE}

@@ -14,10 +14,11 @@ import pytest
 import torch
 import yaml
 
-from commands.errors import UserError
+from commands.errors import EXIT_TIME_IS_UP, UserError
+from commands.interruption import Interruption
 from formats.checkpoint.codec_config import CodecConfig, MelConfig
 from formats.tokens import TokenizedUtterance, write_utterances
-from train.codec import Budget, main, make_phase, set_learning_rate, train_codec
+from train.codec import main, make_phase, train_codec
 from train.codec_model.checkpoint import load_codec
 from train.codec_model.facodec import FACodec
 from train.codec_model.vector_quantizer import VectorQuantizer
@@ -32,6 +33,7 @@ from train.codec_training.config import (
 from train.codec_training.decoder_phase import DecoderPhase
 from train.codec_training.losses import SpectralLoss
 from train.codec_training.phase import Computing, swap_partners
+from train.codec_training.phase_run import set_learning_rate
 from train.codec_training.tokenizer_phase import TokenizerPhase
 
 PHASE = PhaseConfig(
@@ -52,16 +54,17 @@ SIZES = CodecConfig(
 )
 
 
-class StopAfter(Budget):
-    """A budget of loop rounds instead of time."""
+class StopAfter(Interruption):
+    """Stops after some rounds of the loop."""
 
     def __init__(self, rounds: int) -> None:
-        self.rounds = rounds
+        super().__init__()
+        self._rounds = rounds
 
     @property
-    def spent(self) -> bool:
-        self.rounds -= 1
-        return self.rounds < 0
+    def requested(self) -> bool:
+        self._rounds -= 1
+        return self._rounds < 0
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     if share is not None:
         learned = replace(config.decoder, predicted=(predicted,), predicted_share=share)
         config = replace(config, decoder=learned)
-    train_codec(config, ("tokenizer", "decoder"), Budget(None))
+    train_codec(config, ("tokenizer", "decoder"))
     pieces = replace(config, output=str(tmp_path / "pieces"), save_minutes=1e-9)  # every step
     for rounds in (3, 1, 2, 1, 9):
         train_codec(pieces, ("tokenizer", "decoder"), StopAfter(rounds))
@@ -120,9 +123,9 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
 
 
 def test_the_decoder_phase_changes_only_the_decoder(config: CodecTrainingConfig) -> None:
-    train_codec(config, ("tokenizer",), Budget(None))
+    train_codec(config, ("tokenizer",))
     before = weights(config.output)
-    train_codec(config, ("decoder",), Budget(None))
+    train_codec(config, ("decoder",))
     after = weights(config.output)
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed
@@ -133,10 +136,10 @@ def test_a_decoder_goes_on_with_predicted_tokens(
     config: CodecTrainingConfig, predicted: PredictedTokens
 ) -> None:
     """More steps in the same folder; what it has learned before stays."""
-    train_codec(config, ("tokenizer", "decoder"), Budget(None))
+    train_codec(config, ("tokenizer", "decoder"))
     before = weights(config.output)
     decoder = replace(config.decoder, predicted=(predicted,), steps=5)
-    train_codec(replace(config, decoder=decoder), ("tokenizer", "decoder"), Budget(None))
+    train_codec(replace(config, decoder=decoder), ("tokenizer", "decoder"), resume=True)
     after = weights(config.output)
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed
@@ -148,21 +151,19 @@ def test_a_decoder_goes_on_with_predicted_tokens(
 def test_a_finished_tokenizer_is_not_trained_on_under_a_decoder(
     config: CodecTrainingConfig,
 ) -> None:
-    train_codec(config, ("tokenizer", "decoder"), Budget(None))
+    train_codec(config, ("tokenizer", "decoder"))
     with pytest.raises(UserError, match=r"decoder\.pt was trained on a finished tokenizer"):
-        train_codec(
-            replace(config, tokenizer=replace(PHASE, steps=9)), ("tokenizer",), Budget(None)
-        )
+        train_codec(replace(config, tokenizer=replace(PHASE, steps=9)), ("tokenizer",), resume=True)
 
 
 def test_a_decoder_of_other_sizes_is_not_gone_on_with(config: CodecTrainingConfig) -> None:
-    train_codec(config, ("tokenizer", "decoder"), Budget(None))
+    train_codec(config, ("tokenizer", "decoder"))
     state = Path(config.output) / "decoder.pt"
     larger = replace(config, codec=replace(SIZES, decoder_channels=32))
-    train_codec(replace(larger, output=config.output + "-larger"), ("tokenizer",), Budget(None))
+    train_codec(replace(larger, output=config.output + "-larger"), ("tokenizer",))
     (Path(config.output + "-larger") / "decoder.pt").write_bytes(state.read_bytes())
     with pytest.raises(UserError, match=r"decoder\.pt: is of other sizes or of an earlier version"):
-        train_codec(replace(larger, output=config.output + "-larger"), ("decoder",), Budget(None))
+        train_codec(replace(larger, output=config.output + "-larger"), ("decoder",), resume=True)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_other_ways_to_compute_give_the_same_losses(
     config: CodecTrainingConfig, computing: Computing, tolerance: float
 ) -> None:
     config = replace(config, precision="float32")
-    train_codec(config, ("tokenizer",), Budget(None))
+    train_codec(config, ("tokenizer",))
     ways = (config, replace(config, precision=computing.precision, compile=computing.compile))
     pool = sine_pool()
     losses = []
@@ -315,9 +316,41 @@ def test_an_interrupted_run_is_saved_and_goes_on(
     plain = replace(
         config, output=str(tmp_path / "plain"), decoder=DecoderPhaseConfig(**vars(PHASE))
     )
-    train_codec(plain, ("tokenizer", "decoder"), Budget(None))
+    train_codec(plain, ("tokenizer", "decoder"))
     expected, found = weights(plain.output), weights(config.output)
     assert all(torch.equal(tensor, found[key]) for key, tensor in expected.items())
+
+
+def test_time_is_up_as_after_ctrl_c(
+    config: CodecTrainingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--config", str(write_config(config, tmp_path / "codec.yaml"))]
+    assert main([*command, "--max-minutes", "1e-9"]) == EXIT_TIME_IS_UP
+    said = capsys.readouterr()
+    assert "tokenizer: 0 of 4 steps, saved in" in said.out
+    assert "go on with: python -m train.codec --config" in said.err
+    assert main(command) == 0
+
+
+def test_other_settings_need_resume(
+    config: CodecTrainingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(config, tmp_path / "codec.yaml")
+    assert main(["--config", str(path)]) == 0
+    longer = vars(PHASE) | {"steps": 5, "warmup_steps": 3}
+    path = write_config(config, tmp_path / "codec.yaml", decoder=longer)
+    assert main(["--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "decoder.pt: was begun with other settings for steps, warmup_steps; add" in said
+    assert main(["--config", str(path), "--phase", "decoder", "--resume"]) == 0
+    assert "decoder: 5 of 5 steps" in capsys.readouterr().out
+    assert main(["--config", str(path)]) == 0  # they are its settings now
+
+
+def test_the_former_name_of_an_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--config", "codec.yaml", "--minutes", "5"])
+    assert "--minutes is now called --max-minutes" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_missed_before_the_work(

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from commands.errors import EXIT_TIME_IS_UP
 from tests.train.test_lm_training import history, run, write_settings
 from train.language_model_training.averaging import WeightAverage
 from train.language_model_training.steps import agree
@@ -40,12 +41,28 @@ def test_an_interrupted_run_is_saved_and_goes_on(
     assert f"go on with: python -m train.lm --config {settings}" in capsys.readouterr().err
     assert [path.name for path in (output / "run").glob("checkpoint-*")] == ["checkpoint-2"]
     assert not (output / "model.safetensors").exists()
-    assert main([*arguments, "--resume"]) == 0
+    assert main(arguments) == 0
     said = capsys.readouterr().out
     assert f"wrote {output}" in said
     assert f"next: python -m export.build --model '{output}' --codec" in said
     assert (output / "model.safetensors").is_file()
     assert [entry["step"] for entry in history(output, 3) if "loss" in entry] == [1, 2, 3]
+
+
+def test_time_is_up_as_after_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The schedule stays that of the whole run, so the losses are those of an undisturbed one."""
+    settings = write_settings(tmp_path, 3, max_steps=2)
+    run(settings, tmp_path / "whole")
+    arguments = ["--config", str(settings), "--output", str(tmp_path / "paused")]
+    assert main([*arguments, "--max-minutes", "1e-9"]) == EXIT_TIME_IS_UP
+    assert "go on with: python -m train.lm --config" in capsys.readouterr().err
+    assert not (tmp_path / "paused" / "model.safetensors").exists()
+    assert main(arguments) == 0
+    losses = [
+        [(log["step"], log["loss"]) for log in history(tmp_path / name, 2) if "loss" in log]
+        for name in ("whole", "paused")
+    ]
+    assert losses[0] == losses[1]
 
 
 VOTE = """

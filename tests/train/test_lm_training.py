@@ -371,8 +371,8 @@ def test_a_base_model_keeps_its_larger_bound(tmp_path: Path) -> None:
 
 
 def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
-    settings = write_settings(tmp_path, 3, max_steps=100_000)
-    run(settings, tmp_path / "out", "--max-minutes", "0.001")
+    settings = write_settings(tmp_path, 3, max_steps=100_000, minutes=0.001)
+    run(settings, tmp_path / "out")
     load_checkpoint(tmp_path / "out")
     assert list((tmp_path / "out" / "run").glob("checkpoint-*"))
 
@@ -387,6 +387,7 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ({"fsdp": True, "average_decay": 0.9}, "'fsdp'"),
         ({"fsdp": True, "optimizer": {"kind": "adamw"}}, "'fsdp' needs CUDA devices"),
         ({"threads": 0}, "'threads' must be at least 1"),
+        ({"minutes": 0.0}, "'minutes' must be above 0"),
         ({"history_corruption": 2.0}, "'history_corruption'"),
         ({"history_noise": "predicted"}, "nothing without 'history_corruption'"),
         (
@@ -439,5 +440,38 @@ def test_an_existing_run_is_not_overwritten(
     assert main([*arguments, "--resume"]) == 2
     assert "no training checkpoint" in capsys.readouterr().err
     run(settings, tmp_path / "out")
+    settings = write_settings(tmp_path, 3, max_steps=2, save_every=1)
     assert main(arguments) == 2
-    assert "add --resume" in capsys.readouterr().err
+    assert "its settings are others for max_steps; add --resume" in capsys.readouterr().err
+    (tmp_path / "out" / "run" / "inputs.json").unlink()
+    assert main(arguments) == 2
+    assert "its settings are not noted; add --resume" in capsys.readouterr().err
+    run(settings, tmp_path / "out", "--resume")
+    assert [entry["step"] for entry in history(tmp_path / "out", 2) if "loss" in entry] == [1, 2]
+
+
+def test_a_finished_run_stays_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = write_settings(tmp_path, 3, max_steps=1)
+    run(settings, tmp_path / "out")
+    assert "wrote" in capsys.readouterr().out
+    model = tmp_path / "out" / "model.safetensors"
+    written = model.stat()
+    with caplog.at_level("INFO"):
+        run(write_settings(tmp_path, 3, max_steps=1, threads=1), tmp_path / "out")
+    assert "is trained already" in caplog.text
+    assert "wrote" not in capsys.readouterr().out
+    assert model.stat() == written
+
+
+def test_a_run_that_ended_before_its_result_was_written(tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, 3, max_steps=2, average_decay=0.9)
+    run(settings, tmp_path / "out")
+    model = tmp_path / "out" / "model.safetensors"
+    expected = load_file(model)
+    model.unlink()
+    run(settings, tmp_path / "out")
+    found = load_file(model)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    assert not (tmp_path / "out" / "run" / "checkpoint-3").exists()

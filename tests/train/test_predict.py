@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from commands.errors import EXIT_TIME_IS_UP
 from formats.streams import FACODEC
 from formats.tokens import TokenizedUtterance, read_utterances, write_utterances
 from tests.tiny_models import make_lm_checkpoint
@@ -124,7 +125,11 @@ def test_the_first_utterances_of_a_file(
     model = make_lm_checkpoint(tmp_path / "model")
     assert run(model, tokens, output, "--limit", "3") == 0
     assert [u.uttid for u in read_utterances(output, 3)] == ["u1", "u0", "u2"]  # short ones first
-    assert run(model, tokens, output, "--limit", "0") == 2
+    with pytest.raises(SystemExit, match="2"):
+        run(model, tokens, output, "--limit", "0")
+    assert "--limit: must be a whole number from 1" in capsys.readouterr().err
+    tokens.write_text("")
+    assert run(model, tokens, output) == 2
     assert "tokens.jsonl: no utterance to predict" in capsys.readouterr().err
 
 
@@ -152,16 +157,16 @@ def test_an_interrupted_run_goes_on(
 
     monkeypatch.setattr(predict, "predict_utterances", interrupted)
     assert run(model, tokens, output) == 130
-    assert "predicted.jsonl.unfinished keeps what is predicted" in capsys.readouterr().err
+    assert ".predicted.jsonl.unfinished keeps what is predicted" in capsys.readouterr().err
     assert not output.exists()
-    with (tmp_path / "predicted.jsonl.unfinished" / "predicted.jsonl").open("a") as lines:
+    with (tmp_path / ".predicted.jsonl.unfinished" / "predicted.jsonl").open("a") as lines:
         lines.write('{"uttid": "cut')  # as a second signal leaves it
     assert run(model, tokens, output, "--limit", "2") == 2
-    assert "was begun with another" in capsys.readouterr().err
+    assert "was begun with another limit;" in capsys.readouterr().err
     assert run(model, tokens, output) == 0
     assert sorted(predicted) == [f"u{index}" for index in range(5)]
     assert output.read_text() == (tmp_path / "whole.jsonl").read_text()
-    assert not (tmp_path / "predicted.jsonl.unfinished").exists()
+    assert not (tmp_path / ".predicted.jsonl.unfinished").exists()
 
 
 def test_next_token_prediction_is_refused(
@@ -189,3 +194,17 @@ def test_what_was_cut_off_is_not_left_for_whole(
     monkeypatch.setattr(predict, "predict_utterances", stop_after_two)
     assert run(make_lm_checkpoint(tmp_path / "model"), tokens, output) == 130
     assert not output.exists()
+
+
+def test_time_is_up_as_after_ctrl_c(
+    tmp_path: Path, utterances: list[TokenizedUtterance], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens, output = tmp_path / "tokens.jsonl", tmp_path / "predicted.jsonl"
+    write_utterances(tokens, utterances, heads=3)
+    model = make_lm_checkpoint(tmp_path / "model")
+    for _ in range(len(utterances) - 1):
+        assert run(model, tokens, output, "--max-minutes", "1e-9") == EXIT_TIME_IS_UP
+        assert "go on with: python -m train.predict --model" in capsys.readouterr().err
+        assert not output.exists()
+    assert run(model, tokens, output) == 0
+    assert len(list(read_utterances(output, 3))) == len(utterances)

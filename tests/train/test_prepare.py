@@ -234,7 +234,7 @@ def test_an_interruption_keeps_what_is_done(
     said = capsys.readouterr().err
     assert "parts keeps what is done; go on with: python -m train.prepare" in said
     assert "--heads 3" in said
-    assert sorted(path.name for path in output.rglob("*.*")) == ["000000.unfinished", "plan.json"]
+    assert sorted(path.name for path in output.rglob("*.*")) == ["000000.unfinished", "inputs.json"]
     assert run(codec, corpus, output, "--heads", "3") == 0
     assert sorted(tokenized) == ["u0", "u1", "u2"]
     assert "1 of 4 recordings left out" in capsys.readouterr().err

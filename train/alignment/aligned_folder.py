@@ -1,9 +1,8 @@
-"""Write recordings anew with the durations of their symbols, beside untouched originals.
+"""Recordings with the durations of their symbols, in a new folder; the originals stay untouched.
 
-In: recordings and durations. Out: a folder that holds, for each folder of recordings, one of the
-same name: `metadata.jsonl` files, and the same audio as hard links (copies, where the file system
-has none). It is written under a hidden name and renamed, so it appears whole or not at all.
-Knows nothing of how durations are found.
+In: recordings and durations. Out: a folder with one folder for each folder of recordings, under the
+same name: `metadata.jsonl` files, and the audio as hard links (as copies where the file system
+has none). It appears whole or not at all. It does not know how durations are found.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class AlignedRecording:
 
 
 def check_output(output: Path, folders: Sequence[RecordingFolder]) -> None:
-    """Refuse an output that holds something, or lies within the recordings. `UserError`."""
+    """Raise `UserError` for an output that is not empty, or lies within the recordings."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: exists; name another output, or remove it")
     for folder in folders:
@@ -50,7 +49,7 @@ def check_output(output: Path, folders: Sequence[RecordingFolder]) -> None:
 def write_aligned_folder(
     output: Path, recordings: Mapping[RecordingFolder, Sequence[AlignedRecording]], phonemes: bool
 ) -> None:
-    """Put `output` in place. `phonemes`: the characters are phonemes, not the text's own."""
+    """Write `output`. `phonemes`: the characters are phonemes, not those of the text."""
     output.parent.mkdir(parents=True, exist_ok=True)
     if output.is_dir():
         output.rmdir()  # empty, as check_output has seen
@@ -74,7 +73,7 @@ def _write_group(
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name; two lines of metadata may name one file."""
+    """Give the file another name. Two lines of metadata may name one file."""
     if target.exists() or not source.is_file():
         return
     try:
@@ -84,7 +83,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _describe(aligned: AlignedRecording, phonemes: bool) -> dict[str, object]:
-    """A line of metadata; what is not known is left out."""
+    """A line of metadata; unknown values are left out."""
     recording = aligned.recording
     values = {
         "file": recording.path.name,

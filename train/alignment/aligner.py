@@ -1,11 +1,10 @@
 """A small model that learns from recordings and their texts which frame speaks which symbol.
 
-In: utterances as log-mel frames and symbol ids. Out: durations of the symbols. The aligner of
-"One TTS Alignment To Rule Them All" (Badlani et al., arXiv 2108.10447): two shallow encoders whose
-outputs are near each other where frame and symbol belong together, trained by the forward-sum
-loss, with a diagonal prior. Two things differ: the prior covers only the speech, without the
-silence around it, and it fades out in the first half of the training. Knows nothing of files,
-alphabets and languages.
+In: utterances as log-mel frames and symbol ids. Out: durations of the symbols. This is the aligner
+of "One TTS Alignment To Rule Them All" (Badlani et al., arXiv 2108.10447): two shallow encoders
+whose outputs are close where frame and symbol belong together, trained with the forward-sum loss
+and a diagonal prior. Two things differ: the prior covers only the speech, not the silence around
+it, and it fades away in the first half of the training. It knows no files, alphabets or languages.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from commands.errors import UserError
+from commands.progress import progress
 from formats.checkpoint.codec_config import CodecConfig
 from train.alignment.paths import (
     IMPOSSIBLE,
@@ -167,7 +166,7 @@ def forward_sum_loss(
 
 
 class AlignerTraining:
-    """`steps` batches of 16 utterances of similar length; it can stop and continue later."""
+    """`steps` batches of 16 utterances of similar length; it can stop and go on from its state."""
 
     def __init__(self, alphabet_size: int, steps: int, seed: int = 0) -> None:
         torch.manual_seed(seed)
@@ -188,19 +187,18 @@ class AlignerTraining:
     def run(
         self, utterances: Sequence[AlignableUtterance], stop: Callable[[], bool] = lambda: False
     ) -> Aligner:
-        """Train until the last step, or until `stop` says so."""
+        """Train until the last step, or until `stop` returns true."""
         batches = _length_sorted(utterances)
         rng = np.random.default_rng(self._seed)
         rounds = -(-self._steps // len(batches))
         order = np.concatenate([rng.permutation(len(batches)) for _ in range(rounds)])
-        bar = tqdm(total=self._steps, initial=self.step, unit="step", desc="learning to align")
-        with bar:
+        with progress("learn to align", self._steps, done=self.step, to_stderr=True) as stage:
             while not self.finished and not stop():
                 loss = self._take_step([utterances[i] for i in batches[order[self.step]]])
                 if self.step % 20 == 0:
-                    bar.set_postfix(loss=f"{loss.item():.3f}")
+                    stage.note(f"loss {loss.item():.3f}")
                 self.step += 1
-                bar.update()
+                stage.advance()
         return self.model.eval()
 
     def _take_step(self, utterances: Sequence[AlignableUtterance]) -> torch.Tensor:

@@ -1,23 +1,22 @@
 """Find the durations of symbols in many recordings, and keep them.
 
-In: recordings with their texts, a method, a codec's rate and hop. Out: durations in the codec's
-frames by the recording's path. Recordings that cannot be aligned are listed. Knows nothing of the
-folder that is written in the end.
+In: recordings with their texts, a method, the rate and hop of a codec. Out: durations in frames of
+the codec by the recording's path. Recordings that cannot be aligned are reported. It does not know
+the folder that is written in the end.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from commands.errors import UserError
 from commands.interruption import Interruption
+from commands.progress import progress, tell
 from formats.checkpoint.codec_config import CodecConfig
 from formats.checkpoint.prompts import normalize_text
 from runtime.audio.sound import read_recording
@@ -56,13 +55,13 @@ class ScriptReader:
         self._ids: dict[str, int] = {}
 
     def read(self, recordings: Sequence[Recording]) -> list[Script]:
-        """Recordings without a usable text are listed and left out."""
+        """The scripts. Recordings without a usable text are reported and left out."""
         scripts = []
         for recording in recordings:
             try:
                 scripts.append(Script(recording, self._characters(recording)))
             except UserError as error:
-                tell(f"{recording.path}: {error}")
+                tell(f"not aligned: {recording.path}: {error}")
         for script in scripts:
             for character in script.characters:
                 self._ids.setdefault(self._fold(character), FIRST_CHARACTER + len(self._ids))
@@ -107,18 +106,22 @@ class SearchOptions:
 
 
 class DurationSearch:
-    """With `progress`, durations are kept and found again later; `command` continues the work."""
+    """Finds durations. With `kept`, results are kept on disk, and a later search goes on from them.
+
+    `command` is the command line that goes on.
+    """
 
     def __init__(
         self,
         reader: ScriptReader,
         options: SearchOptions,
-        progress: AlignProgress | None = None,
+        interruption: Interruption,
+        kept: AlignProgress | None = None,
         command: str = "",
     ) -> None:
         self._reader, self._options = reader, options
-        self._progress, self._command = progress, command
-        self._interruption = Interruption()
+        self._kept, self._command = kept, command
+        self._interruption = interruption
 
     def find(self, scripts: Sequence[Script], method: str) -> Durations:
         """Durations of those scripts that can be aligned. Raises `UserError` if none can."""
@@ -126,12 +129,11 @@ class DurationSearch:
             return {}
         model = self._learn(scripts) if method == "learned" else None
         durations: Durations = {}
-        bar = tqdm(total=len(scripts), unit="recording", desc="aligning")
-        with self._interruption, bar:
+        with self._interruption, progress("align", len(scripts), to_stderr=True) as stage:
             for first in range(0, len(scripts), RECORDINGS_PER_CHUNK):
                 chunk = scripts[first : first + RECORDINGS_PER_CHUNK]
                 durations |= self._find_in_chunk(first, chunk, model)
-                bar.update(len(chunk))
+                stage.advance(len(chunk))
                 if self._interruption.requested:
                     break
         self._leave_if_interrupted()
@@ -140,8 +142,8 @@ class DurationSearch:
     def _find_in_chunk(
         self, first: int, scripts: Sequence[Script], model: Aligner | None
     ) -> Durations:
-        if self._progress and (kept := self._progress.load_durations(first)) is not None:
-            return kept
+        if self._kept and (found_before := self._kept.load_durations(first)) is not None:
+            return found_before
         paths, utterances = read_utterances(scripts, self._reader, self._options.codec)
         if model is None:
             found = [spread_evenly(len(u.log_mel), len(u.symbols), u.speech) for u in utterances]
@@ -150,8 +152,8 @@ class DurationSearch:
         durations = {
             path: tuple(counts.tolist()) for path, counts in zip(paths, found, strict=True)
         }
-        if self._progress:
-            self._progress.save_durations(first, durations)
+        if self._kept:
+            self._kept.save_durations(first, durations)
         return durations
 
     def _learn(self, scripts: Sequence[Script]) -> Aligner:
@@ -160,7 +162,7 @@ class DurationSearch:
         if options.threads:
             torch.set_num_threads(options.threads)
         training = AlignerTraining(self._reader.alphabet_size, options.steps, options.seed)
-        if self._progress and (state := self._progress.load_aligner()) is not None:
+        if self._kept and (state := self._kept.load_aligner()) is not None:
             training.load_state(state)
         if training.finished:
             return training.model.eval()
@@ -172,24 +174,24 @@ class DurationSearch:
             raise UserError("no recording can be aligned")
         with self._interruption:
             model = training.run(utterances, lambda: self._interruption.requested)
-            if self._progress:
-                self._progress.save_aligner(training.state())
+            if self._kept:
+                self._kept.save_aligner(training.state())
         self._leave_if_interrupted()
         return model
 
     def _leave_if_interrupted(self) -> None:
-        if not self._interruption.requested:
+        if not self._interruption.noted:
             return
-        if self._progress is None:
+        if self._kept is None:
             self._interruption.leave("a comparison keeps nothing")
-        folder = self._progress.folder
+        folder = self._kept.folder
         self._interruption.leave(f"{folder} keeps what is done; go on with: {self._command}")
 
 
 def read_utterances(
     scripts: Sequence[Script], reader: ScriptReader, codec: CodecConfig, *, quiet: bool = False
 ) -> tuple[list[Path], list[AlignableUtterance]]:
-    """Paths and features of those that can be aligned; the others are listed, unless `quiet`."""
+    """Paths and features of those that can be aligned; the others are reported, unless `quiet`."""
     features, rate_hz = AlignmentFeatures(codec), codec.sample_rate_hz
     paths, utterances = [], []
     for script in scripts:
@@ -202,9 +204,5 @@ def read_utterances(
             paths.append(path)
         except (UserError, OSError) as error:
             if not quiet:
-                tell(str(error))
+                tell(f"not aligned: {error}")
     return paths, utterances
-
-
-def tell(what: str) -> None:
-    tqdm.write(f"not aligned: {what}", file=sys.stderr)

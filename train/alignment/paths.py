@@ -1,8 +1,8 @@
-"""Which frame speaks which symbol: monotonic paths, the diagonal, and how far two readings differ.
+"""Which frame speaks which symbol: monotonic paths, the diagonal, and how far two results differ.
 
 In: how well each frame fits each symbol of its utterance, or only how loud the frames are. Out:
 frames of each symbol: silence, the N characters of the text, silence. Each lasts at least one
-frame. Knows nothing of audio, of files and of the model that scores frames.
+frame. It knows neither audio nor files nor the model that scores frames.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+
+from commands.tables import markdown_table
 
 IMPOSSIBLE = -1e30  # a log-probability; finite, so that differences stay numbers
 _QUIET_SHARE = 0.4  # of the way from the quietest to the loudest frame, in log energy
@@ -141,23 +143,21 @@ def _summarize(errors: np.ndarray) -> tuple[float, float, float]:
 
 
 def format_errors(found: Mapping[str, BoundaryErrors]) -> str:
-    """A Markdown table, a row a method."""
-    lines = [
-        "| method | boundaries | mean error | ≤ 25 ms | ≤ 50 ms | lag "
-        "| mean without lag | ≤ 25 ms | ≤ 50 ms |",
-        "|---" * 9 + "|",
+    """A Markdown table with a row for each method."""
+    titles = ["method", "boundaries", "mean error", "≤ 25 ms", "≤ 50 ms", "lag"]
+    titles += ["mean without lag", "≤ 25 ms", "≤ 50 ms"]
+    return markdown_table(titles, [_cells(method, errors) for method, errors in found.items()])
+
+
+def _cells(method: str, errors: BoundaryErrors) -> list[str]:
+    return [
+        method,
+        str(errors.boundaries),
+        f"{errors.mean_ms:.1f} ms",
+        f"{errors.within_25:.1%}",
+        f"{errors.within_50:.1%}",
+        f"{errors.lag_ms:+.1f} ms",
+        f"{errors.mean_ms_without_lag:.1f} ms",
+        f"{errors.within_25_without_lag:.1%}",
+        f"{errors.within_50_without_lag:.1%}",
     ]
-    for method, errors in found.items():
-        cells = [
-            method,
-            str(errors.boundaries),
-            f"{errors.mean_ms:.1f} ms",
-            f"{errors.within_25:.1%}",
-            f"{errors.within_50:.1%}",
-            f"{errors.lag_ms:+.1f} ms",
-            f"{errors.mean_ms_without_lag:.1f} ms",
-            f"{errors.within_25_without_lag:.1%}",
-            f"{errors.within_50_without_lag:.1%}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)

@@ -1,37 +1,40 @@
 """What `train.align` has done so far, on disk beside its output, so that it can go on.
 
-In: a plan that names recordings and options. Out: the aligner, as far as it is trained, and the
-durations that were found, each file complete or absent. Knows nothing of audio.
+In: the inputs of the run: recordings and options. Out: the aligner as far as it is trained, and the
+durations that were found; each file is complete or absent. It does not know audio.
 """
 
 from __future__ import annotations
 
 import json
 import pickle
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from commands.errors import UserError
-from formats.files.atomic import write_atomically
-from train.data.token_parts import check_plan
+from formats.files.atomic import replacing, write_text
+from formats.files.unfinished_work import (
+    Inputs,
+    begin_work,
+    check_work,
+    remove_work,
+    unfinished_folder,
+)
 
 Durations = dict[Path, tuple[int, ...]]
 _ALIGNER_FILE = "aligner.pt"
 
 
 class AlignProgress:
-    """A folder, made when the first thing is kept."""
+    """A folder that is made when the first result is kept."""
 
-    def __init__(self, output: Path, plan: Mapping[str, Any]) -> None:
-        self.folder = output.with_name(f".{output.name}.unfinished")
-        self._plan = plan
-        if self.folder.is_dir():
-            check_plan(self.folder, plan)
+    def __init__(self, output: Path, inputs: Inputs) -> None:
+        self.folder = unfinished_folder(output)
+        self._inputs = inputs
+        check_work(self.folder, inputs)
 
     def load_aligner(self) -> dict[str, Any] | None:
-        """The state that `save_aligner` was given last."""
+        """The state that was saved last, or None."""
         import torch
 
         path = self.folder / _ALIGNER_FILE
@@ -43,16 +46,15 @@ class AlignProgress:
             raise UserError(f"{path}: cannot be read ({error}); delete it to learn anew") from None
 
     def save_aligner(self, state: dict[str, Any]) -> None:
-        """Keep how far the learning is."""
+        """Keep the state of the training."""
         import torch
 
-        check_plan(self.folder, self._plan)
-        partial = self.folder / f"{_ALIGNER_FILE}.partial"
-        torch.save(state, partial)
-        partial.replace(self.folder / _ALIGNER_FILE)
+        begin_work(self.folder, self._inputs)
+        with replacing(self.folder / _ALIGNER_FILE) as partial:
+            torch.save(state, partial)
 
     def load_durations(self, first: int) -> Durations | None:
-        """What was found for the chunk of recordings that begins with number `first`."""
+        """The durations of the chunk that begins with recording number `first`, or None."""
         path = self._chunk(first)
         if not path.is_file():
             return None
@@ -60,14 +62,14 @@ class AlignProgress:
         return {Path(name): tuple(counts) for name, counts in found.items()}
 
     def save_durations(self, first: int, durations: Durations) -> None:
-        """Keep what was found for a chunk."""
-        check_plan(self.folder, self._plan)
+        """Keep the durations of a chunk."""
+        begin_work(self.folder, self._inputs)
         found = {str(path): counts for path, counts in durations.items()}
-        write_atomically(self._chunk(first), json.dumps(found).encode())
+        write_text(self._chunk(first), json.dumps(found))
 
     def remove(self) -> None:
-        """Everything is in its place."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the folder: the output is in its place."""
+        remove_work(self.folder)
 
     def _chunk(self, first: int) -> Path:
         return self.folder / f"durations-{first:07d}.json"

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save
+from safetensors.torch import save
 
 from commands.errors import UserError
 from formats.checkpoint.codec_config import (
@@ -25,8 +24,9 @@ from formats.checkpoint.codec_config import (
     find_codec_config,
 )
 from formats.checkpoint.state_dicts import plain_names, read_state_dict
-from formats.files.atomic import is_unicode_path, replacing, write_atomically
+from formats.files.atomic import replacing, write_atomically
 from train.codec_model.facodec import FACodec
+from train.tensor_files import read_tensor_file
 
 TRAINING_ONLY = tuple(
     f"decoder.{name}."
@@ -50,22 +50,14 @@ def load_codec(folder: Path) -> FACodec:
     config = find_codec_config(folder)
     if (folder / CODEC_CONFIG_FILE).is_file():
         path = folder / CODEC_WEIGHTS_FILE
-        tensors = load_weights(path)
+        if not path.is_file():
+            raise UserError(f"{path}: not found; it belongs beside {CODEC_CONFIG_FILE}")
+        tensors = read_tensor_file(path)
     else:
         path, tensors = folder, read_published(folder)
     codec = FACodec(config)
     load_strictly(codec, tensors, path)
     return codec.eval()
-
-
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a file."""
-    if not path.is_file():
-        raise UserError(f"{path}: not found; it belongs beside {CODEC_CONFIG_FILE}")
-    try:
-        return load_file(path) if is_unicode_path(path) else load(path.read_bytes())
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file ({error})") from None
 
 
 def read_published(folder: Path) -> dict[str, torch.Tensor]:

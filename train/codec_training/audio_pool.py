@@ -1,4 +1,4 @@
-"""Recordings in memory, to draw training crops from.
+"""Recordings in memory, from which training crops are drawn.
 
 In: recordings, a codec's rate and hop, and an amount of audio in hours. Out: crops of equal
 length, in pairs: rows 2k and 2k + 1 of a batch are of one speaker, so that each can take the
@@ -8,16 +8,15 @@ crops as an uninterrupted one.
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from commands.errors import UserError
+from commands.progress import progress, tell
 from formats.checkpoint.codec_config import CodecConfig
 from runtime.audio.sound import read_recording
 from train.data.recordings import Recording, explain_missing
@@ -105,7 +104,7 @@ def load_pool(
     speakers: list[str] = []
     names: list[str] = []
     read = left_out = 0
-    with tqdm(total=wanted // rate_hz, unit="s", desc="reading audio") as bar:
+    with progress("read seconds of audio", wanted // rate_hz, to_stderr=True) as stage:
         for index in np.random.default_rng(seed).permutation(len(recordings)):
             recording = recordings[index]
             samples = _read_or_tell(recording.path, rate_hz)
@@ -116,11 +115,11 @@ def load_pool(
             speakers.append(recording.speaker or f"recording {index}")
             names.append(recording.uttid)
             read += len(samples)
-            bar.update(len(samples) // rate_hz)
+            stage.advance(len(samples) // rate_hz)
             if read >= wanted:
                 break
     if left_out:
-        print(f"{left_out} of {left_out + len(audio)} recordings left out", file=sys.stderr)
+        tell(f"{left_out} of {left_out + len(audio)} recordings left out")
     pool = AudioPool(audio, speakers, codec.hop_samples, names)
     if not len(pool.lengths) or pool.lengths.max() < crop_frames:
         raise UserError(f"no readable recording is as long as a crop of {crop_frames} frames")
@@ -138,5 +137,5 @@ def _read_or_tell(path: Path, rate_hz: int) -> np.ndarray | None:
             raise UserError(missing)
         return read_recording(path, MAX_SECONDS, rate_hz=rate_hz)
     except (UserError, OSError) as error:
-        tqdm.write(f"left out: {error}", file=sys.stderr)
+        tell(f"left out: {error}")
         return None

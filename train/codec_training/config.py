@@ -5,9 +5,9 @@ Out: a frozen `CodecTrainingConfig`. Needs no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from commands.errors import UserError
 from formats.checkpoint.codec_config import CodecConfig
@@ -45,9 +45,11 @@ class PredictedTokens:
 
 @dataclass(frozen=True)
 class DecoderPhaseConfig(PhaseConfig):
-    """The adversary joins at step `adversary_from`; by default it never does. A
-    `predicted_share` of the crops of recordings that `predicted` holds are decoded from the
-    tokens that a model predicted, as they will be in use; the others from the codec's own."""
+    """The adversary joins at step `adversary_from`; by default it never does.
+
+    For recordings in `predicted`, a `predicted_share` of the crops is decoded from the tokens that
+    a model predicted, as in use; the other crops are decoded from the codec's own tokens.
+    """
 
     adversary_from: int | None = None
     predicted: tuple[PredictedTokens, ...] = ()
@@ -62,8 +64,8 @@ class DecoderPhaseConfig(PhaseConfig):
 @dataclass(frozen=True)
 class CodecTrainingConfig:
     """`recordings` and `output` are folders; `hours` of audio are held in memory; `device` is a
-    torch device. `compile` lets PyTorch write fused kernels, which takes a C++ compiler and a
-    minute or two at the start, and halves the decoder's steps on a CPU."""
+    torch device. With `compile` PyTorch writes fused kernels: this needs a C++ compiler and a
+    minute or two at the start, and halves the time of the decoder's steps on a CPU."""
 
     recordings: InputFolder
     output: OutputPath
@@ -83,6 +85,13 @@ class CodecTrainingConfig:
             raise UserError("'hours' and 'save_minutes' must be above 0, 'seed' at least 0")
         if self.threads is not None and self.threads < 1:
             raise UserError("'threads' must be at least 1")
+
+
+def describe_phase(config: CodecTrainingConfig, name: str) -> dict[str, Any]:
+    """What two runs of a phase must have in common to be one; paths are as the file gives them."""
+    kept = ("recordings", "hours", "seed", "codec")
+    described = asdict(config)
+    return {key: described[key] for key in kept} | described[name]
 
 
 def read_training_config(path: Path) -> CodecTrainingConfig:

@@ -1,8 +1,8 @@
-"""Phonemes of an utterance in the symbols that a tokenizer has, as they are read at run time.
+"""Phonemes of an utterance, written in the symbols that a tokenizer has, as at run time.
 
-In: an utterance whose text is phonemes, and whether the tokenizer holds a symbol. Out: the same
-with signs and phonemes that it lacks written otherwise, and the durations that belong to them. A
-tokenizer that was made from the same texts holds them all, and nothing changes.
+In: an utterance whose text is phonemes, and a test whether the tokenizer has a symbol. Out: the
+utterance with missing signs and phonemes replaced, and the durations that belong to the result. A
+tokenizer that was made from the same texts has all symbols, and nothing changes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ def fit_utterance(utterance: TokenizedUtterance, holds: Holds) -> TokenizedUtter
 
 
 def _fit_frames(frames: Sequence[int], parts: Sequence[Part], characters: int) -> list[int]:
-    """Frames of the written characters; those of one that is left out go to the one before."""
+    """Frames of the written characters; a character that is left out adds its frames to the one
+    before it."""
     has_silences = len(frames) == characters + 2
     if not has_silences and len(frames) != characters:
-        return [*frames]  # they fit nothing, which is told where they are used
+        return [*frames]  # they fit nothing; whoever uses them reports it
     fitted, at = [frames[0] if has_silences else 0], int(has_silences)
     for part in parts:
         counts = frames[at : at + len(part.source)]

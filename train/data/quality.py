@@ -1,7 +1,7 @@
-"""Judge recordings by DNSMOS (arXiv 2110.01763), predicted mean opinion scores from 1 to 5.
+"""Scores of recordings by DNSMOS (arXiv 2110.01763): predicted mean opinion scores from 1 to 5.
 
-In: audio float32 [n]. Out: scores, or a filter made of one. The model hears 16 kHz and comes with
-the package speechmos.
+In: audio float32 [n]. Out: scores, or a filter that uses one of them. The model takes 16 kHz and
+comes with the package speechmos.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DNSMOS_KEYS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "
 
 
 def dnsmos_version() -> str:
-    """The package that judges. Raises `UserError` without speechmos."""
+    """The scoring package with its version. Raises `UserError` without speechmos."""
     try:
         return f"speechmos {version('speechmos')}"
     except PackageNotFoundError:
@@ -47,7 +47,7 @@ def _speechmos() -> ModuleType:
 
 
 def make_dnsmos_filter(minimum: float) -> Callable[[Sound], str | None]:
-    """A function that says why a recording is refused, or None."""
+    """A function that returns why a recording is refused, or None."""
 
     def refuse(sound: Sound) -> str | None:
         score = score_dnsmos(sound.at_rate(DNSMOS_RATE_HZ))["ovrl"]

@@ -1,7 +1,7 @@
 """The folders of recordings that a command line names: `FOLDER` or `NAME=FOLDER`.
 
-In: arguments. Out: recordings, whose names begin with NAME where one was given, so that folders
-whose recordings are named alike can be used together. Knows nothing of what is in a folder.
+In: arguments. Out: recordings. If a NAME is given, their names begin with it, so that folders with
+equal names of recordings can be used together. It does not know what is in a folder.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ ARGUMENT_HELP = "folders of recordings; with NAME=FOLDER their names begin with 
 
 @dataclass(frozen=True)
 class RecordingFolder:
-    """A folder, and what the names of its recordings are to begin with, if anything."""
+    """A folder, and the beginning of its recordings' names, if there is one."""
 
     path: Path
     name: str | None = None
 
     @property
     def group(self) -> str:
-        """What it is called among others."""
+        """Its name among several folders."""
         return self.name or self.path.resolve().name
 
     def find(self) -> list[Recording]:
@@ -38,7 +38,7 @@ class RecordingFolder:
 
 
 def parse_folder(argument: str) -> RecordingFolder:
-    """An argument's type. A folder that is there is taken as it is, even with = in its path."""
+    """An argument's type. An existing folder is taken as it is, even with = in its path."""
     name, mark, folder = argument.partition("=")
     if Path(argument).is_dir() or not mark:
         return RecordingFolder(Path(argument))
@@ -48,12 +48,12 @@ def parse_folder(argument: str) -> RecordingFolder:
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a file may be called so anywhere."""
+    """Whether every system accepts `name` as a file name."""
     return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")
 
 
 def check_names(recordings: Sequence[Recording]) -> None:
-    """Names become file names and must differ. Raises `UserError` naming one that does not do."""
+    """Check that all names are different file names. Raises `UserError` naming one that is not."""
     seen: dict[str, Path] = {}
     for recording in recordings:
         for name in (recording.uttid, recording.speaker or "unknown"):

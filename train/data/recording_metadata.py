@@ -1,9 +1,9 @@
-"""What is known about recordings, from the file of metadata beside them.
+"""Recordings from the file of metadata beside them.
 
 In: `metadata.jsonl`, one JSON object a line (train/data/recordings.py has its keys), or
-`metadata.csv` as LJSpeech has it, `ID|TEXT|NORMALISED TEXT` without quotes and titles, whose audio
-is `wavs/ID.wav` beside it (or FLAC, or without `wavs`). Out: `Recording`s, in the order of the
-lines. Blank lines say nothing. Whether the audio is there is for its readers to see.
+`metadata.csv` in the form of LJSpeech, `ID|TEXT|NORMALISED TEXT` without quotes or a header, with
+the audio in `wavs/ID.wav` beside it (or FLAC, or without `wavs`). Out: `Recording`s, in the order
+of the lines. Blank lines are skipped. It does not check whether the audio exists.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ _TEXT_KEYS = ("uttid", "text", "speaker", "phonemes")
 
 @dataclass(frozen=True)
 class Recording:
-    """One audio file. `symbol_frames` counts the frames of: silence, each character of
-    `phonemes` (of `text`, if there are no phonemes), silence. `fault` says why the text could not
-    be read."""
+    """One audio file. `symbol_frames` counts the frames of silence, of each character of `phonemes`
+    (of `text` if there are no phonemes), and of silence. `fault` says why its text is unusable."""
 
     path: Path
     uttid: str
@@ -57,7 +56,7 @@ def _parse_metadata(values: Any, folder: Path) -> Recording:
     for key in _TEXT_KEYS:
         if not isinstance(values.get(key), str | None):
             raise UserError(f"key {key!r} must be a string")
-    if values.get("text"):  # the mark is of the file that the text came from
+    if values.get("text"):  # the mark comes from the source file of the text
         values["text"] = values["text"].strip(BYTE_ORDER_MARK)
     return Recording(
         path=path,
@@ -114,7 +113,7 @@ def _parse_ljspeech(line: str, folder: Path) -> Recording:
 
 
 def _find_audio(folder: Path, name: str) -> Path:
-    """The file that is there; if there is none, where LJSpeech would have it."""
+    """The file that exists; if there is none, its place in LJSpeech."""
     suffixes = ("",) if Path(name).suffix.lower() in AUDIO_SUFFIXES else AUDIO_SUFFIXES
     places = [
         path_beside(folder, f"{place}{name}{suffix}")

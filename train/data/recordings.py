@@ -1,4 +1,4 @@
-"""Find recordings in a folder, with what is known about them.
+"""Find recordings in a folder, with their metadata.
 
 In: a folder in one of three forms. `metadata.jsonl` files anywhere beneath it, each describing
 audio files beside it, one JSON object a line:
@@ -7,8 +7,8 @@ audio files beside it, one JSON object a line:
 
 (only "file" is required); `metadata.csv` files as LJSpeech has them, or both; or a LibriTTS-style
 tree: WAV or FLAC files with their text in `NAME.normalized.txt` or `NAME.txt` beside them. Hidden
-files and folders (`._x.wav`, `.cache`) are not looked at, links are followed. Out: `Recording`s in
-a fixed order. Knows nothing of audio and of speech tokens.
+files and folders (`._x.wav`, `.cache`) are ignored, links are followed. Out: `Recording`s in a
+fixed order. It knows neither audio nor speech tokens.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _LIBRITTS_NAME = re.compile(r"(\d+)_\d+_\d+_\d+")
 
 
 def find_recordings(folder: Path) -> list[Recording]:
-    """All recordings beneath `folder`, sorted by path. Where two of them have one name, all names
-    begin with their folder's. Raises `UserError` when there is none, or for faulty metadata."""
+    """All recordings beneath `folder`, sorted by path. If two of them have the same name, all names
+    begin with that of their folder. Raises `UserError` for none, or for faulty metadata."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of recordings")
@@ -55,7 +55,7 @@ def find_recordings(folder: Path) -> list[Recording]:
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """All files beneath `folder`, also of linked folders, but hidden ones."""
+    """All files beneath `folder`, except hidden ones; linked folders are included."""
     for parent, folders, files in os.walk(folder, followlinks=True):
         here = Path(parent)
         folders[:] = [name for name in folders if not name.startswith(".") and _ends(here / name)]
@@ -63,7 +63,7 @@ def walk_files(folder: Path) -> Iterator[Path]:
 
 
 def _ends(folder: Path) -> bool:
-    """Whether it is no link to a folder that it lies in."""
+    """Whether the folder is not a link to one of its own parents."""
     return not (folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve()))
 
 
@@ -98,7 +98,7 @@ def _with_different_names(found: list[Recording], folder: Path) -> list[Recordin
         for recording in found
     ]
     if len({recording.uttid for recording in named}) < len(named):
-        return found  # twice in one folder: whoever needs names refuses them
+        return found  # twice in one folder: refused where names are needed
     print(
         f"{folder}: recordings in different folders have one name, so names begin with the "
         f"folder's, such as {named[0].uttid}",
@@ -126,7 +126,7 @@ def _describe_file(path: Path) -> Recording:
 
 
 def explain_missing(path: Path) -> str | None:
-    """Why there is no file at `path`, although it was found or described; None if there is one."""
+    """Why `path`, which was found or described, is no file; None if it is one."""
     if path.is_file():
         return None
     if path.is_symlink():

@@ -1,6 +1,6 @@
-"""Where a recording's speech begins and ends.
+"""Where the speech of a recording begins and ends.
 
-In: audio. Out: frames. It knows loudness only: frames much quieter than the speech are silence.
+In: audio. Out: frames. It uses loudness only: frames that are much quieter than speech are silence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What train.prepare leaves: token files, speaker embeddings and voices.
+"""The files that train.prepare leaves: tokens, speaker embeddings and voices.
 
 In: parts of prepared utterances (train/data/token_parts.py). Out: `ntp.jsonl` and `hN.jsonl`,
 `speakers/` with the embeddings that their lines name, `voices/` with the mean embedding of each
@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from formats.speaker_files import SUFFIX, write_speaker
 from formats.streams import Streams
 from formats.tokens import TokenizedUtterance, write_utterances
 from train.data.token_parts import PreparedUtterance, read_parts
-
-SPEAKER_TENSOR = "speaker"
 
 
 def token_file(folder: Path, heads: int) -> Path:
@@ -33,7 +32,7 @@ def write_token_files(
     `streams` are those of the codec that made the frames.
     """
     paths = name_embeddings(parts, output, embeddings)
-    write_named_speakers(parts, output / "voices")
+    write_mean_voices(parts, output / "voices")
     count = 0
     for number in heads:
         path = token_file(output, number)
@@ -73,10 +72,10 @@ def name_embeddings(
         return str(utterance.speaker) if known else utterance.uttid
 
     write_means(((owner(u), u.embedding) for u in read_parts(parts)), output / "speakers")
-    return lambda utterance: f"speakers/{owner(utterance)}.safetensors"
+    return lambda utterance: f"speakers/{owner(utterance)}{SUFFIX}"
 
 
-def write_named_speakers(parts: Path, folder: Path) -> None:
+def write_mean_voices(parts: Path, folder: Path) -> None:
     """The mean embedding of each speaker that has a name."""
     write_means(((u.speaker, u.embedding) for u in read_parts(parts) if u.speaker), folder)
 
@@ -87,14 +86,4 @@ def write_means(embeddings: Iterable[tuple[str, np.ndarray]], folder: Path) -> N
     for name, embedding in embeddings:
         rows[name].append(embedding)
     for name, collected in rows.items():
-        write_speaker(folder / f"{name}.safetensors", np.mean(collected, axis=0))
-
-
-def write_speaker(path: Path, embedding: np.ndarray) -> None:
-    """A safetensors file with the tensor "speaker", float32 [C], which is also a runtime voice."""
-    from safetensors.numpy import save
-
-    from formats.files.atomic import write_atomically
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save({SPEAKER_TENSOR: embedding.astype(np.float32)}))
+        write_speaker(folder / f"{name}{SUFFIX}", np.mean(collected, axis=0))

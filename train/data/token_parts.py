@@ -1,25 +1,22 @@
 """Tokenized utterances in parts on disk, so that a long run can continue after an interruption.
 
-In: a folder and a plan (codec, recordings, options) that all of its parts share. Out:
-`000000.npz`, `000001.npz`, …, each complete or absent, and `000002.unfinished` of a part that an
-interruption cut. A part also says which of its recordings could not be used. It knows no audio.
+In: a folder, and the recordings of a part. Out: `000000.npz`, `000001.npz`, …, each complete or
+absent, and `000002.unfinished` of the part that an interruption cut. A part also says which of its
+recordings could not be used. It does not know audio.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from commands.errors import UserError
 from formats.files.atomic import write_atomically
-
-PLAN_FILE = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class PreparedUtterance:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A recording that cannot be used, and why; `reason` names its file."""
+    """A recording that cannot be used. `reason` says why and names its file."""
 
     uttid: str
     reason: str
@@ -46,7 +43,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Part:
-    """The utterances made of some recordings, and the recordings that could not be used."""
+    """Some recordings: their utterances, and those that were left out."""
 
     utterances: Sequence[PreparedUtterance] = ()
     left_out: Sequence[LeftOut] = ()
@@ -59,7 +56,7 @@ class Part:
 
     @property
     def names(self) -> set[str]:
-        """The recordings that are done."""
+        """The recordings that the part has dealt with."""
         return {u.uttid for u in self.utterances} | {found.uttid for found in self.left_out}
 
     def in_order(self, names: Sequence[str]) -> Part:
@@ -68,20 +65,6 @@ class Part:
         return Part(
             sorted(self.utterances, key=lambda found: place[found.uttid]),
             sorted(self.left_out, key=lambda found: place[found.uttid]),
-        )
-
-
-def check_plan(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Begin a folder with `plan`. Raises `UserError` if it was begun with another one."""
-    path = folder / PLAN_FILE
-    text = json.dumps(plan, sort_keys=True)
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    elif path.read_text(encoding="utf-8") != text:
-        raise UserError(
-            f"{folder}: was begun with another codec, other recordings or other options; "
-            "delete it to begin again"
         )
 
 
@@ -111,7 +94,7 @@ def _pack(values: Any) -> np.ndarray:
 
 
 def read_part(path: Path) -> Part:
-    """What `write_part` wrote."""
+    """Read what `write_part` wrote."""
     with np.load(path, allow_pickle=False) as part:
         ends = np.cumsum(part["lengths"])
         frames = np.split(part["frames"].astype(np.int64), ends[:-1])
@@ -145,7 +128,7 @@ def read_left_out(folder: Path) -> list[LeftOut]:
 
 
 def drop_incomplete_parts(folder: Path) -> None:
-    """Remove the parts with recordings that could not be used, so that these are tried again."""
+    """Remove parts with recordings that could not be used, so that these are tried again."""
     for path in folder.glob("*.npz"):
         if read_part(path).left_out:
             path.unlink()

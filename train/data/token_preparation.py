@@ -1,13 +1,12 @@
 """From recordings to token files, part by part: the work of `train.prepare`.
 
-In: its arguments. Out: the files that it describes. Finished parts are kept until all are done.
+In: its arguments. Out: the files that it describes. Parts are kept until all of them are done.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,13 +16,14 @@ from typing import TYPE_CHECKING
 from commands.errors import UserError
 from commands.interruption import Interruption
 from commands.next_step import print_next, quote
+from commands.progress import progress
 from formats.checkpoint.codec_config import find_codec_config
+from formats.files.unfinished_work import begin_work, remove_work
 from train.data.recording_folders import check_names
 from train.data.token_files import token_file, write_token_files
 from train.data.token_parts import (
     LeftOut,
     Part,
-    check_plan,
     drop_incomplete_parts,
     part_path,
     read_left_out,
@@ -44,7 +44,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     """Tokenize the recordings that no part holds yet, then write the token files.
 
     Raises:
-        UserError: unusable input.
+        UserError: unusable input; nothing is written before the input has been checked.
     """
     streams = find_codec_config(arguments.codec).streams
     for heads in arguments.heads:
@@ -55,27 +55,27 @@ def prepare(arguments: argparse.Namespace) -> None:
     check_names(recordings)
     if arguments.strict:
         check_descriptions(recordings)
-    means = load_means(arguments)  # before anything is written: a mistake leaves nothing behind
+    means = load_means(arguments)
     parts = arguments.output / "parts"
-    check_plan(parts, describe_plan(arguments, recordings))
-    tokenize_missing_parts(parts, recordings, means, arguments.command)
+    begin_work(parts, describe_inputs(arguments, recordings))
+    tokenize_missing_parts(parts, recordings, means, arguments)
     left_out = read_left_out(parts)
     tell_left_out(left_out, len(recordings))
     check_parts(parts, left_out, arguments.strict)
     write_token_files(parts, arguments.output, arguments.heads, arguments.embeddings, streams)
-    shutil.rmtree(parts)
+    remove_work(parts)
     print_next(
         "python -m train.lm --config lm.yaml --output my-model, with "
         f"{quote(token_file(arguments.output, arguments.heads[-1]))} in lm.yaml (docs/training.md)"
     )
 
 
-def describe_plan(
+def describe_inputs(
     arguments: argparse.Namespace, recordings: Sequence[Recording]
 ) -> dict[str, object]:
     """What all parts must have in common."""
     paths = "\n".join(str(recording.path) for recording in recordings)
-    plan = {
+    inputs = {
         "codec": digest_codec(arguments.codec),
         "recordings": hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest(),
         "frontend": [arguments.frontend, arguments.language],
@@ -83,7 +83,7 @@ def describe_plan(
         "trim": arguments.trim,
     }
     names = [folder.name for folder in arguments.audio]
-    return plan | ({"names": names} if any(names) else {})
+    return inputs | ({"names": names} if any(names) else {})
 
 
 def digest_codec(folder: Path) -> str:
@@ -96,7 +96,7 @@ def digest_codec(folder: Path) -> str:
 
 
 def load_means(arguments: argparse.Namespace) -> Means:
-    """Codec, frontend and judge. Raises `UserError` if one of them is missing."""
+    """Codec, frontend and limits. Raises `UserError` if one of them is missing."""
     from runtime.text.frontends import make_frontend
     from train.codec_model.checkpoint import load_codec
     from train.device import check_device
@@ -118,14 +118,12 @@ def make_limits(arguments: argparse.Namespace) -> Limits:
 
 
 def tokenize_missing_parts(
-    folder: Path, recordings: Sequence[Recording], means: Means, command: str
+    folder: Path, recordings: Sequence[Recording], means: Means, arguments: argparse.Namespace
 ) -> None:
-    """Make the missing parts. An interruption keeps finished work, and says so."""
-    from tqdm import tqdm
-
+    """Make the missing parts. An interruption keeps those that are done, and says so."""
     left_out = 0
-    bar = tqdm(total=len(recordings), unit="recording")
-    with Interruption() as interruption, bar:
+    stage = progress("tokenize", len(recordings), to_stderr=True)
+    with Interruption(arguments.max_minutes) as interruption, stage as under_way:
         for start in range(0, len(recordings), RECORDINGS_PER_PART):
             chosen = recordings[start : start + RECORDINGS_PER_PART]
             path = part_path(folder, start // RECORDINGS_PER_PART)
@@ -134,17 +132,17 @@ def tokenize_missing_parts(
                 left_out += len(part.left_out)
             if interruption.requested:
                 break
-            bar.update(len(chosen))
-            bar.set_postfix_str(f"{left_out} left out" if left_out else "")
-    if interruption.requested:
-        interruption.leave(f"{folder} keeps what is done; go on with: {command}")
+            under_way.note(f"{left_out} left out" if left_out else "")
+            under_way.advance(len(chosen))
+    if interruption.noted:
+        interruption.leave(f"{folder} keeps what is done; go on with: {arguments.command_line}")
 
 
 def finish_part(
     path: Path, recordings: Sequence[Recording], means: Means, stop: Callable[[], bool]
 ) -> Part:
-    """Tokenize the recordings that an unfinished part does not hold yet, and write the part. `stop`
-    ends it early."""
+    """Tokenize the recordings that an unfinished part lacks and write the part, or what there is of
+    it when `stop` returns true."""
     unfinished = path.with_suffix(".unfinished")
     part = read_part(unfinished) if unfinished.is_file() else Part()
     rest = [recording for recording in recordings if recording.uttid not in part.names]
@@ -165,15 +163,15 @@ def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
 
 
 def check_descriptions(recordings: Sequence[Recording]) -> None:
-    """Refuse recordings by their descriptions, before any audio is read. Raises `UserError`."""
+    """Refuse faults that can be seen before any audio is read. Raises `UserError`."""
     left_out = [explain(found, fault) for found in recordings if (fault := find_fault(found))]
     tell_left_out(left_out, len(recordings))
     if left_out:
-        raise UserError(f"--strict: {len(left_out)} recordings cannot be used; mend or remove them")
+        raise UserError(f"--strict: {len(left_out)} recordings cannot be used; fix or remove them")
 
 
 def check_parts(parts: Path, left_out: Sequence[LeftOut], strict: bool) -> None:
-    """Raises `UserError` if there is nothing to write, or if `strict` and something is missing."""
+    """Raise `UserError` if there is nothing to write, or if `strict` and something was left out."""
     empty = next(read_parts(parts), None) is None
     if empty or (strict and left_out):
         drop_incomplete_parts(parts)
@@ -182,5 +180,5 @@ def check_parts(parts: Path, left_out: Sequence[LeftOut], strict: bool) -> None:
     if strict and left_out:
         raise UserError(
             f"--strict: {len(left_out)} recordings cannot be used, such as {left_out[0].reason}; "
-            "mend or remove them and give the command again, which does only their parts anew"
+            "fix or remove them and give the command again, which repeats only their parts"
         )

@@ -1,10 +1,10 @@
 """Recordings to frames: the codec over batches of equal length, silence trimmed.
 
-In: a codec, recordings. Out: for each recording its frames, its speaker embedding and how long
-each symbol of its text lasts, or why it was left out. Frames are of the recording as it is. The
-speaker embedding is of the speech only, at a fixed loudness, as at run time. Recordings of equal
-length are encoded together, so nothing is padded and tokens do not depend on the batch. Knows
-nothing of the files that tokens are written to.
+In: a codec, recordings. Out: for each recording its frames, its speaker embedding and the duration
+of each symbol of its text, or why it was left out. Frames come from the unchanged recording. The
+speaker embedding comes from its speech only, at a fixed loudness, as at run time. Recordings of
+equal length are encoded together: nothing is padded, and tokens do not depend on the batch. It does
+not know the files that tokens are written to.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Read:
-    """Frames are of `audio` float32 [T * hop], the speaker embedding of `speech` float32 [n]."""
+    """`audio` float32 [T * hop] gives the frames, `speech` float32 [n] the speaker."""
 
     recording: Recording
     audio: np.ndarray
@@ -63,7 +63,7 @@ def tokenize_recordings(
     left_out: Callable[[Recording, str], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[TokenizedRecording]:
-    """Yield the recordings that could be used, in no particular order, until `stop` says so."""
+    """Yield the usable recordings, in no particular order, until `stop` returns true."""
     groups: dict[int, list[_Read]] = defaultdict(list)
     for recording in recordings:
         if stop():
@@ -83,7 +83,7 @@ def tokenize_recordings(
 
 
 def _read_whole_frames(recording: Recording, codec: CodecConfig, limits: Limits) -> _Read:
-    """Raises `UserError` if the recording is not to be used."""
+    """The audio. Raises `UserError` if the recording cannot be used."""
     rate_hz, hop = codec.sample_rate_hz, codec.hop_samples
     sound = read_sound(recording.path, limits.max_seconds, limits.min_seconds)
     audio = sound.at_rate(rate_hz)
@@ -121,7 +121,7 @@ def _tokenize_batch(
 
 
 def _encode_speakers(codec: FACodec, speeches: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-    """The speaker float32 [C] of each by its place. Those of equal length are encoded together."""
+    """The speaker float32 [C] of each speech by its place; equal lengths are encoded together."""
     places: dict[int, list[int]] = defaultdict(list)
     for place, speech in enumerate(speeches):
         places[len(speech)].append(place)

@@ -1,7 +1,7 @@
-"""Recordings to utterances that a model can learn: codec, frontend, and what cannot be used.
+"""From recordings to utterances that a model can learn, with codec and frontend.
 
-In: recordings. Out: a `Part` (train/data/token_parts.py) with an utterance for each, or why there
-is none. Knows nothing of where parts are kept.
+In: recordings. Out: a `Part` (train/data/token_parts.py) with an utterance for each recording, or
+why there is none. It does not know where parts are kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Means:
-    """What recordings are tokenized with."""
+    """The codec, limits and frontend for tokenizing."""
 
     codec: FACodec
     limits: Limits
@@ -33,7 +33,7 @@ class Means:
 def tokenize_part(
     codec: FACodec, recordings: Sequence[Recording], means: Means, stop: Callable[[], bool]
 ) -> Part:
-    """What has become of `recordings`, or of those that `stop` left time for."""
+    """The part of `recordings`, or of those that are done when `stop` returns true."""
     from train.data.tokenization import tokenize_recordings
 
     left_out: list[LeftOut] = []
@@ -57,7 +57,7 @@ def tokenize_part(
 
 
 def find_fault(recording: Recording) -> str | None:
-    """Why a recording cannot be used, as far as its audio does not have to be read for it."""
+    """Why a recording cannot be used, as far as this shows without reading its audio."""
     if recording.fault is not None or (recording.text or "").strip():
         return recording.fault or explain_missing(recording.path)
     return "has no text"
@@ -72,8 +72,10 @@ def explain(recording: Recording, why: str) -> LeftOut:
 def describe_utterance(
     found: TokenizedRecording, frontend: Frontend, use_phonemes: bool
 ) -> PreparedUtterance:
-    """Phonemes come from the metadata if it has them, else from the frontend; without a
-    frontend the text is the spelling. Durations belong to the phonemes, or else to the spelling.
+    """The utterance of a recording.
+
+    Phonemes come from the metadata if it has them, otherwise from the frontend; without a frontend
+    the text is the spelling. Durations belong to the phonemes, or else to the spelling.
 
     Raises:
         UserError: nothing that can be said is left of the text.

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers.initialization import no_init_weights
 
@@ -33,9 +32,10 @@ from formats.checkpoint.tokenizer import (
     read_speech_tokens,
     save_tokenizer,
 )
-from formats.files.atomic import is_unicode_path, replacing, write_atomically
+from formats.files.atomic import replacing, write_atomically
 from train.language_model.mtp import MtpModel
 from train.language_model.ntp import NtpModel
+from train.tensor_files import read_tensor_file
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -116,11 +116,7 @@ def _shard_names(index: Path) -> list[str]:
 def _read_file(path: Path) -> Tensors:
     if not path.is_file():
         raise UserError(f"{path}: not found, although the index names it")
-    try:
-        # load_file reads less at a time, but takes no path with a name that is not UTF-8.
-        return load_file(path) if is_unicode_path(path) else load(path.read_bytes())
-    except SafetensorError as error:
-        raise UserError(f"{path}: damaged or no safetensors file ({error})") from None
+    return read_tensor_file(path)
 
 
 def published_names(tensors: Tensors) -> Tensors:

@@ -1,8 +1,8 @@
-"""A moving average of a model's weights, which speaks better than the last weights do.
+"""A moving average of a model's weights, which speaks better than the last weights.
 
 In: a model that is being trained. Out: averaged weights, swapped in for evaluation and saving.
-Updated every few steps with the decay raised accordingly, which costs less and is nearly the
-same. Early on the average follows faster, as few steps have been seen.
+The average is updated every few steps, with the decay raised to that power: this costs less and
+gives nearly the same. Early in the training it follows the weights faster.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from formats.files.atomic import replacing
+from formats.files.folders import FolderKind, publish_folder, unpublished_folder
 from train.language_model.checkpoint import WEIGHTS_FILE
 
 AVERAGE_FILE = "average.safetensors"
+CHECKPOINT = FolderKind("checkpoint")
 _STEPS_PER_UPDATE = 4
 
 
@@ -65,7 +67,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Begin again with the weights as they are now."""
+        """Begin again with the present weights."""
         for name, parameter in self._parameters.items():
             self._average[name].copy_(parameter)
 
@@ -77,13 +79,15 @@ class WeightAverage:
 
 
 def write_averaged_checkpoint(checkpoint: Path, target: Path) -> None:
-    """Copy a training checkpoint's model to `target`, a new folder, with its averaged weights in
-    place of its last ones if it has them."""
+    """Copy the model of a training checkpoint to `target`, a new folder, whole or not at all.
+
+    The averaged weights take the place of the last ones if there are any.
+    """
     tensors = load_file(checkpoint / WEIGHTS_FILE)
     if (checkpoint / AVERAGE_FILE).is_file():
         tensors |= load_file(checkpoint / AVERAGE_FILE)
-    target.mkdir()
-    for file in checkpoint.glob("*.json"):  # configuration and tokenizer
-        shutil.copy(file, target)
-    with replacing(target / WEIGHTS_FILE) as partial:
-        save_file(tensors, partial, metadata={"format": "pt"})
+    with unpublished_folder(target, CHECKPOINT) as folder:
+        for file in checkpoint.glob("*.json"):  # configuration and tokenizer
+            shutil.copy(file, folder)
+        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        publish_folder(folder, target, CHECKPOINT)

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
+import formats.speaker_files
 from commands.errors import UserError
 from formats.checkpoint.language_model_config import LanguageModelConfig
 from formats.files.text_files import read_lines
@@ -91,14 +90,5 @@ def utterance_speaker(
     return read_speaker(folder / utterance.spk_emb_path, config.spk_emb_dim)
 
 
-@functools.lru_cache(maxsize=1024)  # utterances of one speaker often share a file
-def read_speaker(path: Path, channels: int) -> np.ndarray:
-    """A stored embedding float32 [channels]. Raises `UserError`."""
-    try:
-        (stored,) = load_file(path).values()
-    except (SafetensorError, ValueError, FileNotFoundError) as error:
-        raise UserError(f"{path}: not a safetensors file of one embedding ({error})") from None
-    embedding = stored.astype(np.float32).reshape(-1)
-    if embedding.shape != (channels,) or not np.isfinite(embedding).all():
-        raise UserError(f"{path}: must hold {channels} finite numbers")
-    return embedding
+# Utterances of one speaker often share a file.
+read_speaker = functools.lru_cache(maxsize=1024)(formats.speaker_files.read_speaker)

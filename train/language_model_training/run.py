@@ -35,10 +35,11 @@ from formats.checkpoint.tokenizer import (
     load_tokenizer,
     read_speech_tokens,
 )
+from formats.files.unfinished_work import Inputs, differing_inputs, note_inputs
 from formats.streams import FACODEC, Streams
 from formats.tokens import find_streams, read_utterances
 from train.data.examples import Example, ExampleBuilder, Pace
-from train.language_model.checkpoint import LanguageModel, make_model
+from train.language_model.checkpoint import WEIGHTS_FILE, LanguageModel, make_model
 from train.language_model.mtp import MtpModel
 from train.language_model_training.batches import SourceRange
 from train.language_model_training.dataset import read_examples
@@ -72,18 +73,27 @@ def train(
     settings: LmSettings,
     output: Path,
     resume: bool = False,
-    max_minutes: float | None = None,
     interruption: Interruption | None = None,
-) -> None:
+    inputs: Inputs | None = None,
+) -> bool:
     """Run the training that `settings` describe and write the checkpoint to `output`.
 
-    An interruption leaves a training checkpoint to resume from, and no result.
+    An interruption leaves a training checkpoint instead; the same call continues from it. `inputs`
+    are the settings as the run notes them; with `resume` a run may go on with other ones. Returns
+    whether the checkpoint was written.
+
+    Raises:
+        UserError: unusable input, or a run of other settings in `output`.
     """
     interruption = interruption or Interruption()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     run = output / RUN_FOLDER
-    checkpoint = _checkpoint_to_resume(run, resume)
+    inputs = inputs or dataclasses.asdict(settings)
+    checkpoint = _checkpoint_to_resume(run, resume, inputs)
+    if checkpoint is not None and not resume and (output / WEIGHTS_FILE).is_file():
+        logger.info("%s is trained already; delete it to train anew", output)
+        return False
     streams = training_streams(settings)
     tokenizer = make_tokenizer(settings, streams)
     model = build_model(settings, tokenizer, streams)
@@ -92,25 +102,44 @@ def train(
         _prepare_heads(settings, model, data.examples)
     logger.info("%d examples, %d for validation", len(data.examples), len(data.validation))
     parts = (data.examples, data.sources)
-    trainer = LmTrainer(
-        model, tokenizer, settings, run, parts, data.validation, max_minutes, interruption
-    )
+    trainer = LmTrainer(model, tokenizer, settings, run, parts, data.validation, interruption)
+    run.mkdir(parents=True, exist_ok=True)
+    note_inputs(run, inputs)
     with interruption:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if not interruption.requested:
+        if checkpoint is not None and _is_at_end(checkpoint, settings):
+            trainer.take_up(checkpoint)
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if not interruption.noted:
             trainer.save_result(output, settings.save_dtype)
-    if interruption.requested:
+    if interruption.noted:
         step, last = trainer.state.global_step, get_last_checkpoint(str(run))
         logger.info("step %d of %d is saved: %s", step, settings.max_steps, last)
+    return not interruption.noted
 
 
-def _checkpoint_to_resume(run: Path, resume: bool) -> Path | None:
+def _checkpoint_to_resume(run: Path, resume: bool, inputs: Inputs) -> Path | None:
+    """The last training checkpoint of a run with these settings, or with `resume` of any run."""
     last = get_last_checkpoint(str(run)) if run.is_dir() else None
-    if resume and last is None:
-        raise UserError(f"{run}: no training checkpoint to resume from")
-    if last is not None and not resume:
-        raise UserError(f"{last}: exists; add --resume to continue it, or choose another --output")
-    return Path(last) if last is not None else None
+    if last is None:
+        if resume:
+            raise UserError(f"{run}: no training checkpoint to resume from")
+        return None
+    differing = differing_inputs(run, inputs)
+    if not resume and differing != []:
+        which = "not noted" if differing is None else f"others for {', '.join(differing)}"
+        raise UserError(
+            f"{last}: exists, and its settings are {which}; add --resume to continue it with "
+            "these, or choose another --output"
+        )
+    return Path(last)
+
+
+def _is_at_end(checkpoint: Path, settings: LmSettings) -> bool:
+    """Whether only the result is missing: the Trainer would take one step more. FSDP's weights are
+    read by the Trainer alone."""
+    step = int(checkpoint.name.rpartition("-")[2])
+    return step >= settings.max_steps and not settings.fsdp
 
 
 def training_streams(settings: LmSettings) -> Streams:

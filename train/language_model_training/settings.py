@@ -1,17 +1,18 @@
 """The YAML file of `python -m train.lm`: every choice of a training run, checked once.
 
 In: a YAML file, which may extend another one. Out: a frozen `LmSettings`.
-formats/files/config_paths.py resolves its paths. Unknown keys are refused with the nearest right
-one. Only `--output`, `--resume` and `--max-minutes` are set elsewhere. The codec's streams come
-from the token files, not from here. Needs no torch.
+`formats.files.config_paths` finds the files that it names. Unknown keys are refused with the
+nearest right one. The command line adds only `--output`, `--resume` and `--max-minutes`. The
+codec's streams come from the token files. It needs no torch.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from commands.errors import UserError
 from formats.checkpoint.language_model_config import (
@@ -25,6 +26,12 @@ from formats.checkpoint.prompts import PromptTemplates
 from formats.files.config_paths import BaseModel, InputFile, InputFolder, locate_paths
 from formats.files.strict_fields import build_dataclass, read_yaml
 from formats.streams import FACODEC, Streams
+
+# Settings that a run may be continued with whatever they were before.
+_NO_RESULT = (
+    *("threads", "log_every", "evaluate_every", "save_every", "checkpoints_kept"),
+    *("loader_workers", "speech_preview"),
+)
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,7 @@ class LmSettings:
     average_decay: float = 0.0  # of the weights' moving average, per step; 0: none
     guided_attention: GuidedAttentionSettings | None = None
     speech_preview: SpeechPreview | None = None
+    minutes: float | None = None  # ends the run and its schedule early; restarts after a pause
     threads: int | None = None  # of PyTorch on the CPU; None: its own choice
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -176,6 +184,15 @@ def read_located_settings(path: Path) -> LmSettings:
     return locate_paths(read_settings(path), path)
 
 
+def describe_settings(path: Path) -> dict[str, Any]:
+    """What two runs must have in common to be one: all settings but those that change no result.
+
+    Paths are as the file gives them.
+    """
+    described = dataclasses.asdict(read_settings(path))
+    return {name: value for name, value in described.items() if name not in _NO_RESULT}
+
+
 def _faults(settings: LmSettings) -> list[str]:
     heads, optimizer = settings.model.heads, settings.optimizer
     sources = (*settings.data.train, *settings.data.validation)
@@ -195,6 +212,7 @@ def _faults(settings: LmSettings) -> list[str]:
             "data: 'min_seconds' and 'max_seconds' are of speech, which the task 'text' has not",
         ),
         (settings.max_steps > 0, "'max_steps' must be at least 1"),
+        (settings.minutes is None or settings.minutes > 0, "'minutes' must be above 0"),
         (settings.positions_per_batch > 0, "'positions_per_batch' must be at least 1"),
         (settings.threads is None or settings.threads > 0, "'threads' must be at least 1"),
         (settings.gradient_accumulation > 0, "'gradient_accumulation' must be at least 1"),

@@ -1,7 +1,7 @@
-"""What happens between the steps of a run: its clock, its weight average, and when it ends.
+"""What happens between the steps of a run: its clock, its weight average, and its end.
 
-In: the number of the step, and a signal that may have come. Out: whether the trainer is to
-evaluate, to save and to stop. It knows no model.
+In: the number of the step, and an interruption. Out: whether the trainer evaluates, saves and
+stops now. It does not know the model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from train.language_model_training.averaging import WeightAverage
 
 
 class RunClock:
-    """How much of the run is over: by steps and, with a limit, by minutes."""
+    """How much of the run is over: by steps and, if its minutes are limited, by time."""
 
     def __init__(self, max_steps: int, max_minutes: float | None) -> None:
         self._max_steps = max_steps
@@ -25,7 +25,7 @@ class RunClock:
         self._begin = time.monotonic()
 
     def progress(self, step: int) -> float:
-        """From 0 to 1, whichever limit is nearer."""
+        """From 0 to 1, by the limit that is nearer."""
         by_time = (
             (time.monotonic() - self._begin) / self._seconds if self._seconds is not None else 0.0
         )
@@ -33,9 +33,10 @@ class RunClock:
 
 
 class StepCallback(TrainerCallback):
-    """Updates the weight average after each step; stops and saves when time is up or a signal has
-    come. A resumed run logs, evaluates and saves as often as its settings say, not as its
-    checkpoint does."""
+    """Updates the weight average after each step; stops and saves at the end and on interruption.
+
+    A resumed run logs, evaluates and saves as often as its settings say, not its checkpoint.
+    """
 
     def __init__(
         self, clock: RunClock, average: WeightAverage | None, interruption: Interruption
@@ -64,16 +65,18 @@ class StepCallback(TrainerCallback):
             self._average.update(state.global_step)
         is_over = self._clock.progress(state.global_step) >= 1.0
         if agree(is_over or self._interruption.requested, args.device):
+            if agree(self._interruption.noted, args.device):
+                self._interruption.request()
             control.should_training_stop = True
-            control.should_evaluate = not self._interruption.requested
+            control.should_evaluate = not self._interruption.noted
             control.should_save = True
             control.should_log = True
         return control
 
 
 def agree(wanted: bool, device: torch.device) -> bool:
-    """Whether any process wants it. Processes that stopped after different steps would wait for
-    each other without end."""
+    """Whether any process wants it: processes that stop after different steps would wait for each
+    other forever."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return wanted
     votes = torch.tensor([float(wanted)], device=device)

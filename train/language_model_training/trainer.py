@@ -63,7 +63,6 @@ class LmTrainer(Trainer):
         output: Path,
         train: tuple[Sequence[Example], Sequence[SourceRange]],
         validation: Sequence[Example],
-        max_minutes: float | None = None,
         interruption: Interruption | None = None,
     ) -> None:
         check_guided_attention(settings, model)
@@ -71,7 +70,7 @@ class LmTrainer(Trainer):
         self._speech_tokenizer = tokenizer
         self._train, self._sources = train
         self._validation = validation
-        self._clock = RunClock(settings.max_steps, max_minutes)
+        self._clock = RunClock(settings.max_steps, settings.minutes)
         self._weights = LossWeights(settings.text_weight, settings.speech_weight)
         self._sums: dict[str, list[float]] = defaultdict(list)
         self._micro_step = (0, 0)
@@ -272,6 +271,10 @@ class LmTrainer(Trainer):
             return
         with self.average.applied() if self.average else nullcontext():
             save_checkpoint(self._bare_model, self._speech_tokenizer, folder, dtype, tensors)
+
+    def take_up(self, folder: Path) -> None:
+        """Read the weights of a training checkpoint, to write the result without a step more."""
+        self._load_from_checkpoint(str(folder))
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
