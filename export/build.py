@@ -100,7 +100,7 @@ def read_options(arguments: argparse.Namespace) -> ExportOptions:
     return ExportOptions(
         source=_read_source(arguments),
         numbers=numbers,
-        capacity=Capacity(arguments.max_positions, _read_rows(arguments)),
+        capacity=_read_capacity(arguments),
         text_head=arguments.text_head,
         output=arguments.output,
         compare=arguments.compare,
@@ -113,12 +113,10 @@ def _read_source(arguments: argparse.Namespace) -> Source:
     return Source(arguments.model, arguments.codec, voices, arguments.heads)
 
 
-def _read_rows(arguments: argparse.Namespace) -> int:
-    if arguments.rows is None:
-        return CPU_ROWS if arguments.target == ONNXRUNTIME else PLAN_ROWS
-    if not 1 <= arguments.rows <= MAX_ROWS:
+def _read_capacity(arguments: argparse.Namespace) -> Capacity:
+    if arguments.rows is not None and not 1 <= arguments.rows <= MAX_ROWS:
         raise UserError(f"--rows is 1 to {MAX_ROWS}, not {arguments.rows}")
-    return int(arguments.rows)
+    return Capacity(arguments.max_positions, arguments.rows)
 
 
 def _read_plans(arguments: argparse.Namespace) -> PlanOptions:

@@ -37,7 +37,7 @@ def write_graphs(sources: Sources, options: ExportOptions, folder: Path) -> dict
     graphs = {}
     for graph in _build_graphs(sources, options):
         with progress(f"write {graph.name}"):
-            graphs[graph.name] = graph.save(folder, options.capacity.rows)
+            graphs[graph.name] = graph.save(folder, options.rows)
     return graphs
 
 

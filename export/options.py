@@ -77,14 +77,14 @@ class Capacity:
     """How much speech a bundle has room for.
 
     max_positions: of prompt and speech together; None for what the model or a sentence needs.
-    rows: texts side by side, which one call takes at most.
+    rows: texts side by side, which one call takes at most; None for what is usual.
     """
 
     max_positions: int | None = None
-    rows: int = CPU_ROWS
+    rows: int | None = None
 
     def to_words(self) -> list[str]:
-        return [*_option("--max-positions", self.max_positions), "--rows", str(self.rows)]
+        return [*_option("--max-positions", self.max_positions), *_option("--rows", self.rows)]
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,17 @@ class ExportOptions:
         text_head = ["--text-head"] if self.text_head else []
         return [*self.source.to_words(), *text_head, *self.capacity.to_words()]
 
+    @property
+    def rows(self) -> int:
+        """Texts side by side, which one call takes at most."""
+        usual = CPU_ROWS if self.plans is None else PLAN_ROWS
+        return usual if self.capacity.rows is None else self.capacity.rows
+
     def portable(self, output: Path) -> ExportOptions:
         """The export to `output` of the graphs that plans are made from."""
         numbers = replace(self.numbers, dialect=PORTABLE)
-        return replace(self, numbers=numbers, output=output, plans=None)
+        capacity = replace(self.capacity, rows=self.rows)
+        return replace(self, numbers=numbers, capacity=capacity, output=output, plans=None)
 
     def origin(self) -> str:
         """Options for a shell that lead to the same checkpoint or bundle again.

@@ -68,7 +68,7 @@ def build_bundle(options: ExportOptions) -> Manifest:
             graphs,
             voices,
             checks,
-            options.capacity.rows,
+            options.rows,
         )
         with progress("hash and write to disk"):
             return publish_bundle(folder, manifest, options.output)

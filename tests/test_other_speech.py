@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.options import BuildOptions
+from export.options import Capacity, ExportOptions, Numbers, Source
 from export.pipeline import build_bundle
 from runtime import TTS, Sampling
 from tests.tiny_codec import OTHER_STREAMS, make_codec, other_codec_config
@@ -25,13 +25,11 @@ def test_an_engine_speaks_other_streams(heads: int, dialect: str, tmp_path: Path
     )
     engine = tmp_path / "engine"
     manifest = build_bundle(
-        BuildOptions(
-            model=model,
-            codec=tmp_path / "codec",
+        ExportOptions(
+            Source(model, tmp_path / "codec"),
+            Numbers(dialect=dialect),
+            Capacity(max_positions=256, rows=3),
             output=engine,
-            dialect=dialect,
-            rows=3,
-            max_positions=256,
             compare=False,
         )
     )

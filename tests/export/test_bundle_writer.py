@@ -47,8 +47,8 @@ def reported(failure: BaseException) -> type[BaseException]:
 
 
 def a_manifest() -> Manifest:
-    token = TensorSpec(names.SPEAKER_TOKEN, "float32", (1, 1, 64))
-    speaker = TensorSpec(names.SPEAKER, "float32", (1, 256))
+    token = TensorSpec(names.SPEAKER_TOKEN, "float32", (names.ROWS, 1, 64))
+    speaker = TensorSpec(names.SPEAKER, "float32", (names.ROWS, 256))
     graph = GraphSpec("backbone.onnx", "fp32", inputs=(speaker,), outputs=(token,))
     return Manifest(
         schema_version=names.SCHEMA_VERSION,

@@ -42,7 +42,7 @@ NUMBERS = st.builds(
     codec_calibration=MAYBE_PATH,
     codec_activation=st.sampled_from(CODEC_ACTIVATIONS),
 )
-CAPACITIES = st.builds(Capacity, max_positions=MAYBE_COUNT)
+CAPACITIES = st.builds(Capacity, max_positions=MAYBE_COUNT, rows=st.none() | st.integers(1, 256))
 TARGET = st.sampled_from(TARGETS[1:])
 GPUS = st.lists(st.sampled_from([75, 89, 120])).map(tuple)
 READY = st.builds(ReadyBundle, folder=PATHS, precision=st.none() | st.sampled_from(PRECISIONS))
