@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from commands.errors import TimeIsUp
+from commands.launch import started_as
 from commands.progress import tell
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -95,4 +96,4 @@ class Interruption:
 
 def format_command(module: str, argv: Sequence[str] | None) -> str:
     """The command line that was typed, to be typed again."""
-    return shlex.join(["python", "-m", module, *(sys.argv[1:] if argv is None else argv)])
+    return f"{started_as(module)} {shlex.join(sys.argv[1:] if argv is None else argv)}".rstrip()
