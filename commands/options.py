@@ -122,7 +122,7 @@ def add_engine(options: Options, default: str | None = None) -> None:
         required=default is None,
         default=None if default is None else Path(default),
         metavar="DIR",
-        help=_with_default("engine directory", default),
+        help=_with_default("directory of the bundle", default),
     )
 
 

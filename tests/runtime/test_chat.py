@@ -252,7 +252,7 @@ def test_cuts_and_silence_are_told(
     assert "a bound cut it" in capsys.readouterr().err
     silent = write_bundle(tmp_path / "silent", dataclasses.replace(ANSWERS, writes=" No.<eos>"))
     assert ask(silent, "--question", QUESTION, "-o", "answer.wav") == 0
-    assert "in text alone" in capsys.readouterr().err
+    assert "in writing only" in capsys.readouterr().err
     assert not Path("answer.wav").exists()
 
 
