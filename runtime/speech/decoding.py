@@ -61,7 +61,7 @@ def count_steps(manifest: Manifest, text_tokens: int) -> int:
 
 
 class SpeechDecoder:
-    """Backbone and head of a bundle, by the rules that hold for every engine."""
+    """Backbone and head of a bundle, on any engine."""
 
     def __init__(self, backbone: Graph, head: Graph, manifest: Manifest) -> None:
         _require(backbone, (names.INPUTS_EMBEDS, names.PAST_LENGTH, names.HIDDEN))
@@ -74,7 +74,7 @@ class SpeechDecoder:
 
     @property
     def rows(self) -> int:
-        """How many rows one loop has room for at most."""
+        """How many rows one loop can have at most."""
         assert isinstance(self._backbone, BindableGraph | LoopingGraph), self._backbone
         return self._backbone.rows
 
@@ -112,7 +112,7 @@ class SpeechDecoder:
                 yield from loop.step()
 
     def _open_on_host(self, room: int, context: Context | None = None) -> HostRows:
-        """Only the host can go on with what the backbone has read."""
+        """A loop on the host: the only place where a context can be continued."""
         assert isinstance(self._backbone, BindableGraph), self._backbone
         assert isinstance(self._head, BindableGraph), self._head
         return HostRows(self._backbone, self._head, self._streams, room, context)

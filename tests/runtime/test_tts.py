@@ -309,7 +309,7 @@ def test_speech_saves_itself(tts: TTS, tmp_path: Path) -> None:
 
 def test_an_engine_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--engine", str(tmp_path), TEXT, "-o", str(tmp_path / "out.wav")]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: not an engine directory")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: not a bundle")
 
 
 def test_a_full_disk_is_one_line(
