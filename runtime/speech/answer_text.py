@@ -42,21 +42,21 @@ class AnswerWriter:
         random: np.random.Generator,
         max_tokens: int,
         capacity: int,
-        tokens: list[int],
-    ) -> Generator[str, None, Context]:
-        """Yield the text of the answer. Appends to `tokens` all tokens, with the one that ends it.
+    ) -> Generator[str, None, tuple[list[int], Context]]:
+        """Yield the text of the answer. Returns its tokens, the last of which ends it unless the
+        bound cut it, and the context, which holds the prompt and all tokens but the last.
 
         prompt: float32 [1, positions, hidden_size]. max_tokens: at most so many are written.
         capacity: positions that the returned context has room for.
         """
         writing = self._decoder.write(prompt, sampling, random, self._ends, max_tokens, capacity)
+        tokens: list[int] = []
         told = ""
         while True:
             try:
                 tokens.append(next(writing))
             except StopIteration as finished:
-                context: Context = finished.value
-                return context
+                return tokens, finished.value
             text = self._spell(tokens, is_whole=len(tokens) == max_tokens)
             if len(text) > len(told):
                 yield text[len(told) :]

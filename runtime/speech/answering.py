@@ -175,14 +175,12 @@ class Chat:
     def _stream_answer(
         self, asked: _Question, schedule: ChunkSchedule
     ) -> Generator[str | Chunk, None, None]:
-        tokens: list[int] = []
-        context = yield from self._writer.write(
+        tokens, context = yield from self._writer.write(
             asked.prompt,
             asked.text_settings,
             asked.text_random,
             asked.text_bound,
             asked.capacity,
-            tokens,
         )
         if tokens[-1] == self._spec.speech_start_id:
             yield from self._speak_answer(asked, tokens, context, schedule)
