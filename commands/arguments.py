@@ -10,17 +10,23 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
+from commands.launch import module_command, started_as
 from commands.version import VERSION
 
 TEXTS = ("text", "question")  # arguments that hold what people write
-_LAUNCH = "python -m "
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An `ArgumentParser` that knows `--version` and reports a mistake in one line."""
+    """An `ArgumentParser` that knows `--version` and reports a mistake in one line.
+
+    module: the command's module, as in `train.lm`. Most callers want `command_parser`.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.module = self.prog.removeprefix(module_command(""))
+        if self.prog == module_command(self.module):
+            self.prog = started_as(self.module)
         self.add_argument("--version", action="version", version=f"slm-deploy {VERSION}")
 
     def error(self, message: str) -> NoReturn:
@@ -32,19 +38,15 @@ class CommandParser(argparse.ArgumentParser):
     def _takes_text(self) -> bool:
         return any(action.dest in TEXTS for action in self._actions)
 
-    @property
-    def module(self) -> str:
-        """The command's module, as in `train.lm`."""
-        return self.prog.removeprefix(_LAUNCH)
-
 
 def command_parser(module: str, description: str, *, more: str = "") -> CommandParser:
-    """The parser of the command `python -m module`.
+    """The parser of the command `python -m module`. Its messages name the console script if that
+    was started.
 
-    `more` stands below the options as it is written: examples, or where to get an input.
+    more: a text that is printed below the options as it is: examples, or where to get an input.
     """
     return CommandParser(
-        prog=f"{_LAUNCH}{module}",
+        prog=module_command(module),
         description=description,
         epilog=more or None,
         formatter_class=argparse.RawDescriptionHelpFormatter,

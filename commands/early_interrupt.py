@@ -14,12 +14,11 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 def end_at_once(_: int, __: FrameType | None) -> None:
-    """End the process: nothing has begun that must be undone."""
+    """End the process. Nothing has begun yet that must be undone."""
     os.write(2, b"interrupted\n")
     os._exit(EXIT_INTERRUPTED)
 
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.default_int_handler
-):  # otherwise it is ignored, and stays so
+# A signal that is ignored stays ignored, as in the background of a shell.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, end_at_once)

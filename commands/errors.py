@@ -7,11 +7,11 @@ EXIT_TIME_IS_UP = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class UserError(Exception):
-    """A user's mistake. The message says on one line what failed, where, and how to fix it."""
+    """A user's mistake. The message says in one line what failed, where, and how to fix it."""
 
 
 class SpeechWarning(UserWarning):
-    """A recording or a text is usable but faulty. The message says on one line which and why.
+    """A recording or a text is usable but faulty. The message says in one line what is wrong.
 
     Python's `warnings` show it once; `warnings.catch_warnings(record=True)` collects them, and
     `warnings.simplefilter("error", SpeechWarning)` makes them errors.
@@ -19,7 +19,7 @@ class SpeechWarning(UserWarning):
 
 
 class TextWarning(SpeechWarning):
-    """A part of a text was not spoken as it is written."""
+    """A part of a text was not spoken as it was written."""
 
 
 class Terminated(KeyboardInterrupt):

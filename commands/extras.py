@@ -1,8 +1,8 @@
 """Missing packages: which extra of this project brings them, and the command that installs it.
 
-In: the import that failed, and the command that needed it. Out: one line for people. The install
+In: the import that failed, and the command that needed it. Out: a message of one line. The
 command fits the place of this code, a clone or a wheel, because the project is on no package index.
-It needs the standard library only, so that it works where nothing else is installed.
+Only the standard library is needed, so that it works before anything else is installed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ NEEDED_BY = {
 
 
 def explain_missing(error: ModuleNotFoundError, command: str) -> str | None:
-    """What to do about a package that `command` (a module's name) needs, on one line.
+    """Says in one line how to install a package that `command` (the name of a module) needs.
 
     None if no extra of this project brings the package: then the failed import is a defect.
     """
@@ -99,7 +99,7 @@ def _advise(extras: set[str]) -> str:
 
 
 def _activation() -> str:
-    """How to use an existing environment of this clone, or that one must be made."""
+    """Says how to use an environment of this clone, or to make one."""
     script = "Scripts\\activate" if sys.platform == "win32" else "bin/activate"
     found = [name for name in (".venv", ".venv-demo") if (ROOT / name / script).is_file()]
     if not found:

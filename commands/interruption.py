@@ -19,18 +19,19 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from commands.errors import TimeIsUp
+from commands.launch import started_as
 from commands.progress import tell
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOTED = b"\nstopping after this step, then saving; once more ends it at once, without saving\n"
+_NOTED = b"\nstopping after this step, then saving; repeat it to stop at once, without saving\n"
 _EXIT_BY_SIGNAL = 128  # plus the signal's number, as shells report it
 
 
 class Interruption:
-    """Within its context the first signal is only noted.
+    """A context in which the first signal is noted instead of ending the process.
 
-    Signals that are ignored stay so, as in the background of a shell. Threads other than the main
-    one can note none. `max_minutes` is counted from the beginning of the command.
+    Signals that are ignored stay ignored, as in the background of a shell. Only the main thread can
+    note signals. max_minutes: counted from the beginning of the command.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Whether to stop after this step. Once true, it stays true."""
+        """Whether to stop after this step. It stays true once it is."""
         self._is_over = self._is_over or self._signal is not None or self._clock() >= self._end
         return self._is_over
 
@@ -95,4 +96,4 @@ class Interruption:
 
 def format_command(module: str, argv: Sequence[str] | None) -> str:
     """The command line that was typed, to be typed again."""
-    return shlex.join(["python", "-m", module, *(sys.argv[1:] if argv is None else argv)])
+    return f"{started_as(module)} {shlex.join(sys.argv[1:] if argv is None else argv)}".rstrip()

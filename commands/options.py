@@ -1,7 +1,7 @@
 """Options that several commands share, so that one word means one thing everywhere.
 
 In: a parser or a group of one. Out: the same with one option more, checked while the command line
-is parsed. A command calls those that it needs; nothing is added unasked.
+is parsed. A command calls the functions of the options that it needs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def number_above(bound: float) -> Callable[[str], float]:
 def add_choice(
     options: Options, option: str, meanings: Mapping[str, str], default: str | None, purpose: str
 ) -> None:
-    """An option with a few words to choose from; the help says what each of them means."""
+    """An option that takes one of a few words. The help says what each word means."""
     words = "; ".join(
         f"{word}{' (default)' if word == default else ''}: {meaning}"
         for word, meaning in meanings.items()
@@ -122,7 +122,7 @@ def add_engine(options: Options, default: str | None = None) -> None:
         required=default is None,
         default=None if default is None else Path(default),
         metavar="DIR",
-        help=_with_default("engine directory", default),
+        help=_with_default("directory of the bundle", default),
     )
 
 

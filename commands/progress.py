@@ -15,19 +15,22 @@ from contextlib import contextmanager
 from typing import Any, TextIO, TypeVar
 
 Item = TypeVar("Item")
-Track = Callable[[Iterable[Any]], Iterable[Any]]  # passes parts on, and notes each that is done
+Track = Callable[[Iterable[Any]], Iterable[Any]]  # passes parts on, and counts those that are done
 
-SECONDS_BETWEEN = 5.0  # between two figures, where the line is not rewritten
+SECONDS_BETWEEN = 5.0  # between two figures if the line is not rewritten
 SECONDS_BETWEEN_REWRITES = 0.2
-FIGURES_AN_AGE = 20  # long stages print less often: after a 20th of the time that they have taken
+PAUSES = 20  # a long stage prints less often: a 20th of the time that it has taken goes by
 LINE_WIDTH = 100
 
 _under_way: list[Stage] = []  # the stage whose line is open comes last
 
 
 class Stage:
-    """One stage under way. `total` counts its parts, as far as that is known; `done` of them were
-    done before, by an earlier run."""
+    """One stage under way.
+
+    total: how many parts it has, None if that is not known. done: how many of them an earlier run
+    has done.
+    """
 
     def __init__(
         self,
@@ -50,14 +53,14 @@ class Stage:
         return self._clock() - self._started
 
     def advance(self, parts: int = 1) -> None:
-        """So many parts are done: say so, now and then."""
+        """Count parts that are done, and show how far the stage has got from time to time."""
         self._done += parts
         if self._is_due() and self._done != self._total:
             self._told = self._clock()
             self._show(f"{self._describe()} ... ")
 
     def track(self, parts: Iterable[Item]) -> Iterator[Item]:
-        """The parts, each of which is done when the next one is asked for."""
+        """Yield the parts. A part counts as done when the next one is requested."""
         for part in parts:
             yield part
             self.advance()
@@ -87,7 +90,7 @@ class Stage:
 
     def _is_due(self) -> bool:
         least = SECONDS_BETWEEN_REWRITES if self._stream.isatty() else SECONDS_BETWEEN
-        wait = least if self._stream.isatty() else max(least, self.seconds / FIGURES_AN_AGE)
+        wait = least if self._stream.isatty() else max(least, self.seconds / PAUSES)
         return self._clock() - self._told >= wait
 
     def _show(self, text: str) -> None:
@@ -134,7 +137,7 @@ def progress(
 
 
 def tell(message: str) -> None:
-    """Print a line on standard error, not into the middle of a stage's line."""
+    """Print a line on standard error. The open line of a stage is ended first."""
     if _under_way:
         _under_way[-1].break_line()
     print(message, file=sys.stderr, flush=True)

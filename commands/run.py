@@ -67,11 +67,14 @@ def run_cli(command: Callable[[Sequence[str] | None], None], argv: Sequence[str]
     end of `--max-minutes` 75, and a reader of stdout that left early 141. Anything else is a
     defect of this project and keeps its traceback.
     """
-    is_program = argv is None  # otherwise a function call, whose caller owns the process
+    is_program = argv is None  # otherwise the caller of this function owns the process
     interrupts = Interrupts()
     with ready_streams():
         try:
-            with signals_raised(interrupts) if is_program else nullcontext(), _telling():
+            with (
+                signals_raised(interrupts) if is_program else nullcontext(),
+                _short_warnings(),
+            ):
                 command(argv)
             sys.stdout.flush()
         except UserError as error:
@@ -171,8 +174,8 @@ def _report(message: str) -> int:
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
-    """A `SpeechWarning` is one line on stderr, each time; other warnings are shown as usual."""
+def _short_warnings() -> Iterator[None]:
+    """Print each `SpeechWarning` as one line on stderr. Other warnings are shown as usual."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 

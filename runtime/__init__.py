@@ -1,7 +1,7 @@
 """Speaks from an exported bundle: `from runtime import TTS, Sampling`.
 
 Names are imported when they are first used, so that `python -m runtime.tts --help` needs nothing
-but the standard library. This package needs no PyTorch, no onnx and no sibling package.
+but the standard library. This package needs numpy and one engine, but no PyTorch and no onnx.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Command line: ask an exported bundle; it answers in writing and aloud.
+"""`python -m runtime.chat`: ask a bundle a question; it answers in writing and aloud.
 
-In: an engine directory that was exported with --text-head, and questions: one as an argument, or
-line by line from standard input. Out: answers on standard output, their speech in a WAV file or
-played. Everything else happens in `runtime.speech.answering`.
+In: a bundle that was exported with --text-head, and questions: one as an argument, or line by line
+from standard input. Out: answers on standard output, their speech in a WAV file or played.
+`runtime.speech.answering` makes the answers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.run import run_command
 from commands.standard_streams import ReaderLeft, reader_has_left
-from formats.files.atomic import check_target
 from runtime.bundle.voice_names import print_voices
-from runtime.engines.choices import add_run_with
+from runtime.speaking_options import (
+    WARNING_CUT,
+    add_drawing_options,
+    add_engine_options,
+    add_voice_options,
+    check_sound_output,
+)
 from runtime.text.typed_text import drop_terminal_codes
 
 if TYPE_CHECKING:
@@ -33,38 +38,35 @@ if TYPE_CHECKING:
 PROMPT = "> "
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m runtime.chat",
-        description="Ask an exported engine: one --question, or one line after the other.",
-        epilog="Each question stands for itself; nothing is remembered. End with Ctrl-D.",
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "runtime.chat",
+        "Ask a bundle: one --question, or the questions that you type, line by line.",
+        more="Each question is independent: nothing is remembered. End with Ctrl-D.",
     )
-    add = parser.add_argument
-    add("--engine", default="engine", metavar="DIR", help="default: engine")
-    add("--question", metavar="TEXT", help="ask this and end; without it, ask what is typed")
-    add_run_with(parser)
-    add("--threads", type=int, metavar="N", help="default: the physical cores")
-    add("--strict", action="store_true", help="refuse questions that cannot be read whole")
-    add("-o", "--output", metavar="FILE", help="write the spoken answer, the latest, as .wav")
-    add("--play", action="store_true", help="play answers while they are being made")
-    add("--voice", metavar="NAME|FILE", help="a voice of the engine, or a file")
-    add("--list-voices", action="store_true", help="print the engine's voices; ask nothing")
-    add("--greedy", action="store_true", help="always pick the most likely code")
-    add("--seed", type=int, metavar="N", help="the same seed, the same audio")
-    add("--max-steps", type=int, metavar="N", help="bound for the speech of each answer")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--question", metavar="TEXT", help="ask this and end; without it, ask what is typed"
+    )
+    add_engine_options(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse a question if a part of it cannot be read"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "-o", "--output", metavar="FILE", help="write the speech of the latest answer as .wav"
+    )
+    output.add_argument("--play", action="store_true", help="play answers while they are made")
+    add_voice_options(parser.add_argument_group("voice"))
+    add_drawing_options(parser.add_argument_group("sampling"), "the speech of each answer")
+    return parser
 
 
-def chat(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Answer the question, or one question after the other."""
     if arguments.list_voices:
         print_voices(arguments.engine)
         return
-    _check_output(arguments.output)
-    if arguments.play:
-        from runtime.audio.playback import require_player
-
-        require_player()
+    check_sound_output(arguments.output, play=arguments.play)
     from runtime.speech.answering import Chat
     from runtime.speech.sampling import Sampling
 
@@ -83,7 +85,7 @@ def chat(argv: Sequence[str] | None) -> None:
 
 
 def read_questions() -> Iterator[str]:
-    """Lines of standard input that are not blank, until its end; with a prompt on a terminal.
+    """The lines of standard input, without blank ones. A terminal shows a prompt.
 
     Raises:
         UserError: a line that is not text.
@@ -124,18 +126,18 @@ def answer(loaded: Chat, question: str, sampling: Sampling, arguments: argparse.
     spoken: list[Chunk] = []
     with ExitStack() as stack:
         player = stack.enter_context(open_player(loaded.sample_rate)) if arguments.play else None
-        for piece in tell(pieces, is_awaited=bool(arguments.output or arguments.play)):
+        for piece in print_text(pieces, is_awaited=bool(arguments.output or arguments.play)):
             spoken.append(piece)
             if player:
                 player.write(to_pcm16(piece.audio))
     finish(loaded, spoken, arguments.output)
 
 
-def tell(pieces: Iterator[str | Chunk], *, is_awaited: bool) -> Iterator[Chunk]:
-    """Print the text, one line, and pass the speech on.
+def print_text(pieces: Iterator[str | Chunk], *, is_awaited: bool) -> Iterator[Chunk]:
+    """Print the text as one line, and pass the speech on.
 
     Raises:
-        ReaderLeft: nobody reads the text any more, and nobody waits for the speech.
+        ReaderLeft: the reader of the text has left, and nobody waits for the speech.
     """
     is_writing = True
     for piece in pieces:
@@ -160,24 +162,16 @@ def finish(loaded: Chat, spoken: list[Chunk], output: str | None) -> None:
 
     audio = np.concatenate([np.zeros(0, np.float32), *(chunk.audio for chunk in spoken)])
     if not all(chunk.finished for chunk in spoken):
-        print("warning: the model did not stop by itself; a bound cut it", file=sys.stderr)
+        print(WARNING_CUT, file=sys.stderr)
     elif not spoken:
-        print("the model answered in text alone", file=sys.stderr)
+        print("the model answered in writing only", file=sys.stderr)
     if output and len(audio):
         write_wav(output, audio, loaded.sample_rate)
         print(f"wrote {output}", file=sys.stderr)
 
 
-def _check_output(output: str | None) -> None:
-    if output is None:
-        return
-    check_target(output)
-    if not output.lower().endswith(".wav"):
-        raise UserError(f"{output}: only WAV files can be written; end its name in .wav")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(chat, argv)
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Command line: how fast an engine speaks, and where the time goes.
+"""`python -m runtime.profile`: how fast a bundle speaks, and where the time goes.
 
-In: an engine directory and a text. Out: a table, and JSON on request. `runtime.speed` measures.
+In: a bundle and a text. Out: a table, and JSON on request. `runtime.speed` measures.
 """
 
 from __future__ import annotations
@@ -9,35 +9,33 @@ if __name__ == "__main__":
     import commands.early_interrupt  # noqa: F401 (for Ctrl-C during all other imports)
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
-from commands.arguments import CommandParser
-from commands.run import run_cli
-from formats.files.atomic import check_target, write_atomically
-from runtime.engines.choices import add_run_with
+from commands.arguments import CommandParser, command_parser
+from commands.options import add_count
+from commands.run import run_command
+from formats.files.atomic import check_target, write_json
+from runtime.speaking_options import add_engine_options
 from runtime.speed import DEFAULT_TEXT, SpeedOptions, format_speed, measure_speed
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m runtime.profile", description="Measure how fast an engine speaks."
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "runtime.profile", "Measure how fast a bundle speaks, and where the time goes."
     )
-    parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")
-    add_run_with(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
-    parser.add_argument("--text", default=DEFAULT_TEXT)
-    parser.add_argument("--voice", metavar="NAME|FILE")
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="default: 5")
-    parser.add_argument("--warmup", type=int, default=1, metavar="N", help="default: 1")
-    parser.add_argument("--max-steps", type=int, metavar="N", help="bound for each sentence")
+    add_engine_options(parser)
+    parser.add_argument("--text", default=DEFAULT_TEXT, help=f"default: {DEFAULT_TEXT}")
+    parser.add_argument("--voice", metavar="NAME|FILE", help="a voice of the bundle, or a file")
+    add_count(parser, "--runs", "how often the text is spoken and measured", default=5)
+    add_count(parser, "--warmup", "runs before them, which do not count", default=1, least=0)
+    add_count(parser, "--max-steps", "at most N steps for each sentence")
     parser.add_argument("--json", metavar="FILE", help="write all figures")
-    return parser.parse_args(argv)
+    return parser
 
 
-def profile(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, print the table, and write the figures if asked to."""
     options = SpeedOptions(
         engine=arguments.engine,
         text=arguments.text,
@@ -52,13 +50,13 @@ def profile(argv: Sequence[str] | None) -> None:
         check_target(arguments.json)
     report = measure_speed(options)
     if arguments.json:
-        write_atomically(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
+        write_json(arguments.json, report)
         print(f"wrote {arguments.json}", file=sys.stderr)
     print(format_speed(report))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(profile, argv)
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

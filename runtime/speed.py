@@ -1,6 +1,6 @@
-"""How fast an engine speaks: measured, and written as a table.
+"""How fast a bundle speaks: measured, and written as a table.
 
-In: an engine directory, a text, and how often to speak it. Out: all figures, as they are written to
+In: a bundle, a text, and how often to speak it. Out: all figures, as they are written to
 JSON: time to first audio, real-time factor (compute time / audio time: below 1 is faster than
 speech), percentiles of every stage, memory. The graphs run exactly as they do in
 `runtime.speech.synthesis`; the engine reports each call (`runtime.engines.observing`).
@@ -36,8 +36,12 @@ _STAGE_MEANINGS = {  # in the order in which they are printed; names are runtime
 
 @dataclass(frozen=True)
 class SpeedOptions:
-    """What is measured. runs: that count; warmup: runs before them. max_steps: of each sentence.
-    threads: of the CPU; None takes the default."""
+    """What is measured, and how often.
+
+    engine: directory of the bundle. runs: how often the text is spoken and measured. warmup: runs
+    before them, which do not count. max_steps: at most so many for each sentence. threads: of the
+    CPU; None takes the default.
+    """
 
     engine: str | Path
     text: str = DEFAULT_TEXT
@@ -63,7 +67,7 @@ class StageSeconds:
         self.stages[stage].append(seconds)
 
     def forget(self) -> None:
-        """The calls so far."""
+        """Drop the calls so far."""
         self.stages.clear()
 
     def total(self) -> float:
@@ -73,7 +77,7 @@ class StageSeconds:
 
 @dataclass
 class Measurements:
-    """What the runs brought, in seconds."""
+    """Figures of the runs; times in seconds."""
 
     first_audio: list[float] = field(default_factory=list)
     real_time_factor: list[float] = field(default_factory=list)
@@ -82,7 +86,7 @@ class Measurements:
 
 
 def measure_speed(options: SpeedOptions) -> dict[str, Any]:
-    """Load the engine, speak as often as asked, and return all figures."""
+    """Load the bundle, speak the text as often as asked, and return all figures."""
     from runtime.bundle.loading import load_bundle
     from runtime.engines.opening import open_engine
     from runtime.speech.synthesis import TTS
@@ -152,7 +156,8 @@ def _summarize(
 
 
 def _share_outside(measurements: Measurements, observer: StageSeconds) -> float | None:
-    """Of the time; None where graphs run beside each other, so that their times do not add up."""
+    """The share of the time that no graph runs. None if graphs run at the same time: their times do
+    not add up."""
     if "device_step" in observer.stages:
         return None
     return sum(measurements.outside_graphs) / len(measurements.outside_graphs)

@@ -1,8 +1,8 @@
-"""Command line: speak text with an exported bundle.
+"""`python -m runtime.tts`: speak a text with a bundle.
 
-In: an engine directory and text (an argument, a text file, or - for standard input).
-Out: a WAV file, sound, or raw PCM on standard output; files appear whole or not at all.
-Everything else happens in `runtime.speech.synthesis`.
+In: a bundle and a text (an argument, a text file, or - for standard input). Out: a WAV file, sound,
+or raw PCM on standard output; files appear whole or not at all. `runtime.speech.synthesis` makes
+the speech.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ if __name__ == "__main__":
 
 import argparse
 import json
-import os
-import re
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.run import run_command
 from commands.standard_streams import ReaderLeft, output_is_closed, reader_has_left, write_bytes
 from formats.files.atomic import check_target, require_two_files
 from runtime.bundle.voice_names import print_voices
-from runtime.engines.choices import add_run_with
-from runtime.text.typed_text import drop_terminal_codes
+from runtime.speaking_options import (
+    WARNING_CUT,
+    add_drawing_options,
+    add_engine_options,
+    add_voice_options,
+    check_sound_output,
+)
+from runtime.text.text_argument import STANDARD_INPUT, read_text_argument
 
 if TYPE_CHECKING:
     from runtime.speech.sampling import Sampling
@@ -38,66 +41,70 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 60.0  # where no line can be rewritten
 END_OF_INPUT = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
-MAX_INPUT_BYTES = (
-    100_000  # as runtime.text.typed_text.MAX_TEXT_BYTES: looked at before a file is read
-)
-TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LINE_BREAK = b"\r\n"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # text that can be converted, although it holds zeros
-NO_TEXT = (b"%PDF-", b"{\\rtf", b"%!PS", b"PK\x03\x04", b"\x1f\x8b", b"\x89PNG", b"\xff\xd8\xff")
-_SENTENCE_SIGNS = re.compile(r"[,;:!?\"]|\.\s|\n")  # in a file's name, hardly ever
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m runtime.tts",
-        description="Speak text with an exported engine.",
-        epilog="Settings that are left out come from the engine's manifest.",
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "runtime.tts",
+        "Speak a text with a bundle.",
+        more="Settings that you leave out have the values of the bundle's manifest.",
     )
-    parser.add_argument("text", nargs="?", help="what to say; a text file; or - for stdin")
-    parser.add_argument("--engine", default="engine", metavar="DIR", help="default: engine")
-    add_run_with(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
     parser.add_argument(
-        "--strict", action="store_true", help="refuse text that cannot be read whole"
+        "text", nargs="?", help="what to say, the name of a text file, or - for standard input"
+    )
+    add_engine_options(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse a text if a part of it cannot be read"
     )
     _add_output(parser.add_argument_group("output (at least one)"))
-    _add_sampling(parser.add_argument_group("voice and sampling"))
-    arguments = parser.parse_args(argv)
-    if arguments.text is None and not arguments.list_voices:
-        parser.error("nothing to say: give the text in quotes, a text file, or - for stdin")
-    return arguments
+    add_voice_options(parser.add_argument_group("voice"))
+    _add_sampling(parser.add_argument_group("sampling"))
+    return parser
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-o", "--output", metavar="FILE", help="write a .wav file")
-    group.add_argument("--play", action="store_true", help="play while it is being made")
+    group.add_argument("--play", action="store_true", help="play the speech while it is made")
     group.add_argument("--raw", action="store_true", help="stream 16-bit PCM to standard output")
     group.add_argument("--frames-out", metavar="FILE", help="write the speech frames as JSON")
 
 
 def _add_sampling(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--voice", metavar="NAME|FILE", help="a voice of the engine, or a file")
-    group.add_argument("--list-voices", action="store_true", help="print the engine's; say nothing")
-    group.add_argument("--greedy", action="store_true", help="always pick the most likely code")
-    group.add_argument("--temperature", type=float, metavar="T")
-    group.add_argument("--top-k", type=int, metavar="K")
-    group.add_argument("--top-p", type=float, metavar="P")
-    group.add_argument("--repetition-penalty", type=float, metavar="R")
-    group.add_argument("--seed", type=int, metavar="N", help="the same seed, the same audio")
-    group.add_argument("--max-steps", type=int, metavar="N", help="bound for each sentence")
+    add_drawing_options(group, "each sentence")
+    group.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="below 1, likely codes become likelier",
+    )
+    group.add_argument(
+        "--top-k", type=int, metavar="K", help="draw from the K most likely codes only"
+    )
+    group.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="draw from the most likely codes whose probabilities add up to P",
+    )
+    group.add_argument(
+        "--repetition-penalty",
+        type=float,
+        metavar="R",
+        help="above 1, codes that were drawn before become less likely",
+    )
 
 
-def speak(argv: Sequence[str] | None) -> None:
-    arguments = parse_arguments(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Speak the text: to a file, a player, or standard output."""
     if arguments.list_voices:
         print_voices(arguments.engine)
         return
+    if arguments.text is None:
+        make_parser().error("nothing to say: give the text in quotes, a text file, or - for stdin")
     _check_outputs(arguments)
-    if arguments.text == "-" and sys.stdin.isatty():
+    if arguments.text == STANDARD_INPUT and sys.stdin.isatty():
         print(f"type the text, then {END_OF_INPUT}", file=sys.stderr)
-    text = read_text(arguments.text)
+    text = read_text_argument(arguments.text)
     from runtime.speech.schedule import least_work, soon_heard
     from runtime.speech.synthesis import TTS
 
@@ -120,42 +127,7 @@ def speak(argv: Sequence[str] | None) -> None:
         print("the reader of --raw left before the end; the files are whole", file=sys.stderr)
     _write_files(spoken, tts.sample_rate, arguments)
     if not all(chunk.finished for chunk in spoken):
-        print("warning: the model did not stop by itself; a bound cut it", file=sys.stderr)
-
-
-def read_text(argument: str) -> str:
-    """The text that the command line names: a file's, if there is one of that name.
-
-    A file's text loses a byte order mark and the line break at its end, nothing else; colours and
-    other codes for terminals are dropped from any text.
-
-    Raises:
-        UserError: a folder, or a file that is missing, too large, no text, or not UTF-8 encoded.
-    """
-    if argument == "-":
-        return drop_terminal_codes(_decode(sys.stdin.buffer, "standard input"))
-    if os.path.isdir(argument):  # False for text of any length
-        raise UserError(f"{argument}: is a folder; name a text file, or say more than its name")
-    if os.path.exists(argument):
-        with Path(argument).open("rb") as file:
-            return drop_terminal_codes(_decode(file, argument))
-    if argument.lower().endswith(TEXT_SUFFIXES) and not _SENTENCE_SIGNS.search(argument):
-        raise UserError(f"{argument}: no such text file; text to speak ends with a full stop")
-    return drop_terminal_codes(argument)
-
-
-def _decode(file: BinaryIO, where: str) -> str:
-    content = file.read(len(BYTE_ORDER_MARK) + MAX_INPUT_BYTES + len(LINE_BREAK) + 1)
-    content = content.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\n").removesuffix(b"\r")
-    if content.startswith(NO_TEXT) or (b"\0" in content and not content.startswith(UTF_16)):
-        raise UserError(f"{where}: is not text; name a text file")
-    if len(content) > MAX_INPUT_BYTES:
-        raise UserError(f"{where}: the limit is {MAX_INPUT_BYTES} bytes; cut it up")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{where}: is not UTF-8 text; convert it") from None
-    return text
+        print(WARNING_CUT, file=sys.stderr)
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
@@ -167,17 +139,11 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         raise UserError("--raw writes to standard output, which is closed; redirect it: > FILE")
     if arguments.raw and sys.stdout.isatty():
         raise UserError("--raw writes binary data to a terminal; redirect it: --raw > FILE")
-    for path in (arguments.output, arguments.frames_out):
-        if path:
-            check_target(path)
-    if arguments.output and not arguments.output.lower().endswith(".wav"):
-        raise UserError(f"{arguments.output}: only WAV files can be written; end its name in .wav")
+    check_sound_output(arguments.output, play=arguments.play)
+    if arguments.frames_out:
+        check_target(arguments.frames_out)
     if arguments.output and arguments.frames_out:
         require_two_files(arguments.output, arguments.frames_out)
-    if arguments.play:
-        from runtime.audio.playback import require_player
-
-        require_player()
 
 
 def _sampling(arguments: argparse.Namespace) -> Sampling:
@@ -291,7 +257,7 @@ class Progress:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_cli(speak, argv)
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -13,20 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from commands.launch import VERBS, script_name
 from commands.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 NEVER_ON_A_DEVICE = {"torch", "onnx", "onnx-ir", "onnxscript", "transformers"}
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
-# A script is called slm, what its package does, and its module.
-VERBS = {
-    "runtime": "",
-    "train": "train",
-    "export": "export",
-    "calibration": "calibrate",
-    "evaluation": "evaluate",
-}
-FIRST_COMMANDS = ("export.build", "calibration.run", "evaluation.speech")  # named by the verb alone
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -117,12 +109,6 @@ def crowded(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def name_script(module: str) -> str:
-    package, name = module.split(".")
-    own = "" if module in FIRST_COMMANDS else name.replace("_", "-")
-    return "-".join(filter(None, ("slm", VERBS[package], own)))
-
-
 def test_every_command_has_a_script_named_by_the_rule() -> None:
     commands = [
         f"{package}.{path.stem}"
@@ -130,14 +116,14 @@ def test_every_command_has_a_script_named_by_the_rule() -> None:
         for path in (ROOT / package).glob("*.py")
         if re.search(r"^def main\(argv", path.read_text("utf-8"), re.MULTILINE)
     ]
-    assert {name_script(module): f"{module}:main" for module in commands} == SCRIPTS
+    assert {script_name(module): f"{module}:main" for module in commands} == SCRIPTS
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_explain_themselves_without_any_requirement(
     installed: Path, script: str, tmp_path: Path
 ) -> None:
-    assert run(installed / script, "--help", cwd=tmp_path).startswith("usage: ")
+    assert run(installed / script, "--help", cwd=tmp_path).startswith(f"usage: {script} ")
     assert run(installed / script, "--version", cwd=tmp_path) == f"slm-deploy {VERSION}\n"
 
 

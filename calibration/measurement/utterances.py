@@ -18,6 +18,7 @@ import numpy.typing as npt
 from commands.errors import UserError
 from export.language_model.code_embeddings import PAD, code_embeddings
 from export.readers.checkpoint import Checkpoint
+from formats.speaker_files import read_speaker
 from formats.streams import Streams
 from formats.tokens import TokenizedUtterance, read_utterances
 from runtime.bundle.loading import Bundle
@@ -27,7 +28,6 @@ from runtime.engines.rows import Request
 from runtime.speech.decoding import SpeechDecoder, bound_steps
 from runtime.speech.prompt import PromptReader
 from runtime.speech.sampling import seeded
-from runtime.speech.voice import read_voice_file
 
 Floats = npt.NDArray[np.float32]
 MAX_TEXTS = 10_000
@@ -89,12 +89,12 @@ class UtteranceMaker:
         if not self._voices:
             return np.zeros(channels, np.float32)  # not used: the model is not speaker-aware
         file = self._bundle.manifest.voices[self._voices[number % len(self._voices)]]
-        return read_voice_file(self._bundle.path(file), channels)
+        return read_speaker(self._bundle.path(file), channels)
 
     def _recorded_speaker(self, folder: Path, recorded: TokenizedUtterance, number: int) -> Floats:
         if recorded.spk_emb_path is None:
             return self._voice(number)
-        return read_voice_file(
+        return read_speaker(
             folder / recorded.spk_emb_path, self._bundle.manifest.codec.speaker_channels
         )
 

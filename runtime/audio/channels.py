@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 CANCELLED_SHARE = 0.05  # of the power of channels that are independent of each other
 LEAST_CLIPPED_PEAK = 0.05  # quieter flat maxima come from rounding, not clipping
-FLAT_SAMPLES = 3  # so many equal samples in a row at the loudest value are not a coincidence
+FLAT_SAMPLES = 3  # this many equal samples in a row at the loudest value are no coincidence
 ROUNDING_STEPS = (2.0**-7, 2.0**-15)  # of 8 and 16 bits; finer ones do not matter
 
 
 class ChannelMeter:
-    """Add all blocks, then ask."""
+    """Add all blocks, then read the properties."""
 
     def __init__(self, channels: int) -> None:
         self._samples = 0
@@ -63,8 +63,10 @@ class ChannelMeter:
 
     @property
     def clipped_share(self) -> float:
-        """The share of the worst channel's samples that lie at its highest and lowest value, if it
-        stays there for a while."""
+        """The share of samples at the highest and lowest value, in the worst channel.
+
+        A channel counts if it stays at such a value for a while.
+        """
         clipped = (self._extremes >= LEAST_CLIPPED_PEAK) & (self._flat > 0)
         count = np.where(clipped, self._reached, 0).sum(axis=0)
         return float(count.max()) / max(self._samples, 1)

@@ -20,30 +20,29 @@ from runtime.audio.noise import measure_noise_distance, remove_rumble, subtract_
 from runtime.audio.sound import Sound
 from runtime.audio.steady_noise import DIGITAL_SILENCE_DB, FRAME_SECONDS, find_steady_level
 
-PAUSE_SECONDS = 0.2  # before, after, and in place of longer pauses: as much as demo voices have
+PAUSE_SECONDS = 0.2  # before, after and between stretches: as in the demo voices
 FADE_SECONDS = 0.02  # kept around each stretch, fading
 LEAST_STRETCH_FRAMES = 10  # shorter ones are clicks, if there is a longer one
 LEAST_FRAMES_ABOVE = 3
 LONGEST_PAUSE_FRAMES = 30  # longer pauses separate two stretches
 
-LOWEST_HZ = 150  # below is hum
-LOUD_FRAMES = 10  # the level that a tenth of a second exceeds stands for the loudest speech
-SPEECH_DB = 35.0  # below that level is silence,
-LEAST_SPEECH_DB = 12.0  # above so much below it never
+LOWEST_HZ = 150  # hum lies below
+LOUD_FRAMES = 10  # the loudest speech is the level that a tenth of a second exceeds
+SPEECH_DB = 35.0  # frames so far below the loudest speech are silence
+LEAST_SPEECH_DB = 12.0  # frames nearer than this to the loudest speech are never silence
 BACKGROUND_PERCENTILE = 10
 ABOVE_BACKGROUND_DB = 5.0
-LEAST_UNSTEADY_DB = 25.0  # the quietest tenth may be speech itself: nearer to it nothing is dropped
+LEAST_UNSTEADY_DB = 25.0  # frames nearer than this stay: the quietest tenth may be speech
 
-LEVEL_NORM = 12  # near the peak, but nothing that clipping lowers much
+LEVEL_NORM = 12  # the level lies near the peak, but clipping does not lower it much
 CLICKS_PERCENTILE = 99  # louder frames do not count
-REFERENCE_LEVEL = 10 ** (-9.5 / 20)  # what the demo's teachers have: peaks of 0.7
+REFERENCE_LEVEL = 10 ** (-9.5 / 20)  # that of the demo's teachers, with peaks of 0.7
 
 LEAST_CHANGE = 1e-4
 LEAST_RANGE_DB = 12.0  # speech has over 20 without any pause, noise and tones under 10
-NOISY_DB, NOISY_UNDER_DB = 30.0, 33.0  # around speech, under it; plain speech has 37 and more
-ANOTHER_VOICE_DB = (
-    27.0  # with noise nearer than this, five of the demo's six voices become someone else's
-)
+NOISY_DB, NOISY_UNDER_DB = 30.0, 33.0  # noise around and under speech; clean speech has over 37
+# With noise nearer than this, five of the demo's six voices become someone else's.
+ANOTHER_VOICE_DB = 27.0
 LEAST_SPEECH_SECONDS = 1.0
 LEAST_JUDGED_SECONDS = 0.5  # shorter recordings hold one sound, which is neither speech nor noise
 CLIPPED_SHARE, UNUSABLE_CLIPPED_SHARE = 0.001, 0.05
@@ -97,8 +96,10 @@ def condition_speech(sound: Sound, rate_hz: int) -> Audio:
 
 
 def condition_if_spoken(sound: Sound, rate_hz: int) -> Audio:
-    """The same, but a recording without speech stays as it is, and noise is not refused. A
-    `SpeechWarning` names either."""
+    """The same, but nothing is refused: a recording without speech stays as it is.
+
+    A `SpeechWarning` names missing speech or too much noise.
+    """
     try:
         speech, too_noisy = _condition(sound, rate_hz)
     except NoSpeechError as reason:
@@ -116,9 +117,8 @@ def _condition(sound: Sound, rate_hz: int) -> tuple[Audio, str]:
     _check_clipping(sound)
     audio = sound.at_rate(rate_hz)
     audio = audio - audio.mean(dtype=np.float64).astype(np.float32)
-    _check_levels(
-        sound, measure_levels(audio, rate_hz)
-    )  # if there is only hum, too little is left after the next line
+    # If there is only hum, too little is left after its removal.
+    _check_levels(sound, measure_levels(audio, rate_hz))
     audio = remove_rumble(audio, rate_hz)
     levels = measure_levels(audio, rate_hz)
     _check_levels(sound, levels)
@@ -203,7 +203,7 @@ def _check_clipping(sound: Sound) -> None:
 
 
 def _check_levels(sound: Sound, levels: Levels) -> None:
-    """Raise if nothing rises above the rest; warn if not much does."""
+    """Raises `NoSpeechError` if nothing rises above the rest."""
     range_db = levels.loud_db - levels.quiet_db
     if range_db >= LEAST_RANGE_DB and find_stretches(levels):
         return
@@ -220,7 +220,7 @@ def _check_levels(sound: Sound, levels: Levels) -> None:
 
 
 def _check_noise(sound: Sound, levels: Levels, audio: Audio, rate_hz: int) -> str:
-    """Warn of noise around speech or under it. Returns a message if there is too much under it."""
+    """Warn of noise around or under speech. Returns a message if too much is under it."""
     hop = round(FRAME_SECONDS * rate_hz)
     stretches = find_stretches(levels)
     spoken = audio[stretches[0][0] * hop : stretches[-1][1] * hop]
@@ -259,8 +259,10 @@ def _check_speech(sound: Sound, speech: Audio, rate_hz: int) -> None:
 
 
 def measure_band(speech: Audio, rate_hz: int) -> float:
-    """The frequency in Hz above which there is next to nothing, compared with the band that
-    telephones carry. At most the highest frequency that is examined."""
+    """The frequency in Hz above which there is next to nothing.
+
+    Power is compared with that in the band of telephones. Returns at most `HIGHEST_HZ`.
+    """
     frequencies = np.fft.rfftfreq(len(speech), 1 / rate_hz)
     power = np.square(np.abs(np.fft.rfft(speech * np.hanning(len(speech)))))
     first, last = TELEPHONE_BAND_HZ

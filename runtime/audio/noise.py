@@ -3,8 +3,8 @@
 In: audio. Out: audio of the same length, or how far below the loudest speech its noise is. Quiet
 speech at -30 dB in a 16-bit file has as much rounding noise as a room, once it is amplified. It is
 removed by spectral subtraction (Boll 1979): the noise is white, of the known power step² / 12.
-Noise under speech is what each band never falls below (Martin 2001, minimum statistics): speech
-leaves each band now and then, noise leaves none.
+The noise under speech is the level that each band never falls below (Martin 2001, minimum
+statistics): speech leaves each band now and then, noise does not.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ RUMBLE_PAD_SECONDS = 0.1
 BAND_EDGES_HZ = (150, 300, 600, 1000, 1500, 2000, 2700, 3500, 4500, 5500, 6500, 7800)
 BAND_FRAME_SECONDS, BAND_HOP_SECONDS = 0.02, 0.01
 FLOOR_PERCENTILE = 5  # of the frames of a band
-LOUD_FRAMES = 10  # the level that a tenth of a second exceeds stands for the loudest speech
+LOUD_FRAMES = 10  # the loudest speech is the level that a tenth of a second exceeds
 DIGITAL_SILENCE_DB = 80.0  # below the loudest speech: gated pauses say nothing about the noise
 
 PITCH_HZ = (80, 400)
-VOICED_LIKENESS = (
-    0.6  # a voice correlates with itself one period later by over 0.75, noise by under 0.1
-)
+# A voice correlates with itself one period later by over 0.75, noise by under 0.1.
+VOICED_LIKENESS = 0.6
 
 Array = NDArray[np.float64]
 
@@ -49,7 +48,7 @@ def subtract_rounding(
 
 
 def remove_rumble(audio: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-    """Without drift and mains hum: float32 [samples] -> the same length, in phase."""
+    """Remove drift and mains hum: float32 [samples] -> the same length, in phase."""
     pad = round(RUMBLE_PAD_SECONDS * rate_hz)
     spectrum = np.fft.rfft(np.pad(audio.astype(np.float64), pad, mode="edge"))
     frequencies = np.fft.rfftfreq(len(audio) + 2 * pad, 1 / rate_hz)
@@ -75,7 +74,7 @@ def measure_noise_distance(audio: NDArray[np.float32], rate_hz: int) -> float:
 
 
 def is_voiced(audio: NDArray[np.float32], rate_hz: int) -> bool:
-    """Whether it repeats as vowels do; noise does not."""
+    """Whether the audio repeats as vowels do. Noise does not."""
     wave = audio.astype(np.float64) - audio.mean(dtype=np.float64)
     likeness = np.fft.irfft(np.square(np.abs(np.fft.rfft(wave, 2 * len(wave)))))[: len(wave)]
     likeness *= len(wave) / (len(wave) - np.arange(len(wave))) / (likeness[0] + 1e-20)

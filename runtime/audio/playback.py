@@ -1,8 +1,8 @@
 """Play audio while it is being made.
 
 In: 16-bit PCM bytes, piece by piece. Out: sound, through the first player found on this machine: a
-program that reads raw PCM from its input, else the package sounddevice, else a program that plays
-a file at the end. It does not know where the audio comes from.
+program that reads raw PCM from its input, a program that plays a file at the end, or the package
+sounddevice. It does not know where the audio comes from.
 """
 
 from __future__ import annotations
@@ -175,28 +175,28 @@ class DevicePlayer(Player):
 
     def __init__(self, rate_hz: int) -> None:
         self._sounddevice = import_module("sounddevice")  # optional, so it is looked up by name
-        with self._told():
+        with self._explained():
             self._stream = self._sounddevice.RawOutputStream(rate_hz, channels=1, dtype="int16")
             self._stream.start()
 
     def write(self, pcm: bytes) -> None:
-        with self._told():
+        with self._explained():
             self._stream.write(pcm)
 
     def finish(self) -> None:
-        with self._told():
+        with self._explained():
             self._stream.stop()
             self._stream.close()
 
     def stop(self) -> None:
-        """Ignores what PortAudio says: the error that led here matters."""
+        """Ignores errors of PortAudio: the error that led here matters."""
         with suppress(self._sounddevice.PortAudioError):
             self._stream.abort()
             self._stream.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """No device, one that is taken by another program, one that was unplugged."""
+    def _explained(self) -> Iterator[None]:
+        """Turn PortAudio's errors into `UserError`: no device, a device in use, or unplugged."""
         try:
             yield
         except self._sounddevice.PortAudioError as error:

@@ -2,7 +2,7 @@
 
 In: sound files from anywhere, or arrays of any rate and channel count.
 Out: float32 [samples] at the rate asked for, checked; 16-bit PCM bytes; WAV files.
-It does not know codecs, frames or models, nor where in a recording somebody speaks.
+It does not know codecs, frames or models, or where in a recording somebody speaks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BLOCK_FRAMES = 65_536
 
 @dataclass(frozen=True)
 class Sound:
-    """What a file or an array holds.
+    """The audio of a file or an array.
 
     mono: float32 [samples] at `rate_hz`, its own rate. where: its name in messages.
     clipped_share: share of its worst channel's samples that are cut off at the loudest value.
@@ -118,7 +118,7 @@ def convert_audio(
 
 
 def convert_sound(audio: NDArray[Any], rate_hz: int, max_seconds: float = MAX_SECONDS) -> Sound:
-    """The same for an array: [samples] or [samples, channels], floats or signed integers.
+    """As `read_sound`, for an array: [samples] or [samples, channels], floats or signed integers.
 
     Raises:
         UserError: as `read_sound` (but silence is allowed), or another shape or type.

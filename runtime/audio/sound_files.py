@@ -1,4 +1,4 @@
-"""Says what a file is if it cannot be read as a recording, and how to convert it.
+"""Explains files that cannot be read as recordings: what they are, and how to convert them.
 
 In: the path of a file. Out: words for a message. It looks at the file's first bytes, never at its
 name: recordings of phones and messengers come under any name.
@@ -125,7 +125,7 @@ def explain_no_samples(path: Path) -> str | None:
     if announced or following <= 0:
         return None
     return (
-        f"its header says 0 bytes of audio, as programs leave it that write into a pipe, but "
+        f"its header says 0 bytes of audio, as programs that write into a pipe leave it, but "
         f"{following} follow; write it anew: {convert_command(path)}"
     )
 

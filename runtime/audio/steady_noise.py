@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from runtime.audio.noise import is_voiced
 
 FRAME_SECONDS = 0.01
-STEADY_FRAMES, STEADY_DB = (
-    15,
-    1.5,
-)  # white noise changes by 0.6 dB, pink noise by 1.2, speech by over 2
-STEADY_BELOW_DB = 20.0  # nearer to the loudest, vowels and hisses last as long,
-LASTING_FRAMES, END_FRAMES = 25, 3  # but not so long, nor at the very ends of a recording,
-LEAST_BELOW_DB = 12.0  # and nearer than this it is speech in any case
-QUIET_SPEECH_DB = 10.0  # so far above the quietest, what repeats like a vowel is no hum
+# White noise changes by 0.6 dB, pink noise by 1.2, speech by over 2.
+STEADY_FRAMES, STEADY_DB = 15, 1.5
+# Vowels and hisses are steady as well, but only nearer than this to the loudest speech. Steadiness
+# that lasts for `LASTING_FRAMES`, or lies at an end of the recording, is noise up to
+# `LEAST_BELOW_DB` from the loudest speech.
+STEADY_BELOW_DB = 20.0
+LASTING_FRAMES, END_FRAMES = 25, 3
+LEAST_BELOW_DB = 12.0
+QUIET_SPEECH_DB = 10.0  # sound so far above the quietest is no hum if it repeats as vowels do
 SAME_DB = 3.0  # windows of one noise differ by less
-DIGITAL_SILENCE_DB = 80.0  # below the loudest speech it is no background
+DIGITAL_SILENCE_DB = 80.0  # sound so far below the loudest speech is no background
 
 Levels = NDArray[np.float64]
 
@@ -49,8 +50,10 @@ def find_steady_level(
 
 
 def _find_steady(levels: Levels, loud_db: float) -> list[tuple[int, float]]:
-    """Where it stays as loud for `STEADY_FRAMES`, below speech: first frames and levels, the
-    loudest first."""
+    """Where the level stays the same for `STEADY_FRAMES`, below speech.
+
+    Returns first frames and levels, the loudest first.
+    """
     if len(levels) < STEADY_FRAMES:
         return []
     windows = np.lib.stride_tricks.sliding_window_view(levels, STEADY_FRAMES)
@@ -61,7 +64,7 @@ def _find_steady(levels: Levels, loud_db: float) -> list[tuple[int, float]]:
 
 
 def _goes_on(steady: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which steady windows belong to a steadiness at one end of the recording, or a lasting one."""
+    """Which steady windows belong to a stretch at one end of the recording, or to a lasting one."""
     goes_on = np.zeros_like(steady)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], steady, [False]]).astype(np.int8)))
     for first, end in edges.reshape(-1, 2):

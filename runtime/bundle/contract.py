@@ -1,9 +1,10 @@
-"""What a manifest must say: graphs of the right interfaces, and numbers that fit each other.
+"""Checks that a manifest is consistent: graphs of the right interfaces, numbers that fit.
 
 In: a manifest. Out: nothing, or one line that says what does not fit. A manifest whose hashes
-hold may still speak of another model than its graphs; then memory is laid out for the wrong
-shapes. So the manifest is compared with the contract here when it is loaded, and each graph with
-the manifest when it is opened (`runtime.engines.agreement`). It opens no file and knows no engine.
+are right may still describe another model than its graphs hold; then memory would be laid out for
+the wrong shapes. So the manifest is compared with the contract here when it is loaded, and each
+graph with the manifest when it is opened (`runtime.engines.agreement`). This module opens no file
+and knows no engine.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from runtime.bundle import names
 from runtime.bundle.interfaces import INTERFACES, Tensor, describe, interface_of
 from runtime.bundle.manifest import GraphSpec, Manifest, TensorSpec
 
-STATE_BYTES = 2**40  # of a graph's states, all positions taken: far beyond any real model
+STATE_BYTES = 2**40  # at most, of a graph's states with all positions: beyond any real model
 BYTES_OF = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "bool": 1}
 
 
 def facts_of(manifest: Manifest, name: str) -> dict[str, str]:
-    """What the manifest says about a graph that no shape shows.
+    """Facts about a graph that its shapes do not show.
 
-    ONNX files hold the same facts as metadata; those of older exports may lack it.
+    ONNX files hold the same facts as metadata, except for files of older exports.
     """
     spec, codec = manifest.graphs[name], manifest.codec
     facts = {names.IN_PLACE_FACT: ",".join(s.output for s in spec.states if s.in_place)}
@@ -48,7 +49,7 @@ def check_manifest(manifest: Manifest, where: str) -> None:
 
 
 def _complaints(manifest: Manifest) -> Iterator[str]:
-    """What is wrong, one after the other. Only the first one is reported."""
+    """All that is wrong. Only the first complaint is reported."""
     yield from _engine_complaints(manifest)
     yield from _model_complaints(manifest)
     yield from _prompt_complaints(manifest)
@@ -80,7 +81,7 @@ def _model_complaints(manifest: Manifest) -> Iterator[str]:
     if not whole:
         yield f"language_model.heads is {model.heads}: 1 for ntp, a multiple of {streams} for mtp"
     if (model.kind == "ntp") != (model.head_kind == "lm_head"):
-        yield f"language_model.head_kind is {model.head_kind!r}, which {model.kind} has not"
+        yield f"language_model.head_kind is {model.head_kind!r}, which {model.kind} lacks"
     other = names.NTP_HEAD if model.kind == "mtp" else names.MTP_HEAD
     if other in manifest.graphs:
         yield f"has the graph {other}, but language_model.kind is {model.kind!r}"

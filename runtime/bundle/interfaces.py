@@ -18,7 +18,7 @@ NTP_SPECIAL = 1  # <eosp>
 
 
 class Tensor(NamedTuple):
-    """How one input or output must be: any of these types, and exactly this shape."""
+    """What an input or output must be: one of these types, and exactly this shape."""
 
     dtypes: tuple[str, ...]
     shape: tuple[Dimension, ...]
@@ -31,8 +31,10 @@ class Tensor(NamedTuple):
 
 
 class Interface(NamedTuple):
-    """A graph's inputs and outputs without its states, and the states: name of the past -> (name of
-    the present, the tensor of both)."""
+    """A graph's inputs and outputs without its states, and its states.
+
+    states: name of the past -> (name of the present, the tensor of both).
+    """
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
@@ -45,7 +47,7 @@ def interface_of(manifest: Manifest, name: str) -> Interface:
 
 
 def describe(dtype: str, shape: tuple[Dimension | None, ...]) -> str:
-    """A tensor for people: float32 [1, positions, 64]."""
+    """A tensor in words: float32 [1, positions, 64]."""
     return f"{dtype} [{', '.join('?' if size is None else str(size) for size in shape)}]"
 
 
@@ -71,8 +73,11 @@ def _backbone(manifest: Manifest, spec: GraphSpec) -> Interface:
 
 
 def _cache(manifest: Manifest, spec: GraphSpec, first: str, heads: int = 1) -> Tensor:
-    """A KV cache. All caches of a graph have one float type, which the graph may choose. In the ort
-    dialect a cache has as much room as a run needs."""
+    """A KV cache.
+
+    All caches of a graph have one float type, which the graph chooses. In the ort dialect a cache
+    has as much room as a run needs.
+    """
     model = manifest.language_model
     found = [tensor.dtype for tensor in spec.inputs if tensor.name == first.format(layer=0)]
     dtype = found[0] if found and found[0] in FLOATS else FLOATS[0]
@@ -165,7 +170,7 @@ def _codec_decoder(manifest: Manifest, spec: GraphSpec) -> Interface:
 
 
 def _contexts(spec: GraphSpec) -> dict[str, tuple[str, Tensor]]:
-    """All contexts that the decoder has. Behind the rows, each has its own fixed shape."""
+    """All contexts that the decoder has. After the row axis, each has a fixed shape of its own."""
     found = [t for t in spec.inputs if t.name.startswith(_stem(names.PAST_CONTEXT))]
     shapes = {tensor.name: tensor.shape for tensor in found}
     contexts = {}

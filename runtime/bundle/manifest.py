@@ -35,7 +35,7 @@ TokenId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Immutable, and strict about unknown fields."""
+    """Immutable; unknown fields are refused."""
 
 
 class TensorSpec(_Record, frozen=True):
@@ -55,7 +55,7 @@ class StateSpec(_Record, frozen=True):
 
 
 class Range(_Record, frozen=True):
-    """Sizes that a named dimension takes: least, most usual and greatest."""
+    """The sizes that a named dimension may have: least, most usual and greatest."""
 
     min: Size
     opt: Size
@@ -84,7 +84,7 @@ class FileRecord(_Record, frozen=True):
 
 
 class PlansSpec(_Record, frozen=True):
-    """What the plans of an engine directory were built for: they run nowhere else.
+    """What the plans of a bundle were built for: they run nowhere else.
 
     `runtime.engines.tensorrt.plan_check` compares it with the machine before a plan is
     deserialised.
@@ -169,7 +169,7 @@ class CodecSpec(_Record, frozen=True):
     sample_rate_hz: Annotated[int, msgspec.Meta(ge=1_000, le=768_000)]
     hop_samples: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
     speaker_channels: Size
-    # How late the decoder's audio is: a frame depends on so many later ones.
+    # How late the decoder's audio is: the audio of a frame depends on this many later frames.
     delay_frames: Annotated[int, msgspec.Meta(ge=0, le=MAX_CALL_FRAMES)]
 
     @property
@@ -178,7 +178,7 @@ class CodecSpec(_Record, frozen=True):
 
 
 class Check(_Record, frozen=True):
-    """One figure of the export's self-check or parity check, kept for the reader."""
+    """One figure of the export's checks, kept for people to read."""
 
     name: str
     measured: float
@@ -231,10 +231,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_FILE
     if not path.is_file():
         bare = folder.suffix == PLAN_SUFFIX or any(folder.glob(f"*{PLAN_SUFFIX}"))
-        what = "a plan is not loaded without the" if bare else "not an engine directory: no"
+        what = "a plan is not loaded without its bundle's" if bare else "not a bundle: it has no"
         raise UserError(
-            f"{folder}: {what} {MANIFEST_FILE} that vouches for it; "
-            "make an engine directory with: python -m export.build --output DIR"
+            f"{folder}: {what} {MANIFEST_FILE}; make a bundle: python -m export.build --output DIR"
         )
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise UserError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; export again")

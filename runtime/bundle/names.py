@@ -1,7 +1,7 @@
 """Names in a bundle: of its graphs, of their tensors and dimensions, and of what can run them.
 
-Written here and nowhere else; other languages read the JSON. Bounds that every manifest keeps are
-here as well.
+They are written here and nowhere else. Programs in other languages read them in the JSON. The
+bounds of every manifest are here as well.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ ORT, PORTABLE = "ort", "portable"
 DIALECTS = (ORT, PORTABLE)
 
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
-ROWS = "rows"  # utterances side by side, which know nothing of each other
+ROWS = "rows"  # utterances side by side, independent of each other
 POSITIONS = "positions"  # positions in this call: the prompt's length, then 1
 CAPACITY = "capacity"  # positions that the KV cache has room for
 FRAMES = "frames"  # codec frames
 SAMPLES = "samples"  # audio samples
 
 # The first axis of every tensor below is the row, states included: a row is one utterance, and its
-# results do not depend on its company. A call takes 1 … EngineSpec.rows rows. Rows may be at
+# results do not depend on other rows. A call takes 1 … EngineSpec.rows rows. Rows may be at
 # different positions (`past_length`), but take the same number of positions or frames in one call.
 
 # Backbone.                                     dtype    shape
@@ -83,12 +83,12 @@ SPEAKER_TOKEN = "speaker_token"  #              float32  [rows, 1, hidden_size]
 CODEC_FRAMES = "frames"  #                      int64    [rows, frames, K]  a column a stream
 AUDIO = "audio"  #                              float32  [rows, samples]
 
-# Codec decoder: an utterance in chunks. Audio comes CodecSpec.delay_frames late, so that many
-# frames of any codes follow the utterance's last one.
-PAST_FRAMES = "past_frames"  #                  int64    [rows]  of the utterance, in earlier calls
+# Codec decoder: an utterance in chunks. Audio comes CodecSpec.delay_frames late, so as
+# many frames of any codes follow the last one of the utterance.
+PAST_FRAMES = "past_frames"  #                  int64    [rows]  frames in earlier calls
 UTTERANCE_FRAMES = "utterance_frames"  #        int64    [rows]  all of them, or UNKNOWN_FRAMES
 MAX_CALL_FRAMES = 400  # runtimes give the decoder more in several calls
-UNKNOWN_FRAMES = 2**31 - 1  # the utterance's last frame is in no call so far, nor in this one
+UNKNOWN_FRAMES = 2**31 - 1  # the last frame of the utterance has not come yet
 PAST_CONTEXT, PRESENT_CONTEXT = "past_context_{index}", "present_context_{index}"  # of one layer
 
 # Ways in which a graph is called (keys of GraphSpec.profiles).

@@ -1,7 +1,4 @@
-"""The voices of an engine, by name.
-
-In: a manifest, or an engine directory. Out: names, the default first. It loads nothing else.
-"""
+"""The names of a bundle's voices, the default first. Only the manifest is read for them."""
 
 from __future__ import annotations
 
@@ -19,16 +16,16 @@ def voice_names(manifest: Manifest) -> tuple[str, ...]:
     return tuple(sorted(manifest.voices, key=lambda name: (name != default, name)))
 
 
-def print_voices(engine: str) -> None:
-    """Print the voices of an engine directory, one a line, and which is the default.
+def print_voices(folder: Path) -> None:
+    """Print the voices of a bundle, one on each line, and which one is the default.
 
     Raises:
-        UserError: no engine directory.
+        UserError: the folder is not a bundle.
     """
     from runtime.bundle.manifest import read_manifest
 
-    manifest = read_manifest(Path(engine))
+    manifest = read_manifest(folder)
     for name in voice_names(manifest):
         print(f"{name} (default)" if name == manifest.default_voice else name)
     if not manifest.voices:
-        print(f"{engine}: has no voices; give a recording with --voice FILE", file=sys.stderr)
+        print(f"{folder}: has no voices; give a recording with --voice FILE", file=sys.stderr)

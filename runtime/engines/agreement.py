@@ -28,7 +28,7 @@ class Found(NamedTuple):
 def check_tensors(
     graph: str, spec: GraphSpec, inputs: Mapping[str, Found], outputs: Mapping[str, Found]
 ) -> None:
-    """Same names, directions, types and sizes as in the manifest; `graph` names it: "x: the plan".
+    """Same names, directions, types and sizes as in the manifest; graph: its name in messages.
 
     Raises:
         UserError: the first difference.
@@ -40,7 +40,8 @@ def check_tensors(
     for tensors, here in ((spec.inputs, inputs), (spec.outputs, outputs)):
         for tensor in tensors:
             if tensor.name not in here:
-                raise mismatch(graph, f"reads and writes {tensor.name} the other way round", "so")
+                other = "output" if tensors is spec.inputs else "input"
+                raise mismatch(graph, f"has {tensor.name} as an {other}", "the opposite")
             _check_tensor(graph, tensor, here[tensor.name])
 
 

@@ -1,7 +1,7 @@
-"""Calls of one graph in a series, each taking the states that the one before left.
+"""Series of calls of one graph. Each call takes the states that the call before it left.
 
-In: a graph, and inputs of one row for each call. Out: outputs, at once or when they are asked for.
-Series that are about to make calls of the same sizes can make them together, as rows of one call.
+In: a graph, and inputs of one row for each call. Out: outputs, at once or later.
+Series whose next calls have the same sizes can make them together, as rows of one call.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from runtime.engines.graph import Array, BindableGraph, Call, Graph, States, all
 
 
 class Pending(Protocol):
-    """A call that goes on by itself."""
+    """A call that may still be running."""
 
     def is_done(self) -> bool:
         """Whether `result` would not have to wait."""
 
     def result(self) -> dict[str, Array]:
-        """Wait; new arrays by output name. It can be asked for once."""
+        """Wait, then return new arrays by output name. It may be called once."""
 
 
 class Calls(Protocol):
@@ -121,7 +121,7 @@ def _start_rows(
     inputs: Sequence[Mapping[str, Array]],
     dimensions: Mapping[str, int],
 ) -> list[Finished]:
-    """One call. The states of each series are copied into a row, and back."""
+    """Make one call. The states of each series are copied into a row, and back."""
     sizes = {**dimensions, names.ROWS: len(series)}
     states = States(series[0].graph.spec, sizes)
     bound = _bind(series[0].graph, states, sizes)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from commands.options import Options, add_former
 
 AUTO = "auto"  # what the bundle was built for
 ONNXRUNTIME = "onnxruntime"
@@ -18,27 +16,14 @@ PLANS = ("tensorrt", "tensorrt-rtx")  # kinds of engine in runtime.bundle
 CHOICES = (AUTO, *PROVIDERS, *PLANS)
 
 
-class _Renamed(argparse.Action):
-    """An option of earlier versions."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> NoReturn:
-        parser.error(f"{option_string} is called --run-with now: --run-with {values}")
-
-
-def add_run_with(parser: argparse.ArgumentParser) -> None:
-    """The option --run-with."""
+def add_run_with(options: Options) -> None:
+    """`--run-with NAME`: the engine that runs a bundle."""
     others = ", ".join(name for name in CHOICES if name != AUTO)
-    parser.add_argument(
+    options.add_argument(
         "--run-with",
         choices=CHOICES,
         default=AUTO,
         metavar="NAME",
-        help=f"default: {AUTO} (what the engine was built for); else one of: {others}",
+        help=f"what runs the bundle; {AUTO} (default): what it was built for; others: {others}",
     )
-    parser.add_argument("--backend", action=_Renamed, help=argparse.SUPPRESS)
+    add_former(options, "--backend", "--run-with")

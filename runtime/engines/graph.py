@@ -1,7 +1,7 @@
-"""What the runtime asks of an engine: graphs whose tensors live in memory that the caller owns.
+"""What an engine must provide: graphs whose tensors live in memory that the caller owns.
 
 In: a graph's specification from the manifest. Out: buffers of the right shape, and the interface
-that every engine implements. It does not know any engine, nor what a graph computes.
+that every engine implements. It does not know any engine, or what a graph computes.
 
 The first axis of every tensor is the row, so the state of one row is one contiguous slice of a
 buffer, and the first n rows are one contiguous slice too. On the CPU a loop binds each graph once
@@ -66,7 +66,7 @@ class States:
         self._used.add(row)
 
     def move(self, source: int, target: int, turn: int) -> None:
-        """Let a row go on elsewhere: what its next call, at `turn`, will read."""
+        """Copy a row to another place: the part that its next call, at `turn`, reads."""
         self._used.add(target)
         for buffers in self._buffers:
             buffers[turn][target] = buffers[turn][source]
@@ -120,13 +120,16 @@ class BindableGraph(Graph, Protocol):
         """Tie the graph to contiguous arrays.
 
         The caller names all tensors but the states; names that the graph does not have are
-        ignored. rows: which rows of the states take part, as many as the arrays have.
+        ignored. rows: the rows of the states that take part, as many as the arrays have.
         """
 
 
 @runtime_checkable
 class LoopingGraph(Graph, Protocol):
-    """A backbone whose engine runs the loop of backbone and head. rows: of a loop, at most."""
+    """A backbone whose engine runs the loop of backbone and head.
+
+    rows: how many a loop has at most.
+    """
 
     rows: int
 

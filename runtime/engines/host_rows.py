@@ -26,8 +26,8 @@ class Context:
     """What the backbone has read already, for one row.
 
     states: its caches, with room for `capacity` positions in all. hidden: float32 [1, length,
-        hidden_size], the hidden states of all positions so far, which some heads look back on.
-        turn: at which the next call reads the states.
+    hidden_size], the hidden states of all positions so far, which some heads look back on. turn:
+    the turn at which the next call reads the states.
     """
 
     states: States
@@ -65,7 +65,7 @@ class HostRows(RowLoop):
         assert context is None or room == 1
         self._backbone, self._head = backbone, head
         self._context = context
-        # At which the next step reads the states. A prompt is read at the other turn.
+        # The turn at which the next step reads the states. A prompt is read at the other turn.
         self._turn = 1 - context.turn if context else 0
         self._lengths = np.zeros(room, np.int64)  # positions in each row's caches
         tensors = (*head.spec.inputs, *head.spec.outputs)
@@ -102,7 +102,7 @@ class HostRows(RowLoop):
         return [self._read(row, slot) for slot, row in enumerate(self._slots)]
 
     def _begin(self, row: Row, slot: int) -> Step:
-        """Read the prompt. The states come to lie where the next step reads them."""
+        """Read the prompt, and leave the states where the next step reads them."""
         request = row.request
         context = self._context
         self._reserve(context.length if context else 0, request.positions + request.max_steps)
@@ -119,7 +119,7 @@ class HostRows(RowLoop):
         return self._read(row, slot)
 
     def _bind_prompt(self, prompt: Array, slot: int) -> Sequence[Call]:
-        """The head hears of the prompt, and of all that the backbone has read before it."""
+        """The head gets the hidden states of the prompt and of all that was read before it."""
         rows = slice(slot, slot + 1)
         before = np.zeros_like(prompt[:, :0]) if self._context is None else self._context.hidden
         hidden = np.concatenate([before, np.zeros_like(prompt)], axis=1)
@@ -133,7 +133,7 @@ class HostRows(RowLoop):
         return self._bind(read, heard, rows)
 
     def _bind_step(self, count: int) -> list[Call]:
-        """The backbone reads what the head left, one position a row."""
+        """The backbone reads the embedding that the head left, one position a row."""
         rows = slice(0, count)
         own = {name: array[rows] for name, array in self._own.items()}
         shared = {names.PAST_LENGTH: self._lengths[rows], names.HIDDEN: self._hidden[rows]}
@@ -159,7 +159,7 @@ class HostRows(RowLoop):
             states.move(source, target, self._turn)
 
     def _reserve(self, before: int, positions: int) -> None:
-        """Make the caches large enough for one more row, beside those that are there."""
+        """Make the caches large enough for one more row."""
         capacity = self._context.capacity if self._context else before + positions
         if self.room > 1:
             capacity = -(-capacity // CAPACITY_STEP) * CAPACITY_STEP

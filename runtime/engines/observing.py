@@ -15,7 +15,7 @@ from typing import Protocol
 from runtime.bundle import names
 from runtime.engines.graph import Call
 
-# Stages of a run. Other graphs are stages of their own name.
+# Stages of a run. Any other graph is a stage that has the name of the graph.
 PREFILL, STEP, HEAD, CODEC_CHUNK = "prefill", "step", "head", "codec_chunk"
 DEVICE_PREFILL, DEVICE_STEP = "device_prefill", "device_step"  # backbone and head, in GPU time
 
@@ -23,7 +23,7 @@ _STAGES = {names.MTP_HEAD: HEAD, names.NTP_HEAD: HEAD, names.CODEC_DECODER: CODE
 
 
 class Observer(Protocol):
-    """Whoever wants to know. Calls can come from several threads."""
+    """Receives the times. Calls can come from several threads."""
 
     def note(self, stage: str, seconds: float) -> None:
         """A call is done."""

@@ -1,8 +1,8 @@
 """Which engine runs a bundle, and what opens its graphs.
 
 In: a checked bundle and what the user wants it to be run with. Out: a function that loads graphs,
-and a line that says what runs them. What cannot run is refused in one line, and never replaced by
-something else.
+and a line that says what runs them. An engine that cannot run is refused in one line, and never
+replaced by another.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def open_engine(
     """The function that loads graphs of `bundle`, and a description of what runs them.
 
     run_with: one of `CHOICES`; "auto" takes what the bundle was built for. threads: of the CPU.
-    observer: is told how long each call takes.
+    observer: receives the time of each call.
 
     Raises:
-        UserError: an unknown name, or something that is not installed, finds no GPU, or cannot run
+        UserError: an unknown name, or an engine that is not installed, finds no GPU, or cannot run
             this bundle.
     """
     if run_with not in CHOICES:
@@ -68,7 +68,7 @@ def _open_onnxruntime(
 def _open_plans(
     bundle: Bundle, threads: int | None, observer: Observer | None
 ) -> tuple[OpenGraph, str]:
-    """Plans on the GPU. Graphs that an engine directory holds as ONNX run on the CPU."""
+    """Plans on the GPU. Graphs that the bundle holds as ONNX run on the CPU."""
     try:
         from runtime.engines.tensorrt.device_graph import DeviceBackbone, DeviceGraph
         from runtime.engines.tensorrt.plans import TensorRT

@@ -1,9 +1,9 @@
 """Rows: texts that are spoken side by side, and join and leave between steps.
 
-In: requests. Out: what each step brought to each row. The names of the contract's tensors are known
-here; text, sentences and audio are not. `RowLoop` keeps account of the rows; what a step is, an
-engine's own loop says: `runtime.engines.host_rows` on memory of the host,
-`runtime.engines.tensorrt.device_rows` on a GPU.
+In: requests. Out: the frames that each step brings to each row. `RowLoop` keeps account of the
+rows. The loop of each engine computes the steps: `runtime.engines.host_rows` in memory of the host,
+`runtime.engines.tensorrt.device_rows` on a GPU. The names of the contract's tensors are known here;
+text, sentences and audio are not.
 
 A loop has a fixed number of slots, and its live rows always take the first ones. So a step of n
 rows works on the first n rows of every buffer, and when a row leaves, the last one takes its slot.
@@ -42,13 +42,13 @@ class Request:
 
     @property
     def positions(self) -> int:
-        """Of the prompt."""
+        """How many the prompt has."""
         return self.prompt.shape[1]
 
 
 @dataclass(eq=False)
 class Row:
-    """A request that is being spoken. streams: codes of one frame. steps: how many were read."""
+    """A request that is being spoken. streams: codes of one frame. steps: how many were taken."""
 
     request: Request
     streams: int
@@ -68,7 +68,7 @@ class Row:
 
 
 class Step(NamedTuple):
-    """What one step brought to one row.
+    """What one step brings to one row.
 
     frames: int64 [k, K]; k is the frames of a step, fewer at the end of speech, and 0 or 1 for a
     next-token model. stop: the model ended the utterance.
@@ -141,12 +141,14 @@ class RowLoop(ABC):
 
     @abstractmethod
     def _advance(self, begun: list[Row]) -> list[Step]:
-        """One step of the rows in `_slots`, and the first one of those in `begun`, which get the
-        slots behind them."""
+        """One step of the rows in `_slots`, and the first one of those in `begun`.
+
+        The latter get the next slots.
+        """
 
     @abstractmethod
     def _move(self, source: int, target: int) -> None:
-        """Let the row in slot `source` go on in slot `target`."""
+        """Move the row in slot `source` to slot `target`."""
 
 
 def head_settings(head: GraphSpec, sampling: SamplingDefaults) -> dict[str, float]:

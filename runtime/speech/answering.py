@@ -1,9 +1,9 @@
 """Question in, answer out, written and then spoken: class `Chat`, whole or streamed.
 
-In: an engine directory that was exported with its text head, questions, a voice, sampling
-settings. Out: the answer's text and its speech. Both come out of one sequence: the model writes
-its answer, then speaks it with all that it has read and written still in its cache. Each question
-stands for itself; nothing is remembered from one to the next.
+In: a bundle that was exported with its text head, questions, a voice, sampling settings. Out: the
+text of the answer and its speech. Both come out of one sequence: the model writes its answer
+(`answer_text`), then speaks it (`decoding`), while its cache holds all that it has read and
+written. Each question is independent: nothing is remembered.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +23,15 @@ from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import ChatSpec, SamplingDefaults
 from runtime.engines.graph import BindableGraph
 from runtime.engines.host_rows import Context
-from runtime.engines.opening import OpenGraph
 from runtime.engines.rows import Request
+from runtime.speech.answer_text import AnswerWriter
 from runtime.speech.codec import DecoderStream, no_frames
-from runtime.speech.decoding import bound_steps, count_steps
-from runtime.speech.loaded import check_max_steps, speak_steps, tighten
+from runtime.speech.decoding import bound_steps, check_max_steps, count_steps
 from runtime.speech.reading import read_question
 from runtime.speech.sampling import Sampling
 from runtime.speech.schedule import ChunkSchedule, least_work, soon_heard
 from runtime.speech.spoken import Answer, Chunk, join_chunks
-from runtime.speech.synthesis import TTS
-from runtime.speech.text_decoding import TextDecoder
+from runtime.speech.synthesis import TTS, speak_steps
 from runtime.speech.voice import Voice
 
 GREEDY = Sampling(do_sample=False)
@@ -41,8 +41,9 @@ GREEDY = Sampling(do_sample=False)
 class _Question:
     """A checked call.
 
-    prompt: float32 [1, positions, hidden_size]. settings: with the bundle's defaults for what was
-    left out. text_bound and capacity count tokens and positions.
+    prompt: float32 [1, positions, hidden_size]. settings, text_settings: completed with the
+    bundle's defaults. text_bound: at most so many tokens of text. capacity: positions for the
+    question, the text and the speech.
     """
 
     prompt: NDArray[np.float32]
@@ -56,22 +57,38 @@ class _Question:
     capacity: int
 
 
-class Chat(TTS):
-    """A loaded bundle that answers. It also speaks texts, as `TTS` does."""
+class Chat:
+    """A loaded bundle that answers. It also does all that `TTS` does, under the same names.
 
-    def __init__(self, bundle: Bundle, open_graph: OpenGraph, engine: str) -> None:
-        super().__init__(bundle, open_graph, engine)
-        self._spec = _chat_spec(bundle)
-        text_head = open_graph(names.TEXT_HEAD)
-        if not (isinstance(self.backbone, BindableGraph) and isinstance(text_head, BindableGraph)):
-            raise UserError(
-                f"{bundle.folder}: answers need ONNX Runtime, which this engine was not built for; "
-                "export it without --target"
-            )
-        self._writer = TextDecoder(self.backbone, text_head, self.prompts.embed_token)
-        # A text head that was exported before it could not draw them may draw codes as text.
-        speech = self.prompts.find_speech_tokens()
-        self._text_ends = speech | {self._spec.speech_start_id, self._spec.text_end_id}
+    tts: the same bundle as a `TTS`.
+    """
+
+    def __init__(self, tts: TTS) -> None:
+        """Most callers want `load`."""
+        self.tts = tts
+        self.bundle, self.sample_rate, self.voices = tts.bundle, tts.sample_rate, tts.voices
+        self.prompts, self.decoder, self.codec = tts.prompts, tts.decoder, tts.codec
+        self.synthesize, self.stream, self.split = tts.synthesize, tts.stream, tts.split
+        self.speaker, self.encode, self.decode = tts.speaker, tts.encode, tts.decode
+        self.describe = tts.describe
+        self._spec = _chat_spec(tts.bundle)
+        self._writer = _open_writer(tts, self._spec)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        run_with: str = "auto",
+        threads: int | None = None,
+        *,
+        backend: str | None = None,
+    ) -> Self:
+        """Load a bundle, as `TTS.load` does.
+
+        Raises:
+            UserError: as `TTS.load`, or the bundle has no text head.
+        """
+        return cls(TTS.load(path, run_with, threads, backend=backend))
 
     def answer(
         self,
@@ -85,9 +102,10 @@ class Chat(TTS):
     ) -> Answer:
         """Answer one question.
 
-        sampling: of the speech, as in `TTS.synthesize`. text_sampling: of the text; by default the
-        likeliest one is written. max_steps bounds the steps of the speech. Characters of the
-        question that the model cannot read are named in a `TextWarning`, or refused if `strict`.
+        sampling: of the speech, as in `TTS.synthesize`. text_sampling: of the text; the default
+        always picks the most likely token. max_steps: at most so many steps of speech. strict:
+        refuse a question if the model cannot read one of its characters. Otherwise a `TextWarning`
+        names them.
 
         Raises:
             UserError: a question that cannot be asked, an unfit voice, settings out of range.
@@ -142,7 +160,7 @@ class Chat(TTS):
         return self._stream_answer(asked, schedule or soon_heard(self.bundle.manifest.codec))
 
     def _bounds(self, positions: int) -> tuple[int, int]:
-        """The most tokens that may be written, and positions for them and their speech."""
+        """How many tokens may be written, and how many positions all of it may take."""
         most = self.bundle.manifest.language_model.max_positions
         room = most - positions - 1
         if room < 1:
@@ -157,51 +175,27 @@ class Chat(TTS):
     def _stream_answer(
         self, asked: _Question, schedule: ChunkSchedule
     ) -> Generator[str | Chunk, None, None]:
-        tokens: list[int] = []
-        context = yield from self._write(asked, tokens)
-        if tokens[-1] == self._spec.speech_start_id:
-            yield from self._speak_answer(asked, tokens, context, schedule)
-        elif tokens[-1] != self._spec.text_end_id:
-            if tokens[-1] in self._text_ends:
-                warnings.warn(_CODES_AS_TEXT, TextWarning, stacklevel=2)
-            yield self._silence(finished=False)
-
-    def _write(self, asked: _Question, tokens: list[int]) -> Generator[str, None, Context]:
-        """Yield the answer's text; leaves in `tokens` all that was written, its end included."""
-        ends = self._text_ends
-        writing = self._writer.write(
+        tokens, context = yield from self._writer.write(
             asked.prompt,
             asked.text_settings,
             asked.text_random,
-            ends,
             asked.text_bound,
             asked.capacity,
         )
-        told = ""
-        while True:
-            try:
-                tokens.append(next(writing))
-            except StopIteration as finished:
-                context: Context = finished.value
-                return context
-            ended = tokens[-1] in ends
-            text = self.prompts.spell(tokens[:-1] if ended else tokens)
-            is_whole = ended or len(tokens) == asked.text_bound
-            text = answer_in(text, self._spec, is_whole=is_whole)
-            if len(text) > len(told):
-                yield text[len(told) :]
-                told = text
+        if tokens[-1] == self._spec.speech_start_id:
+            yield from self._speak_answer(asked, tokens, context, schedule)
+        elif tokens[-1] != self._spec.text_end_id:
+            if self._writer.is_end(tokens[-1]):
+                warnings.warn(_CODES_AS_TEXT, TextWarning, stacklevel=2)
+            yield self._silence(finished=False)
 
     def _speak_answer(
         self, asked: _Question, tokens: list[int], context: Context, schedule: ChunkSchedule
     ) -> Iterator[Chunk]:
-        bound = bound_steps(self.bundle.manifest, len(tokens), context.length + 1)
-        request = Request(
-            self.prompts.embed_token(tokens[-1]),
-            asked.settings,
-            asked.random,
-            tighten(bound, asked.max_steps),
-        )
+        manifest = self.bundle.manifest
+        bound = bound_steps(manifest, len(tokens), context.length + 1, asked.max_steps)
+        prompt = self.prompts.embed_token(tokens[-1])
+        request = Request(prompt, asked.settings, asked.random, bound)
         steps = self.decoder.steps(request, context)
         return speak_steps(steps, DecoderStream(self.codec, asked.speaker, schedule))
 
@@ -211,33 +205,28 @@ class Chat(TTS):
         return Chunk(np.zeros(0, np.float32), self.sample_rate, frames, finished)
 
 
-def answer_in(written: str, spec: ChatSpec, *, is_whole: bool) -> str:
-    """The answer in what a model wrote, without what the template puts around it.
-
-    If the text is still being written, only the part that more text cannot change.
-    """
-    text = written.removeprefix(spec.before_answer)
-    if is_whole:
-        return text.removesuffix(spec.after_answer).rstrip()
-    if spec.before_answer.startswith(written):
-        return ""
-    text = text.removesuffix("\N{REPLACEMENT CHARACTER}")  # the first bytes of a character
-    begun = (spec.after_answer[:length] for length in range(len(spec.after_answer), 0, -1))
-    return text.removesuffix(next((end for end in begun if text.endswith(end)), "")).rstrip()
+def _open_writer(tts: TTS, spec: ChatSpec) -> AnswerWriter:
+    text_head = tts.open_graph(names.TEXT_HEAD)
+    if not (isinstance(tts.backbone, BindableGraph) and isinstance(text_head, BindableGraph)):
+        raise UserError(
+            f"{tts.bundle.folder}: answers need ONNX Runtime, which this bundle was not built for; "
+            "export it without --target"
+        )
+    return AnswerWriter(tts.backbone, text_head, tts.prompts, spec)
 
 
 def _chat_spec(bundle: Bundle) -> ChatSpec:
     if bundle.manifest.chat is None:
         raise UserError(
-            f"{bundle.folder}: cannot answer: it was exported without its text head. A model that "
-            "was trained on questions, as samples/demo_chat/6-heads is, is exported with: python "
-            "-m export.build --model DIR --codec DIR --text-head --output DIR; others, as the demo "
-            "voice, never learnt to write (docs/chat.md)"
+            f"{bundle.folder}: cannot answer: it was exported without its text head. Export a "
+            "model that was trained on questions, such as samples/demo_chat/6-heads: python -m "
+            "export.build --model DIR --codec DIR --text-head --output DIR. Others, such as the "
+            "demo voice, never learnt to write (docs/chat.md)"
         )
     return bundle.manifest.chat
 
 
 _CODES_AS_TEXT = (
-    "the model wrote speech codes where its text should go on, so the text ends there; "
+    "the model wrote speech codes in the middle of its text, so the text ends there; "
     "export the engine again"
 )

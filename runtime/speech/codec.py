@@ -4,11 +4,11 @@ In: frames int64 [T, K], a column for each of the codec's streams, and a speaker
 [speaker_channels]. Out: chunks of audio. It does not know text, language models or engines.
 
 The decoder graph takes an utterance in chunks and keeps in its states what its layers need of
-earlier ones. So a chunk costs its own frames and no more, and has no seam: joined, chunks are the
-samples of the whole utterance. Audio comes a fixed number of frames late.
+earlier chunks. So a chunk costs no more than its own frames, and the joined chunks equal the audio
+of the whole utterance, without seams. Audio comes a fixed number of frames late.
 
 An engine may decode in the background: then frames are added and chunks are started while earlier
-chunks are still being decoded, and chunks come out in their order as they get done.
+chunks are still being decoded. Chunks come out in order, each when it is done.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from runtime.engines.graph import Array, Graph
 from runtime.speech.schedule import ChunkSchedule, least_work
 from runtime.speech.spoken import Chunk
 
-MAX_UNDER_WAY = 2  # chunks of one utterance that are being decoded in the background
+MAX_UNDER_WAY = 2  # chunks of one utterance that are decoded in the background at the same time
 
 
 class CodecDecoder:
@@ -62,9 +62,9 @@ class CodecDecoder:
 
 
 class DecoderStream:
-    """One utterance: frames go in as they are generated, chunks come out as soon as they can.
+    """One utterance: frames go in as they are generated, chunks come out as early as possible.
 
-    sentence, sentences: as the chunks say.
+    sentence, sentences: as in `Chunk`.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class DecoderStream:
         self._speaker = check_speaker(speaker, self.spec.speaker_channels)[None]
         self._place = {"sentence": sentence, "sentences": sentences}
         self._utterance_frames = names.UNKNOWN_FRAMES
-        self._past_frames = 0  # that the graph has been given
-        self._frames = no_frames(self.spec)  # of chunks that have not been started
-        self._done = 0  # frames of those that have
+        self._past_frames = 0  # how many the graph has read
+        self._frames = no_frames(self.spec)  # of chunks that were not started yet
+        self._done = 0  # frames of chunks that were started
         self._under_way: deque[_StartedChunk] = deque()
         self._sizes = schedule.sizes()
         self._size = next(self._sizes)  # of the next chunk
@@ -97,7 +97,7 @@ class DecoderStream:
         return has_room and len(self._frames) >= self._size + self.spec.delay_frames
 
     def ready(self) -> Iterator[Chunk]:
-        """The chunks that later frames cannot change any more, as far as they are decoded."""
+        """The chunks that are decoded. Starts those that later frames cannot change any more."""
         while len(self._frames) >= self._size + self.spec.delay_frames:
             yield from self._make_room()
             start_chunks([self], self.call_sizes())
@@ -105,10 +105,10 @@ class DecoderStream:
         yield from self._fetch_done()
 
     def finish(self, *, stopped: bool = True) -> Iterator[Chunk]:
-        """All that is left, in at least one chunk; no frame follows.
+        """The rest of the utterance, in at least one chunk. No frame is added afterwards.
 
-        A short rest joins the chunk before it. The last chunk is empty if nothing is left, and it
-        says whether the model `stopped` by itself.
+        A short rest becomes a part of the chunk before it. If nothing is left, the last chunk is
+        empty. stopped: whether the model ended the utterance; the last chunk says so.
         """
         self._utterance_frames = self._done + len(self._frames)
         is_last = False
@@ -132,7 +132,7 @@ class DecoderStream:
         return (names.MAX_CALL_FRAMES,) * whole + ((rest,) if rest else ())
 
     def next_inputs(self, count: int) -> dict[str, Array]:
-        """Of the graph's call of its next `count` frames. Behind the last one, any will do."""
+        """Inputs of the call for the next `count` frames. Any codes may follow the last frame."""
         new = self._frames[self._past_frames - self._done :][:count]
         frames = np.zeros((1, count, len(self.spec.streams)), np.int64)
         frames[0, : len(new)] = new
@@ -145,7 +145,7 @@ class DecoderStream:
         }
 
     def note_started(self, calls: list[Pending], early_frames: int, *, finished: bool) -> None:
-        """The calls of the next chunk were started."""
+        """Take note that the calls of the next chunk were started."""
         frames, self._frames = self._frames[: self._size], self._frames[self._size :]
         self._done += len(frames)
         self._size = next(self._sizes)
@@ -153,11 +153,11 @@ class DecoderStream:
         self._under_way.append(_StartedChunk(frames, calls, early, finished))
 
     def early_frames(self) -> int:
-        """Of the next chunk's audio, those that lie before the utterance."""
+        """How many frames of the next chunk's audio lie before the utterance."""
         return 0 if self._past_frames else self.spec.delay_frames
 
     def _make_room(self) -> Iterator[Chunk]:
-        """The oldest chunk comes out first if too many are under way."""
+        """Wait for the oldest chunk if too many are under way."""
         if len(self._under_way) == MAX_UNDER_WAY:
             yield self._fetch()
 
@@ -175,7 +175,7 @@ class DecoderStream:
 
 
 class _StartedChunk(NamedTuple):
-    """A chunk under way: its frames, the calls that bring its audio, and samples before it."""
+    """A chunk under way: its frames, the calls that make its audio, and samples to drop first."""
 
     frames: NDArray[np.int64]
     calls: list[Pending]
@@ -193,7 +193,7 @@ class _StartedChunk(NamedTuple):
 def start_chunks(
     streams: Sequence[DecoderStream], sizes: tuple[int, ...], *, finished: bool = True
 ) -> None:
-    """Start the next chunk of each stream; all take calls of these sizes."""
+    """Start the next chunk of each stream. Each takes calls of these sizes."""
     hop = streams[0].spec.hop_samples
     early = [stream.early_frames() for stream in streams]
     calls: list[list[Pending]] = [[] for _ in streams]

@@ -26,8 +26,18 @@ from runtime.engines.rows import DRAWN, SETTINGS, Request, RowLoop, Step
 _HEAD_TENSORS = (names.HIDDEN, names.PAST_SEEN, names.NOISE, *SETTINGS, *DRAWN)
 
 
-def bound_steps(manifest: Manifest, text_tokens: int, prompt_positions: int) -> int:
-    """How many steps a text may take at most: models can fail to stop.
+def check_max_steps(max_steps: int | None) -> None:
+    """Raises `UserError` for a bound that allows no step."""
+    if max_steps is not None and max_steps < 1:
+        raise UserError(f"max_steps is {max_steps}; give 1 or more")
+
+
+def bound_steps(
+    manifest: Manifest, text_tokens: int, prompt_positions: int, max_steps: int | None = None
+) -> int:
+    """At most how many steps a text takes: some models fail to stop.
+
+    max_steps: the user's own bound, if there is one.
 
     Raises:
         UserError: the prompt leaves no room in the model's positions.
@@ -39,18 +49,19 @@ def bound_steps(manifest: Manifest, text_tokens: int, prompt_positions: int) -> 
             f"the text takes {prompt_positions} of {most} positions "
             "and leaves no room for speech; shorten it"
         )
-    return min(room, count_steps(manifest, text_tokens))
+    bound = min(room, count_steps(manifest, text_tokens))
+    return bound if max_steps is None else min(bound, max_steps)
 
 
 def count_steps(manifest: Manifest, text_tokens: int) -> int:
-    """How many steps a text of so many tokens may take, wherever it stands."""
+    """How many steps the length of a text allows, whatever the room in the model."""
     length = manifest.length
     frames = length.extra_frames + length.frames_per_token * text_tokens
     return max(1, math.ceil(frames / manifest.frames_per_step))
 
 
 class SpeechDecoder:
-    """Backbone and head of a bundle, by the rules that hold for every engine."""
+    """Backbone and head of a bundle, on any engine."""
 
     def __init__(self, backbone: Graph, head: Graph, manifest: Manifest) -> None:
         _require(backbone, (names.INPUTS_EMBEDS, names.PAST_LENGTH, names.HIDDEN))
@@ -63,7 +74,7 @@ class SpeechDecoder:
 
     @property
     def rows(self) -> int:
-        """How many rows one loop has room for at most."""
+        """How many rows one loop can have at most."""
         assert isinstance(self._backbone, BindableGraph | LoopingGraph), self._backbone
         return self._backbone.rows
 
@@ -101,7 +112,7 @@ class SpeechDecoder:
                 yield from loop.step()
 
     def _open_on_host(self, room: int, context: Context | None = None) -> HostRows:
-        """Only the host can go on with what the backbone has read."""
+        """A loop on the host: the only place where a context can be continued."""
         assert isinstance(self._backbone, BindableGraph), self._backbone
         assert isinstance(self._head, BindableGraph), self._head
         return HostRows(self._backbone, self._head, self._streams, room, context)

@@ -27,7 +27,7 @@ from runtime.text.symbols import HeldSymbols
 
 MAX_SENTENCE_CHARACTERS = 2_000
 MAX_EXPECTED_SECONDS = 30.0  # longer utterances are rare in training data
-# Of the manifest's bound on frames a token, which leaves room for slow speech.
+# The share of the manifest's frames per token that speech takes at an ordinary pace.
 EXPECTED_SHARE = 0.25
 
 _SPEECH_TOKEN = re.compile(rf"<[{LETTERS}]\d+>|<eosp>|<\|speech_pad\|>|<\|placeholder\|>")
@@ -85,16 +85,14 @@ class PromptReader:
         return ReadSentence(sentence, tuple(ids), tokens, reading.skipped, missing)
 
     def read_to_fit(self, sentence: str) -> ReadSentence | None:
-        """As `read`; None if it would be too long for one utterance at an ordinary pace."""
+        """As `read`. None if the sentence is too long for one utterance at an ordinary pace."""
         if len(sentence) > MAX_SENTENCE_CHARACTERS:
             return None
         read = self.read(sentence)
         manifest = self._manifest
         frames = manifest.length.frames_per_token * EXPECTED_SHARE * read.text_tokens
-        seconds, steps = (
-            frames / manifest.codec.frames_per_second,
-            frames / manifest.frames_per_step,
-        )
+        seconds = frames / manifest.codec.frames_per_second
+        steps = frames / manifest.frames_per_step
         room = manifest.language_model.max_positions - len(read.ids)
         return read if seconds <= MAX_EXPECTED_SECONDS and steps <= room else None
 
@@ -144,7 +142,7 @@ class PromptReader:
         return text
 
     def _embed_ids(self, ids: list[int], speaker: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, P, H); the speaker stands at its placeholder."""
+        """(1, P, H), with the speaker's embedding at the placeholder."""
         embeddings = self._table[ids].astype(np.float32)[None]
         if self._speaker_projection is not None:
             outputs = self._speaker_projection.run({names.SPEAKER: speaker[None]})

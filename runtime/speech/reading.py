@@ -1,4 +1,4 @@
-"""Reads a whole text: sentences as the model reads them, and words that it cannot read.
+"""Reads a whole text: cuts it into sentences, and names the words that cannot be read.
 
 In: text and a bundle's `PromptReader`. Out: the sentences that can be spoken, each read once. What
 cannot be read is skipped and named in a `TextWarning`, or refused (`strict`).
@@ -70,9 +70,9 @@ def read_question(question: str, prompts: PromptReader, *, strict: bool = False)
 
 
 def _tell_unread(complaints: Sequence[str], strict: bool) -> None:
-    """Warn of what is not read, or refuse it."""
+    """Warn of parts that are not read, or refuse them."""
     if strict and complaints:
-        raise UserError(f"{'; '.join(complaints)}; change the text, or do without strict")
+        raise UserError(f"{'; '.join(complaints)}; change the text, or leave out strict")
     for complaint in complaints:
         warnings.warn(complaint, TextWarning, stacklevel=_CALLER)
 

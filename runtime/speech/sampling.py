@@ -1,4 +1,4 @@
-"""Sampling: how codes are drawn, by the user's settings and the bundle's defaults.
+"""Sampling: how codes are drawn, from the user's settings and the bundle's defaults.
 
 In: optional settings. Out: a complete, validated `SamplingDefaults` record and a random
 generator. The drawing itself happens inside the head graphs.
@@ -23,13 +23,13 @@ MAX_SEED = 2**63 - 1
 class Sampling:
     """Settings for drawing codes; `None` means the bundle's default.
 
-    do_sample: False is greedy: always picks the most likely code of every head. Of the other
-        settings, only the repetition penalty has an effect then; giving another is an error.
+    do_sample: False is greedy: always picks the most likely code of every head. Then only the
+        repetition penalty has an effect; other settings are refused.
     temperature: divides the scores. top_k: how many codes can be drawn at most.
     top_p: the most probable codes that together reach this probability can be drawn.
     repetition_penalty: r >= 1; the score s of a code that its head drew before in this utterance
         becomes s / r, or s * r where it is negative (CTRL, arXiv 1909.05858).
-    seed: the same seed gives the same audio on the same machine; without one it differs.
+    seed: the same seed gives the same audio on the same machine. None: each call differs.
 
     Raises:
         UserError: a value out of range, or settings that contradict each other.
@@ -49,7 +49,7 @@ class Sampling:
         _check_range("repetition_penalty", self.repetition_penalty, 1.0, MAX_REPETITION_PENALTY)
         _check_range("seed", self.seed, 0, MAX_SEED)
         if self.do_sample is False:
-            self._refuse_draw_settings("greedy decoding draws nothing")
+            self._refuse_draw_settings("greedy decoding always picks the most likely code")
 
     def resolve(self, defaults: SamplingDefaults) -> SamplingDefaults:
         """Complete settings; greedy decoding becomes top_k = 1 at temperature 1.
@@ -73,7 +73,7 @@ class Sampling:
         )
 
     def random_generator(self, utterance: int) -> np.random.Generator:
-        """Noise for one utterance of a text: independent of the length of those before it."""
+        """Noise for one sentence of a text. It does not depend on the sentences before it."""
         return np.random.default_rng(None if self.seed is None else [self.seed, utterance])
 
     def _refuse_draw_settings(self, why: str) -> None:
@@ -83,7 +83,7 @@ class Sampling:
 
 
 def seeded(defaults: SamplingDefaults, seed: int) -> Sampling:
-    """A bundle's default sampling, repeatable. Greedy decoding needs no seed and takes none."""
+    """A bundle's default sampling with a seed, which greedy decoding does not take."""
     return Sampling(seed=seed if defaults.do_sample else None)
 
 

@@ -1,4 +1,4 @@
-"""What is spoken: chunks while speech is being made, and whole utterances. It makes neither."""
+"""Speech as it is handed out: chunks while it is being made, and whole utterances."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Chunk:
     """A piece of speech, ready to be played.
 
     audio: float32 [n]. frames: int64 [T, K], a column for each of the codec's streams; pauses have
-        none. finished: False only for a chunk that ends an utterance which a bound cut.
-    sentence: which one it belongs to, from 1; a pause belongs to the sentence after it.
+        none. finished: False for the last chunk of an utterance that a bound cut.
+    sentence: the number of its sentence, from 1; a pause belongs to the sentence after it.
     sentences: how many the text has.
     """
 
@@ -32,7 +32,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Utterance:
-    """Speech.
+    """The speech of a text.
 
     audio: float32 [n]. frames: int64 [T, K]; pauses have none. finished: False if a bound on steps
         cut a sentence before the model ended it.

@@ -1,47 +1,105 @@
 """Text to speech from a bundle: class `TTS`, whole or streamed.
 
-In: an engine directory, text, a voice, sampling settings. Out: audio and the frames behind it.
-This is where the parts meet: sentences, prompts, decoding and the codec. It does not know how
-graphs are run (`runtime.engines`) or how sound is played.
+In: a bundle, a text, a voice, sampling settings. Out: audio and the frames behind it. A text takes
+this way: `reading` (sentences and token ids), `prompt` (embeddings), `decoding` (frames), `codec`
+(audio). This module does not know how graphs are run (`runtime.engines`) or how sound is played.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from commands.errors import UserError
+from runtime.audio.conditioning import condition_if_spoken
+from runtime.audio.sound import convert_sound
+from runtime.bundle import names
+from runtime.bundle.loading import Bundle, load_bundle
 from runtime.bundle.manifest import SamplingDefaults
+from runtime.bundle.voice_names import voice_names
+from runtime.engines.opening import OpenGraph, open_engine
 from runtime.engines.rows import Request, Step
-from runtime.speech.codec import DecoderStream, no_frames
-from runtime.speech.decoding import bound_steps
-from runtime.speech.loaded import Loaded, check_max_steps, speak_steps, tighten
-from runtime.speech.prompt import ReadSentence
+from runtime.speech.codec import CodecDecoder, CodecEncoder, DecoderStream, no_frames
+from runtime.speech.decoding import SpeechDecoder, bound_steps, check_max_steps
+from runtime.speech.prompt import PromptReader, ReadSentence
 from runtime.speech.reading import read_text, split_text
 from runtime.speech.sampling import Sampling
 from runtime.speech.schedule import ChunkSchedule, least_work, soon_heard
 from runtime.speech.spoken import Chunk, Utterance, join_chunks
-from runtime.speech.voice import Voice
+from runtime.speech.voice import Voice, resolve_voice
 
-SENTENCE_PAUSE_SECONDS = 0.2  # silence between the utterances of a long text
+SENTENCE_PAUSE_SECONDS = 0.2  # silence between the sentences of a text
 
 
 @dataclass(frozen=True)
 class _Task:
-    """A checked call: nothing that a user can get wrong is left in it."""
+    """A checked call: nothing in it can be a user's mistake.
+
+    settings: of `sampling`, completed with the bundle's defaults.
+    """
 
     sentences: list[ReadSentence]
     speaker: NDArray[np.float32]
     sampling: Sampling
-    settings: SamplingDefaults  # the same, with the bundle's defaults for what was left out
+    settings: SamplingDefaults
     max_steps: int | None
 
 
-class TTS(Loaded):
-    """A loaded bundle that speaks. Calls share no state, so one object can serve several
-    threads."""
+class TTS:
+    """A loaded bundle that speaks. Calls share no state: one object can serve several threads.
+
+    bundle: the files and their manifest. sample_rate: of the audio, in Hz. The parts are public for
+    callers who speak several texts side by side: prompts (sentences become embeddings), decoder
+    (embeddings become frames), codec (frames become audio), backbone (its graph) and open_graph.
+    """
+
+    def __init__(self, bundle: Bundle, open_graph: OpenGraph, engine: str) -> None:
+        """Most callers want `load`.
+
+        open_graph: loads a graph of the bundle by its name. engine: what runs the graphs, in words.
+        """
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self.sample_rate = manifest.codec.sample_rate_hz
+        self.backbone = open_graph(names.BACKBONE)
+        self.decoder = SpeechDecoder(self.backbone, open_graph(manifest.head), manifest)
+        self.codec = CodecDecoder(open_graph(names.CODEC_DECODER), manifest.codec)
+        aware = manifest.language_model.speaker_aware
+        projection = open_graph(names.SPEAKER_PROJECTION) if aware else None
+        self.prompts = PromptReader(bundle, projection)
+        self.open_graph = open_graph
+        self._engine = engine
+        self._encoder: CodecEncoder | None = None  # loaded when a recording is first used
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        run_with: str = "auto",
+        threads: int | None = None,
+        *,
+        backend: str | None = None,
+    ) -> Self:
+        """Load a bundle.
+
+        path: its directory. run_with: the engine; "auto" takes what the bundle was built for,
+        `runtime.engines.choices` lists the others. threads: for each operator on the CPU, at most
+        the processors that the process may use; None takes the physical cores, and one thread for
+        graphs too small to share. backend: the name of `run_with` in earlier versions.
+
+        Raises:
+            UserError: no bundle, a damaged one, one for another engine, or no GPU.
+        """
+        if backend is not None:
+            raise UserError(f"backend is called run_with now; give run_with={backend!r}")
+        bundle = load_bundle(path)
+        open_graph, engine = open_engine(bundle, run_with, threads)
+        return cls(bundle, open_graph, engine)
 
     def synthesize(
         self,
@@ -54,10 +112,10 @@ class TTS(Loaded):
     ) -> Utterance:
         """Speak `text`.
 
-        One sentence is one utterance and goes into the prompt as it is; longer text is spoken
-        sentence by sentence with `SENTENCE_PAUSE_SECONDS` between. max_steps bounds the steps of
-        each utterance below what the text's length allows. What the voice cannot read is skipped
-        with a `TextWarning`, or refused if `strict`.
+        The text is spoken sentence by sentence, with `SENTENCE_PAUSE_SECONDS` between them; a
+        single sentence goes into the prompt unchanged. max_steps: at most so many steps for each
+        sentence, if its length does not allow fewer. strict: refuse a text if the voice cannot
+        read a part of it. Otherwise that part is skipped, with a `TextWarning`.
 
         Raises:
             UserError: text that cannot be spoken, an unfit voice, settings out of range.
@@ -78,17 +136,63 @@ class TTS(Loaded):
     ) -> Generator[Chunk, None, None]:
         """The same speech in chunks, each as soon as its frames are there.
 
-        Frames are still being generated while chunks come out; closing the iterator ends the
-        work. Joined chunks equal `synthesize(...)`, whatever the schedule. Mistakes in the
-        arguments are raised by this call, not by the first chunk.
+        The rest is still being made while chunks come out. Closing the iterator ends the work.
+        Joined chunks equal `synthesize(...)`, whatever the schedule. Mistakes in the arguments are
+        raised by this call, not by the first chunk.
         """
         task = self._check(text, voice, sampling, max_steps, strict)
         schedule = schedule or soon_heard(self.bundle.manifest.codec)
         return self._speak(task, schedule, is_awaited=True)
 
     def split(self, text: str) -> list[str]:
-        """The utterances that `text` will be spoken as; a single sentence is returned unchanged."""
+        """The sentences that `text` is spoken in. A single sentence is returned unchanged."""
         return [read.source for read in split_text(text, self.prompts) if read.ids]
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Names of the bundle's voices, for `voice=`: the default first, if there is one."""
+        return voice_names(self.bundle.manifest)
+
+    def describe(self) -> str:
+        """One line for people: the model, its precision, and what runs it."""
+        manifest = self.bundle.manifest
+        model = manifest.language_model
+        kind = f"{model.heads} heads" if model.kind == "mtp" else "next-token"
+        precision = manifest.graphs[names.BACKBONE].precision
+        return f"{self.bundle.folder.name}: {kind}, {precision}, {self._engine}"
+
+    def speaker(self, voice: Voice = None) -> NDArray[np.float32]:
+        """The speaker embedding of a voice: name, .safetensors file, recording or array."""
+        return resolve_voice(voice, self.bundle, lambda audio: self._encode(audio)[1])
+
+    def decode(self, frames: NDArray[Any], speaker: NDArray[Any]) -> NDArray[np.float32]:
+        """Frames int64 [T, K] and speaker float32 [channels] -> audio float32 [T * hop_samples].
+
+        Any speaker will do, also another than the frames were made with.
+        """
+        return self.codec.decode(frames, speaker)
+
+    def encode(
+        self, audio: NDArray[Any], sample_rate: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Audio [n] or [n, channels] at any rate -> frames int64 [T, K], speaker float32
+        [channels].
+
+        The frames are made of the whole audio, unchanged. The speaker is made of the speech in it,
+        at one loudness (`runtime.audio.conditioning`). Audio without speech is taken whole, with a
+        `SpeechWarning`.
+
+        Raises:
+            UserError: unfit audio, or a bundle that was exported without the encoder.
+        """
+        sound = convert_sound(audio, sample_rate)
+        frames, _ = self._encode(sound.at_rate(self.sample_rate))
+        return frames, self._encode(condition_if_spoken(sound, self.sample_rate))[1]
+
+    def _encode(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if self._encoder is None:
+            self._encoder = CodecEncoder(self.open_graph(names.CODEC_ENCODER))
+        return self._encoder.encode(audio)
 
     def _check(
         self,
@@ -107,8 +211,11 @@ class TTS(Loaded):
     def _speak(
         self, task: _Task, schedule: ChunkSchedule, *, is_awaited: bool
     ) -> Generator[Chunk, None, None]:
-        """is_awaited: somebody waits for chunks. Otherwise all steps of a sentence come before its
-        chunks, because models that take turns disturb each other's caches."""
+        """All sentences, with pauses between them.
+
+        is_awaited: somebody waits for the chunks. Otherwise all steps of a sentence come before its
+        chunks, because models that take turns push each other out of the processor's caches.
+        """
         count = len(task.sentences)
         for number in range(1, count + 1):
             if number > 1:
@@ -120,20 +227,25 @@ class TTS(Loaded):
             )
 
     def _steps(self, task: _Task, index: int) -> Iterator[Step]:
-        """Decode the utterance of one sentence."""
+        """Decode one sentence."""
         read = task.sentences[index]
         prompt = self.prompts.embed(read, task.speaker)
-        bound = bound_steps(self.bundle.manifest, read.text_tokens, prompt.shape[1])
-        request = Request(
-            prompt,
-            task.settings,
-            task.sampling.random_generator(index),
-            tighten(bound, task.max_steps),
-        )
-        return self.decoder.steps(request)
+        bound = bound_steps(self.bundle.manifest, read.text_tokens, prompt.shape[1], task.max_steps)
+        random = task.sampling.random_generator(index)
+        return self.decoder.steps(Request(prompt, task.settings, random, bound))
 
     def _pause(self, sentence: int, sentences: int) -> Chunk:
         """Silence before a sentence."""
         silence = np.zeros(round(SENTENCE_PAUSE_SECONDS * self.sample_rate), np.float32)
         frames = no_frames(self.bundle.manifest.codec)
         return Chunk(silence, self.sample_rate, frames, sentence=sentence, sentences=sentences)
+
+
+def speak_steps(steps: Iterator[Step], stream: DecoderStream) -> Iterator[Chunk]:
+    """Decode frames to audio while the steps bring them; one sentence or answer."""
+    stopped = False
+    for step in steps:
+        stream.add(step.frames)
+        stopped = step.stop
+        yield from stream.ready()
+    yield from stream.finish(stopped=stopped)

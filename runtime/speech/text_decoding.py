@@ -2,7 +2,7 @@
 
 In: the backbone and text head graphs of a bundle, embeddings of a prompt, settled sampling
 settings, and a function that embeds a token. Out: tokens up to one that ends the text, and the
-backbone's memory, in which `runtime.speech.decoding` goes on to speak without reading anything
+backbone's memory, in which `runtime.speech.decoding` continues with speech, so that nothing is read
 twice. One text is written at a time. It does not know tokenizers, speech or audio.
 """
 
@@ -59,7 +59,7 @@ class TextDecoder:
 
 
 class _Text:
-    """All memory of one text, and the calls bound to it."""
+    """The memory of one text, and the calls bound to it."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class _Text:
         self._hidden = np.zeros((1, positions + max_tokens - 1, width), np.float32)
         self._embedding = np.zeros((1, 1, width), np.float32)
         self._latest = np.zeros((1, 1, width), np.float32)  # hidden state of the last position
-        self._turn = 0  # at which the backbone reads its states
+        self._turn = 0  # the turn at which the backbone reads its states
         self._head = {
             tensor.name: allocate(tensor, {})
             for tensor in (*head.spec.inputs, *head.spec.outputs)
@@ -109,7 +109,7 @@ class _Text:
         self._length += 1
 
     def context(self) -> Context:
-        """What has been read."""
+        """The backbone's memory of everything that it has read."""
         return replace(self._begun, hidden=self._hidden[:, : self._length[0]], turn=self._turn)
 
     def _read(self, prompt: Array, hidden: Array) -> None:

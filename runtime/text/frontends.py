@@ -43,7 +43,7 @@ _DASH = re.compile(
 
 @dataclass(frozen=True)
 class Reading:
-    """text: what the model reads, "" where there is nothing. skipped: words without a reading."""
+    """text: what the model reads; empty if there is nothing. skipped: words without a reading."""
 
     text: str
     skipped: tuple[str, ...] = ()
@@ -54,9 +54,9 @@ Frontend = Callable[[str], str]
 
 
 def make_frontend(spec: Mapping[str, str]) -> Frontend:
-    """The function from a whole sentence to the string that the model reads: for training.
+    """For training: the function from a sentence to the string that the model reads.
 
-    It raises `UserError` for a sentence with words that it cannot read: its recording holds them.
+    It refuses a sentence with words that it cannot read, because the recording has them.
 
     Raises:
         UserError: as `make_reader`.

@@ -1,4 +1,4 @@
-"""Keeps letters that a reader of Latin script knows, and takes out other words.
+"""Keeps the letters of Latin script, and takes out words in other scripts.
 
 In: text. Out: text with known letters only, and the words that were taken out of it.
 """

@@ -1,4 +1,4 @@
-"""Signs in a phoneme string: at most one between two words, a stop at the end, none unknown.
+"""Signs in a phoneme string: at most one between two words, a stop at the end, all known.
 
 In: a phonemizer's output, and whether the model's tokenizer holds a symbol. Out: the string that
 the model reads. It knows no languages, tokenizers or texts.

@@ -1,6 +1,6 @@
 """Which characters a tokenizer has tokens for.
 
-In: a tokenizer and text. Out: the characters that would become the unknown token, or no token.
+In: a tokenizer and text. Out: the characters that have no token, or only the unknown token.
 Byte-level tokenizers hold every character.
 """
 

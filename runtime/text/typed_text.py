@@ -1,6 +1,6 @@
 """Checks text that a user typed, before anything else is done with it.
 
-In: text. Out: nothing, or a refusal. It does not know sentences, prompts, tokenizers or audio.
+In: text. Out: nothing, or a `UserError`. It does not know sentences, prompts, tokenizers or audio.
 """
 
 from __future__ import annotations

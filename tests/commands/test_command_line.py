@@ -9,6 +9,7 @@ import pytest
 import calibration.run
 import export.build
 import runtime.chat
+import runtime.gpu_check
 import runtime.profile
 import runtime.tts
 
@@ -26,7 +27,15 @@ Main = Callable[[Sequence[str] | None], int]
         (runtime.chat.main, "--question Who is it?", "arguments: is it?; put the text in quotes"),
         (runtime.profile.main, "--text One two", "arguments: two; put the text in quotes"),
         (runtime.tts.main, "-o", "argument -o/--output: expected one argument"),
-        (runtime.tts.main, "--seed x hi", "argument --seed: invalid int value: 'x'"),
+        (
+            runtime.tts.main,
+            "--seed x hi",
+            "--seed: must be a whole number from 0, not 'x'",
+        ),
+        (runtime.tts.main, "--top-k x hi", "argument --top-k: invalid int value: 'x'"),
+        (runtime.tts.main, "hi --max-steps 0", "--max-steps: must be a whole number from 1"),
+        (runtime.profile.main, "--runs 0", "--runs: must be a whole number from 1, not '0'"),
+        (runtime.gpu_check.main, "--find-gpu --runs 0", "--runs: must be a whole number from 1"),
         (runtime.tts.main, "", "nothing to say"),
         (export.build.main, "--no-such-option", "unrecognized arguments: --no-such-option;"),
         (calibration.run.main, "", "--precision, --output"),

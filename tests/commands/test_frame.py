@@ -15,7 +15,7 @@ from commands.errors import UserError
 from commands.run import run_command
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("train", "evaluation", "benchmarks", "samples")
+PACKAGES = ("runtime", "train", "evaluation", "benchmarks", "samples")
 LONG = (  # commands that can be stopped and go on
     *("train.align", "train.prepare", "train.predict", "train.codec", "train.lm"),
     *("evaluation.speech", "evaluation.answers", "evaluation.learning_curve"),
@@ -37,7 +37,9 @@ COMMANDS = find_commands()
 
 
 def test_the_commands_are_found() -> None:
-    assert {"train.lm", "evaluation.speech", "samples.demo_voice.compare"} <= {*COMMANDS}
+    assert {"runtime.tts", "train.lm", "evaluation.speech", "samples.demo_voice.compare"} <= {
+        *COMMANDS
+    }
 
 
 @pytest.mark.parametrize("name", COMMANDS)

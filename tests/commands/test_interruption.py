@@ -39,7 +39,7 @@ def test_the_second_signal_ends_the_process_at_once(first: str, second: str) -> 
     ended = run(first, second)
     assert ended.stdout == "noted True\n"
     assert ended.returncode == -getattr(signal, second)
-    assert "once more ends it at once" in ended.stderr
+    assert "repeat it to stop at once" in ended.stderr
 
 
 def test_the_first_signal_lets_it_save() -> None:

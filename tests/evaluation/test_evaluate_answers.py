@@ -101,7 +101,7 @@ def test_a_missing_engine_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     questions = tmp_path / "questions.jsonl"
     questions.write_text('{"question": "Who?", "answer": "I"}')
     assert main(["--engine", str(tmp_path), "--questions", str(questions)]) == 2
-    assert "not an engine directory" in capsys.readouterr().err
+    assert "not a bundle" in capsys.readouterr().err
 
 
 def test_what_was_heard_is_kept(

@@ -197,7 +197,7 @@ def test_a_wav_that_came_through_a_pipe_is_read(tmp_path: Path, announced: int) 
 def test_a_wav_whose_header_says_no_bytes_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "my pipe.wav"
     path.write_bytes(pipe_wav(0, 32_767 * tone(16_000)))
-    complaint = r"says 0 bytes of audio, as programs leave it that write into a pipe, but 16000 fol"
+    complaint = r"says 0 bytes of audio, as programs that write into a pipe leave it, but 16000 fol"
     with pytest.raises(UserError, match=complaint) as refusal:
         read_recording(path)
     converted = str(tmp_path / "my pipe-converted.wav")

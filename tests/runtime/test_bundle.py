@@ -56,8 +56,8 @@ def test_the_manifest_survives_encoding(folder: Path) -> None:
 
 
 def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
-    refuse(tmp_path, "not an engine directory")
-    refuse(tmp_path / "missing", "not an engine directory")
+    refuse(tmp_path, "not a bundle")
+    refuse(tmp_path / "missing", "not a bundle")
 
 
 @pytest.mark.parametrize("file", ["backbone.onnx", "embeddings.npy", "voices/plain.safetensors"])

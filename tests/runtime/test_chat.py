@@ -15,10 +15,10 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import Chat, Chunk, Sampling, TextWarning, UserError
+from runtime import TTS, Chat, Chunk, Sampling, TextWarning, UserError
 from runtime.bundle.manifest import ChatSpec
 from runtime.chat import PROMPT, main
-from runtime.speech.answering import answer_in
+from runtime.speech.answer_text import answer_in
 from runtime.speech.schedule import ChunkSchedule
 from tests.runtime.tiny_bundle import (
     SCRIPT_START,
@@ -69,6 +69,17 @@ def test_speech_goes_on_where_the_text_ended(chat: Chat) -> None:
     assert answer.finished
     assert len(answer.audio) == 4 * len(answer.frames)
     assert answer.sample_rate == 16_000
+
+
+def test_a_chat_does_all_that_a_tts_does(chat: Chat, folder: Path) -> None:
+    tts = TTS.load(folder, threads=1)
+    public = {name for name in dir(tts) if not name.startswith("_")} - {"open_graph", "backbone"}
+    assert public <= set(dir(chat))
+    assert chat.voices == tts.voices == ("plain",)
+    assert (chat.sample_rate, chat.describe()) == (tts.sample_rate, tts.describe())
+    spoken = chat.synthesize("They know it.", sampling=GREEDY)
+    expected = tts.synthesize("They know it.", sampling=GREEDY)
+    np.testing.assert_array_equal(spoken.frames, expected.frames)
 
 
 def test_pieces_joined_are_the_whole(chat: Chat) -> None:
@@ -252,7 +263,7 @@ def test_cuts_and_silence_are_told(
     assert "a bound cut it" in capsys.readouterr().err
     silent = write_bundle(tmp_path / "silent", dataclasses.replace(ANSWERS, writes=" No.<eos>"))
     assert ask(silent, "--question", QUESTION, "-o", "answer.wav") == 0
-    assert "in text alone" in capsys.readouterr().err
+    assert "in writing only" in capsys.readouterr().err
     assert not Path("answer.wav").exists()
 
 

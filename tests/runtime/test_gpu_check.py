@@ -12,7 +12,8 @@ import pytest
 
 from commands.errors import UserError
 from runtime.engines.tensorrt import gpu_driver
-from runtime.gpu_check import main, snr_db
+from runtime.gpu_check import main
+from runtime.gpu_report import snr_db
 from runtime.profile import main as profile
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
@@ -139,10 +140,8 @@ def test_mistakes(
     six = write_bundle(tmp_path / "six", Scenario(heads=6))
     assert check(engine, six, tmp_path / "report") == 2
     assert "its model has heads 6" in one_line(capsys)
-    assert check(engine, plain_folder, tmp_path / "report", "--runs", "0") == 2
-    assert "--runs takes 1 or more" in one_line(capsys)
     assert main(["--engine", str(engine)]) == 2
-    assert "--reference names a bundle for the CPU" in one_line(capsys)
+    assert "--reference is missing: name the bundle" in one_line(capsys)
     gpu.cuda.compute_capability = (5, 0)
     assert main(["--print-target"]) == 2
     assert "compute capability 5.0: no target" in one_line(capsys)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from commands.errors import UserError
 from runtime.profile import main
-from runtime.speed import percentiles
+from runtime.speed import SpeedOptions, percentiles
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 
@@ -59,7 +60,6 @@ def test_percentiles() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--runs", "0"), "--runs takes 1 or more"),
         (("--json", "/nowhere/figures.json"), "no folder /nowhere"),
         (("--text", " "), "the text is empty"),
     ],
@@ -74,6 +74,12 @@ def test_mistakes_are_one_line(
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     assert complaint in errors[0]
+
+
+@pytest.mark.parametrize(("runs", "warmup"), [(0, 1), (1, -1)])
+def test_counts_of_runs(runs: int, warmup: int) -> None:
+    with pytest.raises(UserError, match="--runs takes 1 or more, --warmup 0 or more"):
+        SpeedOptions("engine", runs=runs, warmup=warmup)
 
 
 def test_a_model_that_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,8 @@ from runtime import TTS, Sampling, UserError
 from runtime.audio.sound import to_pcm16
 from runtime.bundle.names import TENSORRT, TENSORRT_RTX
 from runtime.engines.choices import CHOICES, PROVIDERS
-from runtime.tts import main, read_text
+from runtime.text.text_argument import read_text_argument
+from runtime.tts import main
 from tests.runtime.tiny_bundle import Scenario, rewrite_manifest, write_bundle
 
 TEXT = "They know it."
@@ -85,7 +86,7 @@ def test_text_from_a_file_and_from_standard_input(
 def test_an_argument_that_names_a_file_is_read(engine: Path, name: str) -> None:
     Path("sub").mkdir()
     Path(name).write_text("They know it.\n", encoding="utf-8-sig")
-    assert read_text(name) == "They know it."
+    assert read_text_argument(name) == "They know it."
 
 
 @pytest.mark.parametrize(
@@ -105,23 +106,23 @@ def test_an_argument_that_names_a_file_is_read(engine: Path, name: str) -> None:
 )
 def test_other_arguments_are_text(engine: Path, text: str) -> None:
     Path("sub").mkdir()
-    assert read_text(text) == text
+    assert read_text_argument(text) == text
 
 
 @pytest.mark.parametrize("name", ["sub", ".", "..", "/", "sub/"])
 def test_a_folder_is_not_spoken(engine: Path, name: str) -> None:
     Path("sub").mkdir()
     with pytest.raises(UserError, match="is a folder; name a text file"):
-        read_text(name)
+        read_text_argument(name)
 
 
 @pytest.mark.parametrize("name", ["my story.txt", "My Book.MD", "sub dir/a b c d e.text", "a.txt"])
 def test_a_missing_file_is_not_spoken(engine: Path, name: str) -> None:
     with pytest.raises(UserError, match=f"{name}: no such text file"):
-        read_text(name)
+        read_text_argument(name)
     Path("sub dir").mkdir()
     Path(name).write_text("They know it.")
-    assert read_text(name) == "They know it."
+    assert read_text_argument(name) == "They know it."
 
 
 @pytest.mark.parametrize(
@@ -132,24 +133,24 @@ def test_a_missing_file_is_not_spoken(engine: Path, name: str) -> None:
 def test_a_file_that_is_no_text_is_not_spoken(engine: Path, content: bytes, name: str) -> None:
     Path(name).write_bytes(content)
     with pytest.raises(UserError, match=f"{name}: is not text"):
-        read_text(name)
+        read_text_argument(name)
 
 
 def test_text_of_another_encoding_is_to_be_converted(engine: Path) -> None:
     Path("story.txt").write_bytes("They know it.".encode("utf-16"))
     with pytest.raises(UserError, match=r"story.txt: is not UTF-8 text; convert it"):
-        read_text("story.txt")
+        read_text_argument("story.txt")
 
 
 def test_colours_of_a_terminal_are_dropped(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = "\x1b]8;;http://a.b\x1b\\They\x1b]8;;\x07"
     text = f"\x1b[1;31m{link}\x1b[0m know \x1b[38:5:1mit\x1b[m."
-    assert read_text(text) == "They know it."
+    assert read_text_argument(text) == "They know it."
     Path("story.txt").write_text(text)
-    assert read_text("story.txt") == "They know it."
+    assert read_text_argument("story.txt") == "They know it."
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    assert read_text("-") == "They know it."
-    assert read_text("a\x1b[2Jb") == "a\x1b[2Jb"  # which moves text about, and is refused
+    assert read_text_argument("-") == "They know it."
+    assert read_text_argument("a\x1b[2Jb") == "a\x1b[2Jb"  # which moves text about, and is refused
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -157,17 +158,17 @@ def test_a_file_is_read_whole_or_refused(engine: Path, mark: bytes) -> None:
     """The limit is the text's: neither a byte order mark nor the last line break counts."""
     for ending in (b"", b"\n", b"\r\n"):
         Path("long.txt").write_bytes(mark + b"a" * 100_000 + ending)
-        assert read_text("long.txt") == "a" * 100_000
+        assert read_text_argument("long.txt") == "a" * 100_000
     for more in (b"a", b"a\n", b"\r\na", b"\n\n", b"a" * 100_000):
         Path("long.txt").write_bytes(mark + b"a" * 100_000 + more)
         with pytest.raises(UserError, match=r"long.txt: the limit is 100000 bytes"):
-            read_text("long.txt")
+            read_text_argument("long.txt")
 
 
 def test_a_pipe_is_read(engine: Path) -> None:
     os.mkfifo("pipe")
     with subprocess.Popen(["sh", "-c", "echo They know it. > pipe"]):
-        assert read_text("pipe") == "They know it."
+        assert read_text_argument("pipe") == "They know it."
 
 
 def test_what_cannot_be_read_is_told_once(engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +208,6 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         "seed has no effect",
     ),
     "temperature": ([TEXT, "--temperature", "0", "-o", "out.wav"], "temperature is 0"),
-    "no steps": ([TEXT, "--max-steps", "0", "-o", "out.wav"], "max_steps is 0"),
     "format": ([TEXT, "-o", "out.mp3"], "out.mp3: only WAV files"),
     "no folder": ([TEXT, "-o", "no/out.wav"], "no folder no; make it first"),
     "frames without a folder": ([TEXT, "--frames-out", "no/f.json"], "no folder no"),
@@ -251,7 +251,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     ("arguments", "complaint"),
     [
         ([TEXT, "--run-with", "tpu", "-o", "out.wav"], "'onnxruntime-cuda', "),
-        ([TEXT, "--backend", "onnxruntime"], "--backend is called --run-with now: --run-with onnx"),
+        ([TEXT, "--backend", "onnxruntime"], "--backend is now called --run-with"),
+        ([TEXT, "--max-steps", "0", "-o", "out.wav"], "--max-steps: must be a whole number from 1"),
         (["--voice", "plain", "-o", "out.wav"], "nothing to say: give the text in quotes"),
     ],
 )
@@ -308,7 +309,7 @@ def test_speech_saves_itself(tts: TTS, tmp_path: Path) -> None:
 
 def test_an_engine_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--engine", str(tmp_path), TEXT, "-o", str(tmp_path / "out.wav")]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: not an engine directory")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: not a bundle")
 
 
 def test_a_full_disk_is_one_line(

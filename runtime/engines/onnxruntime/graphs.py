@@ -150,9 +150,9 @@ class OnnxRuntimeGraph:
         return stage_of(self._name, 1 if embeddings is None else embeddings.shape[1])
 
     def _place(self, states: States, arrays: Mapping[str, Array]) -> dict[str, Array | OrtValue]:
-        """The arrays, or what stands for them on the GPU as long as the states exist.
+        """The arrays, or their counterparts on the GPU, which live as long as the states.
 
-        States on a GPU are of a single row: the host can neither move nor clear a slice of them.
+        States on a GPU have a single row: the host can neither move nor clear a slice of them.
         """
         if not self._provider.memory:
             return dict(arrays)
@@ -175,7 +175,7 @@ class OnnxRuntimeGraph:
 
 
 def describe(threads: int | None, provider: Provider = CPU) -> str:
-    """Engine, version, where it runs and threads, for people."""
+    """Engine, version, device and threads, in words."""
     running_on = f"ONNX Runtime {onnxruntime.__version__} on {provider.title}"
     return f"{running_on}, {choose_threads(threads)}"
 

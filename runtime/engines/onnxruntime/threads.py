@@ -5,8 +5,8 @@ knows which processors this process may use, but no engine.
 
 Graphs that take many positions at a time (the codec's) share their work well. A step reads every
 weight once, and sharing it out costs about 10 µs for each operator: graphs whose weights are small
-are faster alone (docs/performance.md). What else runs is not looked at: it changes after loading,
-and threads that sleep while they wait lose nothing to one thread beside busy neighbours.
+are faster on one thread (docs/performance.md). Other programs are not taken into account: they
+change after loading, and threads that sleep while they wait lose nothing to busy neighbours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runtime.bundle.names import CODEC_DECODER, CODEC_ENCODER
 
 MANY_POSITIONS = (CODEC_DECODER, CODEC_ENCODER)
 LARGE_WEIGHTS_BYTES = 64 * 2**20  # measured: 1.1 × slower below, 1.2 to 1.3 × faster above
-MAX_DEFAULT_THREADS = 8  # more were not measured: reading weights is bound by memory before that
+MAX_DEFAULT_THREADS = 8  # more were not measured: memory limits the reading of weights before that
 ENGINES_CHOICE = 0  # ONNX Runtime: a thread for each physical core
 
 _CPU_FOLDER = Path("/sys/devices/system/cpu")
@@ -33,7 +33,7 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 class Threads:
     """Numbers of threads: for graphs that share their work well, and for small ones.
 
-    asked_for: what the user said, if that was more than this process can use.
+    asked_for: the number that the user gave, if this process cannot use so many.
     """
 
     large: int
@@ -54,7 +54,7 @@ class Threads:
 
 
 def choose_threads(asked_for: int | None) -> Threads:
-    """What the user asks for, but not above the processors; without it, what is fastest."""
+    """The number that the user asks for, at most the processors. None takes the fastest number."""
     processors = usable_processors()
     if asked_for is not None:
         bound = min(asked_for, len(processors), whole_processors(cpu_quota()))
@@ -73,7 +73,7 @@ def usable_processors() -> list[int]:
 
 
 def count_cores(processors: Iterable[int]) -> int | None:
-    """Physical cores behind logical processors; None where the system does not tell."""
+    """Physical cores of logical processors; None if the system does not say."""
     siblings = (_CPU_FOLDER / f"cpu{n}/topology/thread_siblings_list" for n in processors)
     try:
         return len({path.read_text() for path in siblings})

@@ -1,8 +1,8 @@
-"""CUDA's streams, events and captured graphs, and which GPU there is.
+"""CUDA's streams, events and captured graphs, and the GPU of this machine.
 
 In: nothing but calls. Out: objects that own what they create and free it when they are no longer
-referenced. Every call is checked: what a user can mend (no driver, no GPU) is a `UserError`,
-anything else is a `CudaError` with CUDA's own name for it. Together with
+referenced. Every call is checked: a failure that a user can mend (no driver, no GPU) is a
+`UserError`, any other is a `CudaError` with CUDA's own name for it. Together with
 `runtime.engines.tensorrt.memory` these are all the CUDA calls that the runtime makes.
 
 All work is asynchronous: a method that takes a stream only puts work into it. Everything uses the
@@ -42,7 +42,7 @@ class Gpu:
 
 
 def find_gpu() -> Gpu:
-    """Make the GPU ready and say what it is.
+    """Make the GPU ready and describe it.
 
     Raises:
         UserError: no driver, a driver that is too old, or no GPU.
@@ -81,7 +81,7 @@ class Stream:
 
     @contextmanager
     def capture(self) -> Iterator[CapturedGraph]:
-        """Work put into the stream inside the block is not done but recorded.
+        """Record the work that is put into the stream inside the block, instead of doing it.
 
         The graph can be launched once the block is left. Other threads may use CUDA meanwhile.
         """

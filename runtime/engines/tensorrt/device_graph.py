@@ -4,10 +4,10 @@ In: plans and host arrays. Out: host arrays. A call goes on in the background: i
 the plan runs and outputs are downloaded, in a stream of the graph's own, beside those of the
 loops. It does not know what the graphs compute.
 
-A call is of one row; several rows follow each other. Memory for a call is allocated at the largest
-shapes of the plan, the first of it when the graph is loaded, and serves later calls again. Calls of
-one graph follow each other in its stream, so they share one context for each profile and the
-memory for activations.
+A call has one row; several rows follow each other. The memory of a call has the largest shapes of
+the plan, and later calls use it again. The first is allocated when the graph is loaded. Calls of
+one graph follow each other in its stream, so they share one context for each profile and the memory
+for activations.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class DeviceCalls:
 
 
 class DeviceBackbone(DeviceGraph):
-    """The backbone's plan, which takes turns with a head's on the GPU."""
+    """The plan of the backbone, which takes turns with that of a head on the GPU."""
 
     def __init__(self, plan: Plan, observer: Observer | None = None) -> None:
         super().__init__(plan, BACKBONE, observer)
@@ -116,7 +116,7 @@ class _Channel:
         self._idle_states = [DeviceStates(plan.spec)]
 
     def take_states(self) -> DeviceStates:
-        """States of zeros. Whoever drops the calls made with them gives them back."""
+        """States of zeros. `DeviceCalls` gives them back when it is dropped."""
         with self._lock:
             states = self._idle_states.pop() if self._idle_states else DeviceStates(self._plan.spec)
             states.clear(self._stream)
@@ -127,7 +127,7 @@ class _Channel:
             self._idle_states.append(states)
 
     def start(self, inputs: Mapping[str, Array], states: Mapping[str, int] | None) -> _Call:
-        """Put a call into the stream. states: where they lie, if the graph has any."""
+        """Put a call into the stream. states: their addresses, if the graph has any."""
         sizes = self._sizes(inputs)
         call = self._calls[self._profile_for(sizes)]
         with self._lock:
@@ -152,7 +152,7 @@ class _Channel:
         )
 
     def _largest_outputs(self) -> dict[str, tuple[int, ...]]:
-        """At the shapes that the largest inputs of any profile give."""
+        """The largest shape of each output, in any profile."""
         shapes: dict[str, list[tuple[int, ...]]] = defaultdict(list)
         for profile, call in self._calls.items():
             call.set_shapes(largest_sizes({profile: self._plan.profiles[profile]}) | {ROWS: 1})
@@ -185,7 +185,7 @@ class _Channel:
 
 
 class _Buffers:
-    """Inputs and outputs of one call, on both sides."""
+    """Inputs and outputs of one call, on the host and on the GPU."""
 
     def __init__(self, inputs: dict[str, Mirror], outputs: dict[str, Mirror]) -> None:
         self._inputs = inputs

@@ -1,13 +1,13 @@
 """The loop on the GPU: it launches one captured graph a step and reads one step behind.
 
 In: the plans of backbone and head. Out: loops, with the same steps as those on the host. It does
-not know when speech ends, nor frames, text or audio.
+not know when speech ends, and it knows no frames, text or audio.
 
     stream   | prompt | step 1 | step 2 | step 3 …
     host     launch prompt, launch 1, read prompt, launch 2, read 1, launch 3, read 2 …
 
 While the host reads what step k drew, step k + 1 is running: the GPU does not wait for the host. A
-row that turns out to have ended with step k takes part in step k + 1 as well; nobody reads that.
+row that ended with step k takes part in step k + 1 as well, but that result is not read.
 Rows that join have their prompts read between two steps.
 
 A loop needs a `Lane`. One lane of a single row is made when the engine is loaded, and more when
@@ -31,7 +31,7 @@ MAX_LANES = 4  # loops that are open at the same time
 
 
 class DeviceLoops:
-    """Lanes, and who has which."""
+    """The lanes of an engine, and which of them are in use."""
 
     def __init__(
         self, backbone: Plan, head: Plan, streams: int, observer: Observer | None = None
@@ -77,7 +77,7 @@ class DeviceLoops:
         return self._make_lane(room)
 
     def _make_lane(self, room: int) -> Lane:
-        """The lane that was counted. Others begin and end meanwhile: a capture takes long."""
+        """Make the lane that was counted, without the lock: a capture takes long."""
         try:
             return Lane(*self._plans, room)
         except BaseException:
@@ -101,7 +101,7 @@ class DeviceRows(RowLoop):
         self._lane: Lane | None = lane
         self._give_back = give_back
         self._observer = observer
-        # The step that was launched last and not read yet: its turn, and the rows by slot.
+        # The step that was launched but not read yet: its turn, and the rows by slot.
         self._launched: tuple[int, list[Row]] | None = None
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class DeviceRows(RowLoop):
         return steps + firsts
 
     def _launch_next(self, lane: Lane) -> tuple[int, list[Row]] | None:
-        """One more step of the rows that may take one after the step that is about to be read."""
+        """Launch the step after the one that is about to be read, for rows that may take it."""
         going = [row if row.steps + 1 < row.request.max_steps else None for row in self._slots]
         if not any(going):
             return None

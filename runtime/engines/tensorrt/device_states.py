@@ -28,7 +28,7 @@ class DeviceStates:
             self._buffers.append([past, past if pair.in_place else DeviceMemory(rows * size)])
 
     def addresses(self, turn: int) -> dict[str, int]:
-        """By tensor name, of a call that reads buffer `turn` and writes the other one."""
+        """Addresses by tensor name, of a call that reads buffer `turn` and writes the other."""
         found = {}
         for pair, buffers in zip(self._pairs, self._buffers, strict=True):
             found[pair.input] = buffers[turn].address
@@ -43,7 +43,7 @@ class DeviceStates:
                 present.fill_zero(stream)
 
     def carry_over(self, stream: Stream) -> None:
-        """Let another call of turn 0 go on where one ended."""
+        """Let the next call of turn 0 continue where the last one ended."""
         for past, present in self._buffers:
             if present is not past:
                 copy_on_device(past.address, present.address, past.size_bytes, stream)

@@ -60,7 +60,7 @@ TARGETS = {
 
 
 def rtx_targets() -> list[GpuTarget]:
-    """Those that TensorRT-RTX builds for, on any machine."""
+    """The targets that TensorRT-RTX builds for, on any machine."""
     return [target for target in TARGETS.values() if TENSORRT_RTX in target.libraries]
 
 
@@ -74,7 +74,7 @@ def check_targets(
 ) -> tuple[GpuTarget, ...]:
     """The targets of `--target kind --sm …`, all of which can run `precision`.
 
-    option: what asks for the precision, for messages.
+    option: the option that asks for the precision, for messages.
 
     Raises:
         UserError: an unknown number, a GPU of the other library, or one without that precision.

@@ -3,13 +3,13 @@
 In: the plans of backbone and head, and a number of rows. Out: prompts and steps, put into the
 lane's stream, and what they drew. A step is one captured graph: noise and positions are fetched
 from page-locked memory, the embedding of the step before lies where the head left it, and what was
-drawn is sent back. Nothing here decides when a row begins or ends.
+drawn is sent back. This module does not decide when a row begins or ends.
 
 A graph is captured for each turn of the states that do not work in place. The two turns are also
 the two sets of page-locked memory that let the host write the feed of step k + 1 and read what step
 k - 1 drew while step k runs. Each number of rows needs a graph of its own as well. So graphs are
-captured for 1, 2, 4 … rows, and a step runs the smallest one that holds its rows: the slots behind
-them compute what nobody reads.
+captured for 1, 2, 4 … rows, and a step runs the smallest one that holds its rows. The results of
+the other slots are not read.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Lane:
         self._capture()
 
     def wait(self) -> None:
-        """Until no work is left, such as a step that turned out to be one too many."""
+        """Wait until no work is left, such as a step that was launched after the last one."""
         self._stream.synchronize()
 
     def begin(self, row: Row, slot: int) -> None:
@@ -78,9 +78,9 @@ class Lane:
         self._lengths[slot] = row.request.positions
 
     def launch_step(self, rows: Sequence[Row | None]) -> int:
-        """Advance the rows in the first slots, None for those that only fill a slot.
+        """Advance the rows in the first slots; None fills a slot whose row takes no step.
 
-        Returns the turn, by which the step is read.
+        Returns the turn, which `read_step` takes.
         """
         turn = self._turn
         feed = self._feed[turn].host
@@ -103,7 +103,7 @@ class Lane:
         return self._drawn[turn].host
 
     def move(self, source: int, target: int) -> None:
-        """Let a row go on in another slot, once the work that was launched is done."""
+        """Move a row to another slot, after the work that was launched."""
         for states in self._states:
             states.move(source, target, self._turn, self._stream)
         size, first = self._embedding_bytes, self._fed_back.address
@@ -115,7 +115,7 @@ class Lane:
         self._lengths[target] = self._lengths[source]
 
     def _allocate(self) -> None:
-        """Everything but the states."""
+        """Allocate everything but the states."""
         backbone, head = self._plans
         tensors = {t.name: t for t in (*head.spec.inputs, *head.spec.outputs)}
         rows = {names.ROWS: self.room}
@@ -160,7 +160,7 @@ class Lane:
         return calls
 
     def _capture(self) -> None:
-        """Record the graphs of a step. No row is stepping meanwhile: the states are overwritten."""
+        """Record the graphs of a step. No row may be stepping: the states are overwritten."""
         self._captured_for = self._host_values()
         self._send_settings()
         for count, turns in self._calls.items():
@@ -185,7 +185,7 @@ class Lane:
         self._settings_sent.record(self._stream)
 
     def _host_values(self) -> bytes:
-        """Of the settings that are part of a captured graph because they decide shapes."""
+        """The settings that are part of a captured graph because they decide shapes."""
         on_host = self._plans[1].host_inputs
         return b"".join(self._settings.host[name].tobytes() for name in SETTINGS if name in on_host)
 

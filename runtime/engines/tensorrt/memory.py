@@ -1,4 +1,4 @@
-"""Memory of the GPU, and page-locked memory of the host that it is filled from.
+"""GPU memory, and the page-locked host memory that it is filled from.
 
 In: sizes, shapes and addresses. Out: objects that own their memory and free it when they are no
 longer referenced. It does not know what the memory holds. Too little memory is a `UserError`.
@@ -24,7 +24,7 @@ from runtime.bundle.manifest import TensorSpec
 from runtime.engines.graph import sized
 from runtime.engines.tensorrt.cuda import Event, Stream, checked, free_later
 
-ALIGNMENT = 256  # bytes; TensorRT wants it of every tensor
+ALIGNMENT = 256  # bytes; TensorRT requires it for every tensor
 MIB = 1024 * 1024
 
 _Kind = cudart.cudaMemcpyKind
@@ -58,7 +58,7 @@ class PinnedArray:
 
 
 class Mirror:
-    """A tensor on the GPU and its twin in page-locked memory. `host` is the latter's array."""
+    """A tensor on the GPU and its twin in page-locked memory. host: the twin, as an array."""
 
     def __init__(self, shape: Sequence[int], dtype: DTypeLike) -> None:
         self._pinned = PinnedArray(shape, dtype)
@@ -114,7 +114,7 @@ def pack(tensors: Iterable[TensorSpec], dimensions: Mapping[str, int]) -> Packed
 
 
 def free_memory_bytes() -> int:
-    """What the GPU has left, for all programs together."""
+    """Free memory of the GPU, for all programs together."""
     free, _ = checked(cudart.cudaMemGetInfo())
     return int(free)
 
@@ -141,7 +141,7 @@ def _allocated(result: tuple[Any, ...], size_bytes: int, kind: str) -> Any:
 
 
 def out_of_memory(size_bytes: int, kind: str = "GPU") -> UserError:
-    """One line on what was asked for and what is there."""
+    """Says how much memory is needed and how much is free."""
     free = free_memory_bytes() / MIB
     return UserError(
         f"out of {kind} memory: {size_bytes / MIB:.0f} MiB more are needed, the GPU has "

@@ -1,8 +1,8 @@
-"""Checks whether this machine may run an engine's plans, before a plan is deserialised.
+"""Checks whether this machine can run a bundle's plans, before a plan is deserialised.
 
 In: a checked bundle, and what the machine has. Out: nothing, or one line that says what does not
 fit and the command that builds plans that do. A plan is native code for one library version and
-certain GPUs: TensorRT trusts it, so nothing that the manifest does not vouch for gets that far.
+certain GPUs: TensorRT trusts it, so only plans whose hash is in the manifest are loaded.
 
 It needs neither a GPU nor CUDA, and imports TensorRT only in `import_library`. Order of use:
 
@@ -67,7 +67,7 @@ def this_platform() -> str:
 
 
 def import_library(bundle: Bundle) -> ModuleType:
-    """The TensorRT module, of the very version that built the plans.
+    """The TensorRT module, in exactly the version that built the plans.
 
     Raises:
         UserError: not installed, not loadable, or another version.
@@ -155,7 +155,7 @@ def read_plan(bundle: Bundle, graph: str) -> bytes:
 def rebuild_command(
     bundle: Bundle, compute_capability: str | None = None, precision: str | None = None
 ) -> str:
-    """The command that builds this engine again, for another GPU or precision if given."""
+    """The command that builds this bundle again, for another GPU or precision if given."""
     spec = plans_of(bundle)
     kind: str = bundle.manifest.engine.kind
     target = find_target(compute_capability) if compute_capability else None

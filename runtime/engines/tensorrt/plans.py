@@ -2,7 +2,7 @@
 
 In: a checked bundle of plans. Out: `Plan`, and `PlanCall`, which is one way to call it: a profile,
 an address for every tensor, and work put into a stream. TensorRT and TensorRT-RTX have the same
-interface; the manifest says which one it is. This file does not know what the graphs compute, nor
+interface; the manifest says which one it is. This module does not know what the graphs compute, or
 who owns the memory (`runtime.engines.tensorrt.device_graph`, `runtime.engines.tensorrt.lane`).
 
 Rules of TensorRT that are kept here: a context belongs to one profile and one thread at a time, and
@@ -49,7 +49,7 @@ class TensorRT:
         self._runtime: trt.Runtime = self._library.Runtime(self._logger)
 
     def describe(self) -> str:
-        """Library, version and GPU, for people."""
+        """Library, version and GPU, in words."""
         gpu = f"{self.gpu.name} (compute capability {self.gpu.compute_capability})"
         return f"{self.title} {self._library.__version__} on {gpu}"
 
@@ -218,7 +218,7 @@ class PlanCall:
         self._context = context
 
     def set_addresses(self, addresses: Mapping[str, int]) -> None:
-        """Where every tensor of the graph lies; names of other graphs are passed over."""
+        """Where every tensor of the graph lies; names of other graphs are ignored."""
         for tensor in (*self.plan.spec.inputs, *self.plan.spec.outputs):
             done = self._context.set_tensor_address(tensor.name, addresses[tensor.name])
             _expect(done, self.plan, f"address of {tensor.name}")

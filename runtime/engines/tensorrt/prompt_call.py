@@ -1,8 +1,8 @@
 """Reading the prompt of one row on the GPU: backbone and head on memory of their own.
 
-In: the plans of backbone and head, and a request. Out: states, the next embedding and what the head
-drew, of one row, in this memory. The loop then copies states and embedding to the row's slot, so a
-row can begin while others are stepping, wherever its slot lies.
+In: the plans of backbone and head, and a request. Out: the states of one row, its next embedding
+and what the head drew, in this memory. The loop then copies states and embedding to the row's slot,
+so a row can begin in any slot while others are stepping.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ONE_ROW = {names.ROWS: 1}
 
 
 class PromptCall:
-    """The call, and all memory of it. One prompt at a time; others wait for `done`."""
+    """The call and its memory. It reads one prompt at a time; others wait for `done`."""
 
     def __init__(self, backbone: Plan, head: Plan, scratch: DeviceMemory, stream: Stream) -> None:
         self._head, self._stream = head, stream
@@ -72,7 +72,7 @@ class PromptCall:
         return self._drawn.host
 
     def settings(self) -> dict[str, NDArray[np.generic]]:
-        """Of the request that was launched last."""
+        """The settings of the request that was launched last."""
         return self._settings.host
 
     def _read(self, part: NDArray[np.float32]) -> None:

@@ -1,0 +1,38 @@
+"""The GPU of this machine, and the options of `export.build` that make plans for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from commands.errors import UserError
+from commands.extras import install_command
+from runtime.bundle.names import TENSORRT_RTX
+from runtime.engines.tensorrt.gpu_targets import find_target
+
+if TYPE_CHECKING:
+    from runtime.engines.tensorrt.cuda import Gpu
+
+
+def require_gpu() -> Gpu:
+    """The first GPU. `UserError` without cuda-python, a driver or a GPU."""
+    try:
+        from runtime.engines.tensorrt.cuda import find_gpu
+    except ImportError as error:
+        raise UserError(
+            f"needs cuda-python ({error}); install it: {install_command('tensorrt-rtx')}"
+        ) from None
+    return find_gpu()
+
+
+def target_options() -> str:
+    """The options of `export.build` that make plans for this GPU.
+
+    Raises:
+        UserError: no cuda-python, no driver, no GPU, or a GPU that no plans can be built for.
+    """
+    gpu = require_gpu()
+    target = find_target(gpu.compute_capability)
+    if target is None:
+        raise UserError(f"{gpu.name} has compute capability {gpu.compute_capability}: no target")
+    kind = target.libraries[0]
+    return f"--target {kind}" + (f" --sm {target.sm}" if kind == TENSORRT_RTX else "")
