@@ -28,7 +28,7 @@ with importing():
     from calibration.measurement.fidelity import compare_scores
     from calibration.measurement.reference import make_utterances, write_observed
     from calibration.measurement.teacher_forcing import Follower
-    from calibration.measurement.utterances import Utterance, read_texts
+    from calibration.measurement.utterances import EmbeddedUtterance, read_texts
     from export.checks.lm_agreement import greedy_inputs
     from export.graph.runner import Arrays, GraphRunner
     from export.options import DEMO_HEADS, ExportOptions, Numbers, Source
@@ -78,13 +78,15 @@ def _demo_voice() -> Sources:
     return open_sources(find_sources(Source(heads=DEMO_HEADS)))
 
 
-def _speak(sources: Sources) -> tuple[list[Utterance], list[Utterance]]:
+def _speak(sources: Sources) -> tuple[list[EmbeddedUtterance], list[EmbeddedUtterance]]:
     """The calibration sentences, split as `calibration.run` splits them."""
     with tempfile.TemporaryDirectory() as scratch:
         return make_utterances(sources, read_texts([TEXTS]), None, Path(scratch), threads=1)
 
 
-def _backbone_inputs(graphs: Mapping[str, GraphSpec], utterances: Sequence[Utterance]) -> Arrays:
+def _backbone_inputs(
+    graphs: Mapping[str, GraphSpec], utterances: Sequence[EmbeddedUtterance]
+) -> Arrays:
     """The beginnings of all utterances, as long as the shortest; caches are empty."""
     shortest = min(utterance.embeddings.shape[1] for utterance in utterances)
     inputs = _empty_states(graphs[BACKBONE], len(utterances))
@@ -94,7 +96,7 @@ def _backbone_inputs(graphs: Mapping[str, GraphSpec], utterances: Sequence[Utter
 
 
 def _hidden_states(
-    folder: Path, graphs: Mapping[str, GraphSpec], utterances: Sequence[Utterance]
+    folder: Path, graphs: Mapping[str, GraphSpec], utterances: Sequence[EmbeddedUtterance]
 ) -> Array:
     """Hidden states (steps, H) of every fourth step of each utterance."""
     backbone, kept = GraphRunner(folder, graphs[BACKBONE]), []
@@ -123,7 +125,10 @@ def _empty_states(spec: GraphSpec, calls: int) -> Arrays:
 
 
 def _scores(
-    folder: Path, graphs: Mapping[str, GraphSpec], utterances: Sequence[Utterance], capacity: int
+    folder: Path,
+    graphs: Mapping[str, GraphSpec],
+    utterances: Sequence[EmbeddedUtterance],
+    capacity: int,
 ) -> list[Array]:
     follower = Follower.load(folder, graphs, capacity)
     return [follower.scores(utterance) for utterance in utterances]

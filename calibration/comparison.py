@@ -21,7 +21,7 @@ import numpy as np
 
 from calibration.measurement.fidelity import compare_scores
 from calibration.measurement.teacher_forcing import Follower
-from calibration.measurement.utterances import Utterance, UtteranceMaker
+from calibration.measurement.utterances import EmbeddedUtterance, UtteranceMaker
 from commands.errors import UserError
 from commands.progress import Track, progress
 from export.bundle.manifest import MODEL_HASH
@@ -151,7 +151,7 @@ def _some_embeddings(bundle: Bundle) -> bytes:
         return repr(table.shape).encode() + table[rows].astype(np.float16).tobytes()
 
 
-def _score(bundle: Bundle, utterances: Sequence[Utterance], track: Track) -> list[Array]:
+def _score(bundle: Bundle, utterances: Sequence[EmbeddedUtterance], track: Track) -> list[Array]:
     capacity = max(utterance.embeddings.shape[1] for utterance in utterances)
     follower = Follower.load(bundle.folder, bundle.manifest.graphs, capacity)
     return [follower.scores(utterance) for utterance in track(utterances)]

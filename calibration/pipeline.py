@@ -17,7 +17,7 @@ from calibration.goals import Found, Goal
 from calibration.measurement.following import Loading
 from calibration.measurement.reference import make_utterances
 from calibration.measurement.statistics import StatisticsCollector
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from calibration.methods.quantize import Recipe, quantize_weight
 from calibration.sensitivity import Sensitivity, Weights, choose_excluded, measure_sensitivity
 from calibration.subject import Subject
@@ -52,8 +52,8 @@ class CalibrationOptions:
 class Heard:
     """Utterances to calibrate on, and those that are held out to judge with."""
 
-    calibrated: Sequence[Utterance]
-    held_out: Sequence[Utterance]
+    calibrated: Sequence[EmbeddedUtterance]
+    held_out: Sequence[EmbeddedUtterance]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Judge(Generic[Found]):
 
     subject: Subject[Found]
     recipe: Recipe
-    utterances: Sequence[Utterance]
+    utterances: Sequence[EmbeddedUtterance]
     reference: Sequence[Array]
     threads: int
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from calibration.goals import Found
 from calibration.measurement.following import Follow, Loading
 from calibration.measurement.statistics import StatisticsCollector
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from calibration.methods.quantize import Recipe
 from calibration.sensitivity import Sensitivity, Weights
 from export.sources import Sources
@@ -46,7 +46,7 @@ class Subject(Protocol[Found]):
     def compare(self, reference: Sequence[Array], found: Sequence[Array]) -> Found:
         """How far a candidate's results are from the float32 graphs' results."""
 
-    def count_positions(self, utterance: Utterance) -> int:
+    def count_positions(self, utterance: EmbeddedUtterance) -> int:
         """How many positions of the utterance are observed."""
 
     def write_report(

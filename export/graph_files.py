@@ -14,7 +14,8 @@ from commands.progress import progress
 from export.bundle.next_command import calibration_command
 from export.codec.decoder import build_codec_decoder
 from export.codec.encoder import build_codec_encoder
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
+from export.graph.precisions import GraphNumbers
 from export.language_model.graphs import language_model_graphs
 from export.options import ExportOptions, Numbers, Source
 from export.quantization.convolutions import quantized_convolutions
@@ -41,7 +42,7 @@ def write_graphs(sources: Sources, options: ExportOptions, folder: Path) -> dict
     return graphs
 
 
-def _build_graphs(sources: Sources, options: ExportOptions) -> Iterator[Graph]:
+def _build_graphs(sources: Sources, options: ExportOptions) -> Iterator[ModelGraph]:
     numbers = options.numbers
     calibration = _open_calibration(sources, numbers, options.source)
     codec_calibration = _open_codec_calibration(sources.codec, numbers)
@@ -52,15 +53,13 @@ def _build_graphs(sources: Sources, options: ExportOptions) -> Iterator[Graph]:
 
 def _build_language_model(
     sources: Sources, options: ExportOptions, calibration: Calibration | None
-) -> Iterator[Graph]:
+) -> Iterator[ModelGraph]:
     numbers = options.numbers
     products: dict[str, tuple[int, ...]] = {}
     formats = quantized_formats(calibration.weights, numbers.dialect) if calibration else None
     for graph in language_model_graphs(
         sources.checkpoint,
-        numbers.dialect,
-        numbers.precision,
-        formats,
+        GraphNumbers(numbers.dialect, numbers.precision, formats),
         with_text_head=options.text_head,
     ):
         products |= graph.products
@@ -71,7 +70,7 @@ def _build_language_model(
 
 def _build_decoder(
     codec: CodecCheckpoint, numbers: Numbers, calibration: Calibration | None
-) -> Graph:
+) -> ModelGraph:
     """The codec's decoder, in the precision of its own calibration."""
     dialect, activation = numbers.dialect, numbers.codec_activation
     if calibration is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibration.measurement.following import Watch
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from export.graph.runner import GraphRunner
 from formats.weights import Array
 from runtime.bundle.names import AUDIO, CODEC_FRAMES, PAST_FRAMES, SPEAKER, UTTERANCE_FRAMES
@@ -18,7 +18,10 @@ CALL_FRAMES = 160  # of one call: 2 s
 
 
 def follow_decoder(
-    decoder: GraphRunner, utterance: Utterance, delay_frames: int, watch: Watch | None = None
+    decoder: GraphRunner,
+    utterance: EmbeddedUtterance,
+    delay_frames: int,
+    watch: Watch | None = None,
 ) -> Array:
     """Audio float32 (frames · hop) of the utterance; empty if the utterance has no frames.
 

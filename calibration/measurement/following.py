@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from export.graph.runner import Arrays
 from formats.weights import Array
 
@@ -17,7 +17,7 @@ Watch = Callable[[Arrays], None]  # takes in watched values, by name, of one cal
 class Follow(Protocol):
     """Graphs that are loaded and led through one utterance after another."""
 
-    def __call__(self, utterance: Utterance, watch: Watch | None = None) -> Array:
+    def __call__(self, utterance: EmbeddedUtterance, watch: Watch | None = None) -> Array:
         """What the graphs make of the utterance, float32: scores or audio.
 
         watch: called with the values that the graphs were loaded to watch.
@@ -32,5 +32,5 @@ class Loading:
     """
 
     folder: Path
-    utterances: Sequence[Utterance]
+    utterances: Sequence[EmbeddedUtterance]
     threads: int

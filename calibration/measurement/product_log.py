@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.precisions import LinearFormat
 from export.graph.writer import GraphWriter, Value
 from formats.weights import Weight
@@ -73,6 +73,6 @@ class LoggedConvolution:
 
     log: ProductLog
 
-    def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
+    def operands(self, graph: ModelGraph, x: Value, weight: Weight) -> tuple[Value, Value]:
         self.log.note(graph, x, weight)
         return x, graph.weight(weight)

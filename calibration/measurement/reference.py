@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.measurement.product_log import LoggedProduct, ProductLog
-from calibration.measurement.utterances import Utterance, UtteranceMaker, split_utterances
+from calibration.measurement.utterances import EmbeddedUtterance, UtteranceMaker, split_utterances
 from commands.progress import progress
 from export.bundle.manifest import describe_bundle
 from export.bundle.tables import write_tables
 from export.bundle.voices import write_voices
 from export.bundle.writer import publish_bundle
 from export.codec.encoder import build_codec_encoder
-from export.graph.precisions import LinearFormat, StoredAs, WeightFormats
+from export.graph.precisions import GraphNumbers, LinearFormat, StoredAs, WeightFormats
 from export.language_model.graphs import language_model_graphs
 from export.readers.checkpoint import Checkpoint
 from export.sources import Sources
@@ -35,7 +35,8 @@ def write_reference(sources: Sources, scratch: Path) -> Bundle:
     folder.mkdir()
     checkpoint, codec = sources.checkpoint, sources.codec
     graphs = {
-        graph.name: graph.save(folder) for graph in language_model_graphs(checkpoint, DIALECT)
+        graph.name: graph.save(folder)
+        for graph in language_model_graphs(checkpoint, GraphNumbers(DIALECT))
     }
     graphs[CODEC_ENCODER] = build_codec_encoder(codec, DIALECT).save(folder)
     voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
@@ -47,7 +48,7 @@ def write_reference(sources: Sources, scratch: Path) -> Bundle:
 
 def make_utterances(
     sources: Sources, texts: Sequence[str], tokens: Path | None, scratch: Path, threads: int
-) -> tuple[list[Utterance], list[Utterance]]:
+) -> tuple[list[EmbeddedUtterance], list[EmbeddedUtterance]]:
     """What the float32 model says, or reads from `tokens`: (to calibrate on, held out).
 
     Raises:
@@ -74,5 +75,5 @@ def write_observed(checkpoint: Checkpoint, folder: Path) -> tuple[ProductLog, di
     """Write the graphs that quantized ones approximate; returns their products and entries."""
     log = ProductLog()
     formats = _Always(LoggedProduct(StoredAs("float32"), log))
-    graphs = language_model_graphs(checkpoint, DIALECT, "int8", formats)
+    graphs = language_model_graphs(checkpoint, GraphNumbers(DIALECT, "int8", formats))
     return log, {graph.name: graph.save(folder) for graph in graphs}

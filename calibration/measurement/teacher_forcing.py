@@ -1,8 +1,8 @@
-"""A language model's graphs led through given utterances, at any precision.
+"""A language model's graphs run on given utterances, at any precision.
 
-In: saved graphs and `Utterance`s. Out: the scores of every step before a code is drawn, and other
-values inside the graphs if they are watched. The backbone reads an utterance in one call, the head
-step by step. Nothing is fed back, so all models see the same inputs.
+In: saved graphs and `EmbeddedUtterance`s. Out: the scores of every step before a code is drawn, and
+other values inside the graphs that a caller watches. The backbone reads an utterance in one call,
+the head reads it step by step. No drawn code is fed back, so all models see the same inputs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration.measurement.following import Watch
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from export.checks.lm_agreement import greedy_inputs
 from export.graph.runner import Arrays, GraphRunner
 from export.language_model.sampling import SCORES
@@ -54,7 +54,7 @@ class Follower:
 
         return cls(load(BACKBONE), load(head, SCORES))
 
-    def scores(self, utterance: Utterance, watch: Watch | None = None) -> Array:
+    def scores(self, utterance: EmbeddedUtterance, watch: Watch | None = None) -> Array:
         """Scores float32 (steps, codes of a step, entries) of the utterance.
 
         watch: called with the values that the graphs were loaded to watch.

@@ -77,7 +77,7 @@ def compare_with(
 
 
 @dataclass(frozen=True)
-class Generation:
+class GreedyFrames:
     """frames: int64 (T, K). steps: how many there were, with the one that stopped."""
 
     frames: Array
@@ -92,7 +92,7 @@ class Reference:
     hidden: list[Array]  # the hidden states of each
     speaker: Array | None  # (speaker channels)
     speaker_token: Array | None  # (H), its projection
-    generations: dict[float, Generation]  # by repetition penalty
+    generations: dict[float, GreedyFrames]  # by repetition penalty
     speech: Speech
 
 
@@ -125,7 +125,7 @@ def generate(
     speaker: Array | None,
     penalty: float,
     max_steps: int,
-) -> Generation:
+) -> GreedyFrames:
     """Greedy decoding in PyTorch."""
     import torch
 
@@ -134,7 +134,7 @@ def generate(
     options = DecodingOptions(repetition_penalty=penalty, max_steps=max_steps)
     voice = None if speaker is None else torch.from_numpy(speaker)
     result = generate_frames(model, prompt, voice, options)
-    return Generation(result.frames.numpy(), result.steps)
+    return GreedyFrames(result.frames.numpy(), result.steps)
 
 
 def _project_speaker(model: LanguageModel, speaker: Array | None) -> Array | None:
@@ -216,7 +216,7 @@ class GreedyDecoder:
 
     def decode(
         self, prompt: Sequence[int], speaker: Array | None, penalty: float, max_steps: int
-    ) -> Generation:
+    ) -> GreedyFrames:
         """Frames that follow `prompt` until <eosp> or `max_steps`."""
         self._backbone.reset()
         self._head.reset()
@@ -228,10 +228,10 @@ class GreedyDecoder:
             drawn = self._head.run(greedy_inputs(self._head.spec, hidden, past_length, penalty))
             codes += drawn[CODES][0, : drawn[KEPT_CODES][0]].tolist()
             if drawn[STOP][0]:
-                return Generation(self._whole_frames(codes), step + 1)
+                return GreedyFrames(self._whole_frames(codes), step + 1)
             past_length += x.shape[1]
             x = drawn[NEXT_EMBEDDING]
-        return Generation(self._whole_frames(codes), max_steps)
+        return GreedyFrames(self._whole_frames(codes), max_steps)
 
     def _whole_frames(self, codes: list[int]) -> Array:
         streams = self._checkpoint.config.streams.count

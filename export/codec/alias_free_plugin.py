@@ -21,7 +21,7 @@ from __future__ import annotations
 import onnx.parser
 import onnx_ir as ir
 
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 
 DOMAIN = "slm_deploy"
@@ -102,7 +102,13 @@ AliasFreeSnakeBeta <plugin_namespace> (window, frequency, gain, up, down, ends) 
 
 
 def alias_free_node(
-    graph: Graph, window: Value, frequency: Value, gain: Value, up: Value, down: Value, ends: Value
+    graph: ModelGraph,
+    window: Value,
+    frequency: Value,
+    gain: Value,
+    up: Value,
+    down: Value,
+    ends: Value,
 ) -> Value:
     """Add a node, and its definition if it is the graph's first; see above."""
     function = ir.serde.deserialize_function(onnx.parser.parse_function(DEFINITION))

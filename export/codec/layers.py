@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.codec.snake_beta import AFTER_EVEN, AFTER_ODD, BEFORE_EVEN, BEFORE_ODD, SnakeBeta
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.quantization.convolutions import ALL_FLOATS, ConvolutionFormats
 from export.readers.codec_checkpoint import CodecCheckpoint
@@ -31,7 +31,7 @@ class CodecLayers:
     formats: of convolutions; everything else is computed in float32.
     """
 
-    graph: Graph
+    graph: ModelGraph
     codec: CodecCheckpoint
     formats: ConvolutionFormats = ALL_FLOATS
 

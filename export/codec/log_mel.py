@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.readers.codec_checkpoint import CodecCheckpoint
 from formats.checkpoint.codec_config import CodecConfig
@@ -18,7 +18,7 @@ LOG_FLOOR = 1e-5
 POWER_FLOOR = 1e-9
 
 
-def log_mel(graph: Graph, codec: CodecCheckpoint, audio: Value) -> Value:
+def log_mel(graph: ModelGraph, codec: CodecCheckpoint, audio: Value) -> Value:
     """Log of mel magnitudes: reflection padding of (n_fft - hop) / 2, frames not centred."""
     op, config = graph.op, codec.config
     basis = _used_basis(codec)  # (bins, F)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.codec.alias_free_plugin import alias_free_node
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.readers.codec_checkpoint import CodecCheckpoint
 from formats.checkpoint.codec_config import FILTER_TAPS
@@ -32,7 +32,7 @@ class SnakeBeta:
     w = e^alpha · up(x) and g = 1 / (e^beta + 1e-9), it is g · down(sin²(w) + w / (g · e^alpha)).
     """
 
-    def __init__(self, graph: Graph, codec: CodecCheckpoint, name: str) -> None:
+    def __init__(self, graph: ModelGraph, codec: CodecCheckpoint, name: str) -> None:
         self._graph, self._codec, self._name = graph, codec, name
         alpha, beta = (
             np.exp(codec.weight(f"{name}.act.{which}").read().astype(np.float64))

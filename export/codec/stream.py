@@ -21,7 +21,7 @@ import onnx_ir as ir
 from export.codec.layers import END, TIME, CodecLayers
 from export.codec.snake_beta import AFTER_EVEN, AFTER_ODD, BEFORE_EVEN, BEFORE_ODD, REACH, SnakeBeta
 from export.graph.dialects import OrtGraph
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from formats.checkpoint.codec_config import RESIDUAL_DILATIONS
 from formats.weights import Array, Weight
@@ -210,7 +210,7 @@ class _EndedMap:
     nothing.
     """
 
-    def __init__(self, graph: Graph, value: Value, ends: Value, newest: Value) -> None:
+    def __init__(self, graph: ModelGraph, value: Value, ends: Value, newest: Value) -> None:
         op = graph.op
         self._op, self._value, self._newest = op, value, newest
         self._ends = ends

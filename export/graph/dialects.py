@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from commands.errors import UserError
-from export.graph.graph import AttentionGeometry, CachedAttention, Graph, KeyValues
-from export.graph.precisions import Precision, WeightFormats
+from export.graph.model_graph import AttentionGeometry, CachedAttention, KeyValues, ModelGraph
+from export.graph.precisions import GraphNumbers, Precision, WeightFormats
 from export.graph.writer import Value
 from formats.weights import Array, Weight, as_weight
 from runtime.bundle.manifest import Dimension
@@ -25,19 +25,15 @@ FUSED_HEAD_MULTIPLE = 16  # channels per head that GroupQueryAttention can rotat
 MOST_CANDIDATES = 2048  # that a portable graph draws from; TensorRT's TopK takes 3,840 at most
 
 
-def new_graph(
-    name: str,
-    dialect: str,
-    precision: Precision = "fp32",
-    formats: WeightFormats | None = None,
-) -> Graph:
+def new_graph(name: str, numbers: GraphNumbers) -> ModelGraph:
     """An empty graph. Raises `UserError` for an unknown dialect, or a precision it lacks."""
-    if dialect not in DIALECTS:
-        raise UserError(f"unknown dialect {dialect!r}; there are: {', '.join(DIALECTS)}")
-    return DIALECTS[dialect](name, precision, formats)
+    dialect = DIALECTS.get(numbers.dialect)
+    if dialect is None:
+        raise UserError(f"unknown dialect {numbers.dialect!r}; there are: {', '.join(DIALECTS)}")
+    return dialect(name, numbers.precision, numbers.formats)
 
 
-class OrtGraph(Graph):
+class OrtGraph(ModelGraph):
     """ONNX Runtime's own operators."""
 
     dialect = "ort"
@@ -139,7 +135,7 @@ class _GroupQueryAttention:
         return op.Transpose(op.Reshape(attended, [-1, sizes.decoders, channels]), perm=[1, 0, 2])
 
 
-class PortableGraph(Graph):
+class PortableGraph(ModelGraph):
     """Standard operators that TensorRT's parser also consumes completely.
 
     The cache's capacity is a number, because TensorRT's cache operator needs one. No shape depends
@@ -270,7 +266,7 @@ def rotary_tables(geometry: AttentionGeometry) -> tuple[Array, Array]:
     return np.cos(angles), np.sin(angles)
 
 
-def _rotary_constants(graph: Graph, geometry: AttentionGeometry) -> tuple[Value, Value]:
+def _rotary_constants(graph: ModelGraph, geometry: AttentionGeometry) -> tuple[Value, Value]:
     cos, sin = rotary_tables(geometry)
     return (
         graph.weight(as_weight("rotary.cos", cos), graph.compute),
@@ -285,4 +281,6 @@ def _like(value: Value, pattern: Value) -> Value:
     return value
 
 
-DIALECTS: dict[str, type[Graph]] = {graph.dialect: graph for graph in (OrtGraph, PortableGraph)}
+DIALECTS: dict[str, type[ModelGraph]] = {
+    graph.dialect: graph for graph in (OrtGraph, PortableGraph)
+}

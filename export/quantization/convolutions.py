@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from commands.errors import UserError
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.quantization.products import STORED, few_bits, require_fit
 from formats.calibration.quantized_weight import QuantizedWeight
@@ -26,14 +26,14 @@ from formats.weights import Weight
 class ConvolutionFormat(Protocol):
     """In which number format one convolution is computed."""
 
-    def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
+    def operands(self, graph: ModelGraph, x: Value, weight: Weight) -> tuple[Value, Value]:
         """What Conv takes for x (1, in, 1, T) and weight (out, in, 1, taps), both float32."""
 
 
 class Floats:
     """Both operands as they are."""
 
-    def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
+    def operands(self, graph: ModelGraph, x: Value, weight: Weight) -> tuple[Value, Value]:
         return x, graph.weight(weight)
 
 
@@ -43,7 +43,7 @@ class QuantizedConvolution:
 
     quantized: QuantizedWeight
 
-    def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
+    def operands(self, graph: ModelGraph, x: Value, weight: Weight) -> tuple[Value, Value]:
         rows = as_rows(weight)
         require_fit(self.quantized, rows)
         if self.quantized.scales.shape[1] != 1 or self.quantized.activation_scale is None:

@@ -1,6 +1,6 @@
 """Matrix products with quantized weights, as the two dialects write them.
 
-In: `QuantizedWeight`s of a calibration. Out: `WeightFormats` for `Graph.linear`. The portable
+In: `QuantizedWeight`s of a calibration. Out: `WeightFormats` for `ModelGraph.linear`. The portable
 dialect gets symmetric QuantizeLinear and DequantizeLinear, which TensorRT fuses: INT8 and FP8 on
 both sides of a product, INT4 in blocks of the weight alone. The ort dialect gets MatMulNBits,
 which keeps 8- or 4-bit weights in memory and rounds activations to 8 bits on the fly. It does
