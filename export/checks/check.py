@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import indent
 
 from commands.errors import UserError
 from commands.extras import install_command
+from commands.tables import text_table
 from export.checks.codec_checks import check_codec
 from export.checks.codec_parity import check_codec_parity
 from export.checks.lm_checks import check_language_model
@@ -113,7 +115,5 @@ def _follows_scales(name: str) -> bool:
 
 def format_checks(checks: Iterable[Check]) -> str:
     """A table for people."""
-    rows = [("check", "measured", "limit")]
-    rows += [(check.name, f"{check.measured:.2g}", f"{check.limit:.2g}") for check in checks]
-    width = max(len(name) for name, _, _ in rows)
-    return "\n".join(f"  {name:{width}}  {value:>8}  {limit:>8}" for name, value, limit in rows)
+    rows = [(check.name, f"{check.measured:.2g}", f"{check.limit:.2g}") for check in checks]
+    return indent(text_table(("check", "measured", "limit"), rows), "  ").rstrip()
