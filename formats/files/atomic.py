@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         partial.chmod(mode)  # safetensors makes its files readable for their owner only
         flush(partial)
         partial.replace(target)
+
+
+@contextmanager
+def replacing_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A folder to write files called `names` in; at the end they move to `folder`, in this order.
+
+    For files that name each other: the first move happens only when all are complete. They are not
+    flushed, because `formats.files.folders.publish_folder` flushes a folder as a whole.
+    """
+    with work_folder(folder / names[-1]) as work:
+        yield work
+        for name in names:
+            (work / name).replace(folder / name)
 
 
 def _is_no_file(path: str | Path) -> bool:
