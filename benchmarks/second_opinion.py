@@ -29,7 +29,7 @@ with importing():
     from calibration.measurement.reference import make_utterances, write_observed
     from calibration.measurement.teacher_forcing import Follower
     from calibration.measurement.utterances import EmbeddedUtterance, read_texts
-    from export.checks.lm_agreement import greedy_inputs
+    from export.checks.head_calls import greedy_inputs
     from export.graph.runner import Arrays, GraphRunner
     from export.options import DEMO_HEADS, ExportOptions, Numbers, Source
     from export.pipeline import build_bundle

@@ -24,15 +24,14 @@ from export.checks.check import (
     format_checks,
     refuse_failures,
 )
-from export.checks.frontend_check import describe_symbols, find_lacking
-from export.checks.writing_check import why_no_answers
+from export.checks.frontend_check import tell_lacking_symbols
+from export.checks.writing_check import tell_no_answers
 from export.graph_files import write_graphs
 from export.options import COMPARISON_TAKES, ExportOptions, PlanOptions
 from export.plans.library import open_library
 from export.plans.plan_bundle import PlanBuild, open_portable, read_precisions, write_plan_bundle
 from export.plans.targets import Precisions, choose_rtx_targets, choose_targets
 from export.plans.trtexec import trtexec_lines
-from export.readers.checkpoint import Checkpoint
 from export.sources import Sources, find_sources, open_sources
 from formats.calibration.record import read_record
 from formats.precisions import FEW_BITS
@@ -55,7 +54,7 @@ def build_bundle(options: ExportOptions) -> Manifest:
         sources = _open_sources(options)
         tell_lacking_symbols(sources.checkpoint)
         if options.text_head:
-            _tell_no_answers(sources.checkpoint)
+            tell_no_answers(sources.checkpoint)
         graphs = write_graphs(sources, options, folder)
         with progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
@@ -109,27 +108,6 @@ def _open_sources(options: ExportOptions) -> Sources:
             options.source.heads,
             options.capacity.max_positions,
             fixed_capacity=options.numbers.dialect == PORTABLE,
-        )
-
-
-def tell_lacking_symbols(checkpoint: Checkpoint) -> None:
-    """Print which symbols of its texts the model has not learnt."""
-    lacking = find_lacking(checkpoint)
-    if lacking.replaced:
-        print(f"signs read as commas, stops or nothing: {describe_symbols(lacking.replaced)}")
-    if lacking.lost:
-        print(
-            f"warning: {checkpoint.folder}: the tokenizer has no symbol for "
-            f"{describe_symbols(lacking.lost)}; texts that need them are not read whole"
-        )
-
-
-def _tell_no_answers(checkpoint: Checkpoint) -> None:
-    """Print a warning if the model cannot have learnt to write."""
-    if (why := why_no_answers(checkpoint)) is not None:
-        print(
-            f"warning: {checkpoint.folder}: {why}, so it cannot answer and --text-head is of no "
-            "use; a model that was trained on questions is samples/demo_chat/6-heads (docs/chat.md)"
         )
 
 

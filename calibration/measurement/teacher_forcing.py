@@ -15,17 +15,12 @@ import numpy as np
 
 from calibration.measurement.following import Watch
 from calibration.measurement.utterances import EmbeddedUtterance
-from export.checks.lm_agreement import greedy_inputs
+from export.checks.head_calls import greedy_inputs, head_name
 from export.graph.runner import Arrays, GraphRunner
 from export.language_model.sampling import SCORES
 from formats.weights import Array
 from runtime.bundle.manifest import GraphSpec
-from runtime.bundle.names import BACKBONE, HIDDEN, INPUTS_EMBEDS, MTP_HEAD, NTP_HEAD, PAST_LENGTH
-
-
-def head_name(graphs: Mapping[str, GraphSpec]) -> str:
-    """The graph that turns hidden states into codes."""
-    return MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD
+from runtime.bundle.names import BACKBONE, HIDDEN, INPUTS_EMBEDS, PAST_LENGTH
 
 
 @dataclass

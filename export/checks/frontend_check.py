@@ -42,3 +42,15 @@ def find_lacking(checkpoint: Checkpoint) -> LackingSymbols:
 def describe_symbols(symbols: tuple[str, ...]) -> str:
     """Side by side; a space is written out."""
     return " ".join("(space)" if symbol == " " else symbol for symbol in symbols)
+
+
+def tell_lacking_symbols(checkpoint: Checkpoint) -> None:
+    """Print which symbols of its texts the model has not learnt."""
+    lacking = find_lacking(checkpoint)
+    if lacking.replaced:
+        print(f"signs read as commas, stops or nothing: {describe_symbols(lacking.replaced)}")
+    if lacking.lost:
+        print(
+            f"warning: {checkpoint.folder}: the tokenizer has no symbol for "
+            f"{describe_symbols(lacking.lost)}; texts that need them are not read whole"
+        )

@@ -24,6 +24,15 @@ def why_no_answers(checkpoint: Checkpoint) -> str | None:
     return _obstacle(frontend, describe_chat(checkpoint), checkpoint.tokenizer)
 
 
+def tell_no_answers(checkpoint: Checkpoint) -> None:
+    """Print a warning if the model cannot have learnt to write."""
+    if (why := why_no_answers(checkpoint)) is not None:
+        print(
+            f"warning: {checkpoint.folder}: {why}, so it cannot answer and --text-head is of no "
+            "use; a model that was trained on questions is samples/demo_chat/6-heads (docs/chat.md)"
+        )
+
+
 def may_answer(manifest: Manifest, folder: Path) -> bool:
     """Whether a bundle in `folder` has a text head that can be of use."""
     if manifest.chat is None:

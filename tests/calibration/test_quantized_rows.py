@@ -10,7 +10,7 @@ import pytest
 from calibration.measurement.reference import write_observed
 from calibration.measurement.statistics import LinearStatistics
 from calibration.methods.quantize import Recipe, quantize_weight
-from export.checks.lm_agreement import greedy_inputs
+from export.checks.head_calls import greedy_inputs
 from export.graph.precisions import GraphNumbers
 from export.graph.runner import GraphRunner
 from export.language_model.mtp_head import build_mtp_head

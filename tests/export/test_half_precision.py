@@ -11,7 +11,8 @@ import torch
 
 from commands.errors import UserError
 from export.checks.differences import relative_difference
-from export.checks.lm_agreement import draw_along, greedy_inputs, speak
+from export.checks.head_calls import greedy_inputs
+from export.checks.lm_agreement import draw_along, speak
 from export.checks.lm_parity import some_prompt
 from export.graph.precisions import GraphNumbers, Precision
 from export.graph.runner import GraphRunner
