@@ -29,7 +29,7 @@ from runtime.bundle.names import PORTABLE
 
 @dataclass(frozen=True)
 class CodecDecoder:
-    """Raises `UserError` for sources without a voice, which the decoder needs to speak."""
+    """Raises `UserError` if the sources have no voice, which the decoder needs to speak."""
 
     sources: Sources
     parts: ClassVar[str] = "convolutions"
@@ -69,7 +69,7 @@ class CodecDecoder:
     def write_report(
         self, folder: Path, sensitivity: Sensitivity[AudioFidelity], excluded: Sequence[str]
     ) -> None:
-        """None so far: the record names what is left out, and why."""
+        """Writes nothing: the record already names the excluded convolutions and the reasons."""
 
     def _load(self, graph: ModelGraph, loading: Loading, watched: Sequence[str] = ()) -> Follow:
         spec = graph.save(loading.folder)

@@ -27,7 +27,7 @@ from runtime.bundle.names import ORT
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """dialect: of the graphs that candidates are judged by; scales are good for both."""
+    """dialect: of the graphs that candidates are judged with. The scales fit both dialects."""
 
     sources: Sources
     dialect: str = ORT

@@ -1,7 +1,8 @@
-"""Every graph of a bundle, in the numbers that were asked for.
+"""All graphs of a bundle, built and saved.
 
-In: sources and options. Out: graph files in a folder and their entries for the manifest. Graphs are
-built and saved one after another, so that only one is in memory.
+In: sources and options. Out: graph files in a folder, and their entries for the manifest. Graphs
+are built and saved one after another, so that only one is in memory. With a calibration, weights
+get the formats of `export.quantization`.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def write_graphs(sources: Sources, options: ExportOptions, folder: Path) -> dict
     """Build and save all graphs; returns their entries by name.
 
     Raises:
-        UserError: a calibration is missing, damaged or not for this model, or the dialect cannot
-            do what is asked.
+        UserError: a calibration is missing, damaged or for another model, or the dialect lacks the
+            precision.
     """
     graphs = {}
     for graph in _build_graphs(sources, options):
@@ -87,7 +88,7 @@ def _build_decoder(
 
 
 def _open_calibration(sources: Sources, numbers: Numbers, source: Source) -> Calibration | None:
-    """The scales of the language model, or None for floats. source: as the user named it."""
+    """The scales of the language model, or None for floats. source: for the error message."""
     precision, folder = numbers.precision, numbers.calibration
     if precision in FEW_BITS:
         if folder is None:

@@ -1,8 +1,10 @@
 """An export: a checkpoint and a codec become a bundle, or a bundle becomes plans.
 
-In: options. Out: a bundle, checked and complete, or nothing. `build_bundle` is the way through the
-other files of the package; `build_plans` begins with it and goes on through `export.plans`. torch
-is needed only to read pickled `.bin` files and to compare.
+In: options. Out: a bundle, checked and complete, or nothing. `build_bundle` calls the other parts
+of the package in order: `export.sources` reads, `export.graph_files` writes graphs,
+`export.checks` runs them, `export.bundle` adds the rest. `build_plans` exports graphs if there are
+none yet, then `export.plans` builds plans from them. torch is needed only to read pickled `.bin`
+files and to compare.
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ def build_bundle(options: ExportOptions) -> Manifest:
     """Export to `options.output`, printing progress; returns the manifest that was written.
 
     Raises:
-        UserError: an input that does not fit, or a check that failed; nothing is written.
-        OSError: a full disk, no permission; nothing is written.
+        UserError: an input does not fit, or a check failed. Nothing is written.
+        OSError: a full disk, no permission. Nothing is written.
     """
     compare = decide_comparison(options.compare)
     with bundle_folder(options.output) as folder:
@@ -77,8 +79,8 @@ def build_plans(options: ExportOptions) -> Manifest:
     """Build plans into `options.output`, printing progress; returns the manifest.
 
     Raises:
-        UserError: options that contradict each other, a GPU, library or bundle that does not fit,
-            or a plan that cannot be built; nothing is written.
+        UserError: options contradict each other, a GPU, library or bundle does not fit, or a plan
+            cannot be built. Nothing is written.
     """
     assert options.plans is not None
     targets = choose_targets(options.plans, _find_precisions(options))
@@ -92,7 +94,7 @@ def trtexec_commands(plans: PlanOptions) -> list[str]:
     """Commands of NVIDIA's own tool for the plans of a bundle that exists.
 
     Raises:
-        UserError: a GPU or bundle that does not fit.
+        UserError: a GPU or the bundle does not fit.
     """
     assert plans.bundle is not None
     precisions = read_precisions(plans.bundle)
@@ -121,7 +123,7 @@ def _run_checks(
         checks += _run_steps(comparison_steps(*made_from))
     print(format_checks(checks), flush=True)
     if not compare:
-        print("  not compared with PyTorch: --compare does it")
+        print("  not compared with PyTorch; --compare compares them")
     calibrated = any(graph.precision in FEW_BITS for graph in graphs.values())
     refuse_failures(checks, calibrated=calibrated)
     return tuple(checks)
@@ -136,7 +138,7 @@ def _run_steps(steps: dict[str, Step]) -> list[Check]:
 
 
 def _find_precisions(options: ExportOptions) -> Precisions:
-    """What plans will be computed in; no more than one small file is read."""
+    """The precisions of the plans. At most one small file is read."""
     assert options.plans is not None
     if options.plans.bundle is not None:
         return read_precisions(options.plans.bundle)
@@ -147,7 +149,7 @@ def _find_precisions(options: ExportOptions) -> Precisions:
 
 @contextmanager
 def _portable_bundle(options: ExportOptions) -> Iterator[Bundle]:
-    """The bundle that plans are made from. One that is exported for it is removed afterwards."""
+    """The bundle that plans are made from. One that was exported for them is removed at the end."""
     assert options.plans is not None
     if options.plans.bundle is not None:
         yield open_portable(options.plans.bundle.folder)

@@ -1,7 +1,7 @@
-"""A codec's decoder led through whole utterances, at any precision.
+"""A codec's decoder run on whole utterances, at any precision.
 
-In: a loaded decoder graph, and frames with their speakers. Out: their audio, complete and without
-the decoder's delay.
+In: a loaded decoder graph, and frames with their speakers. Out: the complete audio, without the
+decoder's delay.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def follow_decoder(
     """Audio float32 (frames · hop) of the utterance; empty if the utterance has no frames.
 
     delay_frames: how late the graph's audio is. As in the runtime, that many frames of any codes
-    follow the last one, so that all its audio comes out.
+    follow the last one, so that all of its audio comes out.
     watch: called with the values that the graph was loaded to watch.
     """
     decoder.reset()

@@ -1,7 +1,7 @@
-"""The float32 model that calibration measures: it speaks, and its layers are observed.
+"""The float32 model that a calibration measures.
 
-In: sources as an export opens them. Out: a bundle without a decoder, to generate with, and graphs
-whose products are logged. Nothing here is kept.
+In: sources as an export opens them. Out: a bundle without a codec decoder, which speaks the texts,
+and graphs whose products are logged. All files are temporary.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def write_reference(sources: Sources, scratch: Path) -> Bundle:
 def make_utterances(
     sources: Sources, texts: Sequence[str], tokens: Path | None, scratch: Path, threads: int
 ) -> tuple[list[EmbeddedUtterance], list[EmbeddedUtterance]]:
-    """What the float32 model says, or reads from `tokens`: (to calibrate on, held out).
+    """Utterances to calibrate on, and held-out ones: what the float32 model says, or `tokens`.
 
     Raises:
         UserError: too few sentences.
@@ -65,14 +65,17 @@ def make_utterances(
 
 
 class _Always(WeightFormats):
-    """One format for all weights, also for those that must be exact."""
+    """One format for all weights, even for those that must be exact."""
 
     def of(self, weight: Weight, compute: DType, exact: bool) -> LinearFormat:
         return self.usual
 
 
 def write_observed(checkpoint: Checkpoint, folder: Path) -> tuple[ProductLog, dict[str, GraphSpec]]:
-    """Write the graphs that quantized ones approximate; returns their products and entries."""
+    """Write the float32 graphs that quantized graphs approximate.
+
+    Returns the log of their products, and their entries by name.
+    """
     log = ProductLog()
     formats = _Always(LoggedProduct(StoredAs("float32"), log))
     graphs = language_model_graphs(checkpoint, GraphNumbers(DIALECT, "int8", formats))

@@ -53,7 +53,7 @@ def _fourier_basis(config: CodecConfig, window: Array, frequencies: int) -> Arra
     """Cosines, then sines, times the window: (2·F, 1, 1, window_samples).
 
     The published window stands in the middle of n_fft samples. Here the basis starts with the
-    window, which changes the phase only; the padding is shorter by what n_fft is longer.
+    window, which changes the phase only. The padding is shorter by the difference.
     """
     cycles = np.arange(frequencies)[:, None] * np.arange(len(window)) / config.mel.n_fft
     angles = 2 * np.pi * cycles

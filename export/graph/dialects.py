@@ -1,8 +1,8 @@
 """The two ways to write the operators that engines disagree about.
 
-`ort`: fused com.microsoft operators, the fastest on ONNX Runtime's CPU provider. `portable`:
-standard ONNX (opset 24) only, so that TensorRT parses the same file. Both compute the same
-numbers. They know neither models nor checkpoints.
+`ort` has fused com.microsoft operators, the fastest on ONNX Runtime's CPU provider. `portable` has
+standard ONNX (opset 24) only, which TensorRT also parses. Both compute the same numbers. They know
+neither models nor checkpoints.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class OrtGraph(ModelGraph):
         return CAPACITY
 
     def best(self, scores: Value, count: Value, entries: int) -> tuple[Value, Value]:
-        """TopK takes one number for all rows: the largest."""
+        """TopK takes one number for all rows, so it gets the largest."""
         op = self.op
         most = op.Min(op.ReduceMax(count, keepdims=1), [entries])
         values, indices = op.TopK(scores, most, axis=-1, _outputs=2)
@@ -81,8 +81,8 @@ class OrtGraph(ModelGraph):
 
 
 class _GroupQueryAttention:
-    """com.microsoft.GroupQueryAttention. It writes the cache where it lies when the engine binds
-    past and present to the same memory."""
+    """com.microsoft.GroupQueryAttention. It writes the cache in place if the engine binds past and
+    present to the same memory."""
 
     def __init__(
         self, graph: OrtGraph, geometry: AttentionGeometry, past_length: Value, x: Value
@@ -136,10 +136,10 @@ class _GroupQueryAttention:
 
 
 class PortableGraph(ModelGraph):
-    """Standard operators that TensorRT's parser also consumes completely.
+    """Standard operators, all of which TensorRT's parser knows.
 
     The cache's capacity is a number, because TensorRT's cache operator needs one. No shape depends
-    on the values of an input, so that the host waits only for the call itself.
+    on the values of an input, because the host would have to wait for them in every call.
     """
 
     dialect = "portable"
@@ -182,8 +182,8 @@ class PortableGraph(ModelGraph):
 class _StandardAttention:
     """RotaryEmbedding, TensorScatter and Attention with an explicit additive mask.
 
-    TensorRT ignores Attention's `nonpad_kv_seqlen` and aligns `is_causal` to the upper left,
-    so causality and the length of the cache are both in the mask.
+    TensorRT ignores Attention's `nonpad_kv_seqlen` and aligns `is_causal` to the upper left.
+    Therefore the mask holds both causality and the length of the cache.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ SCORES = "scores"  # name of the value that calibration compares between precisi
 
 @dataclass(frozen=True)
 class SamplingInputs:
-    """The knobs of a draw, each (rows), and the noise (rows, N)."""
+    """The settings of a draw, each (rows), and the noise (rows, N)."""
 
     temperature: Value
     top_k: Value
@@ -57,7 +57,7 @@ def draw(graph: ModelGraph, scores: Value, entries: int, inputs: SamplingInputs)
     """Codes (rows, N) drawn from scores (rows, N, entries) by inverting the cumulative
     distribution.
 
-    Scores are float32 at every precision. A top_k of 1 is greedy, whatever the noise.
+    Scores are float32 at every precision. A top_k of 1 is greedy: the noise has no effect.
     """
     op = graph.op
     best, indices = graph.best(scores, inputs.top_k, entries)  # (rows, N, k)
@@ -77,19 +77,22 @@ def one_hot(graph: ModelGraph, codes: Value, entries: int) -> Value:
 
 
 def any_equal(graph: ModelGraph, codes: Value, wanted: Value) -> Value:
-    """Whether any of a row's codes (rows, N) is the one of `wanted` (N): bool (rows, 1)."""
+    """Whether a row has a code (rows, N) that equals its `wanted` (N): bool (rows, 1)."""
     op = graph.op
     matches = op.Cast(op.Equal(codes, wanted), to=ir.DataType.INT64)
     return op.Greater(op.ReduceMax(matches, [1], keepdims=1), 0)
 
 
 def _of_row(graph: ModelGraph, setting: Value) -> Value:
-    """A setting (rows) in front of scores: (rows, 1, 1)."""
+    """A setting (rows) as (rows, 1, 1), which broadcasts against scores."""
     return graph.op.Unsqueeze(setting, [1, 2])
 
 
 def _nucleus(graph: ModelGraph, probabilities: Value, top_p: Value) -> Value:
-    """Zero where the mass of likelier entries exceeds top_p. A top_p of 1 keeps everything."""
+    """Probabilities, zero for entries whose likelier entries already exceed top_p together.
+
+    A top_p of 1 keeps everything.
+    """
     op = graph.op
     mass_before = op.CumSum(probabilities, 2, exclusive=1)
     inside = op.Or(op.LessOrEqual(mass_before, top_p), op.GreaterOrEqual(top_p, 1.0))
