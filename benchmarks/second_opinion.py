@@ -1,13 +1,13 @@
-"""Another quantizer's ONNX files of the demo voice, judged as this project's calibrations are.
+"""Judges ONNX files of the demo voice from another quantizer like this project's calibrations.
 
     python -m benchmarks.second_opinion prepare DIR
     python -m benchmarks.second_opinion judge DIR FOLDER [FOLDER …]
 
-`prepare` writes `DIR/graphs`, the portable float32 bundle for the other tool to read (and to write
-to), and `backbone.npz` and `mtp_head.npz`: inputs of each graph, one call after the other along the
-first axis, from the sentences that `calibration.run` calibrates on. `judge` runs a FOLDER's
-`backbone.onnx` and `mtp_head.onnx` on the held-out sentences and prints their distance from
-float32. docs/calibration.md describes the step between the two.
+`prepare` writes `DIR/graphs`, a portable float32 bundle for the other tool to read. It also writes
+`backbone.npz` and `mtp_head.npz`, inputs of each graph from the sentences that `calibration.run`
+calibrates on; the first axis counts calls. `judge` runs a FOLDER's `backbone.onnx` and
+`mtp_head.onnx` on the held-out sentences and prints their distance from float32.
+docs/calibration.md describes the step between the two.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ with importing():
 
 TEXTS = Path(__file__).parents[1] / "samples" / "calibration.txt"
 GRAPHS = "graphs"
-STRIDE = 4  # every fourth step goes into the head's inputs
+STRIDE = 4  # the head's inputs are of every fourth step
 
 
 def prepare(folder: Path) -> None:
