@@ -1,9 +1,9 @@
-"""What building engines of the published size costs: one command for the table in docs/gpu.md.
+"""The cost of building bundles of plans in the published size: the table in docs/gpu.md.
 
 In: nothing. Out: a folder with random checkpoints and scales, and a table of the CPU time and peak
-memory of each stage and the size of its result. Each stage runs in a process of its own. Engines
-are removed after they are measured, because three of them would not fit on a small disk. Scales
-come from a little random speech and serve no other purpose.
+memory of each stage and the size of its result. Each stage runs in its own process. Bundles are
+removed after they are measured, because three of them would not fit on a small disk. Scales come
+from a little random speech and are of no other use.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NEEDED = ("torch", "scipy", "tensorrt_rtx")  # packages of the measured commands
 PRECISIONS = ("fp16", "bf16", "int8", "fp8", "int4")
 QUANTIZED = ("int8", "fp8", "int4")
 DEFAULT_SM = 89
-# The quickest methods: the cost of building does not depend on them.
+# The quickest methods, because the cost of building does not depend on the method.
 QUICKEST = ("--method", "nearest", "--activations", "max", "--weights", "max")
 
 

@@ -62,7 +62,7 @@ def write_codec(folder: Path) -> None:
 
 
 def write_tokens(path: Path, heads: int) -> None:
-    """The shortest tokens that calibration accepts: enough to measure its cost, not its quality."""
+    """The fewest tokens that a calibration accepts: enough to measure its cost, not its quality."""
     import numpy as np
 
     from formats.checkpoint.codec_config import CodecConfig

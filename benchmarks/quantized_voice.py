@@ -1,7 +1,7 @@
-"""The demo voice in fewer bits, judged: one command for the table in docs/calibration.md.
+"""Judges the demo voice in fewer bits: the table in docs/calibration.md.
 
-In: the demo voice. Out: a folder with calibrations, engines, `comparison.json` and, with `--judge`,
-the reports of `python -m evaluation.speech`; the tables are printed.
+In: the demo voice. Out: printed tables, and a folder with calibrations, bundles, `comparison.json`
+and, with `--judge`, the reports of `python -m evaluation.speech`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How far silence, noise and another level move the voice that is taken from a recording.
+"""How much silence, noise and another level change the voice of a recording.
 
-In: an engine, and recordings of its voices, as `samples.demo_voice.synthesize` makes them, in
-folders with the names of the voices. Out: a table. Every recording is changed, written to a file
-and used as a voice, as `--voice FILE` does. A row shows the largest move of the embedding, as a
-share of the way to the nearest other voice, and, with `--say`, how often the speech is most similar
-to the right speaker.
+In: a bundle, and recordings of its voices in folders with the names of the voices, as
+`samples.demo_voice.synthesize` makes them. Out: a table. Every recording is changed, written to a
+file and used as a voice, as with `--voice FILE`. A row shows how far the embedding moves at most,
+as a share of the distance to the nearest other voice. With `--say`, it also shows how often the
+speech is most similar to the right speaker.
 """
 
 from __future__ import annotations
@@ -136,8 +136,9 @@ class Measurement:
             return self.tts.speaker(path), [str(warning.message) for warning in told]
 
     def measure(self, change: Change, judge: Any = None) -> dict[str, Any]:
-        """`moved`: the largest share for each voice, as text. Counts: voices nearest to their own
-        (`right`), recognised in speech (`heard`), with a warning (`told`), and `refused`."""
+        """One row of the table. `moved`: the largest share for each voice, as text. The counts are
+        of recordings whose voice is nearest to the right one (`right`), is recognised in speech
+        (`heard`), causes a warning (`told`) or is `refused`."""
         row: dict[str, Any] = {"moved": {}, "right": 0, "heard": 0, "told": 0, "refused": 0}
         for name, recordings in self.audio.items():
             shares = []

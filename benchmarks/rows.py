@@ -1,10 +1,9 @@
-"""How much faster an engine speaks several texts side by side than one after the other.
+"""How much faster several texts are spoken side by side than one after the other.
 
-In: an engine directory. Out: a table with a line for each number of rows: the time of a step, the
-steps a second of all rows together, and the ratio of these to one row. Only decoding is timed, not
-the codec. All rows read the same prompt and sample with seeds of their own. A round ends when the
-model stops one of them, so that every step has all rows. Numbers of rows take turns, and each
-figure is a median.
+In: a bundle. Out: a table with a line for each number of rows: the time of a step, the steps per
+second of all rows together, and their ratio to one row. Only decoding is timed, not the codec. All
+rows read the same prompt, each with its own seed. A round ends when the model stops one of them, so
+that every step has all rows. Numbers of rows take turns, and each figure is a median.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Another quantizer's ONNX files of the demo voice, judged as this project's calibrations are.
+"""Judges ONNX files of the demo voice from another quantizer like this project's calibrations.
 
     python -m benchmarks.second_opinion prepare DIR
     python -m benchmarks.second_opinion judge DIR FOLDER [FOLDER …]
 
-`prepare` writes `DIR/graphs`, the portable float32 bundle for the other tool to read (and to write
-to), and `backbone.npz` and `mtp_head.npz`: inputs of each graph, one call after the other along the
-first axis, from the sentences that `calibration.run` calibrates on. `judge` runs a FOLDER's
-`backbone.onnx` and `mtp_head.onnx` on the held-out sentences and prints their distance from
-float32. docs/calibration.md describes the step between the two.
+`prepare` writes `DIR/graphs`, a portable float32 bundle for the other tool to read. It also writes
+`backbone.npz` and `mtp_head.npz`, inputs of each graph from the sentences that `calibration.run`
+calibrates on; the first axis counts calls. `judge` runs a FOLDER's `backbone.onnx` and
+`mtp_head.onnx` on the held-out sentences and prints their distance from float32.
+docs/calibration.md describes the step between the two.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ with importing():
     from calibration.measurement.fidelity import compare_scores
     from calibration.measurement.reference import make_utterances, write_observed
     from calibration.measurement.teacher_forcing import Follower
-    from calibration.measurement.utterances import Utterance, read_texts
-    from export.checks.lm_agreement import greedy_inputs
+    from calibration.measurement.utterances import EmbeddedUtterance, read_texts
+    from export.checks.head_calls import greedy_inputs
     from export.graph.runner import Arrays, GraphRunner
     from export.options import DEMO_HEADS, ExportOptions, Numbers, Source
     from export.pipeline import build_bundle
@@ -40,7 +40,7 @@ with importing():
 
 TEXTS = Path(__file__).parents[1] / "samples" / "calibration.txt"
 GRAPHS = "graphs"
-STRIDE = 4  # every fourth step goes into the head's inputs
+STRIDE = 4  # the head's inputs are of every fourth step
 
 
 def prepare(folder: Path) -> None:
@@ -78,13 +78,15 @@ def _demo_voice() -> Sources:
     return open_sources(find_sources(Source(heads=DEMO_HEADS)))
 
 
-def _speak(sources: Sources) -> tuple[list[Utterance], list[Utterance]]:
+def _speak(sources: Sources) -> tuple[list[EmbeddedUtterance], list[EmbeddedUtterance]]:
     """The calibration sentences, split as `calibration.run` splits them."""
     with tempfile.TemporaryDirectory() as scratch:
         return make_utterances(sources, read_texts([TEXTS]), None, Path(scratch), threads=1)
 
 
-def _backbone_inputs(graphs: Mapping[str, GraphSpec], utterances: Sequence[Utterance]) -> Arrays:
+def _backbone_inputs(
+    graphs: Mapping[str, GraphSpec], utterances: Sequence[EmbeddedUtterance]
+) -> Arrays:
     """The beginnings of all utterances, as long as the shortest; caches are empty."""
     shortest = min(utterance.embeddings.shape[1] for utterance in utterances)
     inputs = _empty_states(graphs[BACKBONE], len(utterances))
@@ -94,7 +96,7 @@ def _backbone_inputs(graphs: Mapping[str, GraphSpec], utterances: Sequence[Utter
 
 
 def _hidden_states(
-    folder: Path, graphs: Mapping[str, GraphSpec], utterances: Sequence[Utterance]
+    folder: Path, graphs: Mapping[str, GraphSpec], utterances: Sequence[EmbeddedUtterance]
 ) -> Array:
     """Hidden states (steps, H) of every fourth step of each utterance."""
     backbone, kept = GraphRunner(folder, graphs[BACKBONE]), []
@@ -123,7 +125,10 @@ def _empty_states(spec: GraphSpec, calls: int) -> Arrays:
 
 
 def _scores(
-    folder: Path, graphs: Mapping[str, GraphSpec], utterances: Sequence[Utterance], capacity: int
+    folder: Path,
+    graphs: Mapping[str, GraphSpec],
+    utterances: Sequence[EmbeddedUtterance],
+    capacity: int,
 ) -> list[Array]:
     follower = Follower.load(folder, graphs, capacity)
     return [follower.scores(utterance) for utterance in utterances]

@@ -1,11 +1,11 @@
-"""How fast an engine speaks with its default threads and with fixed numbers of them, alone and
-beside busy neighbours: one command for the tables in docs/performance.md.
+"""The speed of a bundle with default threads and with fixed numbers of threads, alone and beside
+busy neighbours: the tables in docs/performance.md.
 
-In: an engine directory. Out: a table of real-time factors, and how the default compares. The
-settings take turns, sentence by sentence and in both orders, and each round runs once with and once
-without neighbours, so that a machine that slows down slows all of them. Neighbours are processes of
+In: a bundle. Out: a table of real-time factors, and a comparison with the default. The settings
+take turns, sentence by sentence and in both orders. Each round runs once with and once without
+neighbours. A machine that slows down therefore slows all settings down. Neighbours are processes of
 this command that keep a processor busy. "Alone" means without them, so nothing else should run.
-Each setting holds the engine in memory once.
+Each setting loads the bundle once.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def measure(
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """So many processes that each keep a processor busy."""
+    """`count` processes, each of which keeps a processor busy."""
     command = [sys.executable, "-c", BUSY]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
     try:

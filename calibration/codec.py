@@ -1,7 +1,7 @@
 """`python -m calibration.codec`: choose scales for a codec's decoder in fewer bits.
 
 In: a codec, and a model and texts or tokens for frames to decode. Out: a directory that
-`python -m export.build --codec-calibration` takes. Needs no GPU and no torch.
+`python -m export.build --codec-calibration` takes. Needs neither a GPU nor torch.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
-from commands.arguments import CommandParser
-from commands.run import run_cli
+from calibration.arguments import add_data, add_scales, check_data, open_data
+from commands.arguments import CommandParser, command_parser
+from commands.run import run_command
+from export.arguments import add_source
 from formats.precisions import CODEC_FEW_BITS
 
 DESCRIPTION = """\
@@ -32,13 +33,8 @@ examples:
         --snr 20 --output codec-scales"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of this module; returns the exit status."""
-    return run_cli(_command, argv)
-
-
-def _command(argv: Sequence[str] | None) -> None:
-    arguments = _make_parser().parse_args(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Calibrate a codec and print how far its audio is from float32. Raises `UserError`."""
     check_data(arguments)
     from calibration.codec_decoder import CodecDecoder
     from calibration.goals import SignalToNoise
@@ -56,18 +52,13 @@ def _command(argv: Sequence[str] | None) -> None:
     )
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="python -m calibration.codec",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def make_parser() -> CommandParser:
+    parser = command_parser("calibration.codec", DESCRIPTION, more=EXAMPLES)
     parser.add_argument(
         "--precision", choices=CODEC_FEW_BITS, required=True, help="of weights and inputs"
     )
     add_data(parser)
-    add_sources(parser.add_argument_group("model (default: the demo voice)"))
+    add_source(parser.add_argument_group("model (default: the demo voice)"))
     add_scales(parser.add_argument_group("method"))
     parser.add_argument("--snr", type=float, metavar="DB", help=_SNR_HELP)
     return parser
@@ -75,6 +66,11 @@ def _make_parser() -> argparse.ArgumentParser:
 
 _SNR_HELP = """leave the most sensitive convolutions in float32 until held-out audio has this
 signal-to-noise ratio against float32's"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

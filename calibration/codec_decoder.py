@@ -12,12 +12,12 @@ from calibration.measurement.fidelity import AudioFidelity, compare_audio
 from calibration.measurement.following import Follow, Loading, Watch
 from calibration.measurement.product_log import LoggedConvolution, ProductLog
 from calibration.measurement.statistics import ConvolutionStatistics
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from calibration.methods.quantize import Recipe
 from calibration.sensitivity import Sensitivity, Weights
 from commands.errors import UserError
 from export.codec.decoder import build_codec_decoder
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.runner import GraphRunner
 from export.quantization.convolutions import ConvolutionFormats, quantized_convolutions
 from export.readers.codec_checkpoint import CodecCheckpoint
@@ -29,7 +29,7 @@ from runtime.bundle.names import PORTABLE
 
 @dataclass(frozen=True)
 class CodecDecoder:
-    """Raises `UserError` for sources without a voice, which the decoder needs to speak."""
+    """Raises `UserError` if the sources have no voice, which the decoder needs to speak."""
 
     sources: Sources
     parts: ClassVar[str] = "convolutions"
@@ -63,20 +63,20 @@ class CodecDecoder:
     def compare(self, reference: Sequence[Array], found: Sequence[Array]) -> AudioFidelity:
         return compare_audio(reference, found)
 
-    def count_positions(self, utterance: Utterance) -> int:
+    def count_positions(self, utterance: EmbeddedUtterance) -> int:
         return len(utterance.frames)
 
     def write_report(
         self, folder: Path, sensitivity: Sensitivity[AudioFidelity], excluded: Sequence[str]
     ) -> None:
-        """None so far: the record names what is left out, and why."""
+        """Writes nothing: the record already names the excluded convolutions and the reasons."""
 
-    def _load(self, graph: Graph, loading: Loading, watched: Sequence[str] = ()) -> Follow:
+    def _load(self, graph: ModelGraph, loading: Loading, watched: Sequence[str] = ()) -> Follow:
         spec = graph.save(loading.folder)
         decoder = GraphRunner(loading.folder, spec, threads=loading.threads, watched=watched)
         delay = self.codec.config.delay_frames
 
-        def follow(utterance: Utterance, watch: Watch | None = None) -> Array:
+        def follow(utterance: EmbeddedUtterance, watch: Watch | None = None) -> Array:
             return follow_decoder(decoder, utterance, delay, watch)
 
         return follow

@@ -1,24 +1,24 @@
-"""`python -m calibration.compare`: how far are bundles of fewer bits from the float32 one, and how
-much smaller and faster?
+"""`python -m calibration.compare`: compare bundles of fewer bits with the float32 bundle.
 
-In: the float32 bundle, others of the same model, and texts. Out: a table, and JSON on request. The
-work is in `calibration.comparison`.
+In: the float32 bundle, others of the same model, and texts. Out: a table of differences, sizes and
+speeds, and JSON on request. `calibration.comparison` does the work.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
-from formats.files.atomic import check_target, write_atomically
+from commands.options import add_count, add_limit
+from commands.run import run_command
+from commands.tables import markdown_table
+from formats.files.atomic import check_target, write_json
 
 if TYPE_CHECKING:
     from calibration.comparison import Comparison
@@ -30,13 +30,8 @@ TITLES = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of this module; returns the exit status."""
-    return run_cli(_command, argv)
-
-
-def _command(argv: Sequence[str] | None) -> None:
-    arguments = _make_parser().parse_args(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Compare the bundles and print a table. Raises `UserError`."""
     if arguments.json:
         check_target(arguments.json)
     engines = _parse_engines(arguments.engine)
@@ -45,16 +40,9 @@ def _command(argv: Sequence[str] | None) -> None:
 
     texts = read_texts(arguments.texts)[: arguments.limit]
     compared = compare(arguments.reference, engines, arguments.model, texts, arguments.runs)
-    print(format_table(compared))
+    print(markdown_table(TITLES, [_cells(one) for one in compared]), end="")
     if arguments.json:
-        content = json.dumps([asdict(one) for one in compared], indent=2) + "\n"
-        write_atomically(arguments.json, content.encode())
-
-
-def format_table(compared: Sequence[Comparison]) -> str:
-    """Markdown."""
-    lines = [TITLES, ("---",) * len(TITLES), *map(_cells, compared)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        write_json(arguments.json, [asdict(one) for one in compared])
 
 
 def _cells(one: Comparison) -> tuple[str, ...]:
@@ -85,25 +73,36 @@ def _parse_engines(arguments: Sequence[str]) -> dict[str, Path]:
     return engines
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="python -m calibration.compare",
-        description="Compare bundles of fewer bits with the float32 bundle of the same model.",
+def make_parser() -> CommandParser:
+    parser = command_parser(
+        "calibration.compare",
+        "Compare bundles of fewer bits with the float32 bundle of the same model.",
     )
     add = parser.add_argument
     add("--reference", type=Path, required=True, metavar="DIR", help="the float32 bundle")
-    add("--engine", action="append", required=True, metavar="NAME=DIR", help="another; repeat it")
+    add(
+        "--engine",
+        action="append",
+        required=True,
+        metavar="NAME=DIR",
+        help="a bundle to compare; can be given several times",
+    )
     add("--model", type=Path, required=True, metavar="DIR", help="the checkpoint of all of them")
     add(
         "--texts", type=Path, nargs="+", required=True, metavar="FILE", help="sentences, one a line"
     )
-    add("--limit", type=int, metavar="N", help="only the first N sentences")
-    add("--runs", type=int, default=DEFAULT_RUNS, metavar="N", help=_RUNS_HELP)
+    add_limit(parser, "sentences")
+    add_count(parser, "--runs", _RUNS_HELP, DEFAULT_RUNS, least=0)
     add("--json", metavar="FILE", help="write all figures")
     return parser
 
 
-_RUNS_HELP = f"runs of runtime.profile for each engine; 0: no speed (default: {DEFAULT_RUNS})"
+_RUNS_HELP = "runs of runtime.profile for each bundle; 0 leaves speed out"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How far bundles of fewer bits are from the float32 one, and how much smaller and faster.
+"""Compares bundles of fewer bits with the float32 bundle: distance, size and speed.
 
 In: the float32 bundle, others of the same model, and texts. Out: a `Comparison` for each. The
-float32 model speaks the texts; all models are led through that speech, so that figures are of the
-same steps. Speed is what `python -m runtime.profile` measures.
+float32 model speaks the texts, and all models then get the inputs of that speech, so that figures
+are of the same steps. `python -m runtime.profile` measures the speed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from calibration.measurement.fidelity import compare_scores
 from calibration.measurement.teacher_forcing import Follower
-from calibration.measurement.utterances import Utterance, UtteranceMaker
+from calibration.measurement.utterances import EmbeddedUtterance, UtteranceMaker
 from commands.errors import UserError
 from commands.progress import Track, progress
 from export.bundle.manifest import MODEL_HASH
@@ -59,7 +59,7 @@ def compare(
     runs: of the profile; 0 leaves speed out.
 
     Raises:
-        UserError: a bundle that is damaged, of another model, or of plans, or a reference in
+        UserError: a bundle is damaged, of another model, or holds plans, or the reference has
             another precision than fp32.
     """
     bundles = {REFERENCE: load_bundle(reference)}
@@ -94,7 +94,7 @@ def _compare(
 
 
 def _check_bundles(bundles: Mapping[str, Bundle], model: Path) -> None:
-    """Bundles may differ in bits and in capacity, and in nothing else."""
+    """Refuse bundles that differ in more than precision and capacity."""
     reference, checkpoint = bundles[REFERENCE], hash_model(model)
     expected = _identity(reference)
     for name, bundle in bundles.items():
@@ -133,7 +133,7 @@ def _check_origin(name: str, bundle: Bundle, model: Path, checkpoint: str) -> No
 
 
 def _identity(bundle: Bundle) -> dict[str, object]:
-    """What all bundles of one model have in common."""
+    """Facts that are the same in all bundles of one model."""
     manifest = bundle.manifest
     return {
         "size or kind": msgspec.structs.replace(manifest.language_model, max_positions=1),
@@ -151,7 +151,7 @@ def _some_embeddings(bundle: Bundle) -> bytes:
         return repr(table.shape).encode() + table[rows].astype(np.float16).tobytes()
 
 
-def _score(bundle: Bundle, utterances: Sequence[Utterance], track: Track) -> list[Array]:
+def _score(bundle: Bundle, utterances: Sequence[EmbeddedUtterance], track: Track) -> list[Array]:
     capacity = max(utterance.embeddings.shape[1] for utterance in utterances)
     follower = Follower.load(bundle.folder, bundle.manifest.graphs, capacity)
     return [follower.scores(utterance) for utterance in track(utterances)]
@@ -165,7 +165,7 @@ def _measure_size_mb(bundle: Bundle) -> float:
 
 
 def _measure_speed(folder: Path, runs: int) -> dict[str, float]:
-    """In a process of its own, so that the memory of one engine does not count for the next."""
+    """Profile in a new process, so that memory of one bundle does not count for the next."""
     with tempfile.TemporaryDirectory(prefix="profile-") as scratch:
         path = Path(scratch) / "profile.json"
         command = [sys.executable, "-m", "runtime.profile", "--engine", str(folder)]

@@ -1,7 +1,7 @@
-"""How far a quantized model may be from the float32 one.
+"""How far a quantized model may be from the float32 model.
 
-In: what a command line allows. Out: a `Goal` that findings are held against. A finding is how far
-one candidate is (`calibration.measurement.fidelity`).
+In: words of a command line. Out: a `Goal`, which allows a finding or not. A finding says how far
+one candidate is from the float32 model (`calibration.measurement.fidelity`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ class Finding(Protocol):
 
     @property
     def loss(self) -> float:
-        """Larger is further away; candidates are ranked by it."""
+        """Larger is further away. Candidates are ranked by it."""
 
     @property
     def reason(self) -> str:
-        """Why a weight that has this effect alone is not quantized."""
+        """Why a weight is not quantized, if quantizing only this weight gives this finding."""
 
     def figures(self) -> dict[str, float]:
-        """By their names in a calibration's record."""
+        """The finding's numbers, by their names in a calibration's record."""
 
 
 Found = TypeVar("Found", bound=Finding)
@@ -33,18 +33,21 @@ Judged = TypeVar("Judged", contravariant=True)
 
 
 class Goal(Protocol[Judged]):
-    """What must be kept, by leaving the most sensitive weights as they are. `str` is its option."""
+    """What held-out sentences must keep. The most sensitive weights stay floats for it.
+
+    `str` gives its option of the command line.
+    """
 
     @property
     def advice(self) -> str:
-        """What to do where the goal cannot be met."""
+        """What the user can do if the goal cannot be met."""
 
     def allows(self, finding: Judged) -> bool: ...
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a language model may lose: KL divergence in nats at most, or agreement at least."""
+    """The most KL divergence in nats, or the least agreement, of a language model."""
 
     kind: Literal["kl", "agreement"]
     value: float
@@ -84,7 +87,7 @@ class SignalToNoise:
 
     @classmethod
     def parse(cls, decibels: float) -> SignalToNoise:
-        """Raises `UserError` for a ratio that cannot be."""
+        """Raises `UserError` for an impossible ratio."""
         if not 0 < decibels < 100:
             raise UserError(f"--snr {decibels:g}: decibels between 0 and 100 are possible")
         return cls(decibels)

@@ -12,10 +12,11 @@ from calibration.measurement.following import Follow, Loading
 from calibration.measurement.reference import write_observed
 from calibration.measurement.statistics import LinearStatistics
 from calibration.measurement.teacher_forcing import Follower
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from calibration.methods.quantize import Recipe
 from calibration.sensitivity import Sensitivity, Weights
 from calibration.sensitivity_report import write_sensitivity
+from export.graph.precisions import GraphNumbers
 from export.language_model.graphs import language_model_graphs
 from export.quantization.products import quantized_formats
 from export.sources import Sources
@@ -26,7 +27,7 @@ from runtime.bundle.names import ORT
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """dialect: of the graphs that candidates are judged by; scales are good for both."""
+    """dialect: of the graphs that candidates are judged with. The scales fit both dialects."""
 
     sources: Sources
     dialect: str = ORT
@@ -49,7 +50,8 @@ class LanguageModel:
 
     def load_candidate(self, loading: Loading, precision: FormatName, weights: Weights) -> Follow:
         formats = quantized_formats(weights, self.dialect)
-        graphs = language_model_graphs(self.sources.checkpoint, self.dialect, precision, formats)
+        numbers = GraphNumbers(self.dialect, precision, formats)
+        graphs = language_model_graphs(self.sources.checkpoint, numbers)
         specs = {graph.name: graph.save(loading.folder) for graph in graphs}
         capacity = _longest(loading.utterances)
         return Follower.load(loading.folder, specs, capacity, threads=loading.threads).scores
@@ -57,7 +59,7 @@ class LanguageModel:
     def compare(self, reference: Sequence[Array], found: Sequence[Array]) -> Fidelity:
         return compare_scores(reference, found)
 
-    def count_positions(self, utterance: Utterance) -> int:
+    def count_positions(self, utterance: EmbeddedUtterance) -> int:
         return utterance.embeddings.shape[1]
 
     def write_report(
@@ -66,6 +68,6 @@ class LanguageModel:
         write_sensitivity(folder, sensitivity, excluded)
 
 
-def _longest(utterances: Sequence[Utterance]) -> int:
+def _longest(utterances: Sequence[EmbeddedUtterance]) -> int:
     """Positions that graphs need room for."""
     return max(utterance.embeddings.shape[1] for utterance in utterances)

@@ -1,8 +1,8 @@
-"""From a model and what it says to a calibration directory.
+"""A calibration, from a model and its texts to a directory of scales.
 
 In: a subject (`calibration.subject`) and options. Out: the directory that `export.build` takes with
-`--calibration` or `--codec-calibration`: scales for every weight, or with some weights left out to
-keep a goal. This is the way through the other files of the package.
+`--calibration` or `--codec-calibration`. It has scales for every weight, or leaves some weights out
+to keep a goal. The steps are: listen, observe, quantize, keep the goal, write.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from calibration.goals import Found, Goal
 from calibration.measurement.following import Loading
 from calibration.measurement.reference import make_utterances
 from calibration.measurement.statistics import StatisticsCollector
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from calibration.methods.quantize import Recipe, quantize_weight
 from calibration.sensitivity import Sensitivity, Weights, choose_excluded, measure_sensitivity
 from calibration.subject import Subject
@@ -31,7 +31,7 @@ from formats.weights import Array
 
 @dataclass(frozen=True)
 class Data:
-    """What is said. texts: sentences that the model speaks. tokens: recorded frames instead."""
+    """texts: sentences that the model speaks. tokens: a file of recorded frames instead."""
 
     texts: Sequence[str] = ()
     tokens: Path | None = None
@@ -39,7 +39,7 @@ class Data:
 
 @dataclass(frozen=True)
 class CalibrationOptions:
-    """sensitivity: also measure what each weight costs alone, and report it."""
+    """sensitivity: also quantize one weight at a time, and report the cost of each."""
 
     recipe: Recipe
     data: Data
@@ -50,22 +50,23 @@ class CalibrationOptions:
 
 @dataclass(frozen=True)
 class Heard:
-    """Utterances to calibrate on, and those that are held out to judge with."""
+    """Utterances to calibrate on, and held-out ones to judge with."""
 
-    calibrated: Sequence[Utterance]
-    held_out: Sequence[Utterance]
+    calibrated: Sequence[EmbeddedUtterance]
+    held_out: Sequence[EmbeddedUtterance]
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """All quantized weights by name, the exponents of their smoothing, and those left out."""
+    """All quantized weights by name, the exponents of their smoothing, and reasons by the name of
+    each excluded weight."""
 
     weights: dict[str, QuantizedWeight] = field(default_factory=dict)
     alphas: dict[str, float | None] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
 
     def without(self, reasons: dict[str, str]) -> Quantized:
-        """Without the weights that `reasons` names."""
+        """The same with the weights in `reasons` excluded."""
         kept = {name: weight for name, weight in self.weights.items() if name not in reasons}
         return Quantized(kept, self.alphas, self.excluded | reasons)
 
@@ -74,17 +75,17 @@ class Quantized:
 class Judge(Generic[Found]):
     """Compares candidates with the float32 model on held-out utterances.
 
-    reference: what the float32 model makes of each of them.
+    reference: the float32 model's result for each of them.
     """
 
     subject: Subject[Found]
     recipe: Recipe
-    utterances: Sequence[Utterance]
+    utterances: Sequence[EmbeddedUtterance]
     reference: Sequence[Array]
     threads: int
 
     def __call__(self, weights: Weights, track: Track = iter) -> Found:
-        """How far the model is with exactly these weights quantized.
+        """How far the model is from float32 with exactly these weights quantized.
 
         track: passes the utterances on, and shows how many are done.
         """
@@ -103,7 +104,7 @@ def calibrate(
     goal: what held-out sentences must keep. The most sensitive weights stay floats for it.
 
     Raises:
-        UserError: texts or tokens that are of no use, or a goal that cannot be kept.
+        UserError: texts or tokens are of no use, or the goal cannot be kept.
     """
     with (
         new_folder(options.output) as folder,
@@ -126,7 +127,7 @@ def _listen(subject: Subject[Found], options: CalibrationOptions, scratch: Path)
 def _observe(
     subject: Subject[Found], options: CalibrationOptions, heard: Heard, scratch: Path
 ) -> tuple[StatisticsCollector, list[Array]]:
-    """Statistics of what flows into products, and what float32 makes of held-out utterances."""
+    """Statistics of the inputs of products, and float32's results for held-out utterances."""
     everything = (*heard.calibrated, *heard.held_out)
     loading = Loading(scratch, everything, options.threads)
     follow, collector = subject.load_observed(loading, options.recipe)
@@ -161,7 +162,7 @@ def _keep_goal(
     goal: Goal[Found] | None,
     folder: Path,
 ) -> tuple[Quantized, Found]:
-    """What is left quantized when the goal is kept, and how far that is from float32."""
+    """The weights that can be quantized within the goal, and how far they are from float32."""
     if goal is None and not options.sensitivity:
         with progress("judge", len(judge.utterances)) as stage:
             return quantized, judge(quantized.weights, stage.track)
@@ -186,7 +187,7 @@ def _exclude(
     goal: Goal[Found],
     advance: Callable[[], None],
 ) -> tuple[list[str], Found]:
-    """(weights to leave out, finding without them). advance: called after each attempt."""
+    """The weights to leave out, and the finding without them. advance: called after each try."""
 
     def allows(finding: Found) -> bool:
         advance()

@@ -1,7 +1,7 @@
-"""`python -m calibration.run`: measure a model while it speaks, choose scales for fewer bits.
+"""`python -m calibration.run`: measure a model while it speaks, and choose scales for fewer bits.
 
 In: a checkpoint and its codec, texts or tokens. Out: a directory that `python -m export.build
---calibration` takes. Needs no GPU and no torch; the float32 model runs in ONNX Runtime.
+--calibration` takes. Needs neither a GPU nor torch: the float32 model runs in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from calibration.arguments import add_data, add_scales, add_sources, check_data, open_data
+from calibration.arguments import add_data, add_scales, check_data, open_data
 from calibration.methods.choices import BLOCKS, METHOD_NAMES, METHODS
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.options import Options, add_count
+from commands.run import run_command
+from export.arguments import add_source
 from formats.precisions import FEW_BITS
 from runtime.bundle.names import DIALECTS, ORT
 
@@ -33,13 +35,8 @@ examples:
         --precision fp8 --dialect portable --texts texts.txt --budget kl=0.01 --output scales-fp8"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of this module; returns the exit status."""
-    return run_cli(_command, argv)
-
-
-def _command(argv: Sequence[str] | None) -> None:
-    arguments = _make_parser().parse_args(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Calibrate a language model and print how far it is from float32. Raises `UserError`."""
     check_data(arguments)
     if arguments.precision == "fp8" and arguments.dialect == ORT:
         raise UserError("ONNX Runtime's own dialect has no fp8; add --dialect portable")
@@ -68,30 +65,25 @@ def _command(argv: Sequence[str] | None) -> None:
     )
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="python -m calibration.run",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def make_parser() -> CommandParser:
+    parser = command_parser("calibration.run", DESCRIPTION, more=EXAMPLES)
+    parser.add_argument(
+        "--precision", choices=FEW_BITS, required=True, help="number format of the weights"
     )
-    add = parser.add_argument
-    add("--precision", choices=FEW_BITS, required=True, help="number format of the weights")
     add_data(parser)
-    add_sources(parser.add_argument_group("model (default: the demo voice)"))
+    add_source(parser.add_argument_group("model (default: the demo voice)"))
     _add_method(parser.add_argument_group("method"))
     _add_judgement(parser.add_argument_group("judgement"))
     return parser
 
 
-def _add_method(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--method", choices=METHOD_NAMES, help=_METHOD_HELP)
+def _add_method(group: Options) -> None:
+    group.add_argument("--method", choices=METHOD_NAMES, help=_METHOD_HELP)
     add_scales(group)
-    add("--block", type=int, default=BLOCKS[0], metavar="N", help=_BLOCK_HELP)
+    add_count(group, "--block", _BLOCK_HELP, BLOCKS[0])
 
 
-def _add_judgement(group: argparse._ArgumentGroup) -> None:
+def _add_judgement(group: Options) -> None:
     add = group.add_argument
     add("--dialect", choices=DIALECTS, default=ORT, help=_DIALECT_HELP)
     add("--sensitivity", action="store_true", help=_SENSITIVITY_HELP)
@@ -102,13 +94,17 @@ _METHOD_HELP = "; ".join(
     f"{precision}: {methods[0]} (default){''.join(f', {name}' for name in methods[1:])}"
     for precision, methods in METHODS.items()
 )
-_BLOCK_HELP = f"""int4: input channels that share a scale, one of {", ".join(map(str, BLOCKS))}
-(default: {BLOCKS[0]})"""
-_DIALECT_HELP = f"""operators of the graphs that are compared with the original; scales are good for
-both dialects (default: {ORT})"""
-_SENSITIVITY_HELP = "quantize each weight alone, and write a table and a picture of the costs"
+_BLOCK_HELP = f"int4: input channels that share a scale: {', '.join(map(str, BLOCKS))}"
+_DIALECT_HELP = f"""operators of the graphs that are compared with the original; the scales fit both
+dialects (default: {ORT})"""
+_SENSITIVITY_HELP = "quantize one weight at a time, and write a table and a picture of the costs"
 _BUDGET_HELP = """keep the most sensitive weights as they are until kl=NATS or agreement=SHARE is
 met on held-out steps; measures sensitivity"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

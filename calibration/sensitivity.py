@@ -1,7 +1,7 @@
 """Which weights suffer most from few bits, and which must stay floats to keep a goal.
 
-In: a judge of candidates and all quantized weights. Out: how far the model is with each weight
-quantized alone, and the fewest of the most sensitive ones to leave out. It knows no graphs.
+In: a judge of candidates, and all quantized weights. Out: a finding for each weight, with no other
+weight quantized, and the smallest number of sensitive weights to leave out. It knows no graphs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Weights = Mapping[str, QuantizedWeight]
 
 @dataclass(frozen=True)
 class Sensitivity(Generic[Found]):
-    """alone: the finding with only that weight quantized, the most sensitive weight first."""
+    """alone: the finding if only this weight is quantized, the most sensitive weight first."""
 
     alone: dict[str, Found]
 
@@ -45,10 +45,10 @@ def choose_excluded(
     ranked: Sequence[str],
     allows: Callable[[Found], bool],
 ) -> tuple[list[str], Found] | None:
-    """(weights to leave out, finding without them): the fewest of the most sensitive.
+    """The fewest weights to leave out, and the finding without them.
 
-    ranked: names, the most sensitive first. None if not even the last one alone is allowed. It is
-    found by bisection, which takes for granted that leaving more out is no worse.
+    ranked: names, the most sensitive first. Returns None if nothing can be quantized within the
+    goal. The search is a bisection, which assumes that leaving more weights out is never worse.
     """
 
     def without(count: int) -> Found:

@@ -1,18 +1,19 @@
-"""What each weight of a language model costs, as a table and, with matplotlib, as a picture.
+"""The cost of each weight of a language model, as a table and, with matplotlib, as a picture.
 
 In: sensitivities. Out: `sensitivity.json`, `sensitivity.md` and `sensitivity.png` in the
-calibration directory. Exports do not read them.
+calibration directory, for people. Exports do not read them.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from calibration.measurement.fidelity import Fidelity
 from calibration.sensitivity import Sensitivity
+from commands.tables import markdown_table
+from formats.files.atomic import write_json, write_text
 
 JSON_FILE, TABLE_FILE, PICTURE_FILE = "sensitivity.json", "sensitivity.md", "sensitivity.png"
 
@@ -30,23 +31,26 @@ def write_sensitivity(
         }
         for name, fidelity in sensitivity.alone.items()
     ]
-    (folder / JSON_FILE).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    (folder / TABLE_FILE).write_text(format_table(sensitivity, excluded), encoding="utf-8")
+    write_json(folder / JSON_FILE, rows)
+    write_text(folder / TABLE_FILE, _format_sensitivity(sensitivity, excluded))
     if find_spec("matplotlib") is None:
         print(f"no {PICTURE_FILE}: matplotlib is not installed here")
         return
     _draw(folder / PICTURE_FILE, sensitivity, excluded)
 
 
-def format_table(sensitivity: Sensitivity[Fidelity], excluded: Sequence[str]) -> str:
-    """Markdown, the most sensitive weight first."""
-    lines = ["| weight, quantized alone | KL, nats | agreement | |", "| --- | --- | --- | --- |"]
-    for name, fidelity in sensitivity.alone.items():
-        mark = "left out" if name in excluded else ""
-        lines.append(
-            f"| {name} | {fidelity.kl_divergence:.2e} | {fidelity.agreement:.1%} | {mark} |"
+def _format_sensitivity(sensitivity: Sensitivity[Fidelity], excluded: Sequence[str]) -> str:
+    """A Markdown table, the most sensitive weight first."""
+    rows = [
+        (
+            name,
+            f"{fidelity.kl_divergence:.2e}",
+            f"{fidelity.agreement:.1%}",
+            "left out" if name in excluded else "",
         )
-    return "\n".join(lines) + "\n"
+        for name, fidelity in sensitivity.alone.items()
+    ]
+    return markdown_table(("the only quantized weight", "KL, nats", "agreement", ""), rows)
 
 
 def _draw(path: Path, sensitivity: Sensitivity[Fidelity], excluded: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
-"""What can be calibrated, as the pipeline sees it.
+"""The interface between the pipeline and the models that can be calibrated.
 
-A subject is a model with weights to quantize. It writes and loads graphs, and compares what a
-quantized model makes of utterances with what the float32 one makes of them.
-`calibration.language_model` and `calibration.codec_decoder` are the two subjects.
+A subject is a model with weights to quantize. It writes and loads graphs, and compares a quantized
+model's results with the float32 model's. `calibration.language_model` and
+`calibration.codec_decoder` are the two subjects.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 from calibration.goals import Found
 from calibration.measurement.following import Follow, Loading
 from calibration.measurement.statistics import StatisticsCollector
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from calibration.methods.quantize import Recipe
 from calibration.sensitivity import Sensitivity, Weights
 from export.sources import Sources
@@ -27,7 +27,7 @@ class Subject(Protocol[Found]):
 
     @property
     def sources(self) -> Sources:
-        """What the utterances are made with."""
+        """The model, codec and voices that utterances are made with."""
 
     @property
     def folder(self) -> Path:
@@ -35,21 +35,21 @@ class Subject(Protocol[Found]):
 
     @property
     def parts(self) -> str:
-        """What is quantized, for messages: "weights", "convolutions"."""
+        """The word for what is quantized, for messages: "weights" or "convolutions"."""
 
     def load_observed(self, loading: Loading, recipe: Recipe) -> tuple[Follow, StatisticsCollector]:
-        """The float32 graphs, and a collector for what flows into their products."""
+        """The float32 graphs, and a collector for the inputs of their products."""
 
     def load_candidate(self, loading: Loading, precision: FormatName, weights: Weights) -> Follow:
         """Graphs with exactly these weights quantized, as an export would write them."""
 
     def compare(self, reference: Sequence[Array], found: Sequence[Array]) -> Found:
-        """How far a candidate's results are from the float32 graphs' results."""
+        """How far a candidate's results are from those of the float32 graphs."""
 
-    def count_positions(self, utterance: Utterance) -> int:
+    def count_positions(self, utterance: EmbeddedUtterance) -> int:
         """How many positions of the utterance are observed."""
 
     def write_report(
         self, folder: Path, sensitivity: Sensitivity[Found], excluded: Sequence[str]
     ) -> None:
-        """Write what each weight costs into the calibration, for people."""
+        """Write the cost of each weight into the calibration, for people."""

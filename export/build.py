@@ -1,7 +1,7 @@
 """`python -m export.build`: a checkpoint and a codec become a bundle that speaks.
 
-In: a command line. Out: what `export.pipeline` makes of it, and a summary. Needs no torch, except
-to read pickled `.bin` files and to compare with PyTorch.
+In: a command line. Out: a summary of what `export.pipeline` has made. Needs torch only to read
+pickled `.bin` files and to compare with PyTorch.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.options import Options, add_count, add_output
+from commands.run import run_command
+from export.arguments import add_source, read_source
 from export.options import (
     CODEC_ACTIVATIONS,
     COMPARISON_TAKES,
     CPU_ROWS,
     DEFAULT_OUTPUT,
-    DEMO_HEADS,
     OPERATORS,
     PLAN_ROWS,
     Capacity,
@@ -29,7 +30,6 @@ from export.options import (
     Numbers,
     PlanOptions,
     ReadyBundle,
-    Source,
 )
 from formats.precisions import PRECISIONS
 from runtime.bundle.names import DIALECTS, MAX_ROWS, ONNXRUNTIME, ORT, PORTABLE, TARGETS
@@ -60,13 +60,8 @@ examples:
     python -m export.build --target tensorrt --bundle portable-bundle"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of this module; returns the exit status."""
-    return run_cli(_command, argv)
-
-
-def _command(argv: Sequence[str] | None) -> None:
-    arguments = make_parser().parse_args(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Build a bundle of graphs or of plans, and print a summary. Raises `UserError`."""
     options = read_options(arguments)
     if arguments.print_trtexec:
         _print_trtexec(options)
@@ -84,7 +79,7 @@ def _command(argv: Sequence[str] | None) -> None:
 
 
 def read_options(arguments: argparse.Namespace) -> ExportOptions:
-    """What the command line asks for. Raises `UserError` for options that contradict each other."""
+    """The options that were typed. Raises `UserError` for options that contradict each other."""
     _check_target(arguments)
     for_gpus = arguments.target != ONNXRUNTIME
     if arguments.bundle is not None:
@@ -98,7 +93,7 @@ def read_options(arguments: argparse.Namespace) -> ExportOptions:
         codec_activation=arguments.codec_activation or OPERATORS,
     )
     return ExportOptions(
-        source=_read_source(arguments),
+        source=read_source(arguments),
         numbers=numbers,
         capacity=_read_capacity(arguments),
         text_head=arguments.text_head,
@@ -108,13 +103,8 @@ def read_options(arguments: argparse.Namespace) -> ExportOptions:
     )
 
 
-def _read_source(arguments: argparse.Namespace) -> Source:
-    voices = tuple(arguments.voice)
-    return Source(arguments.model, arguments.codec, voices, arguments.heads)
-
-
 def _read_capacity(arguments: argparse.Namespace) -> Capacity:
-    if arguments.rows is not None and not 1 <= arguments.rows <= MAX_ROWS:
+    if arguments.rows is not None and arguments.rows > MAX_ROWS:
         raise UserError(f"--rows is 1 to {MAX_ROWS}, not {arguments.rows}")
     return Capacity(arguments.max_positions, arguments.rows)
 
@@ -151,7 +141,7 @@ def _check_bundle(arguments: argparse.Namespace) -> None:
 
 
 def _changing_options(arguments: argparse.Namespace) -> Iterator[str]:
-    yield from (word for word in _read_source(arguments).to_words() if word.startswith("--"))
+    yield from (word for word in read_source(arguments).to_words() if word.startswith("--"))
     given = {
         "--calibration": arguments.calibration,
         "--codec-calibration": arguments.codec_calibration,
@@ -206,44 +196,33 @@ def _print_plans(manifest: Manifest, output: Path, size: str) -> None:
     print(f"on such a GPU: {example_command('runtime.tts', manifest, output)}")
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> CommandParser:
     """The options of this command."""
-    parser = CommandParser(
-        prog="python -m export.build",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("export.build", DESCRIPTION, more=EXAMPLES)
+    add_source(parser)
+    add_output(parser, "bundle to write or replace", DEFAULT_OUTPUT)
     add = parser.add_argument
-    add("--heads", type=int, metavar="N", help=_HEADS_HELP)
-    add("--model", type=Path, metavar="DIR", help="checkpoint (default: the demo voice)")
-    add("--codec", type=Path, metavar="DIR", help=_CODEC_HELP)
-    add("--voice", action="extend", nargs="+", default=[], metavar="NAME=FILE", help=_VOICE_HELP)
-    add("--output", type=Path, default=Path(DEFAULT_OUTPUT), metavar="DIR", help=_OUTPUT_HELP)
     add("--precision", choices=PRECISIONS, help=_PRECISION_HELP)
     add("--calibration", type=Path, metavar="DIR", help=_CALIBRATION_HELP)
     add("--dialect", choices=DIALECTS, help=_DIALECT_HELP)
     add("--codec-calibration", type=Path, metavar="DIR", help=_CODEC_CALIBRATION_HELP)
     add("--codec-activation", choices=CODEC_ACTIVATIONS, help=_ACTIVATION_HELP)
     add("--text-head", action="store_true", help=_TEXT_HEAD_HELP)
-    add("--max-positions", type=int, metavar="N", help=_POSITIONS_HELP)
-    add("--rows", type=int, metavar="N", help=_ROWS_HELP)
+    add_count(parser, "--max-positions", _POSITIONS_HELP)
+    add_count(parser, "--rows", _ROWS_HELP)
     add("--compare", action=argparse.BooleanOptionalAction, help=_COMPARE_HELP)
-    gpu = parser.add_argument_group("GPU")
-    gpu.add_argument("--target", choices=TARGETS, default=ONNXRUNTIME, help=_TARGET_HELP)
-    gpu.add_argument("--sm", type=int, nargs="+", default=[], metavar="N", help=_SM_HELP)
-    gpu.add_argument("--bundle", type=Path, metavar="DIR", help=_BUNDLE_HELP)
-    gpu.add_argument("--print-trtexec", action="store_true", help=_TRTEXEC_HELP)
+    _add_plans(parser.add_argument_group("GPU"))
     return parser
 
 
-_HEADS_HELP = f"""codes a step: 3, 6, 12 ..., or 1 for a next-token model; with --model, what the
-checkpoint must have; without it, which demo voice (default: {DEMO_HEADS})"""
-_CODEC_HELP = """codec: codec.json with codec.safetensors, or the published
-ns3_facodec_encoder_v2.bin and ns3_facodec_decoder_v2.bin"""
-_VOICE_HELP = """a voice of the bundle: a recording (at any sample rate, 30 s at most) or a
-.safetensors file; there can be several, the first is the default"""
-_OUTPUT_HELP = f"directory to write or replace (default: {DEFAULT_OUTPUT})"
+def _add_plans(group: Options) -> None:
+    add = group.add_argument
+    add("--target", choices=TARGETS, default=ONNXRUNTIME, help=_TARGET_HELP)
+    add("--sm", type=int, nargs="+", default=[], metavar="N", help=_SM_HELP)
+    add("--bundle", type=Path, metavar="DIR", help=_BUNDLE_HELP)
+    add("--print-trtexec", action="store_true", help=_TRTEXEC_HELP)
+
+
 _PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default); fp16 and bf16
 with --dialect portable; with --calibration, weights in int8 and int4 in both dialects and in fp8 in
 the portable one. For GPUs the default is fp16, or with --bundle the bundle's precision"""
@@ -268,6 +247,11 @@ or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""
 _POSITIONS_HELP = """longest prompt and speech together, in positions. The default is what the
 checkpoint was trained for; in the portable dialect, whose caches have a fixed size that every step
 pays for, it is enough for a prompt of 512 and 30 s of speech at most"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
-"""`python -m export.emulate`: hear on a CPU what half precision sounds like on a GPU.
+"""`python -m export.emulate`: hear on a CPU how a bundle in half precision sounds on a GPU.
 
-In: a bundle in half precision. Out: a bundle that ONNX Runtime speaks from on the CPU. Its graphs
-round as the originals do on a GPU (`export.graph.half_session`). It is for listening and judging,
-not for speed.
+In: a bundle in half precision. Out: a bundle that ONNX Runtime runs on the CPU. Its graphs round as
+the originals do on a GPU (`export.graph.half_session`). It is for listening and judging; it is
+slow.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from commands.arguments import CommandParser
+from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.run import run_cli
+from commands.options import add_output
+from commands.run import run_command
 
 DESCRIPTION = """\
 Copy a bundle in half precision so that it runs on a CPU and rounds as on a GPU.
@@ -21,18 +23,8 @@ On a CPU, ONNX Runtime itself has no bfloat16 arithmetic, and does not round
 float16 after each operator."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of this module; returns the exit status."""
-    return run_cli(_command, argv)
-
-
-def _command(argv: Sequence[str] | None) -> None:
-    parser = CommandParser(prog="python -m export.emulate", description=DESCRIPTION)
-    parser.add_argument("bundle", type=Path, help="bundle in half precision")
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="directory to write or replace"
-    )
-    arguments = parser.parse_args(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Write the copy. Raises `UserError`."""
     emulated = emulate_bundle(arguments.bundle, arguments.output)
     print(f"{arguments.output}: {', '.join(emulated)} round as on a GPU")
 
@@ -63,6 +55,18 @@ def emulate_bundle(source: Path, output: Path) -> list[str]:
             raise UserError(f"{source}: has no graph in half precision; it runs as it is")
         publish_bundle(folder, bundle.manifest, output)
     return emulated
+
+
+def make_parser() -> CommandParser:
+    parser = command_parser("export.emulate", DESCRIPTION)
+    parser.add_argument("bundle", type=Path, help="bundle in half precision")
+    add_output(parser, "bundle to write or replace")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    return run_command(make_parser, run, argv)
 
 
 if __name__ == "__main__":

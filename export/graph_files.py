@@ -1,7 +1,8 @@
-"""Every graph of a bundle, in the numbers that were asked for.
+"""All graphs of a bundle, built and saved.
 
-In: sources and options. Out: graph files in a folder and their entries for the manifest. Graphs are
-built and saved one after another, so that only one is in memory.
+In: sources and options. Out: graph files in a folder, and their entries for the manifest. Graphs
+are built and saved one after another, so that only one is in memory. With a calibration, weights
+get the formats of `export.quantization`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from commands.progress import progress
 from export.bundle.next_command import calibration_command
 from export.codec.decoder import build_codec_decoder
 from export.codec.encoder import build_codec_encoder
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
+from export.graph.precisions import GraphNumbers
 from export.language_model.graphs import language_model_graphs
 from export.options import ExportOptions, Numbers, Source
 from export.quantization.convolutions import quantized_convolutions
@@ -31,8 +33,8 @@ def write_graphs(sources: Sources, options: ExportOptions, folder: Path) -> dict
     """Build and save all graphs; returns their entries by name.
 
     Raises:
-        UserError: a calibration is missing, damaged or not for this model, or the dialect cannot
-            do what is asked.
+        UserError: a calibration is missing, damaged or for another model, or the dialect lacks the
+            precision.
     """
     graphs = {}
     for graph in _build_graphs(sources, options):
@@ -41,7 +43,7 @@ def write_graphs(sources: Sources, options: ExportOptions, folder: Path) -> dict
     return graphs
 
 
-def _build_graphs(sources: Sources, options: ExportOptions) -> Iterator[Graph]:
+def _build_graphs(sources: Sources, options: ExportOptions) -> Iterator[ModelGraph]:
     numbers = options.numbers
     calibration = _open_calibration(sources, numbers, options.source)
     codec_calibration = _open_codec_calibration(sources.codec, numbers)
@@ -52,15 +54,13 @@ def _build_graphs(sources: Sources, options: ExportOptions) -> Iterator[Graph]:
 
 def _build_language_model(
     sources: Sources, options: ExportOptions, calibration: Calibration | None
-) -> Iterator[Graph]:
+) -> Iterator[ModelGraph]:
     numbers = options.numbers
     products: dict[str, tuple[int, ...]] = {}
     formats = quantized_formats(calibration.weights, numbers.dialect) if calibration else None
     for graph in language_model_graphs(
         sources.checkpoint,
-        numbers.dialect,
-        numbers.precision,
-        formats,
+        GraphNumbers(numbers.dialect, numbers.precision, formats),
         with_text_head=options.text_head,
     ):
         products |= graph.products
@@ -71,7 +71,7 @@ def _build_language_model(
 
 def _build_decoder(
     codec: CodecCheckpoint, numbers: Numbers, calibration: Calibration | None
-) -> Graph:
+) -> ModelGraph:
     """The codec's decoder, in the precision of its own calibration."""
     dialect, activation = numbers.dialect, numbers.codec_activation
     if calibration is None:
@@ -88,7 +88,7 @@ def _build_decoder(
 
 
 def _open_calibration(sources: Sources, numbers: Numbers, source: Source) -> Calibration | None:
-    """The scales of the language model, or None for floats. source: as the user named it."""
+    """The scales of the language model, or None for floats. source: for the error message."""
     precision, folder = numbers.precision, numbers.calibration
     if precision in FEW_BITS:
         if folder is None:

@@ -1,7 +1,7 @@
-"""What an export is asked for: options in groups, each of which can write itself as words.
+"""The options of an export, in groups. Each group can write itself as words of a command line.
 
-In: choices of a command line or a caller. Out: `ExportOptions`, and the words of a command line
-that lead to the same options again. Standard library only, so that `--help` needs nothing else.
+In: choices of a command line or a caller. Out: `ExportOptions`, and words that give the same
+options again. Standard library only, so that `--help` needs nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from formats.precisions import Precision
 from runtime.bundle.names import ORT, PORTABLE
 
-DEMO_HEADS = 6  # understood best: docs/performance.md
+DEMO_HEADS = 6  # the best understood of the demo voices: docs/voice.md
 OPERATORS, PLUGIN = "operators", "plugin"
 CODEC_ACTIVATIONS = (OPERATORS, PLUGIN)
 DEFAULT_OUTPUT = "engine"
@@ -27,7 +27,7 @@ published size, longer beside other work"""
 class Source:
     """Where a model, its codec and its voices are read from. Without `model`: the demo voice.
 
-    heads: what the checkpoint must have; without `model`, which demo voice it is.
+    heads: the number that the checkpoint must have; without `model`, which demo voice to take.
     """
 
     model: Path | None = None
@@ -46,10 +46,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Numbers:
-    """What graphs compute in, and with which operators.
+    """Number formats and operators of an export's graphs.
 
-    calibration: what `python -m calibration.run` left, for a model in few bits.
-    codec_calibration: what `python -m calibration.codec` left, for a codec in few bits.
+    calibration: a directory of `python -m calibration.run`, for a model in few bits.
+    codec_calibration: one of `python -m calibration.codec`, for a codec in few bits.
     """
 
     precision: Precision = "fp32"
@@ -63,7 +63,7 @@ class Numbers:
         return [*kind, *self.files_to_words()]
 
     def files_to_words(self) -> list[str]:
-        """Without precision and dialect."""
+        """All but precision and dialect."""
         activation = None if self.codec_activation == OPERATORS else self.codec_activation
         return [
             *_option("--calibration", self.calibration),
@@ -76,8 +76,8 @@ class Numbers:
 class Capacity:
     """How much speech a bundle has room for.
 
-    max_positions: of prompt and speech together; None for what the model or a sentence needs.
-    rows: texts side by side, which one call takes at most; None for what is usual.
+    max_positions: of prompt and speech together; None for as many as the model or a sentence needs.
+    rows: the most texts that one call takes side by side; None for the usual number.
     """
 
     max_positions: int | None = None
@@ -89,7 +89,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class ReadyBundle:
-    """A portable bundle that exists. precision: what it is expected to be in, None for any."""
+    """A portable bundle that exists. precision: the one it must have; None for any."""
 
     folder: Path
     precision: Precision | None = None
@@ -102,8 +102,8 @@ class ReadyBundle:
 class PlanOptions:
     """Plans for GPUs instead of graphs.
 
-    target: TENSORRT_RTX or TENSORRT. sm: GPUs by number, 89 for compute capability 8.9; none for
-    the usual ones. bundle: what the plans are made from; None to export it first.
+    target: TENSORRT_RTX or TENSORRT. sm: GPUs by number, 89 for compute capability 8.9; empty for
+    the usual ones. bundle: the graphs that plans are made from; None to export them first.
     """
 
     target: str
@@ -118,10 +118,10 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """One export. Where `plans` has a bundle, only `plans` and `output` count.
+    """One export. If `plans` has a bundle, only `plans` and `output` count.
 
-    text_head: also export what writes answers. compare: with PyTorch; None for where that is
-    installed. plans: None for a bundle of graphs, which ONNX Runtime runs.
+    text_head: also export the head that writes answers. compare: with PyTorch; None to compare if
+    it is installed. plans: None for a bundle of graphs, which ONNX Runtime runs.
     """
 
     source: Source = field(default_factory=Source)
@@ -143,24 +143,24 @@ class ExportOptions:
         return [*self.model_to_words(), *numbers, *compare, *plans, *output]
 
     def model_to_words(self) -> list[str]:
-        """What is exported, without the form that it gets: neither numbers nor output."""
+        """The words that name the model, without numbers and output."""
         text_head = ["--text-head"] if self.text_head else []
         return [*self.source.to_words(), *text_head, *self.capacity.to_words()]
 
     @property
     def rows(self) -> int:
-        """Texts side by side, which one call takes at most."""
+        """The most texts that one call takes side by side."""
         usual = CPU_ROWS if self.plans is None else PLAN_ROWS
         return usual if self.capacity.rows is None else self.capacity.rows
 
     def portable(self, output: Path) -> ExportOptions:
-        """The export to `output` of the graphs that plans are made from."""
+        """The export of the graphs that plans are made from, to `output`."""
         numbers = replace(self.numbers, dialect=PORTABLE)
         capacity = replace(self.capacity, rows=self.rows)
         return replace(self, numbers=numbers, capacity=capacity, output=output, plans=None)
 
     def origin(self) -> str:
-        """Options for a shell that lead to the same checkpoint or bundle again.
+        """Options for a shell that name the same checkpoint or bundle again.
 
         A manifest keeps them in UTF-8, so bytes of a path that are not UTF-8 are escaped.
         """

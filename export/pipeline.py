@@ -1,8 +1,10 @@
 """An export: a checkpoint and a codec become a bundle, or a bundle becomes plans.
 
-In: options. Out: a bundle, checked and complete, or nothing. `build_bundle` is the way through the
-other files of the package; `build_plans` begins with it and goes on through `export.plans`. torch
-is needed only to read pickled `.bin` files and to compare.
+In: options. Out: a bundle, checked and complete, or nothing. `build_bundle` calls the other parts
+of the package in order: `export.sources` reads, `export.graph_files` writes graphs,
+`export.checks` runs them, `export.bundle` adds the rest. `build_plans` exports graphs if there are
+none yet, then `export.plans` builds plans from them. torch is needed only to read pickled `.bin`
+files and to compare.
 """
 
 from __future__ import annotations
@@ -24,15 +26,14 @@ from export.checks.check import (
     format_checks,
     refuse_failures,
 )
-from export.checks.frontend_check import describe_symbols, find_lacking
-from export.checks.writing_check import why_no_answers
+from export.checks.frontend_check import tell_lacking_symbols
+from export.checks.writing_check import tell_no_answers
 from export.graph_files import write_graphs
 from export.options import COMPARISON_TAKES, ExportOptions, PlanOptions
 from export.plans.library import open_library
 from export.plans.plan_bundle import PlanBuild, open_portable, read_precisions, write_plan_bundle
 from export.plans.targets import Precisions, choose_rtx_targets, choose_targets
 from export.plans.trtexec import trtexec_lines
-from export.readers.checkpoint import Checkpoint
 from export.sources import Sources, find_sources, open_sources
 from formats.calibration.record import read_record
 from formats.precisions import FEW_BITS
@@ -47,15 +48,15 @@ def build_bundle(options: ExportOptions) -> Manifest:
     """Export to `options.output`, printing progress; returns the manifest that was written.
 
     Raises:
-        UserError: an input that does not fit, or a check that failed; nothing is written.
-        OSError: a full disk, no permission; nothing is written.
+        UserError: an input does not fit, or a check failed. Nothing is written.
+        OSError: a full disk, no permission. Nothing is written.
     """
     compare = decide_comparison(options.compare)
     with bundle_folder(options.output) as folder:
         sources = _open_sources(options)
         tell_lacking_symbols(sources.checkpoint)
         if options.text_head:
-            _tell_no_answers(sources.checkpoint)
+            tell_no_answers(sources.checkpoint)
         graphs = write_graphs(sources, options, folder)
         with progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
@@ -78,8 +79,8 @@ def build_plans(options: ExportOptions) -> Manifest:
     """Build plans into `options.output`, printing progress; returns the manifest.
 
     Raises:
-        UserError: options that contradict each other, a GPU, library or bundle that does not fit,
-            or a plan that cannot be built; nothing is written.
+        UserError: options contradict each other, a GPU, library or bundle does not fit, or a plan
+            cannot be built. Nothing is written.
     """
     assert options.plans is not None
     targets = choose_targets(options.plans, _find_precisions(options))
@@ -93,7 +94,7 @@ def trtexec_commands(plans: PlanOptions) -> list[str]:
     """Commands of NVIDIA's own tool for the plans of a bundle that exists.
 
     Raises:
-        UserError: a GPU or bundle that does not fit.
+        UserError: a GPU or the bundle does not fit.
     """
     assert plans.bundle is not None
     precisions = read_precisions(plans.bundle)
@@ -112,27 +113,6 @@ def _open_sources(options: ExportOptions) -> Sources:
         )
 
 
-def tell_lacking_symbols(checkpoint: Checkpoint) -> None:
-    """Print which symbols of its texts the model has not learnt."""
-    lacking = find_lacking(checkpoint)
-    if lacking.replaced:
-        print(f"signs read as commas, stops or nothing: {describe_symbols(lacking.replaced)}")
-    if lacking.lost:
-        print(
-            f"warning: {checkpoint.folder}: the tokenizer has no symbol for "
-            f"{describe_symbols(lacking.lost)}; texts that need them are not read whole"
-        )
-
-
-def _tell_no_answers(checkpoint: Checkpoint) -> None:
-    """Print a warning if the model cannot have learnt to write."""
-    if (why := why_no_answers(checkpoint)) is not None:
-        print(
-            f"warning: {checkpoint.folder}: {why}, so it cannot answer and --text-head is of no "
-            "use; a model that was trained on questions is samples/demo_chat/6-heads (docs/chat.md)"
-        )
-
-
 def _run_checks(
     sources: Sources, graphs: dict[str, GraphSpec], folder: Path, compare: bool
 ) -> tuple[Check, ...]:
@@ -143,7 +123,7 @@ def _run_checks(
         checks += _run_steps(comparison_steps(*made_from))
     print(format_checks(checks), flush=True)
     if not compare:
-        print("  not compared with PyTorch: --compare does it")
+        print("  not compared with PyTorch; --compare compares them")
     calibrated = any(graph.precision in FEW_BITS for graph in graphs.values())
     refuse_failures(checks, calibrated=calibrated)
     return tuple(checks)
@@ -158,7 +138,7 @@ def _run_steps(steps: dict[str, Step]) -> list[Check]:
 
 
 def _find_precisions(options: ExportOptions) -> Precisions:
-    """What plans will be computed in; no more than one small file is read."""
+    """The precisions of the plans. At most one small file is read."""
     assert options.plans is not None
     if options.plans.bundle is not None:
         return read_precisions(options.plans.bundle)
@@ -169,7 +149,7 @@ def _find_precisions(options: ExportOptions) -> Precisions:
 
 @contextmanager
 def _portable_bundle(options: ExportOptions) -> Iterator[Bundle]:
-    """The bundle that plans are made from. One that is exported for it is removed afterwards."""
+    """The bundle that plans are made from. One that was exported for them is removed at the end."""
     assert options.plans is not None
     if options.plans.bundle is not None:
         yield open_portable(options.plans.bundle.folder)

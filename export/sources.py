@@ -1,7 +1,7 @@
-"""Everything an export reads: opened, checked, and checked against each other.
+"""Everything that an export reads: opened, checked, and checked against each other.
 
-In: a `Source`, as the command line names it. Out: `SourceFolders`, where that is, and `Sources`,
-opened before any work is done. It knows where the demo voice is; it builds nothing.
+In: a `Source` of the command line. Out: `SourceFolders`, which say where everything is, and
+`Sources`, opened before any work is done. It knows where the demo voice is. It builds nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from runtime.bundle.names import MAX_POSITIONS
 
 DEMO_VOICE = Path(__file__).parent.parent / "samples" / "demo_voice"
 DEMO_MODEL, DEMO_CODEC, DEMO_VOICES = "{heads}-heads", "codec", "voices"
-LEAST_POSITIONS = 128  # what the checks use
+LEAST_POSITIONS = 128  # the checks need them
 USUAL_SECONDS = 30.0  # sentences that last longer are split
 
 
@@ -43,10 +43,10 @@ class SourceFolders:
 
 
 def find_sources(source: Source) -> SourceFolders:
-    """Where to read from: what `source` names, and the demo voice where it names nothing.
+    """The folders that `source` names, or the demo voice's.
 
     Raises:
-        UserError: a directory that does not exist, or a voice that is not NAME=FILE.
+        UserError: a directory does not exist, or a voice is not NAME=FILE.
     """
     for option, folder in (("--model", source.model), ("--codec", source.codec)):
         if folder is not None and not folder.is_dir():
@@ -70,9 +70,9 @@ def open_sources(
 ) -> Sources:
     """Open and check everything.
 
-    heads: what the checkpoint must have. max_positions: room for prompt and speech together; by
-    default as much as the model has, or, with `fixed_capacity`, where each step pays for all of it,
-    enough for the longest sentence.
+    heads: the number that the checkpoint must have. max_positions: room for prompt and speech
+    together. The default is all that the model has, or, with `fixed_capacity`, enough for the
+    longest sentence, because each step then pays for all of the room.
 
     Raises:
         UserError: a file is missing or damaged, or parts do not fit together.
@@ -121,7 +121,7 @@ def _check_heads(checkpoint: Checkpoint, wanted: int | None) -> None:
 def _limit_positions(
     checkpoint: Checkpoint, wanted: int | None, fixed_capacity: bool
 ) -> Checkpoint:
-    """The checkpoint with as many positions as the bundle gets room for."""
+    """The checkpoint, limited to the positions that the bundle gets room for."""
     config = checkpoint.config
     possible = min(config.max_position_embeddings, config.model_max_length, MAX_POSITIONS)
     if fixed_capacity:
@@ -138,7 +138,7 @@ def _limit_positions(
 
 
 def _check_fit(checkpoint: Checkpoint, codec: CodecCheckpoint) -> None:
-    """The language model must have learnt the codec's streams and speakers."""
+    """Refuse a language model that has not learnt the codec's streams and speakers."""
     streams, known = codec.config.streams, checkpoint.config.streams
     same_rate = math.isclose(streams.frames_per_second, known.frames_per_second)
     if streams.sizes != known.sizes or not same_rate:

@@ -1,7 +1,7 @@
 """The number formats of quantized weights: INT8, INT4 and FP8 E4M3, all symmetric.
 
-In: float32 arrays and positive scales. Out: codes (what is stored) and the values that codes
-stand for. Zero is always code 0: TensorRT takes no other zero point. It knows no graphs.
+In: float32 arrays and positive scales. Out: codes, which are stored, and the values that codes
+stand for. Zero is always code 0, because TensorRT takes no other zero point. It knows no graphs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class NumberFormat:
         return self.round(np.clip(values / scale, self.lowest, self.largest))
 
     def approximate(self, values: Array, scale: Array | float) -> Array:
-        """`values` as they are after storing: float32."""
+        """`values` after rounding to codes and back, float32."""
         return self.encode(values, scale) * np.asarray(scale, np.float32)
 
 

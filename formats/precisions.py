@@ -1,7 +1,7 @@
 """The precisions of a model: the names that command lines, manifests and calibrations use.
 
-Standard library only, so that a command's `--help` needs nothing else. What the formats of few
-bits compute is in `formats.number_formats`.
+Standard library only, so that a command's `--help` needs nothing else. `formats.number_formats` has
+the arithmetic of the formats of few bits.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from commands.errors import UserError
@@ -25,10 +24,11 @@ INDEX_LIMIT = 64 * 2**20
 LENGTH_BYTES = 8
 METADATA_KEY = "__metadata__"
 
+_BFLOAT16 = "BF16"
 _DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
     "I8": np.dtype("i1"),
@@ -104,9 +104,18 @@ def _checked_entry(
     shape, offsets, dtype = (entry.get(key) for key in ("shape", "data_offsets", "dtype"))
     if not (_sizes(shape) and _sizes(offsets) and len(offsets) == 2):
         raise UserError(f"{where} has a damaged header entry; download the file again")
-    if dtype not in _DTYPES:
-        raise UserError(f"{where} has type {dtype!r}; supported: {', '.join(_DTYPES)}")
-    return tuple(shape), (offsets[0], offsets[1]), _DTYPES[dtype]
+    return tuple(shape), (offsets[0], offsets[1]), _find_dtype(dtype, where)
+
+
+def _find_dtype(name: Any, where: str) -> np.dtype[Any]:
+    if name == _BFLOAT16:
+        import ml_dtypes  # only where it is needed: devices that only speak do not have it
+
+        return np.dtype(ml_dtypes.bfloat16)
+    if name not in _DTYPES:
+        supported = ", ".join((*_DTYPES, _BFLOAT16))
+        raise UserError(f"{where} has type {name!r}; supported: {supported}")
+    return _DTYPES[name]
 
 
 def _sizes(values: Any) -> bool:

@@ -1,8 +1,8 @@
 """Speaker embeddings on disk: one rule for voices, token folders and bundles.
 
 In: a safetensors file, or an embedding. Out: float32 [channels], or the file. The embedding is the
-tensor "speaker", or else the only tensor of the file; axes of size 1 around it do not count. It
-does not know how embeddings are made.
+tensor "speaker", or the only tensor of the file. Axes of size 1 are ignored. It does not know how
+embeddings are made.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from commands.errors import UserError
 from formats.files.atomic import write_atomically
+from formats.safetensors_reader import StoredTensor, read_safetensors
 
 SPEAKER_TENSOR = "speaker"
 SUFFIX = ".safetensors"
@@ -33,26 +33,26 @@ def read_speaker(path: Path, channels: int) -> NDArray[np.float32]:
         raise UserError(f"{path}: no such file; a speaker embedding is a {SUFFIX} file")
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path}: larger than {MAX_BYTES} bytes, so it is no speaker embedding")
-    embedding = _find_tensor(path).reshape(-1)
-    if embedding.shape != (channels,) or not np.isfinite(embedding).all():
-        raise UserError(f"{path}: must hold {channels} finite numbers")
-    return np.ascontiguousarray(embedding, np.float32)
+    stored = _find_tensor(path)
+    embedding = np.array(stored.read(), np.float32).reshape(-1)
+    if embedding.shape != (channels,):
+        raise UserError(f"{path}: must hold {channels} finite numbers, not {list(stored.shape)}")
+    if not np.isfinite(embedding).all():
+        raise UserError(f"{path}: must hold {channels} finite numbers, but some are NaN or inf")
+    return embedding
 
 
-def _find_tensor(path: Path) -> NDArray[Any]:
-    try:
-        tensors = load(path.read_bytes())
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a safetensors file of one embedding ({error})") from None
+def _find_tensor(path: Path) -> StoredTensor:
+    tensors = read_safetensors(path)
     if SPEAKER_TENSOR not in tensors and len(tensors) != 1:
         raise UserError(
             f"{path}: not a safetensors file of one embedding; it holds {len(tensors)} tensors, "
             f'none called "{SPEAKER_TENSOR}"'
         )
-    found = tensors.get(SPEAKER_TENSOR, next(iter(tensors.values())))
-    if found.dtype.kind == "i":
+    stored = tensors.get(SPEAKER_TENSOR, next(iter(tensors.values())))
+    if stored.dtype.kind == "i":
         raise UserError(f"{path}: holds whole numbers; a speaker embedding is of type float")
-    return found
+    return stored
 
 
 def write_speaker(path: Path, embedding: NDArray[Any]) -> None:

@@ -1,8 +1,8 @@
 """The streams of a codec's frames: how many there are, how many codes each has, and their rate.
 
-A codec's configuration determines them, and each stage writes them down for the next one. Which
-stream holds what is known to the codec only. To a language model they are the columns of a frame,
-and its tokens name them a, b, c …
+A codec's configuration determines them, and each stage writes them down for the next one. Only the
+codec knows what each stream holds. For a language model they are the columns of a frame, and its
+tokens name them a, b, c …
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Streams:
 
     @property
     def names(self) -> str:
-        """One letter a stream, as tokens have it: `<a17>`, `<b4>`, `<c1023>`."""
+        """One letter for each stream, as in the tokens `<a17>`, `<b4>`, `<c1023>`."""
         return LETTERS[: self.count]
 
     @property
@@ -56,7 +56,7 @@ class Streams:
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """Where each stream begins if all codes are numbered through."""
+        """The first number of each stream if all codes are numbered in order."""
         return tuple(sum(self.sizes[:stream]) for stream in range(self.count))
 
     @property
@@ -68,7 +68,7 @@ class Streams:
         """Whole frames of a step of `heads` codes.
 
         Raises:
-            UserError: a step that does not end with a frame.
+            UserError: the step does not end with a frame.
         """
         if heads < self.count or heads % self.count:
             raise UserError(f"heads must be a multiple of {self.count} (or 1), not {heads}")

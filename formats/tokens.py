@@ -7,7 +7,7 @@ its frames are interleaved:
     {"uttid": "u1", "text": "They know it.", "tokens": "<a420><b983><c726><a363>…"}
 
 With N = K G heads for K streams, a step yields G frames. `head_x_g` holds stream x of the frames
-g-1, g-1+G, g-1+2G, …; the last step is filled up with `<|speech_pad|>`:
+g-1, g-1+G, g-1+2G, …, and `<|speech_pad|>` fills up the last step:
 
     {"uttid": "u1", "text": "They know it.", "tokens": {"head_a_1": "<a420>…", "head_b_1": …}}
 
@@ -15,7 +15,7 @@ Keys beyond the published ones are optional: `spk_emb_path` (a stored speaker em
 `symbol_frames` (how many frames each symbol of the text lasts; their sum is the number of
 frames), `sentence` (the spelling, when `text` holds phonemes), `question` (what the spoken text
 answers) and `streams` (sizes and rate of the codec's streams, if they are not FACodec's). Each
-line describes itself, so files can be cut, shuffled and joined. In and out: text, numpy arrays.
+line describes itself, so files can be split, shuffled and joined. In and out: text, numpy arrays.
 This module knows neither audio nor vocabularies.
 """
 
@@ -247,7 +247,7 @@ def read_utterances(
 ) -> Iterator[TokenizedUtterance]:
     """Yield the utterances of a file, one at a time. `UserError` names the line and the key.
 
-    With `streams`, an utterance of other streams is refused: its tokens are another codec's.
+    With `streams`, an utterance with other streams is refused, because another codec made it.
     """
     for number, line in read_lines(Path(path)):
         try:

@@ -1,4 +1,4 @@
-"""Weights whose shapes are known at once, and whose values are read when a graph is saved.
+"""Weights with known shapes, whose values are read only when a graph is saved.
 
 In: anything that can produce an array, usually a memory-mapped checkpoint. Out: `Weight`, which
 can be transposed, concatenated and stacked without reading its data, so that an export holds only
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Weight:
-    """A float32 array of `shape`. `read()` produces it again at each call."""
+    """A float32 array of `shape`. Each call of `read()` reads it anew."""
 
     name: str
     shape: tuple[int, ...]

@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from export.graph.precisions import GraphNumbers
 from export.language_model.graphs import language_model_graphs
 from export.readers.checkpoint import open_checkpoint
 from runtime import Chat, Sampling
@@ -116,7 +117,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
     def load_once(recipe: Recipe, dialect: str) -> Chatting:
         source = checkpoint_of(recipe)
         checkpoint, folder = open_checkpoint(source), tmp_path_factory.mktemp(dialect)
-        graphs = language_model_graphs(checkpoint, dialect, with_text_head=True)
+        graphs = language_model_graphs(checkpoint, GraphNumbers(dialect), with_text_head=True)
         specs = {graph.name: graph.save(folder) for graph in graphs}
         export = Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect)
         engine = write_bundle(export, codec, tmp_path_factory.mktemp("engine") / "engine")

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from export.bundle.embedding_table import write_embeddings
-from export.bundle.manifest import TOKENIZER_FILE, describe_bundle
+from export.bundle.manifest import describe_bundle
+from export.bundle.tables import TOKENIZER_FILE, write_embeddings
 from export.bundle.writer import bundle_folder, publish_bundle
 from export.codec.decoder import build_codec_decoder
 from export.codec.encoder import build_codec_encoder

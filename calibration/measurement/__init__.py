@@ -1,1 +1,1 @@
-"""What a model says, what flows through its graphs, and how far two models are apart."""
+"""Speech to calibrate on, the values inside graphs that speak it, and distances of models."""

@@ -1,7 +1,7 @@
-"""A codec's decoder led through whole utterances, at any precision.
+"""A codec's decoder run on whole utterances, at any precision.
 
-In: a loaded decoder graph, and frames with their speakers. Out: their audio, complete and without
-the decoder's delay.
+In: a loaded decoder graph, and frames with their speakers. Out: the complete audio, without the
+decoder's delay.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibration.measurement.following import Watch
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from export.graph.runner import GraphRunner
 from formats.weights import Array
 from runtime.bundle.names import AUDIO, CODEC_FRAMES, PAST_FRAMES, SPEAKER, UTTERANCE_FRAMES
@@ -18,12 +18,15 @@ CALL_FRAMES = 160  # of one call: 2 s
 
 
 def follow_decoder(
-    decoder: GraphRunner, utterance: Utterance, delay_frames: int, watch: Watch | None = None
+    decoder: GraphRunner,
+    utterance: EmbeddedUtterance,
+    delay_frames: int,
+    watch: Watch | None = None,
 ) -> Array:
     """Audio float32 (frames · hop) of the utterance; empty if the utterance has no frames.
 
     delay_frames: how late the graph's audio is. As in the runtime, that many frames of any codes
-    follow the last one, so that all its audio comes out.
+    follow the last one, so that all of its audio comes out.
     watch: called with the values that the graph was loaded to watch.
     """
     decoder.reset()

@@ -1,8 +1,8 @@
-"""How far a quantized model is from the float32 one, on the same inputs.
+"""How far a quantized model is from the float32 model, on the same inputs.
 
-In: what both make of the same utterances. Out: of scores, the mean KL divergence of the
-distributions that codes are drawn from, and how often the best code is the same; of audio, the
-signal-to-noise ratio. It runs nothing.
+In: both models' results for the same utterances. Out, for scores: the mean KL divergence of the
+distributions that codes are drawn from, and the share of steps with the same best code. Out, for
+audio: the signal-to-noise ratio. It runs no models.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ SILENCE = 1e-12  # keeps a ratio finite
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Of a language model. kl_divergence: nats a code, from the reference. agreement: share of
-    equal best codes."""
+    """A language model's distance. kl_divergence: nats a code, from the reference. agreement:
+    share of equal best codes."""
 
     kl_divergence: float
     agreement: float
@@ -40,7 +40,7 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class AudioFidelity:
-    """Of a codec. snr_db: signal-to-noise ratio of the audio."""
+    """A codec's distance. snr_db: signal-to-noise ratio of the audio."""
 
     snr_db: float
 
@@ -57,7 +57,7 @@ class AudioFidelity:
 
 
 def compare_scores(reference: Sequence[Array], scores: Sequence[Array]) -> Fidelity:
-    """Both: float32 (steps, codes of a step, entries) of each utterance."""
+    """Compare scores of each utterance, both float32 (steps, codes of a step, entries)."""
     expected, actual = np.concatenate(reference), np.concatenate(scores)
     divergence = _divergence(_log_softmax(expected), _log_softmax(actual))
     agrees = expected.argmax(axis=-1) == actual.argmax(axis=-1)
@@ -65,11 +65,11 @@ def compare_scores(reference: Sequence[Array], scores: Sequence[Array]) -> Fidel
 
 
 def compare_audio(reference: Sequence[Array], audio: Sequence[Array]) -> AudioFidelity:
-    """Both: float32 (samples) of each utterance. The ratio is 10 · log10 of the power of all
-    reference over the power of all differences.
+    """Compare audio of each utterance, both float32 (samples). The ratio is 10 · log10 of the
+    power of the reference over the power of the difference, of all utterances together.
 
     Raises:
-        UserError: nothing was said.
+        UserError: there is no audio.
     """
     if not sum(map(len, reference)):
         raise UserError("the held-out sentences have no speech at all; give other texts")
@@ -79,7 +79,7 @@ def compare_audio(reference: Sequence[Array], audio: Sequence[Array]) -> AudioFi
 
 
 def _divergence(log_p: Array, log_q: Array) -> Array:
-    """Sum of p · (log p - log q) over the last axis. Entries that cannot be drawn count nothing."""
+    """Sum of p · (log p - log q) over the last axis. Entries that cannot be drawn add nothing."""
     possible = np.isfinite(log_p)
     difference = np.where(possible, log_p, 0.0) - np.where(possible, log_q, 0.0)
     return np.asarray((np.exp(log_p) * difference).sum(axis=-1))

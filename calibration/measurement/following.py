@@ -1,4 +1,4 @@
-"""How models are led through given utterances: what every subject's graphs are run by."""
+"""The interface by which the graphs of every subject run on given utterances."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from export.graph.runner import Arrays
 from formats.weights import Array
 
-Watch = Callable[[Arrays], None]  # takes in watched values, by name, of one call of a graph
+Watch = Callable[[Arrays], None]  # gets the watched values of one call of a graph, by name
 
 
 class Follow(Protocol):
-    """Graphs that are loaded and led through one utterance after another."""
+    """Loaded graphs that run on one utterance after another."""
 
-    def __call__(self, utterance: Utterance, watch: Watch | None = None) -> Array:
-        """What the graphs make of the utterance, float32: scores or audio.
+    def __call__(self, utterance: EmbeddedUtterance, watch: Watch | None = None) -> Array:
+        """The graphs' result for the utterance, float32: scores or audio.
 
         watch: called with the values that the graphs were loaded to watch.
         """
@@ -28,9 +28,9 @@ class Follow(Protocol):
 class Loading:
     """Where graphs are written to and how they are loaded.
 
-    utterances: those that the graphs will be led through, and must have room for.
+    utterances: all that the graphs will run on, and must have room for.
     """
 
     folder: Path
-    utterances: Sequence[Utterance]
+    utterances: Sequence[EmbeddedUtterance]
     threads: int

@@ -1,7 +1,8 @@
-"""Which products a graph has, and what flows into each: noted while the graph is built.
+"""A log of a graph's products and their inputs, kept while the graph is built.
 
-In: graphs under construction. Out: a `ProductLog`. A graph asks a format how to write the product
-with a weight; `LoggedProduct` and `LoggedConvolution` write it as floats and note it in the log.
+In: graphs under construction. Out: a `ProductLog`. A graph lets a format write the product with a
+weight. `LoggedProduct` and `LoggedConvolution` are formats that write floats and note the product
+in the log.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.precisions import LinearFormat
 from export.graph.writer import GraphWriter, Value
 from formats.weights import Weight
 from runtime.bundle.names import BACKBONE, MTP_HEAD, NTP_HEAD
 
-GRAPHS = (BACKBONE, MTP_HEAD, NTP_HEAD)  # the others run once an utterance, or not at all
+GRAPHS = (BACKBONE, MTP_HEAD, NTP_HEAD)  # the others run once for each utterance, or never
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class ProductLog:
         self.products[weight.name] = Product(graph.name, x, weight)
 
     def weights(self) -> Iterator[Weight]:
-        """Of all products, as the graphs have them."""
+        """The weights of all products, in the shapes that the graphs use."""
         return (product.weight for product in self.products.values())
 
     def values_by_weight(self) -> dict[str, str]:
@@ -73,6 +74,6 @@ class LoggedConvolution:
 
     log: ProductLog
 
-    def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
+    def operands(self, graph: ModelGraph, x: Value, weight: Weight) -> tuple[Value, Value]:
         self.log.note(graph, x, weight)
         return x, graph.weight(weight)

@@ -1,7 +1,7 @@
-"""The float32 model that calibration measures: it speaks, and its layers are observed.
+"""The float32 model that a calibration measures.
 
-In: sources as an export opens them. Out: a bundle without a decoder, to generate with, and graphs
-whose products are logged. Nothing here is kept.
+In: sources as an export opens them. Out: a bundle without a codec decoder, which speaks the texts,
+and graphs whose products are logged. All files are temporary.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.measurement.product_log import LoggedProduct, ProductLog
-from calibration.measurement.utterances import Utterance, UtteranceMaker, split_utterances
+from calibration.measurement.utterances import EmbeddedUtterance, UtteranceMaker, split_utterances
 from commands.progress import progress
 from export.bundle.manifest import describe_bundle
 from export.bundle.tables import write_tables
 from export.bundle.voices import write_voices
 from export.bundle.writer import publish_bundle
 from export.codec.encoder import build_codec_encoder
-from export.graph.precisions import LinearFormat, StoredAs, WeightFormats
+from export.graph.precisions import GraphNumbers, LinearFormat, StoredAs, WeightFormats
 from export.language_model.graphs import language_model_graphs
 from export.readers.checkpoint import Checkpoint
 from export.sources import Sources
@@ -35,7 +35,8 @@ def write_reference(sources: Sources, scratch: Path) -> Bundle:
     folder.mkdir()
     checkpoint, codec = sources.checkpoint, sources.codec
     graphs = {
-        graph.name: graph.save(folder) for graph in language_model_graphs(checkpoint, DIALECT)
+        graph.name: graph.save(folder)
+        for graph in language_model_graphs(checkpoint, GraphNumbers(DIALECT))
     }
     graphs[CODEC_ENCODER] = build_codec_encoder(codec, DIALECT).save(folder)
     voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER])
@@ -47,8 +48,8 @@ def write_reference(sources: Sources, scratch: Path) -> Bundle:
 
 def make_utterances(
     sources: Sources, texts: Sequence[str], tokens: Path | None, scratch: Path, threads: int
-) -> tuple[list[Utterance], list[Utterance]]:
-    """What the float32 model says, or reads from `tokens`: (to calibrate on, held out).
+) -> tuple[list[EmbeddedUtterance], list[EmbeddedUtterance]]:
+    """Utterances to calibrate on, and held-out ones: what the float32 model says, or `tokens`.
 
     Raises:
         UserError: too few sentences.
@@ -64,15 +65,18 @@ def make_utterances(
 
 
 class _Always(WeightFormats):
-    """One format for all weights, also for those that must be exact."""
+    """One format for all weights, even for those that must be exact."""
 
     def of(self, weight: Weight, compute: DType, exact: bool) -> LinearFormat:
         return self.usual
 
 
 def write_observed(checkpoint: Checkpoint, folder: Path) -> tuple[ProductLog, dict[str, GraphSpec]]:
-    """Write the graphs that quantized ones approximate; returns their products and entries."""
+    """Write the float32 graphs that quantized graphs approximate.
+
+    Returns the log of their products, and their entries by name.
+    """
     log = ProductLog()
     formats = _Always(LoggedProduct(StoredAs("float32"), log))
-    graphs = language_model_graphs(checkpoint, DIALECT, "int8", formats)
+    graphs = language_model_graphs(checkpoint, GraphNumbers(DIALECT, "int8", formats))
     return log, {graph.name: graph.save(folder) for graph in graphs}

@@ -1,8 +1,8 @@
-"""What flows into every layer: magnitudes, a sample, and the Gram matrix.
+"""Statistics of the inputs of every layer: magnitudes, a sample, and the Gram matrix.
 
 In: values inside the graphs, call by call. Out: `InputStatistics` by weight. A collector is made
-from the log of products that `calibration.measurement.product_log` keeps while graphs are built.
-Of each layer no more than `SAMPLE_ROWS` rows are kept, whatever the length of the data.
+from the log of products (`calibration.measurement.product_log`). It keeps at most `SAMPLE_ROWS`
+rows of each layer, however long the data is.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SAMPLE_ROWS = 512
 
 @dataclass
 class InputStatistics:
-    """Inputs (rows, channels) of one layer.
+    """Statistics of the inputs (rows, channels) of one layer.
 
-    largest: float32 (channels), magnitudes over all rows. gram: XᵀX float32 (channels, channels),
-    or None if it was not asked for. sample: rows drawn uniformly from all of them.
+    largest: float32 (channels), the largest magnitudes of all rows. gram: XᵀX float32 (channels,
+    channels), or None if no method needs it. sample: rows drawn uniformly from all rows.
     """
 
     channels: int
@@ -50,7 +50,7 @@ class InputStatistics:
         return self._kept[: self.rows]
 
     def add(self, inputs: Array) -> None:
-        """Take in inputs (rows, channels)."""
+        """Count inputs (rows, channels)."""
         inputs = inputs.astype(np.float32, copy=False)
         self.largest = np.maximum(self.largest, np.abs(inputs).max(axis=0))
         if self.gram is not None:
@@ -59,7 +59,7 @@ class InputStatistics:
         places = self._random.integers(numbers + 1)  # reservoir sampling (Vitter, algorithm R)
         places = np.where(numbers < SAMPLE_ROWS, numbers, places)
         is_kept = places < SAMPLE_ROWS
-        self._kept[places[is_kept]] = inputs[is_kept]  # the last of those in one place
+        self._kept[places[is_kept]] = inputs[is_kept]  # if places are equal, the last one stays
         self.rows += len(inputs)
 
 
@@ -70,11 +70,11 @@ class StatisticsCollector(Protocol):
     statistics: dict[str, InputStatistics]
 
     def watch(self, values: Arrays) -> None:
-        """Take in the values of one call; values that the log does not name are ignored."""
+        """Count the values of one call. Values that the log does not name are ignored."""
 
 
 class LinearStatistics:
-    """Of matrix products. A batch of products is one layer for each of its parts."""
+    """Statistics of matrix products. Each part of a batch of products is a layer of its own."""
 
     def __init__(self, log: ProductLog, with_gram: bool) -> None:
         self._values = log.values_by_weight()
@@ -93,7 +93,7 @@ class LinearStatistics:
 
 
 class ConvolutionStatistics:
-    """Of convolutions (out, in, 1, taps), whose inputs are feature maps (1, in, 1, T)."""
+    """Statistics of convolutions (out, in, 1, taps) on feature maps (1, in, 1, T)."""
 
     def __init__(self, log: ProductLog) -> None:
         self._values = log.values_by_weight()
@@ -109,7 +109,7 @@ class ConvolutionStatistics:
 
 
 def _watched(names: dict[str, str], values: Arrays) -> Iterator[tuple[str, Array]]:
-    """(weight's name, its input) of those `values` that flow into a product."""
+    """(name of a weight, its input) for those `values` that are inputs of products."""
     return ((weight, values[value]) for weight, value in names.items() if value in values)
 
 

@@ -1,8 +1,8 @@
-"""A language model's graphs led through given utterances, at any precision.
+"""A language model's graphs run on given utterances, at any precision.
 
-In: saved graphs and `Utterance`s. Out: the scores of every step before a code is drawn, and other
-values inside the graphs if they are watched. The backbone reads an utterance in one call, the head
-step by step. Nothing is fed back, so all models see the same inputs.
+In: saved graphs and `EmbeddedUtterance`s. Out: the scores of every step before a code is drawn, and
+other values inside the graphs that a caller watches. The backbone reads an utterance in one call,
+the head reads it step by step. No drawn code is fed back, so all models see the same inputs.
 """
 
 from __future__ import annotations
@@ -14,18 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from calibration.measurement.following import Watch
-from calibration.measurement.utterances import Utterance
-from export.checks.lm_agreement import greedy_inputs
+from calibration.measurement.utterances import EmbeddedUtterance
+from export.checks.head_calls import greedy_inputs, head_name
 from export.graph.runner import Arrays, GraphRunner
 from export.language_model.sampling import SCORES
 from formats.weights import Array
 from runtime.bundle.manifest import GraphSpec
-from runtime.bundle.names import BACKBONE, HIDDEN, INPUTS_EMBEDS, MTP_HEAD, NTP_HEAD, PAST_LENGTH
-
-
-def head_name(graphs: Mapping[str, GraphSpec]) -> str:
-    """The graph that turns hidden states into codes."""
-    return MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD
+from runtime.bundle.names import BACKBONE, HIDDEN, INPUTS_EMBEDS, PAST_LENGTH
 
 
 @dataclass
@@ -54,7 +49,7 @@ class Follower:
 
         return cls(load(BACKBONE), load(head, SCORES))
 
-    def scores(self, utterance: Utterance, watch: Watch | None = None) -> Array:
+    def scores(self, utterance: EmbeddedUtterance, watch: Watch | None = None) -> Array:
         """Scores float32 (steps, codes of a step, entries) of the utterance.
 
         watch: called with the values that the graphs were loaded to watch.

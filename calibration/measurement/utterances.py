@@ -1,9 +1,9 @@
-"""What a model reads and says while it is calibrated: prompts and the steps after them.
+"""The prompts and the speech that a model is calibrated on.
 
-In: a float32 bundle, and either texts, which the model speaks with its own sampling, or tokens in
-JSON lines, recorded speech that the model is fed with. Out: `Utterance`s, each with all embeddings
-that the backbone sees and with the frames that the codec decodes. It does not run the graphs that
-are measured.
+In: a float32 bundle, and either texts or tokens. The model speaks texts with its own sampling.
+Tokens are recorded speech in JSON lines, which the model is fed with. Out: `EmbeddedUtterance`s,
+each with all embeddings that the backbone reads and all frames that the codec decodes. It does not
+run the graphs that are measured.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ HELD_OUT = 4  # every fourth utterance is held out for judging
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """embeddings: float32 (1, positions, H), a prompt of `prompt` positions and the fed-back steps.
+class EmbeddedUtterance:
+    """An utterance as a language model and a codec read it.
 
-    The last position of the prompt and every later one predict a step. frames: int64 (T, K), what
-    is said. speaker: float32 (speaker_channels), whose voice it is.
+    embeddings: float32 (1, positions, H), a prompt of `prompt` positions, then one position for
+    each step that was fed back. The last position of the prompt and every later one predict a step.
+    frames: int64 (T, K), the speech. speaker: float32 (speaker_channels), the voice.
     """
 
     embeddings: Floats
@@ -53,7 +54,7 @@ class Utterance:
 
 
 class UtteranceMaker:
-    """Makes utterances with a float32 bundle, whose voices take turns."""
+    """Makes utterances with a float32 bundle. Its voices take turns."""
 
     def __init__(self, bundle: Bundle, checkpoint: Checkpoint, threads: int) -> None:
         open_graph, _ = open_engine(bundle, "auto", threads)
@@ -67,8 +68,8 @@ class UtteranceMaker:
         self._table, self._streams = code_embeddings(checkpoint).read(), checkpoint.config.streams
         self._voices = [*manifest.voices]
 
-    def say(self, texts: Sequence[str]) -> Iterator[Utterance]:
-        """The model says every text; the n-th with seed n."""
+    def say(self, texts: Sequence[str]) -> Iterator[EmbeddedUtterance]:
+        """The model speaks every text, the n-th with seed n."""
         for number, text in enumerate(texts):
             speaker = self._voice(number)
             read = self._reader.read(text)
@@ -76,8 +77,8 @@ class UtteranceMaker:
             frames = self._generate(prompt, read.text_tokens, number)
             yield self._joined(prompt, frames, speaker)
 
-    def follow(self, tokens: Path) -> Iterator[Utterance]:
-        """The model is led through recorded frames, text by text."""
+    def follow(self, tokens: Path) -> Iterator[EmbeddedUtterance]:
+        """The model is fed with recorded frames, text by text."""
         for number, recorded in enumerate(read_utterances(tokens, self._heads, self._streams)):
             speaker = self._recorded_speaker(tokens.parent, recorded, number)
             read = self._reader.read(recorded.sentence or recorded.text)
@@ -110,17 +111,19 @@ class UtteranceMaker:
         steps = self._decoder.steps(request)
         return np.concatenate([step.frames for step in steps])
 
-    def _joined(self, prompt: Floats, frames: npt.NDArray[np.int64], speaker: Floats) -> Utterance:
+    def _joined(
+        self, prompt: Floats, frames: npt.NDArray[np.int64], speaker: Floats
+    ) -> EmbeddedUtterance:
         steps = step_embeddings(self._table, frames, self._heads, self._streams)
         embeddings = np.concatenate([prompt, steps[None]], axis=1)
         room = self._bundle.manifest.language_model.max_positions
-        return Utterance(embeddings[:, :room], prompt.shape[1], frames, speaker)
+        return EmbeddedUtterance(embeddings[:, :room], prompt.shape[1], frames, speaker)
 
 
 def step_embeddings(
     table: Floats, frames: npt.NDArray[np.int64], heads: int, streams: Streams
 ) -> Floats:
-    """What is fed back after each step: (steps, H), the mean of the embeddings of its codes.
+    """The input that follows each step: (steps, H), the mean of the embeddings of its codes.
 
     table: as in `export.language_model.code_embeddings`. frames: int64 (T, K). The last step of a
     multi-token model is padded with `<|speech_pad|>`.
@@ -144,8 +147,10 @@ def read_texts(files: Sequence[Path]) -> list[str]:
     return texts
 
 
-def split_utterances(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
-    """(to calibrate on, held out). Raises `UserError` if there are too few."""
+def split_utterances(
+    utterances: Sequence[EmbeddedUtterance],
+) -> tuple[list[EmbeddedUtterance], list[EmbeddedUtterance]]:
+    """Utterances to calibrate on, and held-out ones. Raises `UserError` if there are too few."""
     held_out = [*utterances[HELD_OUT - 1 :: HELD_OUT]]
     if not held_out:
         raise UserError(

@@ -1,1 +1,1 @@
-"""From a weight and what flows into it to a quantized weight."""
+"""Turns a weight and the statistics of its inputs into a quantized weight."""

@@ -1,6 +1,6 @@
-"""One scale for all values that flow into a linear layer: max, percentile, entropy or MSE.
+"""One scale for all inputs of a layer, by max, percentile, entropy or MSE.
 
-In: values (n, channels), a sample of the layer's inputs, and the largest magnitude ever seen.
+In: values (n, channels), a sample of the layer's inputs, and the largest magnitude of all inputs.
 Out: a positive float. All methods are symmetric: the scale is a threshold divided by the format's
 largest code, and values beyond the threshold saturate.
 """
@@ -19,8 +19,8 @@ from formats.weights import Array
 PERCENTILE = 99.99
 BINS = 2048  # of the histogram of magnitudes
 LEVELS = 128  # magnitudes that INT8 can tell apart
-STRIDE = 16  # thresholds that are tried, in bins
-MSE_SHRINKAGE = np.linspace(1.0, 0.1, 46)  # thresholds that are tried, of the largest value
+STRIDE = 16  # bins between thresholds to try
+MSE_SHRINKAGE = np.linspace(1.0, 0.1, 46)  # thresholds to try, as shares of the largest value
 SMALLEST_SCALE = 2.0**-20  # for inputs that are always zero; float16 can hold it
 
 
@@ -30,7 +30,7 @@ def activation_scale(
     """The scale of `values`, exact in float16.
 
     Raises:
-        UserError: entropy with anything but INT8.
+        UserError: entropy with another format than INT8.
     """
     threshold = _THRESHOLDS[method](np.abs(values), largest, form)
     return float(np.float16(_scale(threshold, form)))

@@ -15,13 +15,13 @@ from formats.weights import Array
 
 ALPHAS = np.linspace(0.0, 1.0, 21)
 SEARCH_ROWS = 128  # of the sample: enough to tell exponents apart
-SMALLEST = 1e-4  # a channel's mean magnitude, of the largest
+SMALLEST = 1e-4  # of a channel's mean magnitude, as a share of the largest
 
 
 def search_awq(weight: Array, inputs: Array, block: int, form: NumberFormat) -> tuple[Array, float]:
     """(smoothing float32 (in), alpha) with the least squared error of the layer's output.
 
-    The search takes scales from the largest magnitudes, which is fast.
+    The search takes the scales of weights from the largest magnitudes, which is fast.
     """
     inputs = inputs[:SEARCH_ROWS]
     expected = inputs @ weight.T

@@ -1,4 +1,4 @@
-"""The methods by name, and which go with which precision. Standard library only, for `--help`."""
+"""The names of methods, and the precisions they are for. Standard library only, for `--help`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 In: a weight (out, in) and the Gram matrix of its inputs, XᵀX (in, in). Out: codes and scales.
 After E. Frantar et al., GPTQ (arXiv 2210.17323), section 3. The scales of a block of input channels
-are taken when its first column is reached.
+are computed when its first column is reached.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from calibration.methods.weight_scales import weight_scales
 from formats.number_formats import NumberFormat
 from formats.weights import Array
 
-DAMPING = 0.01  # of the mean diagonal, added to it for channels that hardly vary
+DAMPING = 0.01  # share of the mean diagonal that is added, for channels that hardly vary
 
 
 def round_gptq(

@@ -1,4 +1,4 @@
-"""From a weight and what flows into it to a quantized weight.
+"""Turns one weight into few bits, by the method of a recipe.
 
 In: a weight (out, in), the statistics of its inputs, and a recipe. Out: a `QuantizedWeight` and the
 exponent of its smoothing. It does not choose which weights are quantized.
@@ -33,7 +33,7 @@ from formats.weights import Array
 class Recipe:
     """How weights are quantized. Raises `UserError` for a contradiction.
 
-    method: None for the precision's default. activations: how the scale of inputs is found, where
+    method: None for the precision's default. activations: how the scale of inputs is found, if
     inputs are quantized. block: input channels that share a scale, for INT4 only.
     """
 

@@ -17,7 +17,7 @@ from formats.weights import Array
 
 ALPHAS = np.linspace(0.1, 0.9, 9)
 SEARCH_ROWS = 128  # of the sample: enough to tell exponents apart
-SMALLEST = 1e-4  # a channel's largest magnitude, of the largest of all channels
+SMALLEST = 1e-4  # of a channel's largest magnitude, as a share of all channels' largest
 
 
 def search_smoothquant(
@@ -49,7 +49,7 @@ def search_smoothquant(
 
 
 def smoothing_factors(weight: Array, largest: Array, alpha: float) -> Array:
-    """max|x|^alpha / max|w|^(1 - alpha) of every input channel: float32 (in)."""
+    """max|x|^alpha / max|w|^(1 - alpha) of each input channel: float32 (in)."""
     of_inputs = np.maximum(largest, SMALLEST * largest.max() + np.finfo(np.float32).tiny)
     of_weights = np.abs(weight).max(axis=0)
     of_weights = np.maximum(of_weights, SMALLEST * of_weights.max() + np.finfo(np.float32).tiny)

@@ -1,8 +1,8 @@
 """Scales of weights: one for each output channel, or for each block of its input channels.
 
-In: a weight (out, in). Out: scales float32 (out, blocks), from the largest magnitude or, with
-"mse", from the threshold below it with the least squared error. All are exact in float16, the type
-in which engines may keep them.
+In: a weight (out, in). Out: scales float32 (out, blocks). "max" takes the largest magnitude, "mse"
+the threshold up to it with the least squared error. All scales are exact in float16, the type in
+which engines may keep them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from calibration.methods.choices import WeightScaleMethod
 from formats.number_formats import NumberFormat, spread
 from formats.weights import Array
 
-SHRINKAGE = np.linspace(1.0, 0.5, 26)  # thresholds that are tried, of the largest magnitude
+SHRINKAGE = np.linspace(1.0, 0.5, 26)  # thresholds to try, as shares of the largest magnitude
 SMALLEST_SCALE = 2.0**-20  # for a block of zeros; float16 can hold it
 
 

@@ -1,7 +1,7 @@
-"""What a bundle says about itself.
+"""The manifest of a bundle.
 
-In: the checkpoint, the codec and what was written. Out: a `Manifest` without the hashes of its
-files, which are known only when all files are there.
+In: the checkpoint, the codec and a description of what was written. Out: a `Manifest` without the
+hashes of its files, which `export.bundle.writer` adds when all files are there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import cast
 
-from export.bundle.embedding_table import EMBEDDINGS_FILE
+from export.bundle.tables import EMBEDDINGS_FILE, TOKENIZER_FILE
 from export.readers.checkpoint import Checkpoint
 from formats.calibration.record import hash_model
 from formats.checkpoint.codec_config import CodecConfig
@@ -33,7 +33,6 @@ from runtime.bundle.manifest import (
 from runtime.bundle.names import SCHEMA_VERSION, TEXT_HEAD
 
 ENGINE_KIND = "onnxruntime"
-TOKENIZER_FILE = "tokenizer.json"
 NTP_HEAD_KIND: HeadKind = "lm_head"
 MODEL_HASH = "model_sha256"  # in built_with: of the checkpoint
 BUILT_WITH = ("slm-deploy", "numpy", "onnx-ir", "onnxscript", "onnxruntime")
@@ -50,7 +49,7 @@ def describe_bundle(
 ) -> Manifest:
     """The manifest of a bundle with these parts. Its first voice is the default one.
 
-    rows: what a call of a graph takes at most, as its profiles say.
+    rows: the most that a call of a graph takes, as in the profiles of the graphs.
     """
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -100,7 +99,7 @@ def _prompt(checkpoint: Checkpoint) -> PromptSpec:
 
 
 def describe_chat(checkpoint: Checkpoint) -> ChatSpec:
-    """How a bundle of this checkpoint asks questions, if it has a text head."""
+    """The chat templates of a bundle with a text head."""
     config, tokens = checkpoint.config, checkpoint.tokens
     parts = config.prompts.chat_parts(with_speaker=config.spk_aware)
     return ChatSpec(
@@ -123,7 +122,7 @@ def _codec(config: CodecConfig) -> CodecSpec:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of what built the bundle; a source tree that is not installed has none."""
+    """Versions of the packages that built the bundle; "source" for one that is not installed."""
     versions = {"python": platform.python_version()}
     for package in BUILT_WITH:
         try:

@@ -1,4 +1,4 @@
-"""Commands that an export prints: what to type next, or first.
+"""Commands that an export suggests: how to use its bundle, or how to calibrate first.
 
 In: a manifest and its directory, or the source of an export. Out: a line for a shell.
 """
@@ -19,9 +19,9 @@ EXAMPLE_QUESTION = "What is the capital of France?"
 
 
 def example_command(module: str, manifest: Manifest, output: Path) -> str:
-    """The command by which `module` says or answers something.
+    """A command of `module` that speaks or answers with the bundle.
 
-    Where the bundle has no default voice, the command names a recording that the user must make.
+    If the bundle has no default voice, the command names a recording that the user must make.
     """
     words = ["python", "-m", module, "--engine", str(output)]
     words += [] if manifest.default_voice else ["--voice", "RECORDING.wav"]

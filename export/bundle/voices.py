@@ -1,7 +1,8 @@
 """Voices that go into a bundle.
 
-In: NAME=FILE from the command line, where FILE is a recording or a safetensors file. Out: speaker
-embeddings float32 [channels] and their files. The bundle's own codec encoder encodes recordings.
+In: NAME=FILE from the command line, where FILE is a recording or a speaker file
+(`formats.speaker_files`). Out: speaker embeddings float32 [channels] as files of the bundle. The
+bundle's codec encoder encodes recordings.
 """
 
 from __future__ import annotations
@@ -12,27 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
 from commands.errors import UserError
 from export.graph.runner import GraphRunner
 from formats.checkpoint.codec_config import CodecConfig
-from formats.safetensors_reader import StoredTensor, read_safetensors
+from formats.speaker_files import SUFFIX, read_speaker, write_speaker
 from formats.weights import Array
 from runtime.audio.conditioning import condition_speech
 from runtime.audio.sound import read_sound
 from runtime.bundle.manifest import GraphSpec
-from runtime.bundle.names import AUDIO, SPEAKER, VOICE_TENSOR
+from runtime.bundle.names import AUDIO, SPEAKER
 
 VOICE_FOLDER = "voices"
-TENSOR_FILE = ".safetensors"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class VoiceSource:
-    """A voice as given. values: a speaker embedding [channels], or speech [samples] that
-    `runtime.audio.conditioning` has made from a recording."""
+    """A voice before it is encoded.
+
+    values: a speaker embedding [channels], or speech [samples] that `runtime.audio.conditioning`
+    has made from a recording.
+    """
 
     name: str
     file: Path
@@ -65,44 +67,19 @@ def write_voices(voices: Sequence[VoiceSource], folder: Path, encoder: GraphSpec
     files = {}
     for voice in voices:
         speaker = _encode(voice, folder, encoder) if voice.is_recording else voice.values
-        files[voice.name] = f"{VOICE_FOLDER}/{voice.name}{TENSOR_FILE}"
-        (folder / VOICE_FOLDER).mkdir(exist_ok=True)
-        (folder / files[voice.name]).write_bytes(save({VOICE_TENSOR: speaker}))
+        files[voice.name] = f"{VOICE_FOLDER}/{voice.name}{SUFFIX}"
+        write_speaker(folder / files[voice.name], speaker)
     return files
 
 
 def _read_voice(name: str, file: Path, codec: CodecConfig) -> VoiceSource:
     if not file.is_file():
-        raise UserError(f"{file}: not found; --voice {name}= needs a recording or {TENSOR_FILE}")
-    if file.suffix == TENSOR_FILE:
-        return VoiceSource(
-            name, file, _read_speaker(file, codec.speaker_channels), is_recording=False
-        )
+        raise UserError(f"{file}: not found; --voice {name}= needs a recording or {SUFFIX}")
+    if file.suffix == SUFFIX:
+        speaker = read_speaker(file, codec.speaker_channels)
+        return VoiceSource(name, file, speaker, is_recording=False)
     speech = condition_speech(read_sound(file), codec.sample_rate_hz)
     return VoiceSource(name, file, speech, is_recording=True)
-
-
-def _read_speaker(file: Path, channels: int) -> Array:
-    tensors = read_safetensors(file)
-    stored = tensors.get(VOICE_TENSOR) or _only_tensor(file, tensors)
-    if stored.shape != (channels,) or stored.dtype.kind == "i":
-        raise UserError(
-            f"{stored.where} is {stored.dtype} {list(stored.shape)}; "
-            f"a voice for this codec is float32 [{channels}]"
-        )
-    speaker = np.ascontiguousarray(stored.read(), np.float32)
-    if not np.isfinite(speaker).all():
-        raise UserError(f"{stored.where} holds NaN or infinite values; make the voice again")
-    return speaker
-
-
-def _only_tensor(file: Path, tensors: dict[str, StoredTensor]) -> StoredTensor:
-    if len(tensors) != 1:
-        raise UserError(
-            f'{file}: holds {len(tensors)} tensors, none called "{VOICE_TENSOR}"; '
-            "a voice is one tensor of that name"
-        )
-    return next(iter(tensors.values()))
 
 
 def _encode(voice: VoiceSource, folder: Path, encoder: GraphSpec) -> Array:

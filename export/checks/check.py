@@ -1,8 +1,8 @@
-"""The check that every export ends with.
+"""The checks that every export ends with.
 
-In: saved graphs and what they were made from. Out: `Check`s, all within their limits, printed as
-a table; anything else is an error. Graphs run in ONNX Runtime, and can be compared with the PyTorch
-models, too, where torch is installed.
+In: saved graphs and the checkpoints that they were made from. Out: `Check`s, printed as a table. A
+check beyond its limit is an error. Graphs run in ONNX Runtime, and are compared with the PyTorch
+models if torch is installed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import indent
 
 from commands.errors import UserError
 from commands.extras import install_command
+from commands.tables import text_table
 from export.checks.codec_checks import check_codec
 from export.checks.codec_parity import check_codec_parity
 from export.checks.lm_checks import check_language_model
@@ -32,10 +34,10 @@ def parity_is_possible() -> bool:
 
 
 def decide_comparison(wanted: bool | None) -> bool:
-    """Whether to compare with PyTorch: as wanted, else (None) where that is possible.
+    """Whether to compare with PyTorch. wanted: None to compare if that is possible.
 
     Raises:
-        UserError: it is wanted and not possible.
+        UserError: a comparison is wanted and not possible.
     """
     if wanted and not parity_is_possible():
         raise UserError(
@@ -51,7 +53,7 @@ def check_steps(
     checkpoint: Checkpoint,
     codec: CodecCheckpoint,
 ) -> dict[str, Step]:
-    """What is checked in ONNX Runtime, by name; each step loads what it needs and lets go of it."""
+    """Checks in ONNX Runtime, by name. Each step loads its graphs and releases them."""
     return {
         "check language model": lambda: check_language_model(checkpoint, folder, graphs),
         "check codec": lambda: check_codec(folder, graphs, codec.config),
@@ -64,7 +66,7 @@ def comparison_steps(
     checkpoint: Checkpoint,
     codec: CodecCheckpoint,
 ) -> dict[str, Step]:
-    """What is compared with PyTorch, by name, in this order: first PyTorch computes, alone."""
+    """Comparisons with PyTorch, by name and in order. PyTorch computes before graphs are loaded."""
     computed: list[Reference] = []
 
     def compute() -> list[Check]:
@@ -84,9 +86,9 @@ def comparison_steps(
 
 
 def refuse_failures(checks: Iterable[Check], *, calibrated: bool) -> None:
-    """Raise `UserError` naming every check that is beyond its limit; NaN is beyond any.
+    """Raise `UserError` naming every check that is beyond its limit. NaN is beyond every limit.
 
-    calibrated: weights are in few bits, by the scales of a calibration.
+    calibrated: weights are in few bits, with the scales of a calibration.
     """
     failed = [check for check in checks if not check.measured <= check.limit]
     if failed:
@@ -107,13 +109,11 @@ def _usual_reason(failed: Iterable[Check], calibrated: bool) -> str:
 
 
 def _follows_scales(name: str) -> bool:
-    """Whether a check is of values that few bits change."""
+    """Whether a check compares values that few bits change."""
     return "not finite" not in name and name.startswith(("backbone", "share of codes", "codec_de"))
 
 
 def format_checks(checks: Iterable[Check]) -> str:
-    """A table for people."""
-    rows = [("check", "measured", "limit")]
-    rows += [(check.name, f"{check.measured:.2g}", f"{check.limit:.2g}") for check in checks]
-    width = max(len(name) for name, _, _ in rows)
-    return "\n".join(f"  {name:{width}}  {value:>8}  {limit:>8}" for name, value, limit in rows)
+    """A table for a terminal."""
+    rows = [(check.name, f"{check.measured:.2g}", f"{check.limit:.2g}") for check in checks]
+    return indent(text_table(("check", "measured", "limit"), rows), "  ").rstrip()

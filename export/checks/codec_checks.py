@@ -1,7 +1,7 @@
-"""What every export proves about its codec graphs, in ONNX Runtime.
+"""Checks of the codec's graphs that need no reference model.
 
-In: a folder with saved graphs and the codec's config. Out: `Check`s. It needs no reference
-model: shapes, finite numbers, and chunks that joined equal the whole.
+In: a folder with saved graphs and the codec's config. Out: `Check`s of shapes, of finite numbers,
+and of joined chunks, which must equal the whole. The graphs run in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def example_speaker(config: CodecConfig, seed: int = 1) -> Array:
 
 
 def example_audio(config: CodecConfig, samples: int) -> Array:
-    """Something like a voice, float32 (1, samples): a gliding buzz that swells, and noise."""
+    """A sound like a voice, float32 (1, samples): a gliding buzz that swells, and noise."""
     seconds = np.arange(samples) / config.sample_rate_hz
     phase = 2 * np.pi * (120 * seconds + 30 * np.sin(2 * np.pi * seconds))
     buzz = sum(np.sin(k * phase) / k for k in range(1, 20))
@@ -70,9 +70,9 @@ def decode(
     speaker: Array,
     sizes: Sequence[int] = (),
 ) -> Array:
-    """Audio float32 (1, samples) of a whole utterance, given in one call.
+    """Audio float32 (1, samples) of a whole utterance.
 
-    Or in chunks of so many frames; the sizes are taken in turn, again and again. As in an engine,
+    sizes: frames of each call, used in turn and repeated; one call by default. As in the runtime,
     `delay_frames` frames of any codes follow the last one, and the audio before the first frame's
     is dropped.
     """
@@ -99,9 +99,9 @@ def decode(
 def audio_check(
     name: str, decoder: GraphRunner, measured: Array, expected: Array, allowed: tuple[float, float]
 ) -> Check:
-    """How far audio is from what is expected: the largest difference or, in few bits, the noise.
+    """The largest difference between two audios or, in few bits, the noise.
 
-    allowed: the limits of difference and noise.
+    allowed: the limits of difference and of noise.
     """
     if decoder.spec.precision in QUANTIZED:
         return Check(f"{name}: noise", relative_noise(measured, expected), allowed[1])

@@ -1,7 +1,7 @@
 """The codec's graphs against the PyTorch modules they were made from.
 
-In: a folder with saved graphs and the codec directory. Out: `Check`s at several lengths. torch
-is imported here only; call this when it is installed.
+In: a folder with saved graphs and the codec directory. Out: `Check`s at several lengths. torch is
+imported when the comparison runs.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from train.codec_model.facodec import FACodec
     from train.codec_model.vector_quantizer import ResidualQuantizer
 
-NEAR_TIE = 1e-4  # of a cosine: codes that fit as well as the best one up to this also count
+NEAR_TIE = 1e-4  # of a cosine: codes that fit almost as well as the best one count as equal
 AUDIO_FRAMES = (1, 13, 40)
-ENCODED_HOPS = (0, 13.5, 50)  # above the shortest recording, which need not end on a hop
+ENCODED_HOPS = (0, 13.5, 50)  # added to the shortest recording; need not be whole
 
 
 def check_codec_parity(folder: Path, graphs: Mapping[str, GraphSpec], codec: Path) -> list[Check]:
@@ -89,10 +89,10 @@ def _encoder_parity(encoder: GraphRunner, model: FACodec) -> list[Check]:
 
 
 def _hear(model: FACodec, audio: torch.Tensor, found: Array) -> tuple[float, Array]:
-    """Compare with what PyTorch makes of `audio` [1, n].
+    """Compare found codes (1, T, K) with PyTorch's result for `audio` [1, n].
 
-    Returns the share of the found codes (1, T, K) that fit worse than the best ones, and PyTorch's
-    speaker [1, C].
+    Returns the share of the found codes that fit worse than the best ones, and PyTorch's speaker
+    [1, C].
     """
     import torch
 
@@ -116,11 +116,10 @@ def _hear(model: FACodec, audio: torch.Tensor, found: Array) -> tuple[float, Arr
 def _losses(
     quantizer: ResidualQuantizer, latents: torch.Tensor, codes: torch.Tensor
 ) -> Iterator[torch.Tensor]:
-    """How much less the direction of each code (1, T, K) fits than the best one's, [1, T] for each
-    codebook.
+    """How much worse each code (1, T, K) fits than the best one, [1, T] for each codebook.
 
-    Each codebook is given what the found codes before it leave, so that one code on the other side
-    of a tie does not make those after it look wrong.
+    Each codebook gets what the found codes before it leave over. A code on the other side of a tie
+    therefore does not make later ones look wrong.
     """
     from torch.nn.functional import normalize
 

@@ -1,7 +1,7 @@
-"""How far arrays are from what they should be: one number, for checks and tests.
+"""The difference between two arrays as one number, for checks and tests.
 
 In: two arrays. Out: a ratio that is finite for silence, infinite for other shapes and NaN for NaN,
-so that no limit lets it pass. It knows no limits.
+so that faults exceed every limit. It knows no limits.
 """
 
 from __future__ import annotations

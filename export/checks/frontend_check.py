@@ -1,7 +1,7 @@
-"""Whether a checkpoint's tokenizer holds what its text frontend writes.
+"""Whether a checkpoint's tokenizer has the symbols that its text frontend writes.
 
-In: a checkpoint. Out: the symbols that it lacks: those that are read as others, and those that
-cannot be read. A model that was trained on its frontend's output holds most, but seldom all signs.
+In: a checkpoint. Out: the symbols that it lacks: some are read as others, and some cannot be read.
+A model that was trained on its frontend's output has most signs, but seldom all.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ TYPED = string.ascii_letters + string.digits + " .,!?;:'\"()-"  # what English i
 
 @dataclass(frozen=True)
 class LackingSymbols:
-    """replaced: signs that are read as a comma, a stop or nothing. lost: not read at all."""
+    """replaced: signs that are read as a comma, a stop or nothing. lost: symbols that cannot be
+    read."""
 
     replaced: tuple[str, ...]
     lost: tuple[str, ...]
 
 
 def find_lacking(checkpoint: Checkpoint) -> LackingSymbols:
-    """What the frontend can write, or people can type where there is none, and has no token."""
+    """Symbols without a token: the frontend's, or those that people type if there is none."""
     symbols, frontend = HeldSymbols(checkpoint.tokenizer), checkpoint.config.text_frontend
     if frontend.kind != HIBARI:
         return LackingSymbols((), symbols.find_missing(TYPED))
@@ -40,5 +41,17 @@ def find_lacking(checkpoint: Checkpoint) -> LackingSymbols:
 
 
 def describe_symbols(symbols: tuple[str, ...]) -> str:
-    """Side by side; a space is written out."""
+    """The symbols in one line, a space as "(space)"."""
     return " ".join("(space)" if symbol == " " else symbol for symbol in symbols)
+
+
+def tell_lacking_symbols(checkpoint: Checkpoint) -> None:
+    """Print which symbols of its texts the model does not know."""
+    lacking = find_lacking(checkpoint)
+    if lacking.replaced:
+        print(f"signs read as commas, stops or nothing: {describe_symbols(lacking.replaced)}")
+    if lacking.lost:
+        print(
+            f"warning: {checkpoint.folder}: the tokenizer has no symbol for "
+            f"{describe_symbols(lacking.lost)}; texts that need them are not read whole"
+        )

@@ -1,7 +1,7 @@
-"""How far exported graphs may be from what they should compute: the limits of all checks.
+"""The limits of all checks of exported graphs.
 
-Each has what was measured, so that a limit can be judged. Limits on values are shares of the
-largest expected value; limits on noise are its root mean square over the signal's.
+Each limit has the measured value beside it. Limits on values are shares of the largest expected
+value. Limits on noise are the root mean square of the noise over the signal's.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from formats.precisions import Precision
 
 # Language model: hidden states with a cache against hidden states of the whole. Sums in another
-# order differ by about 1e-6 in float32. Where values are rounded after each operator, such a
-# difference now and then changes a last place.
+# order differ by about 1e-6 in float32. If values are rounded after each operator, such a
+# difference sometimes changes a last place.
 CACHED: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 0.02, "bf16": 0.16}
 
-# The same in few bits, as noise. A last place can move a value to the next code, and more values
-# layer by layer. How far that leads depends on the scales, not on the graph, so the graph itself
-# measures it: on inputs that differ by a last place of float16.
+# The same in few bits, as noise. A last place can move a value to the next code, and with it more
+# values in each later layer. How much depends on the scales, not on the graph. So it is measured
+# with the graph itself, on inputs that differ by a last place of float16.
 CACHED_NOISE_ROOM = 1.25  # times that noise; demo voice, coarse int8: 0.064 against 0.13
 LEAST_CACHED_NOISE = 0.02
 LAST_PLACE_NOISE = 0.5  # coarser scales are refused; unrelated hidden states: 1.4

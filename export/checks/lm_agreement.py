@@ -1,8 +1,8 @@
 """How often graphs of fewer bits draw the code that PyTorch draws.
 
-In: a prompt, the PyTorch model, the graphs. PyTorch speaks greedily in float32. The graphs are
-given the inputs that PyTorch fed itself, so that a code that differs changes no later one. Out:
-the codes of both. It does not judge how speech of other codes sounds.
+In: a prompt, the PyTorch model and the graphs. Out: the codes of both. PyTorch speaks greedily in
+float32. The graphs get the inputs that PyTorch fed back to itself, so that a differing code does
+not change later ones. It does not judge how speech of other codes sounds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.graph.runner import Arrays, GraphRunner
+from export.checks.head_calls import greedy_inputs, head_name
+from export.graph.runner import GraphRunner
 from formats.weights import Array
 from runtime.bundle.manifest import GraphSpec
 from runtime.bundle.names import (
@@ -22,14 +23,7 @@ from runtime.bundle.names import (
     CODES,
     HIDDEN,
     INPUTS_EMBEDS,
-    MTP_HEAD,
-    NOISE,
-    NTP_HEAD,
     PAST_LENGTH,
-    REPETITION_PENALTY,
-    TEMPERATURE,
-    TOP_K,
-    TOP_P,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +34,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Speech:
-    """What was fed and the hidden states after it, both (1, prompt + steps - 1, H), and what was
-    drawn, int64 (steps, N)."""
+    """embeddings: what was fed. hidden: the states after it. Both are (1, prompt + steps - 1, H).
+    codes: what was drawn, int64 (steps, N)."""
 
     embeddings: Array
     hidden: Array
@@ -73,12 +67,12 @@ def speak(
 
 
 def draw_along(speech: Speech, folder: Path, graphs: Mapping[str, GraphSpec]) -> Array:
-    """The codes (steps, N) that the graphs draw where `speech` had its own drawn."""
+    """The codes (steps, N) that the graphs draw at the steps of `speech`."""
     backbone = GraphRunner(folder, graphs[BACKBONE], speech.embeddings.shape[1])
     start = {PAST_LENGTH: np.zeros(1, np.int64)}
     hidden = backbone.run({INPUTS_EMBEDS: speech.embeddings} | start)[HIDDEN]
-    del backbone  # a large one and a head would not always fit
-    head_spec = graphs[MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD]
+    del backbone  # a large one might not fit into memory beside the head
+    head_spec = graphs[head_name(graphs)]
     head = GraphRunner(folder, head_spec, speech.embeddings.shape[1])
     codes, past_length = [], 0
     for end in range(speech.prompt_positions, speech.embeddings.shape[1] + 1):
@@ -88,28 +82,8 @@ def draw_along(speech: Speech, folder: Path, graphs: Mapping[str, GraphSpec]) ->
     return np.array(codes)
 
 
-def codes_of_step(head: GraphSpec) -> int:
-    """How many codes the head draws in a step."""
-    return next(int(tensor.shape[1]) for tensor in head.inputs if tensor.name == NOISE)
-
-
-def greedy_inputs(head: GraphSpec, hidden: Array, past_length: int, penalty: float = 1.0) -> Arrays:
-    """All inputs of a speech head that are not states, for a greedy draw of one row."""
-    inputs: Arrays = {
-        HIDDEN: hidden,
-        PAST_LENGTH: np.array([past_length]),
-        REPETITION_PENALTY: np.array([penalty], np.float32),
-        TEMPERATURE: np.ones(1, np.float32),
-        TOP_K: np.ones(1, np.int64),
-        TOP_P: np.ones(1, np.float32),
-        NOISE: np.full((1, codes_of_step(head)), 0.5, np.float32),
-    }
-    wanted = {tensor.name for tensor in head.inputs}
-    return {name: array for name, array in inputs.items() if name in wanted}
-
-
 def _best_codes(model: LanguageModel, hidden: torch.Tensor, prompt_positions: int) -> Array:
-    """The likeliest codes (steps, N) after each position from the prompt's last one on."""
+    """The most likely codes (steps, N) after the prompt's last position and each later one."""
     import torch
 
     from train.language_model.mtp import MtpModel

@@ -1,4 +1,4 @@
-"""Self-checks of the language model's graphs: do they agree with themselves?
+"""Checks of the language model's graphs that need no reference.
 
 In: saved graphs and the checkpoint they were made from. Out: figures with their limits. The graphs
 run in ONNX Runtime; torch is not needed. `export.checks.lm_parity` compares them with PyTorch.
@@ -13,7 +13,7 @@ import numpy as np
 
 from export.checks import limits
 from export.checks.differences import relative_difference, relative_noise
-from export.checks.lm_agreement import codes_of_step
+from export.checks.head_calls import codes_of_step, head_name, sampled_inputs
 from export.graph.precisions import QUANTIZED
 from export.graph.runner import Arrays, GraphRunner
 from export.language_model.code_embeddings import PAD
@@ -27,19 +27,12 @@ from runtime.bundle.names import (
     HIDDEN,
     INPUTS_EMBEDS,
     KEPT_CODES,
-    MTP_HEAD,
     NEXT_EMBEDDING,
-    NOISE,
-    NTP_HEAD,
     PAST_LENGTH,
-    REPETITION_PENALTY,
     SPEAKER,
     SPEAKER_PROJECTION,
     SPEAKER_TOKEN,
     STOP,
-    TEMPERATURE,
-    TOP_K,
-    TOP_P,
 )
 
 POSITIONS = 33
@@ -48,23 +41,22 @@ CAPACITY = POSITIONS + 7  # more room than is used, as in decoding
 DRAWS = 8
 
 LAST_PLACE = 2.0**-11  # of float16
-RUNS = 3  # with last places drawn anew; the largest noise counts
+RUNS = 3  # each with other random last places; the largest noise counts
 
 
 def check_language_model(
     checkpoint: Checkpoint, folder: Path, graphs: Mapping[str, GraphSpec]
 ) -> list[Check]:
-    """Run every language-model graph that `graphs` has; the caller judges the figures."""
-    head = MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD
+    """Run every language-model graph in `graphs`. The caller compares figures with limits."""
     hidden, checks = check_backbone(folder, graphs[BACKBONE], _some_embeddings(checkpoint))
-    checks += check_head(folder, graphs[head], hidden, checkpoint.config.streams)
+    checks += check_head(folder, graphs[head_name(graphs)], hidden, checkpoint.config.streams)
     if SPEAKER_PROJECTION in graphs:
         checks += check_speaker_projection(folder, graphs[SPEAKER_PROJECTION])
     return checks
 
 
 def check_backbone(folder: Path, spec: GraphSpec, embeddings: Array) -> tuple[Array, list[Check]]:
-    """Hidden states of `embeddings` (1, 33, H), and whether decoding in chunks gives the same."""
+    """Hidden states of `embeddings` (1, 33, H), and how much they differ in chunks."""
     runner = GraphRunner(folder, spec, CAPACITY)
     whole = _read_in(runner, embeddings, [POSITIONS])
     cached = _read_in(runner, embeddings, CHUNKS)
@@ -76,7 +68,7 @@ def check_backbone(folder: Path, spec: GraphSpec, embeddings: Array) -> tuple[Ar
 
 
 def _read_in(runner: GraphRunner, embeddings: Array, sizes: Sequence[int]) -> Array:
-    """Hidden states of all positions, given in calls of so many."""
+    """Hidden states of all positions. sizes: positions of each call."""
     runner.reset()
     parts, past_length = [], 0
     for size in sizes:
@@ -90,7 +82,7 @@ def _read_in(runner: GraphRunner, embeddings: Array, sizes: Sequence[int]) -> Ar
 def _noise_checks(
     runner: GraphRunner, embeddings: Array, whole: Array, cached: Array
 ) -> list[Check]:
-    """Of graphs in few bits: chunks against the whole, beside the noise of last places."""
+    """For graphs in few bits: chunks against the whole, limited by the noise of last places."""
     random, found = np.random.default_rng(0), []
     for _ in range(RUNS):
         factors = 1 + LAST_PLACE * random.choice((-1, 1), embeddings.shape)
@@ -105,7 +97,7 @@ def _noise_checks(
 
 
 def check_head(folder: Path, spec: GraphSpec, hidden: Array, streams: Streams) -> list[Check]:
-    """Greedy draws must not depend on the noise; all draws must lie in the vocabulary."""
+    """Greedy draws must not depend on the noise. All draws must be in the vocabulary."""
     size = codes_of_step(spec)
     rng = np.random.default_rng(0)
     runner = GraphRunner(folder, spec, hidden.shape[1])
@@ -115,7 +107,7 @@ def check_head(folder: Path, spec: GraphSpec, hidden: Array, streams: Streams) -
         noise = rng.random((1, size), np.float32)
         for top_k, results in ((1, greedy), (50, sampled)):
             runner.reset()
-            results.append(runner.run(_head_inputs(spec, hidden, noise, top_k)))
+            results.append(runner.run(sampled_inputs(spec, hidden, noise, top_k)))
     codes = np.concatenate([result[CODES] for result in [*greedy, *sampled]])
     last = np.array(streams.sizes)[np.arange(size) % streams.count] + PAD
     return [
@@ -139,20 +131,6 @@ def _some_embeddings(checkpoint: Checkpoint) -> Array:
     rows = checkpoint.tensors[EMBEDDINGS].shape[0]
     ids = np.random.default_rng(0).integers(0, rows, POSITIONS)
     return checkpoint.rows("some_embeddings", ids, of=EMBEDDINGS).read()[None]
-
-
-def _head_inputs(spec: GraphSpec, hidden: Array, noise: Array, top_k: int) -> Arrays:
-    inputs: Arrays = {
-        HIDDEN: hidden,
-        NOISE: noise,
-        TOP_K: np.array([top_k]),
-        TOP_P: np.array([0.8], np.float32),
-        TEMPERATURE: np.ones(1, np.float32),
-        REPETITION_PENALTY: np.ones(1, np.float32),
-        PAST_LENGTH: np.zeros(1, np.int64),
-    }
-    wanted = {tensor.name for tensor in spec.inputs}
-    return {name: array for name, array in inputs.items() if name in wanted}
 
 
 def _kept_after_stop(results: list[Arrays]) -> Array:

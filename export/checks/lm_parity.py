@@ -1,8 +1,8 @@
-"""Do the language model's graphs agree with PyTorch?
+"""Compares the language model's graphs with PyTorch.
 
 In: a checkpoint and the graphs made from it. Out: figures with their limits: hidden states at
-several lengths, the speaker projection, and greedy frames, which must be identical. torch is
-imported when the comparison runs.
+several lengths, the speaker projection, and greedy frames, which must be identical in fp32. torch
+is imported when the comparison runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 
 from export.checks import limits
 from export.checks.differences import relative_difference
-from export.checks.lm_agreement import Speech, draw_along, greedy_inputs, speak
+from export.checks.head_calls import greedy_inputs, head_name
+from export.checks.lm_agreement import Speech, draw_along, speak
 from export.graph.precisions import QUANTIZED
 from export.graph.runner import GraphRunner
 from export.readers.checkpoint import EMBEDDINGS, Checkpoint
@@ -29,9 +30,7 @@ from runtime.bundle.names import (
     HIDDEN,
     INPUTS_EMBEDS,
     KEPT_CODES,
-    MTP_HEAD,
     NEXT_EMBEDDING,
-    NTP_HEAD,
     PAST_LENGTH,
     SPEAKER,
     SPEAKER_PROJECTION,
@@ -53,7 +52,8 @@ def check_language_model_parity(
 ) -> list[Check]:
     """Compare all language-model graphs in `folder` with the PyTorch model.
 
-    PyTorch computes everything first: two copies of a large model would not fit.
+    PyTorch computes everything first, because two copies of a large model might not fit into
+    memory.
     """
     return compare_with(run_pytorch(checkpoint), checkpoint, folder, graphs)
 
@@ -61,7 +61,7 @@ def check_language_model_parity(
 def compare_with(
     reference: Reference, checkpoint: Checkpoint, folder: Path, graphs: Mapping[str, GraphSpec]
 ) -> list[Check]:
-    """Compare the graphs in `folder` with what PyTorch made of the same inputs."""
+    """Compare the graphs in `folder` with PyTorch's results for the same inputs."""
     precision = graphs[BACKBONE].precision
     capacity = max(*LENGTHS, reference.speech.embeddings.shape[1])
     backbone = GraphRunner(folder, graphs[BACKBONE], capacity)
@@ -77,8 +77,8 @@ def compare_with(
 
 
 @dataclass(frozen=True)
-class Generation:
-    """frames: int64 (T, K). steps: how many there were, with the one that stopped."""
+class GreedyFrames:
+    """Greedy speech. frames: int64 (T, K). steps: how many there were, the last one included."""
 
     frames: Array
     steps: int
@@ -86,13 +86,13 @@ class Generation:
 
 @dataclass(frozen=True)
 class Reference:
-    """What PyTorch makes of some inputs."""
+    """PyTorch's results for some inputs."""
 
     embeddings: list[Array]  # (1, positions, H) each
     hidden: list[Array]  # the hidden states of each
     speaker: Array | None  # (speaker channels)
     speaker_token: Array | None  # (H), its projection
-    generations: dict[float, Generation]  # by repetition penalty
+    greedy: dict[float, GreedyFrames]  # by repetition penalty
     speech: Speech
 
 
@@ -111,7 +111,7 @@ def run_pytorch(checkpoint: Checkpoint) -> Reference:
             hidden=[model.hidden_states(torch.from_numpy(x)).numpy() for x in embeddings],
             speaker=speaker,
             speaker_token=_project_speaker(model, speaker),
-            generations={
+            greedy={
                 penalty: generate(model, some_prompt(checkpoint), speaker, penalty, STEPS)
                 for penalty in PENALTIES
             },
@@ -125,7 +125,7 @@ def generate(
     speaker: Array | None,
     penalty: float,
     max_steps: int,
-) -> Generation:
+) -> GreedyFrames:
     """Greedy decoding in PyTorch."""
     import torch
 
@@ -134,7 +134,7 @@ def generate(
     options = DecodingOptions(repetition_penalty=penalty, max_steps=max_steps)
     voice = None if speaker is None else torch.from_numpy(speaker)
     result = generate_frames(model, prompt, voice, options)
-    return Generation(result.frames.numpy(), result.steps)
+    return GreedyFrames(result.frames.numpy(), result.steps)
 
 
 def _project_speaker(model: LanguageModel, speaker: Array | None) -> Array | None:
@@ -149,8 +149,8 @@ def _project_speaker(model: LanguageModel, speaker: Array | None) -> Array | Non
 def _compare_hidden_states(
     reference: Reference, backbone: GraphRunner, precision: Precision
 ) -> Iterator[Check]:
-    """On random tokens; but quantized models on speech, as scales that were measured on speech
-    clip what never occurs in it."""
+    """On random tokens. Models in few bits are compared on speech, because their scales were
+    measured on speech and clip values that never occur in it."""
     pairs = [*zip(reference.embeddings, reference.hidden, strict=True)]
     if precision in QUANTIZED:
         pairs = [(reference.speech.embeddings, reference.speech.hidden)]
@@ -179,7 +179,7 @@ def _compare_frames(
     """Greedy frames of a short prompt, with and without repetition penalty."""
     prompt = some_prompt(checkpoint)
     decoder = GreedyDecoder(checkpoint, folder, graphs, len(prompt) + STEPS)
-    for penalty, expected in reference.generations.items():
+    for penalty, expected in reference.greedy.items():
         decoded = decoder.decode(prompt, reference.speaker, penalty, STEPS)
         differing = _differing_codes(decoded.frames, expected.frames)
         name = f"codes that differ from PyTorch, penalty {penalty}"
@@ -204,7 +204,7 @@ class GreedyDecoder:
         graphs: Mapping[str, GraphSpec],
         capacity: int,
     ) -> None:
-        head = graphs[MTP_HEAD if MTP_HEAD in graphs else NTP_HEAD]
+        head = graphs[head_name(graphs)]
         self._checkpoint = checkpoint
         self._backbone = GraphRunner(folder, graphs[BACKBONE], capacity)
         self._head = GraphRunner(folder, head, capacity)
@@ -216,7 +216,7 @@ class GreedyDecoder:
 
     def decode(
         self, prompt: Sequence[int], speaker: Array | None, penalty: float, max_steps: int
-    ) -> Generation:
+    ) -> GreedyFrames:
         """Frames that follow `prompt` until <eosp> or `max_steps`."""
         self._backbone.reset()
         self._head.reset()
@@ -228,10 +228,10 @@ class GreedyDecoder:
             drawn = self._head.run(greedy_inputs(self._head.spec, hidden, past_length, penalty))
             codes += drawn[CODES][0, : drawn[KEPT_CODES][0]].tolist()
             if drawn[STOP][0]:
-                return Generation(self._whole_frames(codes), step + 1)
+                return GreedyFrames(self._whole_frames(codes), step + 1)
             past_length += x.shape[1]
             x = drawn[NEXT_EMBEDDING]
-        return Generation(self._whole_frames(codes), max_steps)
+        return GreedyFrames(self._whole_frames(codes), max_steps)
 
     def _whole_frames(self, codes: list[int]) -> Array:
         streams = self._checkpoint.config.streams.count

@@ -1,9 +1,8 @@
-"""How many threads PyTorch gets while a comparison computes in it.
+"""PyTorch's threads during a comparison.
 
-In: the tensors of a checkpoint. Out: a context in which small models have one thread, as they have
-in the runtime (runtime/engines/onnxruntime/threads.py): PyTorch's threads wait for each other at
-every operation, which takes minutes beside other work. torch is imported when the context is
-entered.
+In: the tensors of a checkpoint. Out: a context in which small models have one thread, as in the
+runtime (runtime/engines/onnxruntime/threads.py). PyTorch's threads wait for each other at every
+operation, which takes minutes beside other work. torch is imported when the context is entered.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ BYTES_PER_WEIGHT = 4  # PyTorch computes in float32
 
 @contextmanager
 def fitting_threads(tensors: Mapping[str, StoredTensor]) -> Iterator[None]:
-    """One thread for a small model, else as many as PyTorch has; afterwards those of before."""
+    """One thread for a small model, otherwise PyTorch's own number, which comes back at the end."""
     import torch
 
     before = torch.get_num_threads()
@@ -33,6 +32,6 @@ def fitting_threads(tensors: Mapping[str, StoredTensor]) -> Iterator[None]:
 
 
 def is_small(tensors: Mapping[str, StoredTensor]) -> bool:
-    """Whether all weights together, in float32, are less than what threads are worth."""
+    """Whether all weights in float32 are too small for threads to pay."""
     weights = sum(math.prod(tensor.shape) for tensor in tensors.values())
     return weights * BYTES_PER_WEIGHT < LARGE_WEIGHTS_BYTES

@@ -1,7 +1,7 @@
-"""Whether a model can have learnt to write answers: what --text-head is of use for.
+"""Whether a model can have learnt to write answers, so that --text-head is of use.
 
-In: a checkpoint or a bundle. Out: why it cannot answer questions, or None where it may. What its
-weights have learnt cannot be seen.
+In: a checkpoint or a bundle. Out: why it cannot answer questions, or None if it might. Whether its
+weights have learnt it is not checked.
 """
 
 from __future__ import annotations
@@ -19,13 +19,22 @@ from runtime.text.symbols import HeldSymbols
 
 
 def why_no_answers(checkpoint: Checkpoint) -> str | None:
-    """Why a text head would be of no use to this model; None if it may be."""
+    """Why a text head would be of no use to this model; None if it might be."""
     frontend = checkpoint.config.text_frontend.kind
     return _obstacle(frontend, describe_chat(checkpoint), checkpoint.tokenizer)
 
 
+def tell_no_answers(checkpoint: Checkpoint) -> None:
+    """Print a warning if the model cannot have learnt to write."""
+    if (why := why_no_answers(checkpoint)) is not None:
+        print(
+            f"warning: {checkpoint.folder}: {why}, so it cannot answer and --text-head is of no "
+            "use; a model that was trained on questions is samples/demo_chat/6-heads (docs/chat.md)"
+        )
+
+
 def may_answer(manifest: Manifest, folder: Path) -> bool:
-    """Whether a bundle in `folder` has a text head that can be of use."""
+    """Whether a bundle in `folder` has a text head that might be of use."""
     if manifest.chat is None:
         return False
     tokenizer = Tokenizer.from_file(str(folder / manifest.tokenizer))

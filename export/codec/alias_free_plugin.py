@@ -2,11 +2,11 @@
 
 In: a window of a feature map (rows, C, 1, T + 10), the channels' frequencies and gains, the
 filters, and where in the window each row's signal begins and ends. Out: (rows, C, 1, T). The node
-is `slm_deploy::AliasFreeSnakeBeta`; native/alias_free_snake/plugin.cpp is its TensorRT plugin. The
-one attribute, `plugin_namespace`, makes TensorRT's parser prefer a loaded plugin to the
-definition. `DEFINITION` says in standard operators what a node computes: every graph with such
-nodes carries it, so that an engine without the plugin (ONNX Runtime in the export's own checks)
-computes the same.
+is `slm_deploy::AliasFreeSnakeBeta`; native/alias_free_snake/plugin.cpp is its TensorRT plugin. Its
+only attribute, `plugin_namespace`, makes TensorRT's parser prefer a loaded plugin to the
+definition. `DEFINITION` says in standard operators what a node computes. Every graph with such
+nodes holds it, so that engines without the plugin, such as ONNX Runtime in the export's checks,
+compute the same.
 
     window      float (rows, C, 1, T + 10)  five samples more than the output, on each side
     frequency   float (C)                   e^alpha
@@ -21,16 +21,16 @@ from __future__ import annotations
 import onnx.parser
 import onnx_ir as ir
 
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 
 DOMAIN = "slm_deploy"
 NAME = "AliasFreeSnakeBeta"
 VERSION = 1
 
-# Sample by sample as in train/codec_model/alias_free.py. The samples of the doubled rate that the
-# output needs are 5 ... 2 (T + 10) - 6 of the window's. In front of a filter each channel of each
-# row becomes a batch item, so that one filter serves all of them.
+# The same as in train/codec_model/alias_free.py. The output needs samples 5 ... 2 (T + 10) - 6 of
+# the window at the doubled rate. Before a filter, each channel of each row becomes a batch item, so
+# that one filter serves all of them.
 DEFINITION = """
 <domain: "slm_deploy", opset_import: ["" : 24]>
 AliasFreeSnakeBeta <plugin_namespace> (window, frequency, gain, up, down, ends) => (output)
@@ -102,7 +102,13 @@ AliasFreeSnakeBeta <plugin_namespace> (window, frequency, gain, up, down, ends) 
 
 
 def alias_free_node(
-    graph: Graph, window: Value, frequency: Value, gain: Value, up: Value, down: Value, ends: Value
+    graph: ModelGraph,
+    window: Value,
+    frequency: Value,
+    gain: Value,
+    up: Value,
+    down: Value,
+    ends: Value,
 ) -> Value:
     """Add a node, and its definition if it is the graph's first; see above."""
     function = ir.serde.deserialize_function(onnx.parser.parse_function(DEFINITION))

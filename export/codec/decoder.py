@@ -1,9 +1,10 @@
 """The codec's decoder as a graph: frames and a speaker in, audio out.
 
-In: a `CodecCheckpoint`. Out: a `Graph` that takes utterances in chunks of any size, one utterance
-a row. Its states carry what its layers still need of earlier chunks. Audio comes `delay_frames`
-frames late, because samples depend on that many later frames. Joined, it equals the audio of the
-whole utterance decoded at once. FACodec (NaturalSpeech 3, arXiv 2403.03100) without residual codes.
+In: a `CodecCheckpoint`. Out: a `ModelGraph` that takes utterances in chunks of any size, one
+utterance a row. Its states carry what its layers still need of earlier chunks. Audio comes
+`delay_frames` frames late, because samples depend on that many later frames. The joined chunks
+equal the audio of the whole utterance decoded at once. The model is FACodec (NaturalSpeech 3, arXiv
+2403.03100) without residual codes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from commands.errors import UserError
 from export.codec.layers import LAYER_NORM_EPSILON, CodecLayers
 from export.codec.stream import Signal, StreamLayers
 from export.graph.dialects import new_graph
-from export.graph.graph import Graph
-from export.graph.precisions import FLOAT32, Precision, WeightFormats
+from export.graph.model_graph import ModelGraph
+from export.graph.precisions import FLOAT32, GraphNumbers, Precision, WeightFormats
 from export.graph.writer import Value
 from export.quantization.convolutions import ALL_FLOATS, ConvolutionFormats
 from export.readers.codec_checkpoint import CodecCheckpoint
@@ -53,18 +54,19 @@ def build_codec_decoder(
     precision: Precision = "fp32",
     activation: str = "operators",
     formats: ConvolutionFormats = ALL_FLOATS,
-) -> Graph:
-    """Frames (rows, frames, K) and speaker (rows, channels) -> audio (rows, frames · hop), late.
+) -> ModelGraph:
+    """Frames (rows, frames, K) and speaker (rows, channels) -> delayed audio (rows, frames · hop).
 
-    formats: of convolutions; everything else is computed in float32, whatever the precision.
+    formats: of convolutions. Everything else is computed in float32 at every precision.
 
     Raises:
-        UserError: activation "plugin" where there is none to replace, or in another dialect.
+        UserError: activation "plugin" for a codec without alias-free activations, or in a dialect
+            that TensorRT does not read.
     """
     config = codec.config
     if activation == "plugin":
         _check_plugin(config, dialect)
-    graph = new_graph(CODEC_DECODER, dialect, precision, WeightFormats(FLOAT32))
+    graph = new_graph(CODEC_DECODER, GraphNumbers(dialect, precision, WeightFormats(FLOAT32)))
     frames = graph.input(CODEC_FRAMES, "int64", (ROWS, FRAMES, config.streams.count))
     speaker = graph.input(SPEAKER, "float32", (ROWS, config.speaker_channels))
     past_frames = graph.input(PAST_FRAMES, "int64", (ROWS,))
@@ -94,8 +96,8 @@ def _check_plugin(config: CodecConfig, dialect: str) -> None:
         )
     if config.activation != "alias_free":
         raise UserError(
-            "--codec-activation plugin: this codec's activations are plain, there is nothing to "
-            "replace; leave the option out"
+            "--codec-activation plugin: this codec's activations are plain, so a plugin has "
+            "nothing to replace; leave the option out"
         )
 
 
@@ -113,7 +115,7 @@ def _project_codebook(codec: CodecCheckpoint, book: str) -> Array:
     return (codes @ weight.T + bias).astype(np.float32)
 
 
-def _embed_frames(graph: Graph, codec: CodecCheckpoint, frames: Value) -> Value:
+def _embed_frames(graph: ModelGraph, codec: CodecCheckpoint, frames: Value) -> Value:
     """The sum of the vectors of a frame's codes: (rows, T, C)."""
     op, books = graph.op, codebook_sizes(codec.config)
     count = len(books)
@@ -125,7 +127,7 @@ def _embed_frames(graph: Graph, codec: CodecCheckpoint, frames: Value) -> Value:
     return reduce(op.Add, vectors)
 
 
-def _apply_timbre(graph: Graph, codec: CodecCheckpoint, x: Value, speaker: Value) -> Value:
+def _apply_timbre(graph: ModelGraph, codec: CodecCheckpoint, x: Value, speaker: Value) -> Value:
     """LayerNorm over channels, then scale and shift by the speaker."""
     name, channels = "decoder.timbre_linear", codec.config.latent_channels
     unit = graph.constant(np.ones(channels, np.float32), "timbre_norm.unit")

@@ -1,7 +1,8 @@
 """The codec's encoder as a graph: audio in, frames and a speaker embedding out.
 
-In: a `CodecCheckpoint`. Out: a `Graph` without state. It takes one whole recording a call, because
-the prosody and timbre encoders attend to all of it. FACodec (NaturalSpeech 3, arXiv 2403.03100).
+In: a `CodecCheckpoint`. Out: a `ModelGraph` without state. Each call takes one whole recording,
+because the prosody and timbre encoders attend to all of it. The model is FACodec (NaturalSpeech 3,
+arXiv 2403.03100).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from export.codec.layers import CodecLayers
 from export.codec.log_mel import log_mel
 from export.codec.transformer import transformer_encoder
 from export.graph.dialects import new_graph
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
+from export.graph.precisions import GraphNumbers
 from export.graph.writer import Value
 from export.readers.codec_checkpoint import CodecCheckpoint
 from export.readers.codec_tensors import (
@@ -47,13 +49,14 @@ _SMALLEST_NORM = 1e-12
 
 def build_codec_encoder(
     codec: CodecCheckpoint, dialect: str, precision: Precision = "fp32"
-) -> Graph:
+) -> ModelGraph:
     """Audio (1, samples) -> frames (1, frames, K) and speaker (1, channels).
 
-    `samples` must be at least half the mel analysis's n_fft, which is what reflection needs.
+    `samples` must be at least half the mel analysis's n_fft, because the audio is padded by
+    reflection.
     """
     config = codec.config
-    graph = new_graph(CODEC_ENCODER, dialect, precision)
+    graph = new_graph(CODEC_ENCODER, GraphNumbers(dialect, precision))
     layers = CodecLayers(graph, codec)
     audio = graph.input(AUDIO, "float32", (1, SAMPLES))
     spectrum = log_mel(graph, codec, audio)  # (1, T', bins)
@@ -114,9 +117,9 @@ def _prosody_latents(layers: CodecLayers, spectrum: Value, latents: Value) -> Va
 
 
 def _codes(
-    graph: Graph, codec: CodecCheckpoint, latents: Value, books: Sequence[str]
+    graph: ModelGraph, codec: CodecCheckpoint, latents: Value, books: Sequence[str]
 ) -> list[Value]:
-    """Codes of all books, each for what the books before it left: each (1, T, 1)."""
+    """Codes of all books, each (1, T, 1). A book quantizes what the books before it left over."""
     codes = [_nearest(graph, codec, latents, books[0])]
     for before, book in pairwise(books):
         vectors = graph.weight(codebook_vectors(codec, before))
@@ -126,10 +129,10 @@ def _codes(
     return codes
 
 
-def _nearest(graph: Graph, codec: CodecCheckpoint, latents: Value, book: str) -> Value:
+def _nearest(graph: ModelGraph, codec: CodecCheckpoint, latents: Value, book: str) -> Value:
     """The codebook entry of the smallest angle, int64 (1, T, 1).
 
-    The published code also normalises latents. That is a positive factor, which moves no maximum.
+    The published code also normalises the latents, which does not change which entry is nearest.
     """
     name = f"{book}.in_proj"
     projected = graph.linear(latents, codec.weight(f"{name}.weight"), codec.weight(f"{name}.bias"))

@@ -1,10 +1,10 @@
 """Layers of the codec on whole signals, written for speed on a CPU.
 
-In: feature maps (1, C, 1, T) and a `CodecCheckpoint`. Out: the same, as graph nodes; a signal
-that comes in chunks is `export.codec.stream`'s. A feature map is two-dimensional with height 1
-because engines have fast kernels, depthwise ones above all, for two-dimensional convolutions
-only. Standard operators, so the same in every dialect. Names of weights are those of the
-published FACodec (NaturalSpeech 3, arXiv 2403.03100).
+In: feature maps (1, C, 1, T) and a `CodecCheckpoint`. Out: feature maps. `export.codec.stream` has
+the layers of signals that come in chunks. Feature maps are two-dimensional with height 1, because
+engines have fast kernels, depthwise ones above all, only for two-dimensional convolutions. All
+operators are standard ones, so graphs are the same in every dialect. Names of weights are those of
+the published FACodec (NaturalSpeech 3, arXiv 2403.03100).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.codec.snake_beta import AFTER_EVEN, AFTER_ODD, BEFORE_EVEN, BEFORE_ODD, SnakeBeta
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.quantization.convolutions import ALL_FLOATS, ConvolutionFormats
 from export.readers.codec_checkpoint import CodecCheckpoint
@@ -31,7 +31,7 @@ class CodecLayers:
     formats: of convolutions; everything else is computed in float32.
     """
 
-    graph: Graph
+    graph: ModelGraph
     codec: CodecCheckpoint
     formats: ConvolutionFormats = ALL_FLOATS
 
@@ -71,7 +71,7 @@ class CodecLayers:
             return self._alias_free(snake, x)
 
     def _alias_free(self, snake: SnakeBeta, x: Value) -> Value:
-        """The ends of x, and those of the signal at twice its rate, are repeated beyond them."""
+        """Beyond its ends, x repeats its first and last sample, and so does the doubled signal."""
         op = self.graph.op
         even = snake.even(self._replicate(x, BEFORE_EVEN, AFTER_EVEN))
         odd = snake.odd(self._replicate(x, BEFORE_ODD, AFTER_ODD))

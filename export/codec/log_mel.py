@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.readers.codec_checkpoint import CodecCheckpoint
 from formats.checkpoint.codec_config import CodecConfig
@@ -18,7 +18,7 @@ LOG_FLOOR = 1e-5
 POWER_FLOOR = 1e-9
 
 
-def log_mel(graph: Graph, codec: CodecCheckpoint, audio: Value) -> Value:
+def log_mel(graph: ModelGraph, codec: CodecCheckpoint, audio: Value) -> Value:
     """Log of mel magnitudes: reflection padding of (n_fft - hop) / 2, frames not centred."""
     op, config = graph.op, codec.config
     basis = _used_basis(codec)  # (bins, F)
@@ -53,7 +53,7 @@ def _fourier_basis(config: CodecConfig, window: Array, frequencies: int) -> Arra
     """Cosines, then sines, times the window: (2·F, 1, 1, window_samples).
 
     The published window stands in the middle of n_fft samples. Here the basis starts with the
-    window, which changes the phase only; the padding is shorter by what n_fft is longer.
+    window, which changes the phase only. The padding is shorter by the difference.
     """
     cycles = np.arange(frequencies)[:, None] * np.arange(len(window)) / config.mel.n_fft
     angles = 2 * np.pi * cycles

@@ -1,8 +1,8 @@
 """SnakeBeta, the codec's activation, plain or alias-free, as graph nodes.
 
-In: feature maps (rows, C, 1, T) and a `CodecCheckpoint`. Out: the same. Nothing is padded here: the
-caller provides the samples beyond the ends of a signal. BigVGAN (arXiv 2206.04658) describes
-the activation; names of weights are those of the published FACodec (arXiv 2403.03100).
+In: feature maps (rows, C, 1, T) and a `CodecCheckpoint`. Out: feature maps. Nothing is padded here:
+the caller provides the samples beyond the ends of a signal. BigVGAN (arXiv 2206.04658) describes
+the activation. Names of weights are those of the published FACodec (arXiv 2403.03100).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.codec.alias_free_plugin import alias_free_node
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.readers.codec_checkpoint import CodecCheckpoint
 from formats.checkpoint.codec_config import FILTER_TAPS
@@ -18,21 +18,22 @@ from formats.weights import Array, as_weight
 
 NO_DIVISION_BY_ZERO = 1e-9  # added to e^beta, as published
 PHASE_TAPS = FILTER_TAPS // 2
-BEFORE_EVEN, AFTER_EVEN = 3, 2  # samples of x around sample t that even sample t is made of
+BEFORE_EVEN, AFTER_EVEN = 3, 2  # even sample t depends on these samples of x around t
 BEFORE_ODD, AFTER_ODD = 2, 3
-REACH = 5  # samples of x on each side that sample t of the alias-free output is made of
+REACH = 5  # alias-free output t depends on these samples of x on each side of t
 
 
 class SnakeBeta:
     """The activation `name`: x + sin²(x · e^alpha) / (e^beta + 1e-9).
 
-    The alias-free one works at twice the rate, as two phases at the rate of x: even and odd
-    samples of the doubled rate never meet, so each phase is one depthwise convolution of x, and
-    the output is the sum of one of each phase. The per-channel factors live in the filters: with
-    w = e^alpha · up(x) and g = 1 / (e^beta + 1e-9), it is g · down(sin²(w) + w / (g · e^alpha)).
+    The alias-free one works at twice the rate, as two phases at the rate of x. Even and odd samples
+    of the doubled rate do not depend on each other. So each phase is one depthwise convolution of
+    x, and the output is the sum of a convolution of each phase. The filters hold the factors of
+    channels: with w = e^alpha · up(x) and g = 1 / (e^beta + 1e-9), the output is
+    g · down(sin²(w) + w / (g · e^alpha)).
     """
 
-    def __init__(self, graph: Graph, codec: CodecCheckpoint, name: str) -> None:
+    def __init__(self, graph: ModelGraph, codec: CodecCheckpoint, name: str) -> None:
         self._graph, self._codec, self._name = graph, codec, name
         alpha, beta = (
             np.exp(codec.weight(f"{name}.act.{which}").read().astype(np.float64))
@@ -44,26 +45,26 @@ class SnakeBeta:
         self._gain = 1.0 / (beta.reshape(shape) + NO_DIVISION_BY_ZERO)
 
     def plain(self, x: Value) -> Value:
-        """Sample by sample; 0 stays 0."""
+        """The activation of each sample; 0 stays 0."""
         op = self._graph.op
         sine = op.Sin(op.Mul(x, self._weight("alpha", self._frequency)))
         return op.Add(x, op.Mul(op.Mul(sine, sine), self._weight("gain", self._gain)))
 
     def even(self, x: Value) -> Value:
-        """Bent even samples of the doubled rate, `PHASE_TAPS` - 1 fewer than x has.
+        """The activation's even samples at the doubled rate, `PHASE_TAPS` - 1 fewer than x has.
 
-        Sample t is made of x[t - 3] … x[t + 2].
+        Sample t depends on x[t - 3] … x[t + 2].
         """
         return self._bend(self._filter(x, "up.even", self._up()[::-2], self._frequency))
 
     def odd(self, x: Value) -> Value:
-        """Bent odd samples of the doubled rate. Sample t is made of x[t - 2] … x[t + 3]."""
+        """The activation's odd samples. Sample t depends on x[t - 2] … x[t + 3]."""
         return self._bend(self._filter(x, "up.odd", self._up()[-2::-2], self._frequency))
 
     def down(self, even: Value, odd: Value) -> Value:
-        """The output, `PHASE_TAPS` - 1 samples fewer than each bent phase has.
+        """The output, `PHASE_TAPS` - 1 samples fewer than each phase has.
 
-        Sample t is made of even[t - 2] … even[t + 3] and odd[t - 3] … odd[t + 2].
+        Sample t depends on even[t - 2] … even[t + 3] and odd[t - 3] … odd[t + 2].
         """
         taps = self._taps("downsample.lowpass.filter")
         even = self._filter(even, "down.even", taps[1::2], self._gain)
@@ -71,7 +72,7 @@ class SnakeBeta:
         return self._graph.op.Add(even, odd)
 
     def node(self, window: Value, ends: Value) -> Value:
-        """The alias-free one as a single node: see `export.codec.alias_free_plugin`."""
+        """The alias-free activation as a single node (`export.codec.alias_free_plugin`)."""
         up, down = (
             self._weight(f"{name}.taps", self._taps(f"{name}.filter"))
             for name in ("upsample", "downsample.lowpass")

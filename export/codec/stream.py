@@ -3,12 +3,12 @@
 In: chunks of feature maps, and states (rows, C, 1, samples): the last samples of the chunk before.
 Out: chunks of the same length, and new states. A layer that looks ahead delays its signal by as
 much, which `Signal.delay` counts. Nothing is computed twice, except for a few samples inside
-alias-free activations. All shapes follow from the number of rows and of frames of the chunk.
+alias-free activations. All shapes follow from the numbers of rows and of the chunk's frames.
 
-A whole signal has ends. Layers of different delay reach them in different calls, and rows are at
-different places of their utterances. So everything outside a row's utterance is set to zero before
-every convolution, as its padding would be, and alias-free activations repeat the utterance's first
-and last sample there.
+A whole signal has ends. Layers with different delays reach them in different calls, and rows are at
+different places of their utterances. Before every convolution, samples outside a row's utterance
+are therefore set to zero, which is the padding of the whole signal. Alias-free activations repeat
+the utterance's first and last sample there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import onnx_ir as ir
 from export.codec.layers import END, TIME, CodecLayers
 from export.codec.snake_beta import AFTER_EVEN, AFTER_ODD, BEFORE_EVEN, BEFORE_ODD, REACH, SnakeBeta
 from export.graph.dialects import OrtGraph
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from formats.checkpoint.codec_config import RESIDUAL_DILATIONS
 from formats.weights import Array, Weight
@@ -33,8 +33,7 @@ class Signal:
     """A chunk of a signal with `rate` samples a frame: value (rows, channels, 1, frames · rate).
 
     It comes `delay` samples late: sample i of the chunk is sample past_frames · rate - delay + i
-    of the utterance. The values of samples before the utterance's first and after its last one
-    mean nothing.
+    of the utterance. Samples before the utterance's first and after its last have no meaning.
     """
 
     value: Value
@@ -70,7 +69,7 @@ class StreamLayers:
         self._contexts = 0
 
     def convolution(self, x: Signal, name: str, dilation: int = 1) -> Signal:
-        """Zero-padded convolution that keeps the length, by an odd number of taps."""
+        """Zero-padded convolution with an odd number of taps, which keeps the length."""
         weight, bias = (self._layers.codec.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
         channels, _, taps = weight.shape
         reach = (taps - 1) * dilation
@@ -83,7 +82,7 @@ class StreamLayers:
 
         Output q·ratio + r is x[q] · W[r] + x[q-1] · W[r + ratio]: a convolution with two taps
         and `ratio` times as many channels, whose channels are then laid side by side in time.
-        What the layer cuts off at the start, ratio // 2 + ratio % 2 samples, is delay here.
+        The layer cuts off ratio // 2 + ratio % 2 samples at the start; here they are delay.
         """
         weight, bias = (self._layers.codec.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
         _, channels, _ = weight.shape
@@ -102,7 +101,7 @@ class StreamLayers:
         return x
 
     def residual_unit(self, x: Signal, name: str, dilation: int) -> Signal:
-        """x + conv1(act(conv7(act(x)))), with x as late as what is added to it."""
+        """x + conv1(act(conv7(act(x)))), with x delayed as much as the other operand."""
         with self._graph.scope(name):
             y = self.activation(x, f"{name}.block.0")
             y = self.convolution(y, f"{name}.block.1", dilation)
@@ -130,9 +129,9 @@ class StreamLayers:
         return Signal(value, x.channels, x.rate, x.delay + samples)
 
     def _alias_free(self, snake: SnakeBeta, x: Signal) -> Signal:
-        """x goes twice `REACH` samples back, and both phases of the doubled rate as far as needed.
+        """The activation of x with twice `REACH` earlier samples.
 
-        The doubled signal's first sample is of the even phase and its last one of the odd phase.
+        The doubled signal's first sample belongs to the even phase, its last one to the odd phase.
         """
         context, delay = self._with_context(x, 2 * REACH), x.delay + 2 * REACH
         if self._activation == "plugin":
@@ -151,12 +150,12 @@ class StreamLayers:
         return Signal(value, x.channels, x.rate, delay)
 
     def _with_context(self, x: Signal, samples: int) -> Value:
-        """x behind the last `samples` samples of the call before; this call's become the state."""
+        """x after the last `samples` samples of the call before. The state keeps x's last ones."""
         op, index = self._graph.op, self._contexts
         self._contexts += 1
         shape = (ROWS, x.channels, 1, samples)
         past, present = PAST_CONTEXT.format(index=index), PRESENT_CONTEXT.format(index=index)
-        # One buffer is enough where operators run in order: it is written after it is read.
+        # One buffer is enough if operators run in order, because it is read before it is written.
         in_place = self._graph.dialect == OrtGraph.dialect
         context = self._graph.state(past, present, "float32", shape, in_place=in_place)
         joined = op.Concat(context, x.value, axis=TIME)
@@ -203,14 +202,13 @@ class StreamLayers:
 
 
 class _EndedMap:
-    """A feature map and where in it each row's utterance has its first and last sample.
+    """A feature map, and where in it each row's utterance has its first and last sample.
 
-    An end that the map does not hold is taken to be at the map's own first or last sample. Then
-    that side of the map lies entirely inside the utterance, or entirely outside, where values mean
-    nothing.
+    An end outside the map counts as the map's own first or last sample. That side of the map then
+    lies entirely inside the utterance, or entirely outside, where values have no meaning.
     """
 
-    def __init__(self, graph: Graph, value: Value, ends: Value, newest: Value) -> None:
+    def __init__(self, graph: ModelGraph, value: Value, ends: Value, newest: Value) -> None:
         op = graph.op
         self._op, self._value, self._newest = op, value, newest
         self._ends = ends
@@ -232,8 +230,8 @@ class _EndedMap:
         first: Value | None = None,
         last: Value | None = None,
     ) -> Value:
-        """The map with `before` samples in front of the utterance replaced by `first`, and
-        `after` samples behind it by `last`; by default by its own first and last sample."""
+        """The map with `before` samples before the utterance replaced by `first`, and `after`
+        samples after it by `last`. The defaults are its own first and last sample."""
         op = self._op
         side = np.repeat([0, 1], [before, after])
         offset = np.concatenate([np.arange(-before, 0), np.arange(1, after + 1)])

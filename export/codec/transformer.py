@@ -26,8 +26,8 @@ def transformer_encoder(layers: CodecLayers, x: Value, name: str) -> Value:
 def _first_position(channels: int) -> Array:
     """Row 0 of the sinusoidal position table: sine 0, cosine 1, in turn.
 
-    The published code indexes its table by batch item, so that one utterance alone gets row 0
-    at every frame; its weights expect that.
+    The published code indexes its table by batch item instead of frame. A single utterance
+    therefore gets row 0 at every frame, which the weights expect.
     """
     row = np.zeros((1, 1, channels), np.float32)
     row[..., 1::2] = 1.0

@@ -1,8 +1,8 @@
 """The two ways to write the operators that engines disagree about.
 
-`ort`: fused com.microsoft operators, the fastest on ONNX Runtime's CPU provider. `portable`:
-standard ONNX (opset 24) only, so that TensorRT parses the same file. Both compute the same
-numbers. They know neither models nor checkpoints.
+`ort` has fused com.microsoft operators, the fastest on ONNX Runtime's CPU provider. `portable` has
+standard ONNX (opset 24) only, which TensorRT also parses. Both compute the same numbers. They know
+neither models nor checkpoints.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from commands.errors import UserError
-from export.graph.graph import AttentionGeometry, CachedAttention, Graph, KeyValues
-from export.graph.precisions import Precision, WeightFormats
+from export.graph.model_graph import AttentionGeometry, CachedAttention, KeyValues, ModelGraph
+from export.graph.precisions import GraphNumbers, Precision, WeightFormats
 from export.graph.writer import Value
 from formats.weights import Array, Weight, as_weight
 from runtime.bundle.manifest import Dimension
@@ -25,19 +25,15 @@ FUSED_HEAD_MULTIPLE = 16  # channels per head that GroupQueryAttention can rotat
 MOST_CANDIDATES = 2048  # that a portable graph draws from; TensorRT's TopK takes 3,840 at most
 
 
-def new_graph(
-    name: str,
-    dialect: str,
-    precision: Precision = "fp32",
-    formats: WeightFormats | None = None,
-) -> Graph:
+def new_graph(name: str, numbers: GraphNumbers) -> ModelGraph:
     """An empty graph. Raises `UserError` for an unknown dialect, or a precision it lacks."""
-    if dialect not in DIALECTS:
-        raise UserError(f"unknown dialect {dialect!r}; there are: {', '.join(DIALECTS)}")
-    return DIALECTS[dialect](name, precision, formats)
+    dialect = DIALECTS.get(numbers.dialect)
+    if dialect is None:
+        raise UserError(f"unknown dialect {numbers.dialect!r}; there are: {', '.join(DIALECTS)}")
+    return dialect(name, numbers.precision, numbers.formats)
 
 
-class OrtGraph(Graph):
+class OrtGraph(ModelGraph):
     """ONNX Runtime's own operators."""
 
     dialect = "ort"
@@ -56,7 +52,7 @@ class OrtGraph(Graph):
         return CAPACITY
 
     def best(self, scores: Value, count: Value, entries: int) -> tuple[Value, Value]:
-        """TopK takes one number for all rows: the largest."""
+        """TopK takes one number for all rows, so it gets the largest."""
         op = self.op
         most = op.Min(op.ReduceMax(count, keepdims=1), [entries])
         values, indices = op.TopK(scores, most, axis=-1, _outputs=2)
@@ -85,8 +81,8 @@ class OrtGraph(Graph):
 
 
 class _GroupQueryAttention:
-    """com.microsoft.GroupQueryAttention. It writes the cache where it lies when the engine binds
-    past and present to the same memory."""
+    """com.microsoft.GroupQueryAttention. It writes the cache in place if the engine binds past and
+    present to the same memory."""
 
     def __init__(
         self, graph: OrtGraph, geometry: AttentionGeometry, past_length: Value, x: Value
@@ -139,11 +135,11 @@ class _GroupQueryAttention:
         return op.Transpose(op.Reshape(attended, [-1, sizes.decoders, channels]), perm=[1, 0, 2])
 
 
-class PortableGraph(Graph):
-    """Standard operators that TensorRT's parser also consumes completely.
+class PortableGraph(ModelGraph):
+    """Standard operators, all of which TensorRT's parser knows.
 
     The cache's capacity is a number, because TensorRT's cache operator needs one. No shape depends
-    on the values of an input, so that the host waits only for the call itself.
+    on the values of an input, because the host would have to wait for them in every call.
     """
 
     dialect = "portable"
@@ -186,8 +182,8 @@ class PortableGraph(Graph):
 class _StandardAttention:
     """RotaryEmbedding, TensorScatter and Attention with an explicit additive mask.
 
-    TensorRT ignores Attention's `nonpad_kv_seqlen` and aligns `is_causal` to the upper left,
-    so causality and the length of the cache are both in the mask.
+    TensorRT ignores Attention's `nonpad_kv_seqlen` and aligns `is_causal` to the upper left.
+    Therefore the mask holds both causality and the length of the cache.
     """
 
     def __init__(
@@ -270,7 +266,7 @@ def rotary_tables(geometry: AttentionGeometry) -> tuple[Array, Array]:
     return np.cos(angles), np.sin(angles)
 
 
-def _rotary_constants(graph: Graph, geometry: AttentionGeometry) -> tuple[Value, Value]:
+def _rotary_constants(graph: ModelGraph, geometry: AttentionGeometry) -> tuple[Value, Value]:
     cos, sin = rotary_tables(geometry)
     return (
         graph.weight(as_weight("rotary.cos", cos), graph.compute),
@@ -285,4 +281,6 @@ def _like(value: Value, pattern: Value) -> Value:
     return value
 
 
-DIALECTS: dict[str, type[Graph]] = {graph.dialect: graph for graph in (OrtGraph, PortableGraph)}
+DIALECTS: dict[str, type[ModelGraph]] = {
+    graph.dialect: graph for graph in (OrtGraph, PortableGraph)
+}

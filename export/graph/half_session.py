@@ -1,10 +1,10 @@
-"""Graphs in half precision on a CPU, rounded as an engine with such arithmetic rounds.
+"""Graphs in half precision on a CPU, rounded as engines with half-precision arithmetic round.
 
-In: a saved graph. Out: a session of the same graph in which every operator that computes in
-float16 or bfloat16 is put between casts: its inputs become float32, which changes no value,
-and its outputs are rounded. ONNX Runtime has no bfloat16 arithmetic on the CPU; float16 it
-computes in float32 over several operators at a time, so that it hides both rounding and
-overflow. Operators that only move data are left alone. It is for checks; it is slow.
+In: a saved graph. Out: a session of the same graph. In it, every operator that computes in float16
+or bfloat16 stands between casts: its inputs become float32, which changes no value, and its outputs
+are rounded. On the CPU, ONNX Runtime has no bfloat16 arithmetic, and it computes float16 in float32
+over several operators at a time, which hides both rounding and overflow. Operators that only move
+data stay as they are. It is for checks; it is slow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EXTERNAL_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
-# What ONNX Runtime can do with both types on the CPU, without arithmetic.
+# Operators without arithmetic, which ONNX Runtime has for both types on the CPU.
 _MOVES = frozenset(
     {
         "Cast",
@@ -55,9 +55,9 @@ def open_session(
 
 
 def write_rounding_copy(path: Path, copy: Path) -> bool:
-    """Write such a graph to `copy`, which has the same weights beside it.
+    """Write the graph with casts to `copy`, whose folder holds the same weights.
 
-    False, and nothing is written, if the graph at `path` has no half precision.
+    Returns False and writes nothing if the graph at `path` has no half precision.
     """
     rounding = _rounding_model(path)
     if rounding is not None:
@@ -66,8 +66,8 @@ def write_rounding_copy(path: Path, copy: Path) -> bool:
 
 
 def _rounding_model(path: Path, watched: Sequence[str] = ()) -> bytes | None:
-    """The graph with casts and watched values, its weights still beside it; None if it needs
-    none."""
+    """The graph with casts and watched values, without its external weights. None if it needs
+    neither."""
     model = ir.load(path)
     _make_outputs(model.graph, watched)
     nodes = [node for node in model.graph if _computes_in_half(node)]
@@ -80,7 +80,7 @@ def _make_outputs(graph: ir.Graph, watched: Sequence[str]) -> None:
     values = {value.name: value for node in graph for value in node.outputs}
     for name in watched:
         if name not in values:
-            raise UserError(f"{graph.name}: has no value {name!r} to look at; export it again")
+            raise UserError(f"{graph.name}: has no value {name!r}; export it again")
         values[name].dtype = values[name].dtype or ir.DataType.FLOAT
         graph.outputs.append(values[name])
 

@@ -1,27 +1,25 @@
 """In which number format each matrix product with a weight is computed.
 
-In: the precision of an export, and the formats of single weights by name. Out: a `LinearFormat`
-for every weight that `Graph.linear` is given. It knows neither models nor scales.
+In: the precision of an export, and formats for single weights. Out: a `LinearFormat` for every
+weight that `ModelGraph.linear` is given. It knows neither models nor scales.
 
-A format is one class with one method, `product`. It may store the weight as it likes
-(`Graph.weight` for floats, `Graph.constant` and `Graph.lazy_constant` for integers and scales)
-and put whatever it needs around the product: QuantizeLinear and DequantizeLinear with static
-scales, a DequantizeLinear of blocks, com.microsoft.MatMulNBits, a multiplication of x by the
-inverse of a scale that the weight has been multiplied with. So `product` of an INT8 format, in
-essence, is
+A format is a class with one method, `product`. It decides how the weight is stored
+(`ModelGraph.weight` for floats, `constant` and `lazy_constant` for integers and scales) and which
+operators stand around the product. In essence, `product` of an INT8 format is
 
     weight = graph.op.DequantizeLinear(graph.lazy_constant(codes), graph.constant(scales), axis=…)
     x = graph.op.DequantizeLinear(graph.op.QuantizeLinear(graph.widen(x), step, zero), step, zero)
     return graph.op.MatMul(x, weight)
 
-Formats of single weights are chosen by the weight's name, which `Graph.products` lists:
+`export.quantization.products` has the formats of few bits. A weight gets a format of its own by
+its name; `ModelGraph.products` lists all names:
 
     formats = WeightFormats(INT8, by_name={"model.layers.0.mlp.down_proj.weight": FLOAT16})
-    build_backbone(checkpoint, "portable", "int8", formats)
+    build_backbone(checkpoint, GraphNumbers("portable", "int8", formats))
 
-In float16 graphs, weights and activations of a layer may carry factors that keep them in range
-(`export.language_model.half_range`). Activation statistics are therefore taken from a graph of the
-same precision, for example with a format that also declares its x as an output.
+In float16 graphs, some weights and activations carry factors that keep them in range
+(`export.language_model.half_range`). Statistics of activations are therefore taken from a graph of
+the same precision.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ from formats.precisions import FEW_BITS
 from formats.weights import Weight
 from runtime.bundle.manifest import DType, Precision
 
-# Their layers are fitted to float16 in every dialect, so that one calibration serves all.
+# Decoder layers are fitted to float16 in every dialect, so that one calibration serves both.
 QUANTIZED: frozenset[Precision] = frozenset(FEW_BITS)
 
 _FLOATS: dict[Precision, DType] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -68,8 +66,8 @@ class RowSums:
     """Product as sums over float32 rows of the weight, with no matrix product.
 
     TensorRT has no float32 matrix products for Turing (SM75), and rounds their factors to ten
-    bits on later GPUs (TF32). A sum over each row of the weight is float32 everywhere. For one
-    position it costs the same, which is reading the weight; so x has few positions.
+    bits on later GPUs (TF32). A sum over each row of the weight is float32 everywhere. For few
+    positions it costs the same as a product, because reading the weight takes most of the time.
     """
 
     def product(self, graph: GraphWriter, x: Value, weight: Weight) -> Value:
@@ -85,7 +83,7 @@ ROW_SUMS = RowSums()
 
 @dataclass(frozen=True)
 class WeightFormats:
-    """The format of every weight: the usual one, or the one that its name has been given."""
+    """The format of every weight: the usual one, unless `by_name` has one for its name."""
 
     usual: LinearFormat
     by_name: Mapping[str, LinearFormat] = field(default_factory=dict)
@@ -93,8 +91,8 @@ class WeightFormats:
     def of(self, weight: Weight, compute: DType, exact: bool) -> LinearFormat:
         """The format of `weight` in a graph that computes in `compute`.
 
-        exact: its rounding could change which code wins, so it is float32 unless it has a
-        format by name.
+        exact: rounding could change which code wins, so the weight is float32 unless `by_name` has
+        a format for it.
         """
         exactly = FLOAT32 if compute == "float32" else ROW_SUMS
         return self.by_name.get(weight.name, exactly if exact else self.usual)
@@ -103,7 +101,19 @@ class WeightFormats:
 def plain_formats(precision: Precision) -> WeightFormats:
     """All weights as floats of this precision.
 
-    Quantized precisions have no formats of their own accord: their scales come from calibration.
+    Precisions of few bits need scales, so their formats are made from a calibration.
     """
     assert precision in _FLOATS, f"{precision} needs the formats of a calibration"
     return WeightFormats(StoredAs(_FLOATS[precision]))
+
+
+@dataclass(frozen=True)
+class GraphNumbers:
+    """What one graph computes in: the dialect of its operators, and its number formats.
+
+    formats: of its weights; None for floats of the precision.
+    """
+
+    dialect: str
+    precision: Precision = "fp32"
+    formats: WeightFormats | None = None

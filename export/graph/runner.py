@@ -1,7 +1,7 @@
-"""A saved graph run in ONNX Runtime, its states carried from call to call.
+"""Runs a saved graph in ONNX Runtime and carries its states from call to call.
 
 In: a folder, a `GraphSpec` and the inputs of one call. Out: the outputs that are not states.
-It is for checks and tests. It does not know what a graph means, and it is not made for speed.
+It is for checks and tests. It does not know what a graph means. It is not made for speed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EXACT_INPUTS = ("session.qdq_matmulnbits_accuracy_level", "1")
 class GraphRunner:
     """One graph and its states, for `rows` rows a call.
 
-    capacity: room of its KV cache, in positions, if the graph leaves that open. watched: values
+    capacity: room of its KV cache in positions, if the graph does not fix it. watched: values
     inside the graph that `run` also returns.
     """
 
@@ -53,14 +53,14 @@ class GraphRunner:
         self.reset()
 
     def reset(self) -> None:
-        """Start again: all states become zeros."""
+        """Set all states to zero."""
         past = {state.input for state in self.spec.states}
         self._states = {
             tensor.name: self._zeros(tensor) for tensor in self.spec.inputs if tensor.name in past
         }
 
     def take_row(self, row: int, other: GraphRunner) -> None:
-        """Go on in `row` where the first row of `other`, a runner of the same graph, is."""
+        """Copy the states of the first row of `other`, a runner of the same graph, into `row`."""
         for name, state in self._states.items():
             states = np.array(state.numpy())
             states[row] = other._states[name].numpy()[0]
@@ -86,7 +86,7 @@ class GraphRunner:
         outputs = dict(zip(names, binding.get_outputs(), strict=True))
         for state in self.spec.states:
             present = outputs.pop(state.output)
-            if not state.in_place:  # otherwise the old handle owns the memory
+            if not state.in_place:  # the old handle owns the memory of the others
                 self._states[state.input] = present
         return {name: value.numpy() for name, value in outputs.items()}
 

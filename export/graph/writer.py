@@ -2,14 +2,12 @@
 
 In: declared inputs, outputs and states (names from `runtime.bundle`), operators and weights.
 Out: `NAME.onnx`, with `NAME.onnx.data` beside it when the weights are large, and the
-`GraphSpec` that the manifest needs. It knows neither models nor checkpoints; operators whose
-best form depends on the engine are the dialects' (`export.graph.dialects`).
+`GraphSpec` that the manifest needs. It knows neither models nor checkpoints. Operators whose best
+form depends on the engine are in `export.graph.dialects`.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ import onnx_ir as ir
 from onnxscript import GraphBuilder, OpBuilder
 
 from commands.errors import UserError
+from formats.files.atomic import replacing_files
 from formats.weights import Array, Weight
 from runtime.bundle.manifest import (
     Dimension,
@@ -59,7 +58,7 @@ class GraphWriter(ABC):
     dialect: ClassVar[str]
     opset: ClassVar[int]
     ir_version: ClassVar[int]
-    compute_types: ClassVar[Mapping[Precision, DType]]  # what `compute` is; others are refused
+    compute_types: ClassVar[Mapping[Precision, DType]]  # by precision; others are refused
 
     def __init__(self, name: str, precision: Precision = "fp32") -> None:
         self.name = name
@@ -114,14 +113,14 @@ class GraphWriter(ABC):
         self._profiles[name] = ranges
 
     def fact(self, name: str, value: int) -> None:
-        """Note what no shape shows (`runtime.bundle`) in the file, for runtimes to compare."""
+        """Note a number that no shape shows in the file; runtimes compare it with the manifest."""
         self._facts[name] = str(value)
 
     # Constants and weights.
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Names of nodes made inside begin with `name`: what profilers and viewers show."""
+        """Names of nodes made inside begin with `name`, for profilers and viewers."""
         self._builder.push_module(name)
         yield
         self._builder.pop_module()
@@ -133,8 +132,8 @@ class GraphWriter(ABC):
     def lazy_constant(
         self, name: str, dtype: ir.DataType, shape: Sequence[int], read: Callable[[], Array]
     ) -> Value:
-        """An initializer of any type whose values, of NumPy's (or ml_dtypes') type of the same
-        name, are read when the graph is saved."""
+        """An initializer of any type. `read` returns its values in NumPy's (or ml_dtypes') type of
+        the same name; it is called when the graph is saved."""
         tensor = ir.LazyTensor(
             lambda: ir.tensor(read(), dtype=dtype, name=name),
             dtype=dtype,
@@ -144,7 +143,7 @@ class GraphWriter(ABC):
         return self._builder.initializer(tensor, name, qualify=False)
 
     def weight(self, weight: Weight, dtype: DType = "float32") -> Value:
-        """An initializer of a float type. Asked for twice, the same weight is stored once."""
+        """An initializer of a float type. A weight that is used twice is stored once."""
         if weight.name not in self._weights:
             value = self.lazy_constant(
                 weight.name, _DTYPES[dtype], weight.shape, lambda: _checked(weight, dtype)
@@ -162,11 +161,11 @@ class GraphWriter(ABC):
         return x if x.dtype == _DTYPES[dtype] else self.op.Cast(x, to=_DTYPES[dtype])
 
     def narrow(self, x: Value) -> Value:
-        """x in the type that products and attention are computed in."""
+        """x in the type of products and attention."""
         return self.cast(x, self.compute)
 
     def widen(self, x: Value) -> Value:
-        """x as float32: residual streams, statistics, scores, inputs and outputs."""
+        """x as float32, the type of residual streams, statistics, scores, inputs and outputs."""
         return self.cast(x, "float32")
 
     # Saving.
@@ -174,25 +173,23 @@ class GraphWriter(ABC):
     def save(self, folder: Path, rows: int = 1) -> GraphSpec:
         """Write the graph into `folder`, atomically, and return its description.
 
-        rows: what one call takes at most, for the ranges of its profiles.
+        rows: the most that one call takes, for the ranges of its profiles.
         """
         missing = {state.output for state in self._states} - {out.name for out in self._outputs}
         assert not missing, f"{self.name}: states without an output: {missing}"
         file, weights = f"{self.name}.onnx", self._data_file()
-        with tempfile.TemporaryDirectory(prefix=f".{self.name}-", dir=folder) as scratch:
-            with _own_errors():
-                ir.save(
-                    self.model(),
-                    Path(scratch) / file,
-                    external_data=weights,
-                    size_threshold_bytes=INLINE_TENSOR_BYTES,
-                )
-            for name in filter(None, (weights, file)):
-                os.replace(Path(scratch) / name, folder / name)
+        files = [file] if weights is None else [weights, file]
+        with replacing_files(folder, files) as scratch, _own_errors():
+            ir.save(
+                self.model(),
+                scratch / file,
+                external_data=weights,
+                size_threshold_bytes=INLINE_TENSOR_BYTES,
+            )
         return self.spec(file, weights, rows)
 
     def model(self) -> ir.Model:
-        """The model as it is saved; its weights are still unread."""
+        """The model as it is saved. Its weights are not read yet."""
         graph = self._builder.graph
         for node in graph:
             node.metadata_props.clear()  # the builder's notes about itself
@@ -236,7 +233,7 @@ class GraphWriter(ABC):
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """Raise a `UserError` of a weight as it was, without what onnx_ir wraps around it."""
+    """Raise a `UserError` of a weight without the errors that onnx_ir wraps around it."""
     try:
         yield
     except ir.serde.SerdeError as error:

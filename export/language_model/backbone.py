@@ -1,13 +1,13 @@
-"""The Qwen2 backbone as a graph: embeddings and KV cache in, final-norm hidden states out.
+"""The Qwen2 backbone as a graph: from embeddings and a KV cache to hidden states (final norm).
 
-In: a checkpoint. Out: a `Graph`. It knows no tokens and no heads.
+In: a checkpoint. Out: a `ModelGraph`. It knows no tokens and no heads.
 """
 
 from __future__ import annotations
 
 from export.graph.dialects import new_graph
-from export.graph.graph import Graph
-from export.graph.precisions import Precision, WeightFormats
+from export.graph.model_graph import ModelGraph
+from export.graph.precisions import GraphNumbers
 from export.language_model.decoder_layers import (
     LayerCaches,
     attention_geometry,
@@ -31,15 +31,10 @@ from runtime.bundle.names import (
 )
 
 
-def build_backbone(
-    checkpoint: Checkpoint,
-    dialect: str,
-    precision: Precision = "fp32",
-    formats: WeightFormats | None = None,
-) -> Graph:
+def build_backbone(checkpoint: Checkpoint, numbers: GraphNumbers) -> ModelGraph:
     """Embeddings (rows, positions, H), after `past_length` cached positions -> hidden states."""
     config = checkpoint.config
-    graph = new_graph(BACKBONE, dialect, precision, formats)
+    graph = new_graph(BACKBONE, numbers)
     x = graph.input(INPUTS_EMBEDS, "float32", (ROWS, POSITIONS, config.hidden_size))
     past_length = graph.input(PAST_LENGTH, "int64", (ROWS,))
     layers = [

@@ -1,10 +1,10 @@
-"""The input embeddings of speech codes: what a head looks up to feed its draw back.
+"""The input embeddings of speech codes: a head looks up the codes that it has drawn.
 
 In: a checkpoint. Out: a table with one row for each code of all streams, then `<eosp>` and
 `<|speech_pad|>`, and the row of a drawn code. It does not know how many codes a step has.
 
-In the vocabulary of a head come the codes of its stream, then `<eosp>`, then `<|speech_pad|>`; so
-the number of a special code is a matter of the stream's size.
+A head's vocabulary holds the codes of its stream, then `<eosp>`, then `<|speech_pad|>`. The numbers
+of these two therefore depend on the size of the stream.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.readers.checkpoint import EMBEDDINGS, Checkpoint
 from formats.streams import Streams
@@ -31,14 +31,14 @@ def code_embeddings(checkpoint: Checkpoint) -> Weight:
 
 
 @dataclass(frozen=True)
-class CodeNumbers:
-    """The numbers of heads' codes in a graph.
+class StreamCodes:
+    """The stream of each drawn code, as values of a graph.
 
-    sizes, offsets: int64, any shape that broadcasts against codes: how many codes the stream of
-    each code has, and where its rows begin in the table.
+    sizes, offsets: int64, of any shape that broadcasts against codes. They say how many codes the
+    stream of each code has, and where its rows of the table begin.
     """
 
-    graph: Graph
+    graph: ModelGraph
     streams: Streams
     sizes: Value
     offsets: Value
@@ -48,17 +48,17 @@ class CodeNumbers:
         return self.graph.op.Add(self.sizes, code) if code else self.sizes
 
     def rows(self, codes: Value) -> Value:
-        """Rows of the table that `codes` have."""
+        """Which rows of the table belong to `codes`."""
         op = self.graph.op
         of_special = op.Sub(self.streams.total, self.sizes)
         first = op.Where(op.Less(codes, self.sizes), self.offsets, of_special)
         return op.Add(codes, first)
 
 
-def numbers_of_heads(graph: Graph, streams: Streams, heads: int) -> CodeNumbers:
-    """Of `heads` codes side by side, (heads): head i speaks stream i mod K."""
+def codes_of_heads(graph: ModelGraph, streams: Streams, heads: int) -> StreamCodes:
+    """For one code of each head, (heads): head i speaks stream i mod K."""
     of_head = np.arange(heads) % streams.count
-    return CodeNumbers(
+    return StreamCodes(
         graph,
         streams,
         graph.constant(np.array(streams.sizes)[of_head], "stream_sizes"),

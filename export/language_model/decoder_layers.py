@@ -1,9 +1,9 @@
 """Qwen2 decoder layers with a KV cache: what the backbone and transformer heads are made of.
 
 In: hidden states float32 (rows, S, H) and caches of fixed capacity. Out: the residual stream,
-float32 at every precision, and the caches with this call's positions written. Several decoders
-with weights of their own can run side by side, as transformer heads do. It does not know what
-comes before and after.
+float32 at every precision, and the caches with this call's positions written. Several decoders can
+run side by side, each with its own weights, as transformer heads do. It does not know what comes
+before and after.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from export.graph.graph import AttentionGeometry, CachedAttention, Graph, KeyValues
+from export.graph.model_graph import AttentionGeometry, CachedAttention, KeyValues, ModelGraph
 from export.graph.precisions import QUANTIZED
 from export.graph.writer import Value
 from export.language_model.decoder_weights import DecoderWeights
@@ -27,9 +27,9 @@ LONGEST_PREFILL = 512  # longer prompts come in parts
 
 @dataclass(frozen=True)
 class LayerCaches:
-    """The cache tensors of `layers` layers: declared, filled by the layers, and left."""
+    """The cache tensors of `layers` layers: inputs of the graph, and outputs after its layers."""
 
-    graph: Graph
+    graph: ModelGraph
     geometry: AttentionGeometry
     layers: int
     key_names: tuple[str, str]  # past and present, with {layer}
@@ -73,7 +73,7 @@ def attention_geometry(config: LanguageModelConfig, decoders: int = 1) -> Attent
     )
 
 
-def declare_calls(graph: Graph, max_positions: int) -> None:
+def declare_calls(graph: ModelGraph, max_positions: int) -> None:
     """How the runtime calls a graph over positions: with the prompt, then one at a time."""
     longest = min(LONGEST_PREFILL, max_positions)
     graph.profile(PREFILL, positions=Range(1, min(USUAL_PREFILL, longest), longest))
@@ -81,17 +81,17 @@ def declare_calls(graph: Graph, max_positions: int) -> None:
 
 
 def run_layers(
-    graph: Graph,
+    graph: ModelGraph,
     layers: Sequence[DecoderWeights],
     x: Value,
     past_length: Value,
     caches: LayerCaches,
     epsilon: float,
 ) -> tuple[Value, Value]:
-    """Run all layers on x (rows, S, H) and leave their caches.
+    """Run all layers on x (rows, S, H) and output their caches.
 
-    Returns (x, update). The residual stream is their sum; it is not yet added, because the norm
-    that follows may add at no cost. Of several decoders both are (decoders, rows · S, H).
+    Returns (x, update). The residual stream is their sum. They are not added yet, because the norm
+    that follows can do that at no cost. With several decoders, both are (decoders, rows · S, H).
     """
     past = caches.declare()
     attention = graph.attention(caches.geometry, past_length, x)
@@ -117,7 +117,7 @@ def run_layers(
 class _Layer:
     """Attention and MLP, each behind a norm and in front of an addition."""
 
-    graph: Graph
+    graph: ModelGraph
     weights: DecoderWeights
     gains: LayerGains
     epsilon: float

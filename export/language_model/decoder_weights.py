@@ -48,8 +48,8 @@ def decoder_weights(weight: Callable[[str], Weight], layer: str) -> DecoderWeigh
 def stack_layers(name: str, layers: Sequence[DecoderWeights]) -> DecoderWeights:
     """The same layer of N heads as one layer over a batch of N.
 
-    Norm weights move into the projections that follow them, because a norm operator has one
-    weight for the whole batch.
+    Norm weights are multiplied into the projections that follow them, because a norm operator has
+    one weight for the whole batch.
     """
     joined = {
         field.name: stack(f"{name}.{field.name}", [getattr(layer, field.name) for layer in layers])

@@ -1,11 +1,12 @@
 """Factors that keep a decoder layer inside the range of float16, whatever its input.
 
-In: a layer's weights. Out: weights of the same layer, some multiplied by powers of two, and the
-gains that its two updates are to be multiplied with in float32. Nothing is measured: an
-RMS-normed vector is no longer than sqrt(H), so every value behind it has a bound that follows
-from the weights alone (Cauchy-Schwarz), and where a bound is beyond float16, a factor is folded
-into the weights in front and its inverse into what comes after. Powers of two change no digit.
-Models do need this: Qwen2.5 has "massive activations" (arXiv 2402.17762) in its MLP products.
+In: a layer's weights. Out: weights of the same layer, some multiplied by powers of two, and two
+gains, by which the layer's two updates are multiplied in float32. Nothing is measured. An
+RMS-normed vector is no longer than sqrt(H), so the weights give a bound for every value that is
+computed from it (Cauchy-Schwarz). Where a bound is beyond float16, the weights that make the value
+are divided by a factor, and what is computed from the value is multiplied by it. Powers of two
+change no digit. Models do need this: Qwen2.5 has "massive activations" (arXiv 2402.17762) in its
+MLP products.
 
 The residual stream itself has no bound; it stays in float32.
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from commands.errors import UserError
-from export.graph.graph import AttentionGeometry
+from export.graph.model_graph import AttentionGeometry
 from export.language_model.decoder_weights import DecoderWeights
 from formats.weights import Array, Weight, as_weight
 
@@ -26,7 +27,7 @@ LIMIT = 32768.0  # half of float16's range: leaves room for rounding
 
 @dataclass(frozen=True)
 class LayerGains:
-    """What a layer's two updates of the residual stream are multiplied with, in float32."""
+    """Factors of a layer's two updates of the residual stream, applied in float32."""
 
     attention: float = 1.0
     mlp: float = 1.0
@@ -41,7 +42,7 @@ def fit_layer(
     """The same layer with no value beyond float16's range, except the residual stream.
 
     Raises:
-        UserError: queries, keys, values or gates can be too large. No factor helps there,
+        UserError: queries, keys, values or gates can be too large. A factor would not help,
             because what follows is not linear.
     """
     qkv = normed_reach(weights.qkv, weights.input_norm, weights.qkv_bias)
@@ -80,7 +81,7 @@ def require_reach(weight: Weight, reach: Array) -> None:
 
 
 def _attended_reach(qkv: Array, geometry: AttentionGeometry) -> Array:
-    """Largest magnitudes (…, heads · D) of attention's output: those of the values it mixes."""
+    """Largest magnitudes (…, heads · D) of attention's output, which are those of the values."""
     channels = geometry.kv_heads * geometry.head_dim
     values = qkv[..., -channels:].reshape(*qkv.shape[:-1], geometry.kv_heads, geometry.head_dim)
     repeated = np.repeat(values, geometry.query_heads // geometry.kv_heads, axis=-2)

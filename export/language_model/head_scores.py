@@ -1,14 +1,14 @@
 """Scores of all heads of a multi-token-prediction model, for each kind of head.
 
-In: hidden states (rows, S, H). Out: scores float32 (rows, N, entries) of the last position. Heads
-lie side by side in fused or batched products. It draws nothing.
+In: hidden states (rows, S, H). Out: scores float32 (rows, N, entries) of the last position. Fused
+or batched products compute all heads side by side. It draws no codes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.language_model.decoder_layers import LayerCaches, attention_geometry, run_layers
 from export.language_model.decoder_weights import DecoderWeights, decoder_weights, stack_layers
@@ -27,8 +27,8 @@ from runtime.bundle.names import (
 NEVER = -np.inf  # score of entries that a head does not have
 
 
-def linear_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value, entries: int) -> Value:
-    """One linear layer a head: all heads are one product."""
+def linear_scores(graph: ModelGraph, checkpoint: Checkpoint, hidden: Value, entries: int) -> Value:
+    """One linear layer for each head; one product computes all of them."""
     weight, bias = _stacked(checkpoint, "head", outputs=entries)
     heads, _, width = weight.shape
     fused = graph.linear(
@@ -40,7 +40,7 @@ def linear_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value, entries: 
     return graph.op.Reshape(graph.widen(fused), [-1, heads, entries])
 
 
-def mlp_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value, entries: int) -> Value:
+def mlp_scores(graph: ModelGraph, checkpoint: Checkpoint, hidden: Value, entries: int) -> Value:
     """Linear, SiLU, linear: the first layers are one product, the second a batched one."""
     heads = checkpoint.config.heads
     weight, bias = _stacked(checkpoint, "head.0")  # (N, 2·H, H)
@@ -52,13 +52,15 @@ def mlp_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value, entries: int
         exact=True,
     )
     x = graph.op.Transpose(graph.op.Reshape(x, [-1, heads, inner]), perm=[1, 0, 2])
-    # Between the two because ONNX Runtime 1.32 crashes where a product in few bits splits what was
-    # transposed.
+    # SiLU comes after the transposition because ONNX Runtime 1.32 crashes if a product in few bits
+    # splits its direct result.
     x = graph.silu(x)
     return _project(graph, x, *_stacked(checkpoint, "head.2", outputs=entries))
 
 
-def transformer_scores(graph: Graph, checkpoint: Checkpoint, hidden: Value, entries: int) -> Value:
+def transformer_scores(
+    graph: ModelGraph, checkpoint: Checkpoint, hidden: Value, entries: int
+) -> Value:
     """Decoder layers over all positions, LayerNorm, linear."""
     config = checkpoint.config
     past_length = graph.input(PAST_LENGTH, "int64", (ROWS,))
@@ -88,14 +90,14 @@ HEAD_SCORES = {
 }
 
 
-def _last_of_rows(graph: Graph, hidden: Value, x: Value, heads: int) -> Value:
+def _last_of_rows(graph: ModelGraph, hidden: Value, x: Value, heads: int) -> Value:
     """The last position of each row, (N, rows, H). x: (N, rows · S, H). hidden: (rows, S, H)."""
     op = graph.op
     by_row = op.Concat([heads], op.Shape(hidden), axis=0)
     return op.Squeeze(op.Slice(op.Reshape(x, by_row), [-1], [2**31 - 1], [2]), [2])
 
 
-def _project(graph: Graph, x: Value, weight: Weight, bias: Weight) -> Value:
+def _project(graph: ModelGraph, x: Value, weight: Weight, bias: Weight) -> Value:
     """x (N, rows, in) times weight (N, entries, in) plus bias (N, entries): (rows, N, entries)."""
     heads, entries, _ = weight.shape
     scores = graph.linear(x, weight, bias.reshaped(heads, 1, entries), exact=True)
@@ -107,7 +109,8 @@ def _stacked(
 ) -> tuple[Weight, Weight]:
     """(weight, bias) of one module of all heads, side by side.
 
-    With `outputs`, heads with fewer get zero weights and a bias that is never drawn.
+    With `outputs`, heads with fewer outputs get more, with zero weights and a bias of -inf, so that
+    they are never drawn.
     """
     modules = [f"speech_heads.{head}.{module}" for head in range(checkpoint.config.heads)]
     weights = [checkpoint.weight(f"{name}.weight") for name in modules]

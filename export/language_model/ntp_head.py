@@ -1,9 +1,9 @@
 """The head of a next-token-prediction model as a graph: one code a step, stream by stream.
 
-In: a checkpoint. Out: a `Graph` that draws the next code from the stream whose turn it is, or
-`<eosp>`. Other tokens cannot be drawn, so their output rows are left out. Everything is float32
-at every precision, so that the same hidden state gives the same codes. It knows no text. It does
-not drop incomplete frames: the decoding loop does.
+In: a checkpoint. Out: a `ModelGraph` that draws the next code from the stream whose turn it is, or
+`<eosp>`. Other tokens cannot be drawn, so the graph has no scores for them. Everything is float32
+at every precision, so that the same hidden state gives the same codes. It knows no text. The
+decoding loop, not the graph, drops incomplete frames.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from export.graph.dialects import new_graph
-from export.graph.graph import Graph
-from export.graph.precisions import Precision, WeightFormats
+from export.graph.model_graph import ModelGraph
+from export.graph.precisions import GraphNumbers
 from export.graph.writer import Value
-from export.language_model.code_embeddings import END, CodeNumbers, code_embeddings
+from export.language_model.code_embeddings import END, StreamCodes, code_embeddings
 from export.language_model.decoder_layers import declare_calls
 from export.language_model.sampling import any_equal, declare_sampling, draw, one_hot, penalize
 from export.readers.checkpoint import Checkpoint
@@ -38,16 +38,11 @@ from runtime.bundle.names import (
 )
 
 
-def build_ntp_head(
-    checkpoint: Checkpoint,
-    dialect: str,
-    precision: Precision = "fp32",
-    formats: WeightFormats | None = None,
-) -> Graph:
+def build_ntp_head(checkpoint: Checkpoint, numbers: GraphNumbers) -> ModelGraph:
     """Hidden states (rows, positions, H) -> the next code, drawn at the last position."""
     width, streams = checkpoint.config.hidden_size, checkpoint.config.streams
     entries = streams.largest + NTP_SPECIAL
-    graph = new_graph(NTP_HEAD, dialect, precision, formats)
+    graph = new_graph(NTP_HEAD, numbers)
     op = graph.op
     hidden = graph.input(HIDDEN, "float32", (ROWS, POSITIONS, width))
     slot = graph.state(PAST_SLOT, PRESENT_SLOT, "int64", (ROWS,), in_place=False)
@@ -59,9 +54,9 @@ def build_ntp_head(
     scores = _of_turn(graph, _scores(graph, checkpoint, hidden), turn)
     scores = penalize(graph, scores, _of_turn(graph, seen, turn), penalty)
     code = draw(graph, scores, entries, declare_sampling(graph, 1))
-    numbers = _numbers_of_slot(graph, streams, op.Unsqueeze(slot, [1]))
-    stop = any_equal(graph, code, numbers.special(END))
-    picked = op.Where(stop, streams.total + END, numbers.rows(code))
+    stream_codes = _codes_of_slot(graph, streams, op.Unsqueeze(slot, [1]))
+    stop = any_equal(graph, code, stream_codes.special(END))
+    picked = op.Where(stop, streams.total + END, stream_codes.rows(code))
     embedding = op.Gather(graph.weight(code_embeddings(checkpoint)), picked, axis=0)
     slots = graph.constant(np.arange(streams.count)[:, None], "slots")
     drawn = op.And(op.Equal(slots, turn), one_hot(graph, code, entries))
@@ -76,22 +71,22 @@ def build_ntp_head(
     return graph
 
 
-def _of_turn(graph: Graph, values: Value, turn: Value) -> Value:
+def _of_turn(graph: ModelGraph, values: Value, turn: Value) -> Value:
     """values (rows, K, entries) of the stream whose turn (rows, 1, 1) it is: (rows, 1, entries)."""
     return graph.op.GatherND(values, turn, batch_dims=1)
 
 
-def _numbers_of_slot(graph: Graph, streams: Streams, slot: Value) -> CodeNumbers:
-    """Of one code a row, (rows, 1)."""
+def _codes_of_slot(graph: ModelGraph, streams: Streams, slot: Value) -> StreamCodes:
+    """For one code a row, (rows, 1)."""
 
-    def pick(numbers: tuple[int, ...], name: str) -> Value:
-        return graph.op.Gather(graph.constant(np.array(numbers), name), slot, axis=0)
+    def pick(values: tuple[int, ...], name: str) -> Value:
+        return graph.op.Gather(graph.constant(np.array(values), name), slot, axis=0)
 
     sizes, offsets = pick(streams.sizes, "stream_sizes"), pick(streams.offsets, "stream_offsets")
-    return CodeNumbers(graph, streams, sizes, offsets)
+    return StreamCodes(graph, streams, sizes, offsets)
 
 
-def _scores(graph: Graph, checkpoint: Checkpoint, hidden: Value) -> Value:
+def _scores(graph: ModelGraph, checkpoint: Checkpoint, hidden: Value) -> Value:
     """Scores (rows, K, entries) of every stream at the last position."""
     streams, tokens = checkpoint.config.streams, checkpoint.tokens
     entries = streams.largest + NTP_SPECIAL
@@ -107,6 +102,6 @@ def _scores(graph: Graph, checkpoint: Checkpoint, hidden: Value) -> Value:
 
 
 def _lacking(streams: Streams, entries: int) -> Array:
-    """bool (K, entries): what lies beyond a stream's own entries."""
+    """bool (K, entries): entries that a smaller stream does not have."""
     own = np.array(streams.sizes)[:, None] + NTP_SPECIAL
     return np.asarray(np.arange(entries) >= own)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from runtime.bundle.names import NOISE, ROWS, TEMPERATURE, TOP_K, TOP_P
 
@@ -23,7 +23,7 @@ SCORES = "scores"  # name of the value that calibration compares between precisi
 
 @dataclass(frozen=True)
 class SamplingInputs:
-    """The knobs of a draw, each (rows), and the noise (rows, N)."""
+    """The settings of a draw, each (rows), and the noise (rows, N)."""
 
     temperature: Value
     top_k: Value
@@ -31,7 +31,7 @@ class SamplingInputs:
     noise: Value
 
 
-def declare_sampling(graph: Graph, codes: int) -> SamplingInputs:
+def declare_sampling(graph: ModelGraph, codes: int) -> SamplingInputs:
     """Declare the sampling inputs for `codes` draws a step."""
     return SamplingInputs(
         temperature=graph.input(TEMPERATURE, "float32", (ROWS,)),
@@ -41,7 +41,7 @@ def declare_sampling(graph: Graph, codes: int) -> SamplingInputs:
     )
 
 
-def penalize(graph: Graph, scores: Value, seen: Value, penalty: Value) -> Value:
+def penalize(graph: ModelGraph, scores: Value, seen: Value, penalty: Value) -> Value:
     """Where seen: score · penalty if the score is negative, score / penalty otherwise.
 
     scores, seen: (rows, N, entries). penalty: (rows).
@@ -53,11 +53,11 @@ def penalize(graph: Graph, scores: Value, seen: Value, penalty: Value) -> Value:
     return op.Where(seen, lowered, scores)
 
 
-def draw(graph: Graph, scores: Value, entries: int, inputs: SamplingInputs) -> Value:
+def draw(graph: ModelGraph, scores: Value, entries: int, inputs: SamplingInputs) -> Value:
     """Codes (rows, N) drawn from scores (rows, N, entries) by inverting the cumulative
     distribution.
 
-    Scores are float32 at every precision. A top_k of 1 is greedy, whatever the noise.
+    Scores are float32 at every precision. A top_k of 1 is greedy: the noise has no effect.
     """
     op = graph.op
     best, indices = graph.best(scores, inputs.top_k, entries)  # (rows, N, k)
@@ -70,32 +70,35 @@ def draw(graph: Graph, scores: Value, entries: int, inputs: SamplingInputs) -> V
     return op.Squeeze(op.GatherElements(indices, op.Min(passed, last), axis=2), [2])
 
 
-def one_hot(graph: Graph, codes: Value, entries: int) -> Value:
+def one_hot(graph: ModelGraph, codes: Value, entries: int) -> Value:
     """codes (rows, N) -> bool (rows, N, entries), true at each code."""
     columns = graph.constant(np.arange(entries), "entries")
     return graph.op.Equal(graph.op.Unsqueeze(codes, [2]), columns)
 
 
-def any_equal(graph: Graph, codes: Value, wanted: Value) -> Value:
-    """Whether any of a row's codes (rows, N) is the one of `wanted` (N): bool (rows, 1)."""
+def any_equal(graph: ModelGraph, codes: Value, wanted: Value) -> Value:
+    """Whether a row has a code (rows, N) that equals its `wanted` (N): bool (rows, 1)."""
     op = graph.op
     matches = op.Cast(op.Equal(codes, wanted), to=ir.DataType.INT64)
     return op.Greater(op.ReduceMax(matches, [1], keepdims=1), 0)
 
 
-def _of_row(graph: Graph, setting: Value) -> Value:
-    """A setting (rows) in front of scores: (rows, 1, 1)."""
+def _of_row(graph: ModelGraph, setting: Value) -> Value:
+    """A setting (rows) as (rows, 1, 1), which broadcasts against scores."""
     return graph.op.Unsqueeze(setting, [1, 2])
 
 
-def _nucleus(graph: Graph, probabilities: Value, top_p: Value) -> Value:
-    """Zero where the mass of likelier entries exceeds top_p. A top_p of 1 keeps everything."""
+def _nucleus(graph: ModelGraph, probabilities: Value, top_p: Value) -> Value:
+    """Probabilities, zero for entries whose likelier entries already exceed top_p together.
+
+    A top_p of 1 keeps everything.
+    """
     op = graph.op
     mass_before = op.CumSum(probabilities, 2, exclusive=1)
     inside = op.Or(op.LessOrEqual(mass_before, top_p), op.GreaterOrEqual(top_p, 1.0))
     return op.Where(inside, probabilities, 0.0)
 
 
-def _count(graph: Graph, flags: Value) -> Value:
+def _count(graph: ModelGraph, flags: Value) -> Value:
     """How many of flags (rows, N, k) are set: int64 (rows, N, 1)."""
     return graph.op.ReduceSum(graph.op.Cast(flags, to=ir.DataType.INT64), [2])

@@ -1,27 +1,22 @@
 """The speaker projection as a graph: a speaker embedding becomes one input embedding.
 
-In: a speaker-aware checkpoint. Out: a `Graph`. The runtime puts its result at the prompt's
-`<|placeholder|>`. It runs once an utterance, in float32 at every precision.
+In: a speaker-aware checkpoint. Out: a `ModelGraph`. The runtime puts its result in the place of the
+prompt's `<|placeholder|>`. It runs once for each utterance, in float32 at every precision.
 """
 
 from __future__ import annotations
 
 from export.graph.dialects import new_graph
-from export.graph.graph import Graph
-from export.graph.precisions import Precision, WeightFormats
+from export.graph.model_graph import ModelGraph
+from export.graph.precisions import GraphNumbers
 from export.graph.writer import Value
 from export.readers.checkpoint import Checkpoint
 from runtime.bundle.names import ROWS, SPEAKER, SPEAKER_PROJECTION, SPEAKER_TOKEN, WHOLE
 
 
-def build_speaker_projection(
-    checkpoint: Checkpoint,
-    dialect: str,
-    precision: Precision = "fp32",
-    formats: WeightFormats | None = None,
-) -> Graph:
+def build_speaker_projection(checkpoint: Checkpoint, numbers: GraphNumbers) -> ModelGraph:
     """Linear, SiLU, linear: (rows, speaker_channels) -> (rows, 1, H)."""
-    graph = new_graph(SPEAKER_PROJECTION, dialect, precision, formats)
+    graph = new_graph(SPEAKER_PROJECTION, numbers)
 
     def linear(x: Value, name: str) -> Value:
         weight = checkpoint.weight(f"spk_emb_proj.{name}.weight")

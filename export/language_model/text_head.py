@@ -1,8 +1,8 @@
 """The text head as a graph: a hidden state becomes a token of text, or one that ends the text.
 
-In: a checkpoint. Out: a `Graph`. It is for models that answer in text; speaking does not need it,
-because prompts end in `<sosp>`. Its product is in the graph's own format, since its weight can be
-a third of the model. Its draw is in float32. Tokens that are not text cannot be drawn.
+In: a checkpoint. Out: a `ModelGraph`. Models that answer questions need it; speaking does not,
+because prompts end in `<sosp>`. Its product is in the graph's precision, because its weight can be
+a third of the model. Tokens are drawn in float32, and only those that are text.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from export.graph.dialects import new_graph
-from export.graph.graph import Graph
-from export.graph.precisions import Precision, WeightFormats
+from export.graph.model_graph import ModelGraph
+from export.graph.precisions import GraphNumbers
 from export.language_model.decoder_layers import declare_calls
 from export.language_model.half_range import normed_reach, require_reach
 from export.language_model.sampling import declare_sampling, draw
@@ -19,14 +19,9 @@ from export.readers.checkpoint import Checkpoint
 from runtime.bundle.names import HIDDEN, POSITIONS, ROWS, TEXT_HEAD, TOKEN
 
 
-def build_text_head(
-    checkpoint: Checkpoint,
-    dialect: str,
-    precision: Precision = "fp32",
-    formats: WeightFormats | None = None,
-) -> Graph:
+def build_text_head(checkpoint: Checkpoint, numbers: GraphNumbers) -> ModelGraph:
     """Hidden states (rows, positions, H) -> the next token, drawn at the last position."""
-    graph = new_graph(TEXT_HEAD, dialect, precision, formats)
+    graph = new_graph(TEXT_HEAD, numbers)
     hidden = graph.input(HIDDEN, "float32", (ROWS, POSITIONS, checkpoint.config.hidden_size))
     weight = checkpoint.weight(checkpoint.output_embeddings)
     if graph.compute == "float16":

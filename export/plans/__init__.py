@@ -1,8 +1,8 @@
 """From a portable bundle to a bundle of plans for TensorRT.
 
-The files in the order of the work: `targets` (for which GPUs; `device` is this machine's),
-`library` (TensorRT's API), `network` (ONNX file to network), `inspection` (is the network what the
-file says; `precision_plan` is what was meant), `plans` (network to plan), `plan_bundle` (the
-directory). `trtexec` writes the same work as commands of NVIDIA's own tool. TensorRT-RTX builds
-plans on any machine; TensorRT builds them on the device that runs them.
+`plan_bundle` does the work with the other files, in this order: `targets` chooses the GPUs and
+refuses those that cannot do what is asked (`device` is this machine's GPU), `library` opens
+TensorRT, `network` parses an ONNX file, `inspection` refuses a network that differs from the file
+or from `precision_plan`, `plans` builds the plan. `trtexec` writes the same work as commands of
+NVIDIA's own tool. TensorRT-RTX builds plans on any machine, TensorRT on the device that runs them.
 """

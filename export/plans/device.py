@@ -1,6 +1,6 @@
 """The GPU of this machine, which TensorRT builds for, as the driver describes it.
 
-In: nothing. Out: a name and a compute capability. It needs the driver's library and no other.
+In: nothing. Out: a name and a compute capability. It needs only the driver's library.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Device:
 
 
 def find_device() -> Device:
-    """The first GPU. Raises `UserError` where there is no driver or no GPU."""
+    """The first GPU. Raises `UserError` if there is no driver or no GPU."""
     try:
         driver: Any = ctypes.CDLL(DRIVER_LIBRARY)
     except OSError:

@@ -1,10 +1,10 @@
-"""Whether TensorRT's network is what the ONNX file says: checked after parsing, before building.
+"""Whether TensorRT's network does what the ONNX file says: checked before a plan is built.
 
-In: a parsed network, its ONNX file, and where the exporter meant to compute in fp32
-(`export.plans.precision_plan`). Out: faults, one line each; none if all is well. Each of these
-faults has occurred without a message from the parser: it drops inputs (Attention's
-`nonpad_kv_seqlen`), aligns causality to another corner, and falls back to fp32. The inspection
-needs no GPU and looks at no values; ONNX Runtime computes the same file for that.
+In: a parsed network, its ONNX file, and a plan of where to compute in fp32
+(`export.plans.precision_plan`). Out: faults, one line each; none if all is well. The parser reports
+none of them: it has dropped inputs (Attention's `nonpad_kv_seqlen`), aligned causality to another
+corner, and fallen back to fp32. The inspection needs no GPU and compares no values; the checks in
+ONNX Runtime do that with the same file.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def refuse_faults(network: Network, faults: Iterable[str]) -> None:
     faults = list(faults)
     if faults:
         raise UserError(
-            f"{network.name}: {network.library.title} made something else of the graph, so no "
+            f"{network.name}: {network.library.title} parsed the graph differently, so no "
             f"plan is built: {'; '.join(faults)}"
         )
 
@@ -115,8 +115,8 @@ def _interface(inspected: Inspected) -> Iterator[str]:
 
 
 def _fits(shape: tuple[int, ...], spec: TensorSpec, what: str) -> bool:
-    """Whether sizes agree. -1 is a size that a run chooses, or one that the parser does not know,
-    which happens in outputs."""
+    """Whether sizes agree. -1 is a size that a run chooses or, in outputs, one that the parser does
+    not know."""
     described = [-1 if isinstance(size, str) else size for size in spec.shape]
     return len(shape) == len(described) and all(
         found == known or (what == "output" and -1 in (found, known))
@@ -140,7 +140,7 @@ def _unused_inputs(inspected: Inspected) -> Iterator[str]:
 
 
 def _host_inputs(inspected: Inspected) -> Iterator[str]:
-    """No shape depends on an input's value: the host would have to wait for it at every step."""
+    """No shape depends on an input's value, for which the host would have to wait in each step."""
     network = inspected.network
     needed = {name for name, tensor in network.inputs.items() if tensor.is_shape_tensor}
     needed |= network.inputs.keys() & _deciding(network)
@@ -149,7 +149,7 @@ def _host_inputs(inspected: Inspected) -> Iterator[str]:
 
 
 def _deciding(network: Network) -> set[str]:
-    """Tensors whose values, not only their shapes, decide the shape of another one."""
+    """Tensors whose values, not only their shapes, decide the shapes of others."""
     found: set[str] = set()
     waiting = [
         layer.slots[slot]
@@ -199,7 +199,7 @@ def _masks(inspected: Inspected) -> Iterator[str]:
 
 
 def _stray_fp32(inspected: Inspected) -> Iterator[str]:
-    """No layer computes in fp32 unless the exporter meant it to."""
+    """No layer computes in fp32 unless the plan allows it."""
     network, plan = inspected.network, inspected.plan
     if plan.compute == "float32":
         return
@@ -222,7 +222,7 @@ def _computes_in_fp32(network: Network, layer: Layer) -> bool:
 
 
 def _computed_from_inputs(network: Network) -> set[str]:
-    """Names of the tensors that depend on a call's inputs; all others are folded."""
+    """Names of the tensors that depend on a call's inputs. TensorRT folds all others."""
     decided = set(network.inputs)
     for layer in _in_order(network):
         if layer.kind != "SHAPE" and any(tensor.name in decided for tensor in layer.inputs):
@@ -231,7 +231,7 @@ def _computed_from_inputs(network: Network) -> set[str]:
 
 
 def _in_order(network: Network) -> Iterator[Layer]:
-    """Layers, each after those that feed it; the parser adds some late."""
+    """Layers, each after those that feed it. The parser's own order is not always like this."""
     done: set[str] = set(network.inputs)
     waiting = list(network.layers)
     while waiting:

@@ -1,7 +1,7 @@
-"""How TensorRT's two libraries and their versions differ: known here and nowhere else.
+"""TensorRT's two libraries. Only this file knows how they and their versions differ.
 
-In: "tensorrt-rtx" or "tensorrt". Out: an imported library with the few calls that building needs.
-It knows nothing about models or bundles.
+In: "tensorrt-rtx" or "tensorrt". Out: an imported library with the calls that building needs. It
+knows nothing about models or bundles.
 
     tensorrt_rtx 1.7      strongly typed always; builds for listed GPUs on a machine without any
     tensorrt 10.15 … 10.x strongly typed if asked; builds for the GPU that is there
@@ -22,7 +22,7 @@ from runtime.bundle.names import TENSORRT
 from runtime.engines.tensorrt.gpu_targets import GpuTarget
 from runtime.engines.tensorrt.plan_check import INSTALL, LIBRARIES, TITLES
 
-OLDEST = {TENSORRT: (10, 15)}  # knows RotaryEmbedding and TensorScatter as layers
+OLDEST = {TENSORRT: (10, 15)}  # the first with layers for RotaryEmbedding and TensorScatter
 _IGNORED = ("Make sure input", "Make sure output")  # logged for every int64 tensor
 
 
@@ -57,7 +57,7 @@ class Library:
         return self.module.OnnxParser(network, self._logger)
 
     def new_config(self, builder: Any, targets: Sequence[GpuTarget]) -> Any:
-        """A build configuration for these GPUs. TensorRT itself takes the GPU that is there."""
+        """A build configuration for these GPUs. TensorRT takes the machine's GPU by itself."""
         config = builder.create_builder_config()
         if self.kind != TENSORRT:
             config.num_compute_capabilities = len(targets)
@@ -67,7 +67,7 @@ class Library:
         return config
 
     def last_error(self) -> str:
-        """The last thing that went wrong, without the library's source locations."""
+        """The last error message, without the library's source locations."""
         message = self.messages[-1] if self.messages else "no reason given"
         message = re.sub(r"^.*?: Error Code \d+: ", "", message)
         message = re.sub(r" ?In \w+ at /\S+", "", message)
@@ -103,7 +103,7 @@ def _check_age(kind: str, version: str) -> None:
 
 def _new_logger(module: Any, messages: list[str]) -> Any:
     class Errors(module.ILogger):
-        """Keeps errors for the exception that follows them."""
+        """Keeps error messages for the exception that follows."""
 
         def __init__(self) -> None:
             module.ILogger.__init__(self)

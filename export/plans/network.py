@@ -1,7 +1,7 @@
 """An ONNX graph as TensorRT's parser understands it.
 
 In: a graph of a portable bundle. Out: a `Network`: TensorRT's objects, and which layer feeds which.
-Whether the parser understood the graph is checked in `export.plans.inspection`.
+`export.plans.inspection` checks whether the parser understood the graph.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Layer:
 
     kind: str  # MATRIX_MULTIPLY, KV_CACHE_UPDATE, ...
     name: str
-    node: str  # of its ONNX node; "" where the parser does not say
+    node: str  # name of its ONNX node; "" if the parser gives none
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     slots: tuple[str | None, ...]  # names of the inputs by position; None where left out
@@ -32,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A parsed graph. It keeps builder and parser alive, which own the network's memory."""
+    """A parsed graph. It keeps the builder and the parser, which own the network's memory."""
 
     name: str
     spec: GraphSpec
@@ -61,7 +61,7 @@ class Network:
         return {tensor.name: layer for layer in self.layers for tensor in layer.outputs}
 
     def ancestors(self, *tensors: str) -> set[str]:
-        """Names of these tensors and of all that they are computed from."""
+        """Names of these tensors and of all tensors that they are computed from."""
         found: set[str] = set()
         waiting = list(tensors)
         while waiting:
@@ -84,7 +84,7 @@ def parse(library: Library, name: str, spec: GraphSpec, folder: Path) -> Network
     """Parse the graph's file. `name` is its key in the manifest.
 
     Raises:
-        UserError: TensorRT does not know an operator, or not in this form.
+        UserError: TensorRT does not know an operator or its attributes.
     """
     library.messages.clear()
     builder = library.new_builder()

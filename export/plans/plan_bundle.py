@@ -1,8 +1,8 @@
 """A portable bundle becomes a bundle of plans for TensorRT.
 
 In: a portable bundle, a library and the GPUs. Out: a bundle with a plan in place of each graph;
-all other files are copied. It appears complete or not at all. What does not fit is refused before
-any plan is built.
+all other files are copied. It appears complete or not at all. A bundle that does not fit is refused
+before any plan is built.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TIMING_CACHE = "timing.cache"
 
 @dataclass(frozen=True)
 class PlanBuild:
-    """How plans are built. origin: the options that name what they are made from."""
+    """How plans are built. origin: the options that name their checkpoint or bundle."""
 
     library: Library
     targets: tuple[GpuTarget, ...]
@@ -52,7 +52,7 @@ class PlanBuild:
 
 
 def read_precisions(ready: ReadyBundle) -> Precisions:
-    """Read a bundle's precisions from its manifest and no other file.
+    """Read a bundle's precisions from its manifest.
 
     Raises:
         UserError: not a bundle, or one in another precision than expected.
@@ -130,7 +130,7 @@ def _build_graph(
 def _old_timing_cache(build: PlanBuild) -> bytes | None:
     """The timing cache of the bundle that is replaced; b"" if there is none, None if unused."""
     if build.library.kind != TENSORRT:
-        return None  # TensorRT-RTX times kernels when it runs
+        return None  # TensorRT-RTX times kernels when a plan runs
     try:
         old = load_bundle(build.output)
     except UserError:

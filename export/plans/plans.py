@@ -1,8 +1,8 @@
 """A parsed network becomes a plan.
 
-In: a network that has passed inspection, the GPUs it is for, and the ranges of its dimensions.
-Out: a file with the plan. It has one optimization profile for each way of calling the graph, in
-the order of the manifest, because the runtime selects them by index.
+In: a network that has passed inspection, its GPUs, and the ranges of its dimensions. Out: a file
+with the plan. It has one optimization profile for each way of calling the graph, in the order of
+the manifest, because the runtime selects profiles by index.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def _shapes(tensor: TensorSpec, ranges: Mapping[str, Range]) -> tuple[Shape, Sha
 
 
 def narrow_profiles(spec: GraphSpec) -> GraphSpec:
-    """The graph with profiles as the runtime calls plans.
+    """The graph with the profiles that the runtime needs.
 
-    Only steps are taken by several rows at once. Prompts, voices and chunks of audio go row by row
-    through the GPU, so plans of them need no memory for more.
+    The runtime takes steps of several rows at once, but prompts, voices and chunks of audio row by
+    row. Plans therefore need memory for one row of these.
     """
     one = {ROWS: Range(1, 1, 1)}
     profiles = {
@@ -53,7 +53,7 @@ def narrow_profiles(spec: GraphSpec) -> GraphSpec:
 
 
 def check_profiles(name: str, spec: GraphSpec) -> None:
-    """Raise `UserError` if a dimension has no range, as in bundles of older versions."""
+    """Raise `UserError` if a dimension has no range, which older versions left out."""
     named = {size for tensor in spec.inputs for size in tensor.shape if isinstance(size, str)}
     for ranges in spec.profiles.values() or ({},):
         for dimension in sorted(named - ranges.keys()):

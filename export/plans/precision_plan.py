@@ -1,8 +1,8 @@
-"""Where the exporter means a graph to compute in fp32, and where not.
+"""Where a graph is meant to compute in fp32.
 
-In: a graph's name and precision. Out: a `PrecisionPlan`, with which `export.plans.inspection`
-compares TensorRT's network. It is written by hand and not taken from the graph on purpose: it says
-what was meant, and the graph what was done.
+In: a graph's name and precision. Out: a `PrecisionPlan`, which `export.plans.inspection` compares
+with TensorRT's network. It is written by hand on purpose, and not taken from the graph, so that it
+also finds mistakes of the graph.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _rules(scope: str, operators: str) -> tuple[Rule, ...]:
 # The residual stream can exceed float16 (export.language_model.half_range), and a norm's sum of
 # squares has no bound. Values are multiplied with their gain before they are added to the stream.
 _STREAM = (*_rules("*", "RMSNormalization Add"), *_rules("layer_*", "Mul"))
-# Scores decide which code wins: near ties must be decided as in PyTorch.
+# Scores decide which code wins. Near ties must be decided as in PyTorch.
 _SCORES = _rules("", "MatMul Add Sigmoid Mul LayerNormalization")
 _DRAW = _rules("", "Less Mul Div TopK Softmax CumSum LessOrEqual GreaterOrEqual Greater ReduceSum")
 _MEAN_EMBEDDING = _rules("", "ReduceMean")

@@ -1,8 +1,7 @@
 """Which GPUs plans are built for.
 
-In: what was asked for, and the precisions of the graphs. Out: `GpuTarget`s that can compute in
-them. Every contradiction, and every GPU that cannot do what is asked, is refused here, before any
-work.
+In: the options of an export, and the precisions of its graphs. Out: `GpuTarget`s that can compute
+in them. Contradictions, and GPUs that lack a precision, are refused here, before any work.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from formats.precisions import Precision
 from runtime.bundle.names import TENSORRT_RTX
 from runtime.engines.tensorrt.gpu_targets import GpuTarget, check_targets, find_target, rtx_targets
 
-ON_REQUEST = (75, 121)  # only if asked for: NVIDIA says that they slow a plan down on the others
+ON_REQUEST = (75, 121)  # only with --sm: NVIDIA says that they make plans slower on other GPUs
 
 
 @dataclass(frozen=True)
 class Precisions:
-    """What the language model and the codec's decoder are computed in."""
+    """The precisions of the language model and of the codec's decoder."""
 
     language_model: Precision
     codec: Precision

@@ -1,7 +1,7 @@
 """Commands of NVIDIA's own tool that build the same plans, for timing and for bug reports.
 
-In: a portable bundle. Out: one `trtexec` command for each graph. The runtime cannot load their
-plans, because it takes only plans that a manifest describes.
+In: a portable bundle. Out: one `trtexec` command for each graph. The runtime does not load plans
+made in this way, because no manifest describes them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _words(
     yield f"--onnx={folder / spec.file}"
     yield f"--saveEngine={name}{PLAN_SUFFIX}"
     if kind == TENSORRT:
-        yield "--stronglyTyped"  # TensorRT 11 always is, and accepts the word
+        yield "--stronglyTyped"  # always so in TensorRT 11, which accepts the option
         yield "--timingCacheFile=timing.cache"
     else:
         yield f"--computeCapabilities={','.join(one.compute_capability for one in targets)}"

@@ -1,9 +1,9 @@
 """Convolutions of the codec's decoder in few bits: between QuantizeLinear and DequantizeLinear.
 
-In: `QuantizedWeight`s of a calibration, whose rows are a convolution's output channels. Out: what
-`export.codec.layers` gives to Conv. Portable dialect only: ONNX Runtime's own INT8 convolution
-needs 8 bits behind it, too, and is little faster than float32. It does not know where scales
-come from.
+In: `QuantizedWeight`s of a calibration, whose rows are a convolution's output channels. Out: the
+operands that `export.codec.layers` gives to Conv. Portable dialect only: ONNX Runtime's own INT8
+convolution also needs an 8-bit output, and is hardly faster than float32. It does not know where
+scales come from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from commands.errors import UserError
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.writer import Value
 from export.quantization.products import STORED, few_bits, require_fit
 from formats.calibration.quantized_weight import QuantizedWeight
@@ -24,16 +24,16 @@ from formats.weights import Weight
 
 
 class ConvolutionFormat(Protocol):
-    """In which number format one convolution is computed."""
+    """The number format of one convolution."""
 
-    def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
-        """What Conv takes for x (1, in, 1, T) and weight (out, in, 1, taps), both float32."""
+    def operands(self, graph: ModelGraph, x: Value, weight: Weight) -> tuple[Value, Value]:
+        """Conv's operands for x (1, in, 1, T) and weight (out, in, 1, taps), both float32."""
 
 
 class Floats:
     """Both operands as they are."""
 
-    def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
+    def operands(self, graph: ModelGraph, x: Value, weight: Weight) -> tuple[Value, Value]:
         return x, graph.weight(weight)
 
 
@@ -43,7 +43,7 @@ class QuantizedConvolution:
 
     quantized: QuantizedWeight
 
-    def operands(self, graph: Graph, x: Value, weight: Weight) -> tuple[Value, Value]:
+    def operands(self, graph: ModelGraph, x: Value, weight: Weight) -> tuple[Value, Value]:
         rows = as_rows(weight)
         require_fit(self.quantized, rows)
         if self.quantized.scales.shape[1] != 1 or self.quantized.activation_scale is None:
@@ -76,7 +76,7 @@ FLOATS = Floats()
 
 @dataclass(frozen=True)
 class ConvolutionFormats:
-    """The format of every convolution: the usual one, or the one that its weight's name has."""
+    """The format of every convolution: the usual one, unless `by_name` has one for its weight."""
 
     usual: ConvolutionFormat = FLOATS
     by_name: Mapping[str, ConvolutionFormat] = field(default_factory=dict)
@@ -89,7 +89,7 @@ ALL_FLOATS = ConvolutionFormats()
 
 
 def quantized_convolutions(weights: Mapping[str, QuantizedWeight]) -> ConvolutionFormats:
-    """Formats of all convolutions: those given quantized, all others floats."""
+    """Formats of all convolutions: quantized if `weights` has the weight, otherwise floats."""
     return ConvolutionFormats(
         by_name={name: QuantizedConvolution(weight) for name, weight in weights.items()}
     )

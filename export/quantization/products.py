@@ -1,10 +1,10 @@
 """Matrix products with quantized weights, as the two dialects write them.
 
-In: `QuantizedWeight`s of a calibration. Out: `WeightFormats` for `Graph.linear`. The portable
+In: `QuantizedWeight`s of a calibration. Out: `WeightFormats` for `ModelGraph.linear`. The portable
 dialect gets symmetric QuantizeLinear and DequantizeLinear, which TensorRT fuses: INT8 and FP8 on
-both sides of a product, INT4 in blocks of the weight alone. The ort dialect gets MatMulNBits,
-which keeps 8- or 4-bit weights in memory and rounds activations to 8 bits on the fly. It does
-not know where scales come from.
+both sides of a product, INT4 in blocks of the weight only. The ort dialect gets MatMulNBits,
+which keeps 8- or 4-bit weights in memory and rounds activations to 8 bits on the fly. Scales,
+smoothing and stored codes come from the calibration; here they become nodes of a graph.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from formats.calibration.record import AGAIN
 from formats.number_formats import FormatName, pack_nibbles
 from formats.weights import Array, Weight
 
-ORT_BLOCK = 128  # of weights with one scale an output channel: the fastest
+ORT_BLOCK = 128  # the fastest, for weights with one scale for each output channel
 INTEGER_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: products of integers
 
 STORED: dict[FormatName, tuple[ir.DataType, np.dtype]] = {
@@ -39,7 +39,7 @@ _PART = re.compile(r"(.+)\[(\d+)\]")
 
 
 def quantized_formats(weights: Mapping[str, QuantizedWeight], dialect: str) -> WeightFormats:
-    """Formats of all weights: those given quantized, all others floats.
+    """Formats of all weights: quantized if `weights` has the weight, otherwise floats.
 
     The weight of head 2 in a batch of heads is called "name[2]".
     """
@@ -59,7 +59,7 @@ def quantized_formats(weights: Mapping[str, QuantizedWeight], dialect: str) -> W
 
 
 def require_known(calibration: Calibration, products: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise `UserError` if the calibration speaks of weights that no graph has."""
+    """Raise `UserError` if the calibration has weights that no graph has."""
     for name in calibration.weights:
         part = _PART.fullmatch(name)
         shape = products.get(part[1] if part else name, ())
@@ -74,8 +74,8 @@ def part_name(name: str, index: int) -> str:
 
 @dataclass(frozen=True)
 class FewBits:
-    """com.microsoft.MatMulNBits. A static scale of activations is not used: each block of each
-    input gets its own when the product is computed."""
+    """com.microsoft.MatMulNBits. It does not use a static scale of activations: each block of each
+    input gets its own scale when the product is computed."""
 
     quantized: QuantizedWeight
 
@@ -83,7 +83,7 @@ class FewBits:
         assert isinstance(graph, OrtGraph)
         outputs, inputs = weight.shape
         require_fit(self.quantized, weight)
-        is_whole = self.quantized.scales.shape[1] == 1  # then its only scale can be repeated
+        is_whole = self.quantized.scales.shape[1] == 1  # its only scale can be repeated
         bits, block = self.quantized.form.bits, ORT_BLOCK if is_whole else self.quantized.block
         blocks = -(-inputs // block)
         packed = graph.lazy_constant(
@@ -151,9 +151,10 @@ class QuantizedPair:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """A batched product taken apart: engines have no quantized products of batches.
+    """A batched product as one product for each part, because engines have no quantized products
+    of batches.
 
-    The result has the type that its parts share, the one that the dialect computes in.
+    The result has the type that the dialect computes in, as all parts have.
     """
 
     parts: Mapping[int, LinearFormat]
@@ -172,7 +173,7 @@ class SideBySide:
 
 
 def few_bits(graph: GraphWriter, x: Value, quantized: QuantizedWeight, name: str) -> Value:
-    """x rounded to the format of its weight, `name`, and back; both in x's own type."""
+    """x rounded to the number format of the weight called `name`, in x's own type."""
     assert quantized.activation_scale is not None
     assert x.dtype is not None
     _, stored = STORED[quantized.form.name]
@@ -184,7 +185,7 @@ def few_bits(graph: GraphWriter, x: Value, quantized: QuantizedWeight, name: str
 
 
 def require_fit(quantized: QuantizedWeight, weight: Weight) -> None:
-    """Raise `UserError` if the scales are of a weight of another shape."""
+    """Raise `UserError` if the scales belong to a weight of another shape."""
     if quantized.shape != weight.shape:
         raise UserError(
             f"{weight.name} is {list(weight.shape)}, its calibration for {list(quantized.shape)}; "

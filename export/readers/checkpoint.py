@@ -2,7 +2,7 @@
 
 In: a directory with `config.json`, tokenizer files and weights: safetensors, whole or sharded, or
 pickled `.bin` files, which need torch. Out: a `Checkpoint`. Names and shapes of its weights are
-checked at once; values are read when they are needed. Names are those of the published training
+checked at once. Values are read when they are needed. Names are those of the published training
 code (arXiv 2506.12537) or of a plain `Qwen2ForCausalLM`, with or without prefixes of wrappers
 (`formats.checkpoint.state_dicts`). It knows nothing about ONNX.
 """
@@ -55,7 +55,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     tokens: SpeechTokens
     tensors: Mapping[str, StoredTensor]
-    length: LengthSettings  # that its config.json declares, or the usual one
+    length: LengthSettings  # declared by its config.json, or the usual one
 
     def weight(self, name: str) -> Weight:
         """A tensor as float32."""
@@ -98,9 +98,9 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
 
 
 def usual_length(tokenizer: Tokenizer) -> LengthSettings:
-    """The bound on speech for a checkpoint that declares none, as published ones do not.
+    """The bound on speech for a checkpoint that declares none, such as the published ones.
 
-    It depends on what a token is: a phoneme or letter (one entry for each symbol) lasts about 7
+    It depends on what a token is. A phoneme or letter (one entry for each symbol) lasts about 7
     frames of 12.5 ms, a word of a byte-pair vocabulary much longer.
     """
     return SYMBOL_LENGTH if isinstance(tokenizer.model, models.WordLevel) else WORD_LENGTH
@@ -216,7 +216,7 @@ def _linear(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, tuple[i
 
 
 def _check_head_maps(checkpoint: Checkpoint) -> None:
-    """A head's stored token ids must be those of the tokenizer."""
+    """Refuse stored token ids of heads that differ from the tokenizer's."""
     for head in range(checkpoint.config.heads):
         stored = checkpoint.tensors.get(f"speech_heads.{head}.small_to_orig")
         if stored is not None and stored.read().tolist() != [*checkpoint.tokens.head_ids(head)]:

@@ -2,7 +2,7 @@
 
 In: a directory with `codec.json` and `codec.safetensors`, or the published pair
 `ns3_facodec_encoder_v2.bin` and `ns3_facodec_decoder_v2.bin`, pickles that need torch. Out: a
-`CodecCheckpoint`. Names and shapes of its weights are checked at once; weight norm is folded when
+`CodecCheckpoint`. Names and shapes of its weights are checked at once. Weight norm is folded when
 they are read. Names are the published ones (FACodec, arXiv 2403.03100) after "encoder." and
 "decoder.", with or without prefixes of wrappers (`formats.checkpoint.state_dicts`). It knows
 nothing about ONNX.

@@ -27,7 +27,7 @@ LAST_ENCODER_KERNEL = 3
 
 
 def content_books(config: CodecConfig) -> list[str]:
-    """Codebooks of the first columns of a frame. Each quantizes what those before it left."""
+    """Codebooks of the first columns of a frame. Each quantizes what those before it left over."""
     return [f"decoder.quantizer.1.layers.{book}" for book in range(config.content_codebooks)]
 
 

@@ -13,7 +13,7 @@ class QuantizedWeight:
     """A weight (out, in) in few bits.
 
     block: input channels that share a scale. scales: float32 (out, in / block), exact in
-    float16. smoothing: float32 (in); inputs are divided by it, the weight was multiplied.
+    float16. smoothing: float32 (in); inputs are divided by it, and the weight is multiplied by it.
     codes: float32 (out, in), or None for the nearest ones.
     """
 

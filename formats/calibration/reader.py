@@ -1,7 +1,7 @@
 """Opens a calibration directory and checks all of it.
 
-In: the directory, the model that it has to be for, and a precision. Out: `QuantizedWeight`s by
-name, or one `UserError`. It computes no scales and builds no graphs.
+In: the directory, the model that it must be for, and a precision. Out: `QuantizedWeight`s by name,
+or one `UserError`. It computes no scales and builds no graphs.
 """
 
 from __future__ import annotations

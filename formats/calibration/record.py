@@ -1,8 +1,8 @@
-"""The files of a calibration directory: their schema, names, and which model they belong to.
+"""The contract of a calibration directory: its files, their schema and the names of tensors.
 
-In: `calibration.json`, which says how each weight is stored, and for which model. Out: a
-`CalibrationRecord`, checked, or one `UserError`. The scales, smoothing vectors and rounded codes
-are tensors of `calibration.safetensors`; `SCALES`, `SMOOTHING` and `CODES` are their names.
+In: `calibration.json`, which says how each weight is stored, and for which model. Out: a checked
+`CalibrationRecord`, or one `UserError`. The scales, smoothing vectors and rounded codes are tensors
+of `calibration.safetensors`; `SCALES`, `SMOOTHING` and `CODES` are their names.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LinearRecord(_Record, frozen=True):
     """How one weight and its inputs are stored.
 
-    block: input channels that share a scale; all of them where each output channel has one scale.
-    activation_scale: None where inputs stay floats. alpha: the exponent of the smoothing vector,
-    if there is one.
+    block: input channels that share a scale; all of them if each output channel has one scale.
+    activation_scale: None if inputs stay floats. alpha: the exponent of the smoothing vector, if
+    there is one.
     """
 
     format: FormatName
@@ -56,7 +56,7 @@ class LinearRecord(_Record, frozen=True):
 
 
 class MethodRecord(_Record, frozen=True):
-    """How the scales were chosen, for the reader."""
+    """How the scales were chosen, for people."""
 
     method: str
     weights: str
@@ -99,7 +99,7 @@ def encode_record(record: CalibrationRecord) -> bytes:
 
 
 def read_record(folder: Path) -> CalibrationRecord:
-    """Read `calibration.json` and no other file. Raises `UserError` if it is missing or invalid."""
+    """Read only `calibration.json`. Raises `UserError` if it is missing or invalid."""
     path = folder / RECORD_FILE
     if not path.is_file():
         raise UserError(f"{folder}: not a calibration (no {RECORD_FILE}); {AGAIN}")

@@ -48,7 +48,7 @@ def new_folder(output: Path) -> Iterator[Path]:
 
 
 def describe_weight(weight: QuantizedWeight, alpha: float | None) -> LinearRecord:
-    """What the record says about a weight."""
+    """The record's entry for a weight."""
     return LinearRecord(
         format=weight.form.name,
         shape=weight.shape,

@@ -47,8 +47,8 @@ class MelConfig:
 class CodecConfig:
     """Every size of the codec; field names are the keys of `codec.json`.
 
-    A frame has a code of each content codebook, then a code of each prosody codebook. Their sizes
-    are `stream_sizes` in this order; if that is empty, all have `codebook_size` codes.
+    A frame has a code of each content codebook, then a code of each prosody codebook.
+    `stream_sizes` has their sizes in this order. If it is empty, all have `codebook_size` codes.
     """
 
     sample_rate_hz: int = 16_000
@@ -109,7 +109,7 @@ class CodecConfig:
 
     @property
     def delay_frames(self) -> int:
-        """How many later frames a frame's audio depends on. Streamed audio comes so much later."""
+        """How many later frames a frame's audio depends on. Streamed audio is as late."""
         return decoder_reach_frames(self)[1]
 
     def to_json(self) -> str:
@@ -123,10 +123,10 @@ def read_codec_config(folder: Path) -> CodecConfig:
 
 
 def find_codec_config(folder: Path) -> CodecConfig:
-    """The configuration of a codec in either layout: the published one has no `codec.json`.
+    """The configuration of a codec in either layout. The published one has no `codec.json`.
 
     Raises:
-        UserError: a folder that holds neither.
+        UserError: the folder holds neither.
     """
     folder = Path(folder)
     if (folder / CODEC_CONFIG_FILE).is_file():
@@ -208,8 +208,8 @@ _COUNTS = (
 def decoder_reach_frames(config: CodecConfig) -> tuple[int, int]:
     """How many earlier and how many later frames the audio of a frame depends on, exactly.
 
-    Walks back from one frame of samples through every layer and keeps track of the first and the
-    last position that is needed.
+    Goes back from one frame of samples through every layer, with the first and the last position
+    that each layer needs.
     """
     first, last = 0, config.hop_samples - 1
     first, last = _before_convolution(first, last, END_KERNEL)

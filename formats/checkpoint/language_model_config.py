@@ -39,7 +39,7 @@ _TEMPLATE_PLACES = {
 
 @dataclass(frozen=True)
 class TextFrontend:
-    """How the user's text becomes the text of the prompt: unchanged, or as phonemes."""
+    """How the user's text becomes the text of the prompt: unchanged ("none"), or as phonemes."""
 
     kind: str = "none"
     language: str = "en-us"
@@ -47,7 +47,7 @@ class TextFrontend:
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """The model's default sampling, for users who choose none (runtime/speech/sampling.py)."""
+    """The model's default sampling (runtime/speech/sampling.py)."""
 
     do_sample: bool = True
     temperature: float = 1.0
@@ -58,9 +58,9 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class LengthSettings:
-    """Speech ends after `extra_frames + frames_per_token * text tokens`: models can fail to stop.
+    """The most frames of a speech: `extra_frames + frames_per_token * text tokens`.
 
-    `frames_per_token` is four times the average of the training data, so that slow speech fits.
+    Models can fail to stop. `frames_per_token` is four times the average of the training data.
     """
 
     frames_per_token: float
@@ -72,7 +72,7 @@ class LanguageModelConfig:
     """Geometry of the model; field names are the keys of `config.json`.
 
     `vocab_size` is the number in the file. Published NTP checkpoints keep the base model's number
-    there although speech tokens were added, so the rows of the embedding table count instead.
+    there although speech tokens were added. So readers count the rows of the embedding table.
     `length` is None in checkpoints that declare no bound.
     """
 
@@ -110,7 +110,7 @@ class LanguageModelConfig:
 
     @property
     def frames_per_step(self) -> int:
-        """Whole frames that one MTP step yields; an NTP step yields one code of a frame."""
+        """Whole frames that one MTP step yields. An NTP step yields one code of a frame."""
         if self.kind == "ntp":
             raise ValueError("an NTP step is one token, not a whole frame")
         return self.streams.frames_per_step(self.medusa_num_heads)
@@ -126,7 +126,7 @@ class LanguageModelConfig:
         return 4 * self.spk_emb_dim
 
     def to_json(self) -> dict[str, Any]:
-        """The published layout; `transformers` reads the Qwen2 part of it.
+        """The published layout. `transformers` reads the Qwen2 part of it.
 
         `streams` is left out if they are FACodec's, and `length` if it is not declared.
         """
@@ -149,7 +149,7 @@ def read_lm_config(folder: Path) -> LanguageModelConfig:
 
 
 def _refuse_adapter(folder: Path) -> None:
-    """A LoRA adapter is no whole model. PEFT's files may also lie beside a whole model."""
+    """Refuse a LoRA adapter. PEFT's files may also be left beside a whole model."""
     path = folder / ADAPTER_FILE
     if not path.is_file():
         return
@@ -227,7 +227,7 @@ def _speech_fields(reader: JsonReader, streams: Streams) -> dict[str, Any]:
 
 
 def _streams(values: Mapping[str, Any], where: str) -> Streams:
-    """Published checkpoints have no such key and speak FACodec's codes."""
+    """Published checkpoints have no such key: their codes are FACodec's."""
     streams = values.get("streams")
     return FACODEC if streams is None else parse_streams(streams, f"{where}: 'streams'")
 

@@ -1,8 +1,8 @@
-"""Prompt templates, text normalisation, and where the answer begins.
+"""Prompt templates, text normalisation, and the split of a prompt into question and answer.
 
-In: text. Out: the prompt as a string, and its split into the question, on which no loss is
-taken, and the answer. It does not know tokenizers, files or tensors. The templates are those of
-the published training code (arXiv 2506.12537, repository cnxupupup/SLM-Decoupled-MTP).
+In: text. Out: the prompt as a string, and its two parts. Training takes no loss on the question.
+It does not know tokenizers, files or tensors. The templates are those of the published training
+code (arXiv 2506.12537, repository cnxupupup/SLM-Decoupled-MTP).
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ TEXT_DIALOGUE = f"{HUMAN}: {{instruction}}\n {ANSWER_MARK} {{response}}\n\n"
 
 @dataclass(frozen=True)
 class PromptTemplates:
-    """What stands around the speech.
+    """The text before and after the speech.
 
     All but `tail` end in `<sosp>`, the last token before the first speech token. `chat` and
-    `chat_speaker` are for spoken answers to questions: the paper gives the order (question, text
-    answer, spoken answer) but no template, so these join the published ones for text and for
+    `chat_speaker` are for spoken answers to questions. The paper gives their order (question, text
+    answer, spoken answer) but no template, so these join the published templates for text and for
     speech. `tail` follows `<eosp>` in training only.
     """
 
@@ -52,12 +52,12 @@ class PromptTemplates:
     chat_speaker: str = CHAT_SPEAKER_PROMPT
 
     def prompt(self, text: str, *, with_speaker: bool) -> str:
-        """The prompt for `text`, replaced literally: braces in the text stay what they are."""
+        """The prompt for `text`. Braces in the text have no meaning."""
         template = self.tts_speaker if with_speaker else self.tts
         return template.replace("{text}", text)
 
     def chat_parts(self, *, with_speaker: bool) -> ChatParts:
-        """The pieces of the chat template. It holds `{question}` and `{answer}` once, in order."""
+        """The parts of the chat template, which holds `{question}` and then `{answer}` once."""
         template = self.chat_speaker if with_speaker else self.chat
         before, after_answer = template.split("{answer}")
         question, written = split_question(before)
@@ -66,11 +66,11 @@ class PromptTemplates:
 
 @dataclass(frozen=True)
 class ChatParts:
-    """A chat template, cut where the model begins to write and around its answer.
+    """A chat template, split where the model begins to write, and before and after its answer.
 
-    `question` holds `{question}`; a model continues it with `before_answer`, the answer and
-    `after_answer`, which ends in `<sosp>`. Each side of the first cut is tokenized by itself, in
-    training as in use.
+    `question` holds `{question}`. A model continues it with `before_answer`, the answer and
+    `after_answer`, which ends in `<sosp>`. `question` and its continuation are tokenized
+    separately, both in training and in use.
     """
 
     question: str
@@ -78,34 +78,37 @@ class ChatParts:
     after_answer: str
 
     def ask(self, question: str) -> str:
-        """What the model is given, up to where it begins to write."""
+        """The prompt, up to where the model begins to write."""
         return self.question.replace("{question}", question)
 
     def write(self, answer: str) -> str:
-        """What the model writes before it speaks."""
+        """The text that the model writes before it speaks."""
         return self.before_answer + answer + self.after_answer
 
 
 def normalize_text(text: str) -> str:
-    """Text as the published training data has it: one capital, its own full stop kept."""
+    """Text as in the published training data: only the first letter is a capital.
+
+    A full stop at the end stays.
+    """
     return text.strip().lower().capitalize()
 
 
 def asr_answer(text: str) -> str:
-    """What follows `<eosp>` in a recognition example."""
+    """The text after `<eosp>` in a recognition example."""
     return ASR_ANSWER.replace("{text}", text)
 
 
 def text_dialogue(instruction: str, response: str) -> str:
-    """A text-only example. The response is put in first: it may itself hold `{instruction}`."""
+    """A text-only example. Both texts may hold the names of places, such as `{instruction}`."""
     question, answer = TEXT_DIALOGUE.split("{instruction}")
     return question + instruction + answer.replace("{response}", response)
 
 
 def split_question(prompt: str) -> tuple[str, str]:
-    """Split after the first `[Assistant]:`; without one everything is the question.
+    """Split after the first `[Assistant]:`. Without one, all of the prompt is the question.
 
-    The loss is taken on the second part only.
+    Training takes its loss on the second part only.
     """
     question, mark, answer = prompt.partition(ANSWER_MARK)
     return question + mark, answer

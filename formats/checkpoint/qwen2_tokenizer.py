@@ -1,8 +1,8 @@
 """Qwen2's tokenizer from the files of the slow implementation, which the published code writes.
 
 In: `vocab.json`, `merges.txt`, `added_tokens.json` or `tokenizer_config.json`. Out: byte-level BPE
-as a `tokenizers.Tokenizer`. Each file is read strictly: a checkpoint without its added tokens
-would look as if it had no speech.
+as a `tokenizers.Tokenizer`. Each file is read strictly, because a speech model without its added
+tokens would look like a text model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VOCABULARY_FILE, MERGES_FILE = "vocab.json", "merges.txt"
 ADDED_TOKENS_FILE = "added_tokens.json"
 SETTINGS_FILE = "tokenizer_config.json"
 
-# Qwen2's pre-tokenizer, which these files do not hold.
+# Qwen2's pre-tokenizer. The files do not hold it.
 _QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -54,7 +54,7 @@ def load_qwen2_files(folder: Path) -> Tokenizer:
 
 
 def _require_qwen2_files(folder: Path) -> None:
-    """Name the missing files: without its added tokens, a speech model looks like a text model."""
+    """Raise `UserError` with the names of missing files."""
     found = {name: (folder / name).is_file() for name in (VOCABULARY_FILE, MERGES_FILE)}
     if not any(found.values()):
         raise UserError(
@@ -101,14 +101,14 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
 
 
 def read_added_tokens(path: Path) -> list[tuple[str, int]]:
-    """Tokens with ids, in the ids' order; none without the file."""
+    """Tokens with ids, ordered by id; none if there is no file."""
     if not path.is_file():
         return []
     return sorted(_read_vocabulary(path).items(), key=lambda item: item[1])
 
 
 def _read_settings_tokens(folder: Path) -> list[tuple[str, int]]:
-    """The same from `tokenizer_config.json`, where transformers also keeps them."""
+    """The same tokens from `tokenizer_config.json`, where transformers also keeps them."""
     path = folder / SETTINGS_FILE
     if not path.is_file():
         return []

@@ -1,8 +1,8 @@
-"""The base of rotary positions (RoPE) that a `config.json` means.
+"""The base of rotary positions (RoPE) in a `config.json`.
 
 In: the keys that transformers 4 (`rope_theta`, `rope_scaling`) and 5 (`rope_parameters`) write.
-Out: one number for all layers, or a refusal: of scaled positions, of layers that differ, and of
-keys that contradict each other.
+Out: one number for all layers. Scaled positions, layers that differ, and keys that contradict each
+other are refused.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from formats.files.json_reader import JsonReader
 
 FULL_ATTENTION = "full_attention"  # the kind of all layers
-DEFAULT_THETA = 10_000.0  # Qwen2's, where the file has none
+DEFAULT_THETA = 10_000.0  # Qwen2's, if the file has none
 _SECTIONS = ("rope_scaling", "rope_parameters")
 _KNOWN = ("rope_type", "type", "rope_theta", "partial_rotary_factor")
 
 
 def read_rope_theta(reader: JsonReader) -> float:
-    """The one base that all of the file's keys give. Raises `UserError` naming the key."""
+    """The base, on which all keys of the file must agree. Raises `UserError` naming the key."""
     found = {}
     if reader.has("rope_theta"):
         found["rope_theta"] = reader.positive("rope_theta")
@@ -33,7 +33,7 @@ def read_rope_theta(reader: JsonReader) -> float:
 
 
 def _of_all_layers(reader: JsonReader, key: str) -> JsonReader:
-    """The section, or what it says about layers of full attention, if it is by kind of layer."""
+    """The section, or its part for layers of full attention if it has a part for each kind."""
     section = reader.section(key)
     if not any(isinstance(section.get(name, None), dict) for name in section.names()):
         return section

@@ -1,9 +1,9 @@
 """State dicts of any training code: pickles, and tensor names.
 
-In: files that `torch.save` wrote, and tensors under the names that wrappers of modules give them.
-Out: tensors under their plain names. Pickles are read through torch's restricted unpickler, so
-nothing in them can run code; torch is imported only when there is one. It does not know which
-tensors a model needs.
+In: files that `torch.save` wrote, and tensors whose names have prefixes of module wrappers. Out:
+tensors under their plain names. Pickles are read through torch's restricted unpickler, so nothing
+in them can run code. torch is imported only if there is a pickle. It does not know which tensors a
+model needs.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
 _SHARD = re.compile(r"pytorch_model-(\d+)-of-(\d+)\.bin")
 
-# What torch.compile, (Distributed)DataParallel, FSDP, activation checkpointing and Lightning Fabric
-# put in front of the names of what they wrap.
+# Prefixes that torch.compile, (Distributed)DataParallel, FSDP, activation checkpointing and
+# Lightning Fabric give to the names of wrapped modules.
 _WRAPPERS = frozenset(
     ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 )
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 def plain_names(tensors: Mapping[str, T], where: str) -> dict[str, T]:
-    """The tensors, by name without wrappers; weight norm's are `weight_g` and `weight_v`.
+    """The tensors by name, without wrappers. Weight norm's are `weight_g` and `weight_v`.
 
     Raises:
         UserError: two tensors have the same plain name, or adapters are not merged.
@@ -65,7 +65,7 @@ def _plain_name(name: str) -> str:
 
 
 def find_pickles(folder: Path) -> list[Path]:
-    """The pickled weights of a checkpoint, whole or in shards; none if there are none.
+    """The pickled weights of a checkpoint, whole or in shards; an empty list if there are none.
 
     Raises:
         UserError: a shard is missing.
@@ -122,7 +122,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _can_be_mapped(path: Path) -> bool:
-    """torch maps no pickles of its old format, and none under a name that is not UTF-8."""
+    """torch cannot map pickles of its old format, nor files whose name is not UTF-8."""
     with path.open("rb") as file:
         return file.read(len(_ZIP)) == _ZIP and is_unicode_path(path)
 

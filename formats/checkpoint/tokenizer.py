@@ -1,8 +1,8 @@
 """The tokenizer of a checkpoint: loading, the speech tokens in it, and making new ones.
 
 In: a checkpoint or base-model directory, or phoneme strings; the streams of the codec. Out: a
-`tokenizers.Tokenizer`, the ids of the speech tokens (never assumed, always looked up), and the
-tokenizer files of a new checkpoint. It knows nothing about models and needs no torch.
+`tokenizers.Tokenizer`, the ids of the speech tokens, and the tokenizer files of a new checkpoint.
+Ids are always looked up, never assumed. It knows nothing about models and needs no torch.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from formats.streams import FACODEC, Streams
 BOS = "<|im_start|>"
 EOS = "<|endoftext|>"
 UNKNOWN = "<unk>"
-# A stress mark belongs to the phoneme after it: one symbol, one token.
+# A stress mark and the phoneme after it are one symbol, so one token.
 _PHONEME_PATTERN = "[ˈˌ]*."
 
 
@@ -63,7 +63,7 @@ def ntp_tokens(streams: Streams) -> list[str]:
 
 @dataclass(frozen=True)
 class SpeechTokens:
-    """Ids that the model needs, as the checkpoint's tokenizer gives them."""
+    """Ids of the model's special tokens and codes in the checkpoint's tokenizer."""
 
     bos: int
     eos: int
@@ -74,11 +74,11 @@ class SpeechTokens:
     codes: tuple[tuple[int, ...], ...]  # [stream][code]
 
     def stream_of(self, head: int) -> int:
-        """The stream that head `head` (a1 b1 c1 a2 …) speaks."""
+        """The stream of head `head`. Heads are in the order a1 b1 c1 a2 …"""
         return head % len(self.codes)
 
     def head_ids(self, head: int) -> tuple[int, ...]:
-        """Ids behind the outputs of head `head`: codes, `<eosp>`, then the pad."""
+        """Ids of the outputs of head `head`: codes, `<eosp>`, then the pad."""
         first_frame = head < len(self.codes)
         pad = () if first_frame or self.pad is None else (self.pad,)
         return (*self.codes[self.stream_of(head)], self.end, *pad)
@@ -100,7 +100,7 @@ class SpeechTokens:
 
     @property
     def never_written(self) -> tuple[int, ...]:
-        """Ids that are no text: codes, `<eosp>`, and the pad and the placeholder if they exist."""
+        """Ids that are not text: codes, `<eosp>`, pad and placeholder if there are any."""
         optional = (token for token in (self.pad, self.placeholder) if token is not None)
         return (*(token for stream in self.codes for token in stream), self.end, *optional)
 
@@ -114,7 +114,7 @@ class SpeechTokens:
 def read_speech_tokens(
     tokenizer: Tokenizer, where: str, streams: Streams = FACODEC
 ) -> SpeechTokens:
-    """Look up the speech tokens. Raises `UserError` naming the first that is missing."""
+    """Look up the speech tokens. Raises `UserError` naming the first one that is missing."""
 
     def required(token: str) -> int:
         token_id = tokenizer.token_to_id(token)
@@ -170,7 +170,7 @@ def _parse_tokenizer(path: Path) -> Tokenizer:
 def add_speech_tokens(tokenizer: Tokenizer, *, mtp: bool, streams: Streams = FACODEC) -> None:
     """Append the tokens of an MTP or an NTP model in the published order.
 
-    Tokens that the tokenizer has already keep their ids.
+    Tokens that the tokenizer already has keep their ids.
     """
     for token in (BOS, EOS):
         if tokenizer.token_to_id(token) is None:
@@ -183,7 +183,7 @@ def build_phoneme_tokenizer(
 ) -> Tokenizer:
     """A tokenizer with one token per phoneme symbol of `texts`, and the speech tokens.
 
-    Symbols are sorted, so the same texts give the same ids. Others become `<unk>`.
+    Symbols are sorted, so the same texts give the same ids. Other symbols become `<unk>`.
     """
     split = pre_tokenizers.Split(Regex(_PHONEME_PATTERN), "isolated")
     symbols = {symbol for text in texts for symbol, _ in split.pre_tokenize_str(text)}

@@ -1,8 +1,8 @@
 """Files that appear whole or not at all.
 
-In: a path and its complete content, or a function's own way of writing it. Out: the file, which is
-flushed to the disk and then put in place by one rename. It does not know what the bytes mean.
-Folders: `formats.files.folders`.
+In: a path, and its complete content or a caller that writes it. Out: the file, which is flushed to
+the disk and then put in place by one rename. It does not know what the bytes mean.
+`formats.files.folders` does the same for folders.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from formats.files.work_folders import clear_abandoned, real_path, work_folder
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Put a file that holds `content` at `path`; a failure or Ctrl-C leaves `path` as it was.
+    """Put a file that holds `content` at `path`. A failure or Ctrl-C leaves `path` as it was.
 
-    A link stays a link: its target is replaced. Something that is no regular file, such as a pipe
-    or /dev/null, is written to directly.
+    A link stays a link: its target is replaced. A pipe, /dev/null and other things that are not
+    regular files are written to directly.
 
     Raises:
         UserError: the folder is missing, or `path` is a folder.
@@ -57,7 +57,7 @@ def write_json(path: str | Path, values: Any) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A path to write to; at the end that file becomes `path`, as with `write_atomically`.
+    """A path to write to. At the end, the file there becomes `path`, as with `write_atomically`.
 
     For large content, and for functions of other libraries that take a path. The next run removes
     what a killed process left.
@@ -80,6 +80,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         partial.chmod(mode)  # safetensors makes its files readable for their owner only
         flush(partial)
         partial.replace(target)
+
+
+@contextmanager
+def replacing_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A folder to write files called `names` in; at the end they move to `folder`, in this order.
+
+    For files that name each other: the first move happens only when all are complete. They are not
+    flushed, because `formats.files.folders.publish_folder` flushes a folder as a whole.
+    """
+    with work_folder(folder / names[-1]) as work:
+        yield work
+        for name in names:
+            (work / name).replace(folder / name)
 
 
 def _is_no_file(path: str | Path) -> bool:
@@ -106,7 +119,7 @@ def check_target(path: str | Path) -> None:
 
 
 def require_two_files(one: str | Path, other: str | Path) -> None:
-    """Refuse to write two things into the same file, even if its name is written in two ways.
+    """Refuse two paths to the same file, even if they are written differently.
 
     Raises:
         UserError: both are the same file.
@@ -116,10 +129,10 @@ def require_two_files(one: str | Path, other: str | Path) -> None:
 
 
 def require_unicode_path(path: str | Path) -> None:
-    """Refuse a path with names that are not UTF-8: inference engines and libsndfile cannot open it.
+    """Refuse a path that is not UTF-8, because inference engines and libsndfile cannot open it.
 
     Raises:
-        UserError: it has such a name.
+        UserError: a name of the path is not UTF-8.
     """
     if not is_unicode_path(path):
         shown = os.fsencode(os.path.abspath(path)).decode("utf-8", "backslashreplace")

@@ -1,9 +1,9 @@
-"""Where the paths of a configuration lead: beside the file first, then to the working folder.
+"""Finds the paths of a configuration: first beside the file, then in the working folder.
 
-In: a dataclass of settings with the paths as its file gives them, and the file. Out: the same with
+In: a dataclass of settings with the paths of its file, and the file. Out: the same settings with
 paths that exist. A relative path is looked for in the folder of the file, in the folders of the
-files that it extends, and in the working folder, in this order; a match in the working folder is
-reported. An `OutputPath` may not exist yet: it lies where the inputs do.
+files that it extends, and in the working folder, in this order. A match in the working folder is
+reported. An `OutputPath` that does not exist yet is placed where the inputs are.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Locator:
         return self.locate(value) if is_dataclass(value) and not isinstance(value, type) else value
 
     def place_outputs(self, settings: T) -> T:
-        """Existing outputs are used; new ones lie where the first input was found."""
+        """Existing outputs are used. New ones are placed where the first input was found."""
         hints = get_type_hints(type(settings), include_extras=True)
         names = [f.name for f in fields(settings) if path_kind(hints[f.name]) == "output"]
         return replace(settings, **{name: self._place(getattr(settings, name)) for name in names})

@@ -1,9 +1,9 @@
 """Folders that appear whole or not at all.
 
-In: a folder that a command fills, and its final path. Out: the folder at that path; the folder that
-was there before stays until then. Linux and macOS exchange the two in one step. Other systems, and
-file systems that cannot do this, need two renames: if the process ends between them, the next run
-for the same path first puts the old folder back. It does not know what folders hold.
+In: a folder that a command fills, and its final path. Out: the folder at that path. An older folder
+there stays until then. Linux and macOS exchange the two in one step. Other systems, and file
+systems that cannot do this, need two renames. If the process ends between them, the next run for
+the same path first puts the old folder back. It does not know what folders hold.
 
 The work is done in a hidden folder beside the path (`formats.files.work_folders`).
 """
@@ -29,7 +29,7 @@ _AT_WORKING_FOLDER, _EXCHANGE = -100, 2  # renameat2(2), and RENAME_SWAP of rena
 
 @dataclass(frozen=True)
 class FolderKind:
-    """Which folders may be replaced: those with a file `mark` in them; without a mark, none.
+    """Which folders may be replaced: those that have a file `mark`. Without a mark, none may.
 
     `name` is for messages.
     """
@@ -43,8 +43,7 @@ def unpublished_folder(output: str | Path, kind: FolderKind) -> Iterator[Path]:
     """An empty folder to fill. It is removed at the end unless `publish_folder` put it in place.
 
     Raises:
-        UserError: `output` is something that must not be replaced, its folder is missing, or
-            the disk is full.
+        UserError: `output` must not be replaced, its folder is missing, or the disk is full.
     """
     output = real_path(output)
     if output.parent.is_dir():

@@ -1,8 +1,8 @@
-"""One JSON object that another program wrote, read key by key.
+"""Reads a JSON object of another program, key by key.
 
 In: a mapping of plain values. Out: values of the requested type, or one `UserError` that names the
-file and the key. Other keys are ignored. Files that only this project writes are read by
-`formats.files.strict_fields`.
+file and the key. Other keys are ignored. `formats.files.strict_fields` reads files that only this
+project writes.
 """
 
 from __future__ import annotations

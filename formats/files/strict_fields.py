@@ -1,8 +1,8 @@
 """Frozen dataclasses from JSON or YAML objects, read strictly.
 
 In: a file, or a mapping of plain values. Out: the dataclass, or one `UserError` that names the
-file, the key and the right value: unknown keys are refused with the nearest right one. It
-understands int, float, str, bool, Literal, `X | None`, tuple[X, ...] and nested dataclasses. The
+file, the key and the right value. The message about an unknown key suggests the nearest known one.
+It understands int, float, str, bool, Literal, `X | None`, tuple[X, ...] and nested dataclasses. The
 dataclass itself checks ranges and relations between fields.
 """
 
@@ -41,8 +41,8 @@ JSON_SIZE_LIMIT = 16 * 2**20  # bytes; configurations are much smaller
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file of settings, merged with the file that it extends.
 
-    `extends: FILE`, relative to the file's own folder, takes from FILE all keys that the file does
-    not set itself, at every level. Lists are replaced. Raises `UserError` naming the file.
+    `extends: FILE`, relative to the folder of the file, takes all keys from FILE that the file does
+    not set, at every level. Lists are replaced. Raises `UserError` naming the file.
     """
     (_, values), *extended = _load_chain(path)
     for base, more in extended:

@@ -1,7 +1,7 @@
 """Text files of users: UTF-8, with or without a byte-order mark.
 
 In: a file. Out: its text, or its lines with their numbers. A file in another encoding is refused
-with the command that converts it. Lines end at line breaks only: characters such as U+2028, at
+with the command that converts it. Lines end only at line breaks. Characters such as U+2028, at
 which `str.splitlines` splits, may be part of a text. It does not know what the lines mean.
 """
 
@@ -63,7 +63,7 @@ def _is_text(line: str) -> bool:
 def _diagnose(path: Path) -> str:
     encoding = _guess_encoding(path)
     if encoding is None:
-        return "is not UTF-8 text, nor any other"
+        return "is not text"
     command = f"iconv -f {encoding} -t UTF-8 {shlex.quote(str(path))} > converted"
     return f"is not UTF-8 but probably {encoding}; convert it: {command}"
 

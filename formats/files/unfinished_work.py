@@ -1,8 +1,8 @@
-"""Work that a command has begun and can go on with: what it is made from, and where it is kept.
+"""Keeps the unfinished work of a command, so that the same command can continue it.
 
 In: the output that a command will write, and the files and options that the work depends on. Out: a
 hidden folder beside the output, which stays when the command is stopped. The same command finds it
-there and goes on; a command with other inputs is refused. It does not know what the work is.
+and goes on. A command with other inputs is refused. It does not know what the work is.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_work(folder: Path, inputs: Inputs) -> None:
 
 
 def differing_inputs(folder: Path, inputs: Inputs) -> list[str] | None:
-    """Names of inputs that are not those of the work in `folder`; None if it notes none."""
+    """Names of inputs that differ from those of the work in `folder`; None if it has no note."""
     try:
         noted = json.loads((folder / INPUTS_FILE).read_bytes())
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def differing_inputs(folder: Path, inputs: Inputs) -> list[str] | None:
 
 
 def compare_inputs(noted: Inputs, inputs: Inputs) -> list[str]:
-    """The names, sorted, whose values differ or stand on one side only."""
+    """The sorted names whose values differ, or that only one side has."""
     given = json.loads(json.dumps(inputs))
     missing = object()
     names = sorted({*noted, *given})
@@ -76,5 +76,5 @@ def note_inputs(folder: Path, inputs: Inputs) -> None:
 
 
 def remove_work(folder: Path) -> None:
-    """Remove the folder: the output is in its place."""
+    """Remove the folder, when the output is in place."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Hidden folders in which files and folders are made before they are put in place.
 
-In: the final path. Out: a folder beside that path, which stays locked as long as its process lives.
-A folder that a killed process left is not locked: the next run for the same path removes it, and
-leaves those of running processes alone. It does not know what is made.
+In: the final path. Out: a folder beside that path, which is locked as long as its process lives.
+The next run for the same path removes folders that killed processes left, because they are not
+locked. It does not touch those of running processes. It does not know what is made.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ATTEMPTS = 3  # to lock a work folder before another process takes it for aband
 
 
 def real_path(path: str | Path) -> Path:
-    """Where a link leads: the link stays, and its target is replaced."""
+    """The target of a link, which is replaced while the link stays."""
     return Path(os.path.realpath(path))
 
 
@@ -46,7 +46,7 @@ def work_folder(output: Path) -> Iterator[Path]:
 
 
 def _make_locked(output: Path) -> tuple[Path, BinaryIO | None]:
-    """A new work folder and its lock; no lock where the file system has none."""
+    """A new work folder and its lock; no lock if the file system has none."""
     for _ in range(_ATTEMPTS):
         work = Path(tempfile.mkdtemp(prefix=_prefix(output), dir=output.parent))
         lock = _try_lock(work / _LOCK)
@@ -59,7 +59,7 @@ def _make_locked(output: Path) -> tuple[Path, BinaryIO | None]:
 def clear_abandoned(output: Path) -> None:
     """Remove the work folders for `output` of processes that have ended.
 
-    If such a process had moved the old folder away without replacing it, it is put back.
+    If such a process had moved the old folder away and not replaced it, it is put back.
     """
     name = re.compile(re.escape(_prefix(output)) + "[a-z0-9_]{8}")  # as mkdtemp makes them
     for work in [path for path in output.parent.iterdir() if name.fullmatch(path.name)]:
@@ -94,6 +94,6 @@ def _try_lock(path: Path) -> BinaryIO | None:
 
 
 def put_back(old: Path, output: Path) -> None:
-    """Undo a replacement that was cut off half-way."""
+    """Undo a replacement that was interrupted."""
     if old.is_dir() and not output.exists():
         old.rename(output)

@@ -17,7 +17,7 @@ from calibration.goals import Budget
 from calibration.language_model import LanguageModel
 from calibration.methods.quantize import Recipe
 from calibration.pipeline import CalibrationOptions, Data, calibrate
-from calibration.run import _make_parser, main
+from calibration.run import main, make_parser
 from commands.errors import UserError
 from export.bundle.next_command import calibration_command
 from export.graph.precisions import Precision
@@ -219,7 +219,7 @@ def test_the_suggested_calibration_is_one_that_can_be_typed(
         *("--voice", f"anna={sources.voices['anna']}"),
         *("--texts", "samples/calibration.txt", "--output", "scales-int4"),
     ]
-    arguments = _make_parser().parse_args(shlex.split(command)[3:])
+    arguments = make_parser().parse_args(shlex.split(command)[3:])
     check_data(arguments)
     assert all((ROOT / text).is_file() for text in arguments.texts)
 

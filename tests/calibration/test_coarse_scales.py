@@ -17,6 +17,7 @@ from export.checks.check import refuse_failures
 from export.checks.differences import relative_difference, relative_noise
 from export.checks.limits import LAST_PLACE_NOISE
 from export.checks.lm_checks import POSITIONS, check_backbone
+from export.graph.precisions import GraphNumbers
 from export.graph.runner import GraphRunner
 from export.language_model.graphs import language_model_graphs
 from export.quantization.products import quantized_formats
@@ -58,7 +59,7 @@ def checks_of(
     sources: Sources, weights: dict[str, QuantizedWeight], folder: Path
 ) -> dict[str, Check]:
     formats = quantized_formats(weights, DIALECT)
-    graphs = language_model_graphs(sources.checkpoint, DIALECT, "int8", formats)
+    graphs = language_model_graphs(sources.checkpoint, GraphNumbers(DIALECT, "int8", formats))
     spec = next(graph for graph in graphs if graph.name == BACKBONE).save(folder)
     rng = np.random.default_rng(0)
     rows = sources.checkpoint.rows("some", rng.integers(0, 200, POSITIONS), of=lm_checks.EMBEDDINGS)

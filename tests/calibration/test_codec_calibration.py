@@ -17,7 +17,7 @@ from calibration.goals import SignalToNoise
 from calibration.language_model import LanguageModel
 from calibration.measurement.decoding import follow_decoder
 from calibration.measurement.fidelity import compare_audio
-from calibration.measurement.utterances import Utterance
+from calibration.measurement.utterances import EmbeddedUtterance
 from calibration.methods.quantize import Recipe
 from calibration.pipeline import CalibrationOptions, Data, calibrate
 from commands.errors import UserError
@@ -239,7 +239,7 @@ def test_all_audio_of_an_utterance_is_followed(tmp_path: Path, frames: int) -> N
     config, graph = codec.config, build_codec_decoder(codec, "portable")
     decoder = GraphRunner(tmp_path, graph.save(tmp_path))
     codes, speaker = example_frames(config, frames), example_speaker(config)
-    utterance = Utterance(np.zeros((1, 1, 1), np.float32), 1, codes[0], speaker[0])
+    utterance = EmbeddedUtterance(np.zeros((1, 1, 1), np.float32), 1, codes[0], speaker[0])
     audio = follow_decoder(decoder, utterance, config.delay_frames)
     expected = decode(decoder, config, codes, speaker)[0]
     assert audio.shape == expected.shape == (frames * config.hop_samples,)

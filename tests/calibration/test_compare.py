@@ -151,11 +151,12 @@ def test_engines_have_names(engines: list[str], said: str) -> None:
 def test_heads_are_checked_against_the_model(tiny_engine: Path, model: Path) -> None:
     from argparse import ArgumentParser
 
-    from calibration.arguments import add_data, add_sources, open_data
+    from calibration.arguments import add_data, open_data
+    from export.arguments import add_source
 
     parser = ArgumentParser()
     add_data(parser)
-    add_sources(parser.add_argument_group())
+    add_source(parser.add_argument_group())
     given = ["--tokens", "t.jsonl", "--output", "scales", "--model", str(model)]
     given += ["--codec", str(tiny_engine.parent / "codec")]
     sources, _ = open_data(parser.parse_args([*given, "--heads", "3"]))

@@ -10,7 +10,8 @@ import pytest
 from calibration.measurement.reference import write_observed
 from calibration.measurement.statistics import LinearStatistics
 from calibration.methods.quantize import Recipe, quantize_weight
-from export.checks.lm_agreement import greedy_inputs
+from export.checks.head_calls import greedy_inputs
+from export.graph.precisions import GraphNumbers
 from export.graph.runner import GraphRunner
 from export.language_model.mtp_head import build_mtp_head
 from export.quantization.products import quantized_formats
@@ -38,7 +39,7 @@ def quantized_head(model: Model, dialect: str, precision: FormatName, folder: Pa
             collector.statistics[name].add(random.standard_normal((64, inputs)).astype(np.float32))
             weights[name], _ = quantize_weight(weight.read(), collector.statistics[name], recipe)
     formats = quantized_formats(weights, dialect)
-    return build_mtp_head(checkpoint, dialect, precision, formats).save(folder)
+    return build_mtp_head(checkpoint, GraphNumbers(dialect, precision, formats)).save(folder)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from calibration.measurement.reference import write_observed
 from calibration.measurement.statistics import LinearStatistics
 from calibration.methods.quantize import Recipe, quantize_weight
+from export.graph.precisions import GraphNumbers
 from export.language_model.graphs import language_model_graphs
 from export.plans.inspection import count_products, inspect
 from export.plans.library import open_library
@@ -59,7 +60,9 @@ def quantized_graphs(
         collector.statistics[name].add(random.standard_normal((64, inputs)).astype(np.float32))
         weights[name], _ = quantize_weight(weight.read(), collector.statistics[name], recipe)
     formats = quantized_formats(weights, "portable")
-    graphs = language_model_graphs(checkpoint, "portable", precision, formats, with_text_head=True)
+    graphs = language_model_graphs(
+        checkpoint, GraphNumbers("portable", precision, formats), with_text_head=True
+    )
     return {graph.name: graph.save(folder) for graph in graphs}
 
 

@@ -41,7 +41,8 @@ SOURCES = [
 COMMANDS = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in SOURCES
-    if "run_cli(" in path.read_text(encoding="utf-8") and "def main(" in path.read_text("utf-8")
+    if "def main(" in path.read_text("utf-8")
+    and any(call in path.read_text("utf-8") for call in ("run_cli(", "run_command("))
 ]
 # Developers' commands whose modules need their packages before they can parse anything.
 EAGER = {

@@ -15,7 +15,7 @@ from commands.errors import UserError
 from commands.run import run_command
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("runtime", "train", "evaluation", "benchmarks", "samples")
+PACKAGES = ("runtime", "train", "export", "calibration", "evaluation", "benchmarks", "samples")
 LONG = (  # commands that can be stopped and go on
     *("train.align", "train.prepare", "train.predict", "train.codec", "train.lm"),
     *("evaluation.speech", "evaluation.answers", "evaluation.learning_curve"),

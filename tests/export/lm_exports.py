@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from export.graph.precisions import Precision
+from export.graph.precisions import GraphNumbers, Precision
 from export.language_model.graphs import language_model_graphs
 from export.readers.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
 from formats.streams import FACODEC, Streams
@@ -96,7 +96,9 @@ def tiny_export(
     checkpoint = replace(checkpoint, config=config)
     folder = source / f"{dialect}-{precision}-{positions}"
     folder.mkdir(exist_ok=True)
-    graphs = language_model_graphs(checkpoint, dialect, precision, with_text_head=True)
+    graphs = language_model_graphs(
+        checkpoint, GraphNumbers(dialect, precision), with_text_head=True
+    )
     specs = {graph.name: graph.save(folder, MOST_ROWS) for graph in graphs}
     return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect, precision)
 

@@ -23,7 +23,7 @@ from commands.errors import UserError
 from export import emulate, sources
 from export.build import main
 from export.checks import check
-from export.graph.graph import Graph
+from export.graph.model_graph import ModelGraph
 from export.graph.runner import GraphRunner
 from export.options import ExportOptions, Source
 from export.pipeline import build_bundle
@@ -395,9 +395,9 @@ def test_bad_arguments(
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ({"speaker": SPEAKER[:7]}, ("[7]", "float32 [256]")),
+        ({"speaker": SPEAKER[:7]}, ("[7]", "256 finite numbers")),
         ({"a": SPEAKER, "b": SPEAKER}, ("2 tensors",)),
-        ({"speaker": np.arange(256)}, ("int64", "float32 [256]")),
+        ({"speaker": np.arange(256)}, ("whole numbers", "type float")),
         ({"speaker": np.full(256, np.nan, np.float32)}, ("NaN",)),
     ],
 )
@@ -561,14 +561,14 @@ def test_interrupted_exports_leave_the_old_engine(
     graph: str,
 ) -> None:
     assert build(inputs, output, "three") == 0
-    before, save = (output / "manifest.json").read_bytes(), Graph.save
+    before, save = (output / "manifest.json").read_bytes(), ModelGraph.save
 
-    def failing(self: Graph, folder: Path, rows: int) -> Any:
+    def failing(self: ModelGraph, folder: Path, rows: int) -> Any:
         if self.name == graph:
             raise failure
         return save(self, folder, rows)
 
-    monkeypatch.setattr(Graph, "save", failing)
+    monkeypatch.setattr(ModelGraph, "save", failing)
     assert build(inputs, output, "six") == status
     assert (output / "manifest.json").read_bytes() == before
     assert [path.name for path in output.parent.iterdir()] == ["engine"]

@@ -235,5 +235,8 @@ def test_a_link_to_a_bundle_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "engine").symlink_to("engine-1")
     write_bundle(tmp_path / "engine", "new")
     assert (tmp_path / "engine").is_symlink()
-    assert json.loads((tmp_path / "engine-1" / "manifest.json").read_text())["schema_version"] == names.SCHEMA_VERSION
+    assert (
+        json.loads((tmp_path / "engine-1" / "manifest.json").read_text())["schema_version"]
+        == names.SCHEMA_VERSION
+    )
     assert (tmp_path / "engine-1" / "backbone.onnx").read_text() == "new"

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from commands.errors import UserError
 from export.checks.lm_parity import check_language_model_parity
+from export.graph.precisions import GraphNumbers
 from export.language_model.graphs import language_model_graphs
 from export.readers.checkpoint import (
     EMBEDDINGS,
@@ -145,7 +146,9 @@ def test_a_pickled_checkpoint_works_all_through(folder: Path, tmp_path: Path, zi
     """Exported, and compared with PyTorch."""
     pickle_weights(folder, _use_new_zipfile_serialization=zipped)
     checkpoint = open_checkpoint(folder)
-    graphs = {g.name: g.save(tmp_path) for g in language_model_graphs(checkpoint, "ort")}
+    graphs = {
+        g.name: g.save(tmp_path) for g in language_model_graphs(checkpoint, GraphNumbers("ort"))
+    }
     checks = check_language_model_parity(checkpoint, tmp_path, graphs)
     assert len(checks) == 5
     assert all(check.measured <= check.limit for check in checks)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from commands.errors import UserError
-from export.bundle.embedding_table import EMBEDDINGS_FILE, write_embeddings
+from export.bundle.tables import EMBEDDINGS_FILE, write_embeddings
 from export.graph.precisions import Precision
 from export.readers.checkpoint import EMBEDDINGS, Checkpoint, open_checkpoint
 from tests.export.lm_exports import Recipe, tiny_checkpoint

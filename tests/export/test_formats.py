@@ -14,6 +14,7 @@ from export.graph.dialects import new_graph
 from export.graph.precisions import (
     FLOAT32,
     ROW_SUMS,
+    GraphNumbers,
     LinearFormat,
     Precision,
     StoredAs,
@@ -48,7 +49,9 @@ def test_every_product_asks_for_its_format() -> None:
     formats = WeightFormats(
         usual, by_name={scores: single, "model.layers.1.mlp.down_proj.weight": single}
     )
-    backbone, head = language_model_graphs(export.checkpoint, "portable", "fp16", formats)
+    backbone, head = language_model_graphs(
+        export.checkpoint, GraphNumbers("portable", "fp16", formats)
+    )
     assert (backbone.name, head.name) == (BACKBONE, MTP_HEAD)
     assert len(usual.asked) == 3 * 4 - 1
     assert single.asked == ["model.layers.1.mlp.down_proj.weight", scores]
@@ -65,7 +68,7 @@ def test_exact_products_equal_numpy(
 ) -> None:
     weight = RNG.standard_normal(shape).astype(np.float32)
     x = RNG.standard_normal((*shape[:-2], 1, 3)).astype(np.float32)
-    graph = new_graph("product", "portable")
+    graph = new_graph("product", GraphNumbers("portable"))
     y = linear_format.product(graph, graph.input("x", "float32", x.shape), as_weight("w", weight))
     graph.output("y", y, "float32", (*shape[:-2], 1, 5))
     got = GraphRunner(tmp_path, graph.save(tmp_path)).run({"x": x})["y"]
@@ -78,7 +81,7 @@ def test_exact_products_equal_numpy(
 )
 def test_weights_are_rounded_to_nearest(precision: Precision, element: int, tmp_path: Path) -> None:
     weight, x = RNG.standard_normal((5, 3)).astype(np.float32), np.eye(3, dtype=np.float32)
-    graph = new_graph("product", "portable", precision)
+    graph = new_graph("product", GraphNumbers("portable", precision))
     y = graph.linear(graph.input("x", "float32", (3, 3)), as_weight("w", weight))
     graph.output("y", graph.widen(y), "float32", (3, 5))
     spec = graph.save(tmp_path)
@@ -91,7 +94,7 @@ def test_weights_are_rounded_to_nearest(precision: Precision, element: int, tmp_
 
 
 def test_a_weight_beyond_float16_is_refused(tmp_path: Path) -> None:
-    graph = new_graph("product", "portable", "fp16")
+    graph = new_graph("product", GraphNumbers("portable", "fp16"))
     weight = as_weight("loud.weight", np.full((5, 3), 7e4))
     y = graph.linear(graph.input("x", "float32", (1, 3)), weight)
     graph.output("y", graph.widen(y), "float32", (1, 5))

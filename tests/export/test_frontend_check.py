@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export import pipeline
+from export.checks import frontend_check
 from export.checks.frontend_check import LackingSymbols, describe_symbols, find_lacking
 from export.readers.checkpoint import Checkpoint, open_checkpoint
 from formats.checkpoint.language_model_config import TextFrontend
@@ -60,7 +60,7 @@ def test_byte_level_tokenizers_lack_nothing(spelt: Checkpoint) -> None:
 
 
 def test_the_export_tells(spelt: Checkpoint, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline.tell_lacking_symbols(
+    frontend_check.tell_lacking_symbols(
         phonemes(spelt, HIBARI_SYMBOLS["en-us"].replace(";", "").replace("ð", ""))
     )
     replaced, lost = capsys.readouterr().out.splitlines()

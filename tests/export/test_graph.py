@@ -10,7 +10,8 @@ import pytest
 
 from commands.errors import UserError
 from export.graph.dialects import new_graph
-from export.graph.graph import AttentionGeometry, Graph
+from export.graph.model_graph import AttentionGeometry, ModelGraph
+from export.graph.precisions import GraphNumbers
 from export.graph.runner import GraphRunner
 from export.graph.writer import EXTERNAL_DATA_BYTES
 from formats.weights import Weight, as_weight, concatenate, stack
@@ -20,8 +21,8 @@ from tests.export.lm_exports import DIALECTS
 RNG = np.random.default_rng(0)
 
 
-def linear_graph(dialect: str, weight: Weight, bias: Weight) -> Graph:
-    graph = new_graph("product", dialect)
+def linear_graph(dialect: str, weight: Weight, bias: Weight) -> ModelGraph:
+    graph = new_graph("product", GraphNumbers(dialect))
     x = graph.input("x", "float32", (1, "positions", weight.shape[1]))
     shape = (1, "positions", weight.shape[0])
     graph.output("y", graph.linear(x, weight, bias), "float32", shape)
@@ -86,7 +87,7 @@ def test_a_failed_save_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_the_same_weight_is_stored_once(tmp_path: Path) -> None:
-    graph = new_graph("tied", "portable")
+    graph = new_graph("tied", GraphNumbers("portable"))
     shared = as_weight("shared", random(4, 4))
     x = graph.input("x", "float32", (2, 4))
     y = graph.linear(graph.linear(x, shared), shared)
@@ -96,7 +97,7 @@ def test_the_same_weight_is_stored_once(tmp_path: Path) -> None:
 
 
 def test_states_are_described(tmp_path: Path) -> None:
-    graph = new_graph("counter", "ort")
+    graph = new_graph("counter", GraphNumbers("ort"))
     past = graph.state("past_count", "present_count", "int64", (1,), in_place=False)
     graph.output("present_count", graph.op.Add(past, 1), "int64", (1,))
     spec = graph.save(tmp_path)
@@ -108,7 +109,7 @@ def test_states_are_described(tmp_path: Path) -> None:
 
 
 def test_states_need_their_output(tmp_path: Path) -> None:
-    graph = new_graph("forgetful", "ort")
+    graph = new_graph("forgetful", GraphNumbers("ort"))
     past = graph.state("past_count", "present_count", "int64", (1,), in_place=False)
     graph.output("count", past, "int64", (1,))
     with pytest.raises(AssertionError, match="present_count"):
@@ -117,11 +118,11 @@ def test_states_need_their_output(tmp_path: Path) -> None:
 
 def test_unknown_dialect() -> None:
     with pytest.raises(UserError, match="unknown dialect 'latin'; there are: ort, portable"):
-        new_graph("x", "latin")
+        new_graph("x", GraphNumbers("latin"))
 
 
 def test_ort_dialect_refuses_heads_it_cannot_rotate() -> None:
-    graph = new_graph("x", "ort")
+    graph = new_graph("x", GraphNumbers("ort"))
     geometry = AttentionGeometry(1, 2, 1, head_dim=24, max_positions=8, rope_theta=1e4)
     x = graph.input("x", "float32", (1, "positions", 96))
     past_length = graph.input("past_length", "int64", (1,))
@@ -132,7 +133,7 @@ def test_ort_dialect_refuses_heads_it_cannot_rotate() -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_norms_and_activation_equal_numpy(dialect: str, tmp_path: Path) -> None:
     weight, x, update = random(6), random(1, 3, 6), random(1, 3, 6)
-    graph = new_graph("norms", dialect)
+    graph = new_graph("norms", GraphNumbers(dialect))
     shape = (1, 3, 6)
     first, second = graph.input("x", "float32", shape), graph.input("update", "float32", shape)
     normed, total = graph.add_rms_norm(second, first, as_weight("w", weight), 1e-6)

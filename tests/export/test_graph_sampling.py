@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.graph.dialects import new_graph
+from export.graph.precisions import GraphNumbers
 from export.graph.runner import GraphRunner
 from export.language_model.sampling import declare_sampling, draw, penalize
 from runtime.bundle.names import NOISE, REPETITION_PENALTY, ROWS, TEMPERATURE, TOP_K, TOP_P
@@ -45,7 +46,7 @@ def reference_distribution(
 @pytest.fixture(scope="module", params=DIALECTS)
 def drawing(request: pytest.FixtureRequest) -> GraphRunner:
     """A graph that only draws: the scores of a row, one draw for each noise value."""
-    graph = new_graph("drawing", request.param)
+    graph = new_graph("drawing", GraphNumbers(request.param))
     scores = graph.input("scores", "float32", (ROWS, ENTRIES))
     repeated = graph.op.Expand(graph.op.Unsqueeze(scores, [1]), [1, GRID, 1])
     codes = draw(graph, repeated, ENTRIES, declare_sampling(graph, GRID))
@@ -116,7 +117,7 @@ def test_entries_that_cannot_be_drawn_never_are(drawing: GraphRunner, noise: flo
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_penalty_moves_seen_scores_away_from_plus_infinity(dialect: str, tmp_path: Path) -> None:
-    graph = new_graph("penalizing", dialect)
+    graph = new_graph("penalizing", GraphNumbers(dialect))
     scores = graph.input("scores", "float32", (ROWS, 2, 3))
     seen = graph.input("seen", "bool", (ROWS, 2, 3))
     penalty = graph.input(REPETITION_PENALTY, "float32", (ROWS,))

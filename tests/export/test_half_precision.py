@@ -11,9 +11,10 @@ import torch
 
 from commands.errors import UserError
 from export.checks.differences import relative_difference
-from export.checks.lm_agreement import draw_along, greedy_inputs, speak
+from export.checks.head_calls import greedy_inputs
+from export.checks.lm_agreement import draw_along, speak
 from export.checks.lm_parity import some_prompt
-from export.graph.precisions import Precision
+from export.graph.precisions import GraphNumbers, Precision
 from export.graph.runner import GraphRunner
 from export.language_model import decoder_layers
 from export.language_model.backbone import build_backbone
@@ -174,7 +175,7 @@ def test_massive_activations_need_their_factors(
     """Without them float16 does overflow: the tests above test something."""
     monkeypatch.setattr(decoder_layers, "fit_layer", lambda weights, _: (weights, NO_GAINS))
     export = tiny_export(MASSIVE, "portable", "fp16")
-    spec = build_backbone(export.checkpoint, "portable", "fp16").save(tmp_path)
+    spec = build_backbone(export.checkpoint, GraphNumbers("portable", "fp16")).save(tmp_path)
     inputs = {INPUTS_EMBEDS: embeddings(export)} | START
     assert not np.isfinite(GraphRunner(tmp_path, spec).run(inputs)[HIDDEN]).all()
 
@@ -229,4 +230,4 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
 def test_the_ort_dialect_has_no_half_precision(precision: Precision) -> None:
     export = tiny_export(Recipe(heads=6), "ort")
     with pytest.raises(UserError, match=f"the ort dialect has no {precision}, only fp32"):
-        build_backbone(export.checkpoint, "ort", precision)
+        build_backbone(export.checkpoint, GraphNumbers("ort", precision))

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from export.checks.lm_checks import check_language_model
 from export.checks.lm_parity import check_language_model_parity
+from export.graph.precisions import GraphNumbers
 from export.language_model.graphs import language_model_graphs
 from export.readers.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpoint
 from runtime.bundle.manifest import Check, GraphSpec
@@ -34,7 +35,10 @@ def damaged_copy(folder: Path, factor: float) -> Path:
 
 
 def export(checkpoint: Checkpoint, folder: Path) -> dict[str, GraphSpec]:
-    return {graph.name: graph.save(folder) for graph in language_model_graphs(checkpoint, "ort")}
+    return {
+        graph.name: graph.save(folder)
+        for graph in language_model_graphs(checkpoint, GraphNumbers("ort"))
+    }
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

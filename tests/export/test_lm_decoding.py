@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.checks.lm_parity import Generation, GreedyDecoder, generate, some_prompt
+from export.checks.lm_parity import GreedyDecoder, GreedyFrames, generate, some_prompt
 from tests.export.lm_exports import DIALECTS, Export, Recipe, random_speaker, tiny_export
 from tests.tiny_codec import OTHER_STREAMS
 
@@ -31,7 +31,7 @@ def steps_bound(export: Export) -> int:
     return FRAMES if config.kind == "mtp" else config.streams.count * FRAMES
 
 
-def assert_same(export: Export, penalty: float) -> Generation:
+def assert_same(export: Export, penalty: float) -> GreedyFrames:
     """Decode one prompt with the graphs and with PyTorch; returns what both agree on."""
     prompt, max_steps = some_prompt(export.checkpoint), steps_bound(export)
     speaker = random_speaker() if export.checkpoint.config.spk_aware else None

@@ -12,6 +12,7 @@ import pytest
 from calibration.methods.weight_scales import weight_scales
 from commands.errors import UserError
 from export.graph.dialects import new_graph
+from export.graph.precisions import GraphNumbers
 from export.graph.runner import GraphRunner
 from export.quantization.products import ORT_BLOCK, part_name, quantized_formats
 from formats.calibration.quantized_weight import QuantizedWeight
@@ -81,7 +82,9 @@ def run_product(
     weight: np.ndarray,
     inputs: np.ndarray,
 ) -> np.ndarray:
-    graph = new_graph("product", dialect, precision, quantized_formats(weights, dialect))
+    graph = new_graph(
+        "product", GraphNumbers(dialect, precision, quantized_formats(weights, dialect))
+    )
     x = graph.input("x", "float32", inputs.shape)
     product = graph.widen(graph.linear(x, as_weight("w", weight)))
     graph.output("y", product, "float32", (*inputs.shape[:-1], OUT))

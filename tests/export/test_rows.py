@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from export.checks.differences import relative_difference
-from export.checks.lm_agreement import codes_of_step
+from export.checks.head_calls import codes_of_step
 from export.graph.runner import Arrays, GraphRunner
 from runtime.bundle.names import (
     BACKBONE,

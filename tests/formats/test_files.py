@@ -14,6 +14,7 @@ from commands.errors import UserError
 from formats.files.atomic import (
     check_target,
     replacing,
+    replacing_files,
     require_two_files,
     require_unicode_path,
     write_atomically,
@@ -50,6 +51,24 @@ def test_a_failure_changes_nothing(
         write_half()
     assert names_in(tmp_path) == ([] if old is None else ["a.txt"])
     assert old is None or path.read_bytes() == old
+
+
+def test_files_that_name_each_other_appear_together(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"old")
+
+    def write(second: bytes | None) -> None:
+        with replacing_files(tmp_path, ["a.data", "a.onnx"]) as work:
+            (work / "a.data").write_bytes(b"1")
+            if second is None:
+                raise OSError(28, "No space left")
+            (work / "a.onnx").write_bytes(second)
+
+    with pytest.raises(OSError, match="No space"):
+        write(None)
+    assert names_in(tmp_path) == ["a.onnx"]
+    write(b"2")
+    assert names_in(tmp_path) == ["a.data", "a.onnx"]
+    assert (tmp_path / "a.onnx").read_bytes() == b"2"
 
 
 def test_what_a_killed_process_left_goes_with_the_next_run(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,6 +33,7 @@ def test_written_and_read(tmp_path: Path) -> None:
         {"speaker": SPEAKER, "other": np.zeros(3, np.float32)},
         {"spk_emb": SPEAKER[None, :, None]},
         {"speaker": SPEAKER.astype(np.float16)},
+        {"speaker": SPEAKER.astype(np.float64)},
     ],
 )
 def test_files_of_others(tmp_path: Path, tensors: dict[str, Any]) -> None:
@@ -55,6 +58,14 @@ def test_faults_are_one_line(tmp_path: Path, tensors: dict[str, Any], message: s
     with pytest.raises(UserError, match=message) as raised:
         read_speaker(path, 5)
     assert str(raised.value).startswith(f"{path}: ")
+
+
+def test_a_file_in_bfloat16(tmp_path: Path) -> None:
+    path, entry = tmp_path / "s.safetensors", {"dtype": "BF16", "shape": [5]}
+    values = SPEAKER.astype(ml_dtypes.bfloat16).tobytes()
+    header = json.dumps({"speaker": entry | {"data_offsets": [0, len(values)]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + values)
+    np.testing.assert_array_equal(read_speaker(path, 5), SPEAKER)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -64,5 +64,5 @@ def test_what_is_no_text_is_called_so(tmp_path: Path) -> None:
     path.write_bytes(
         bytes([0xFF, 0xFB, 0x90, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7] * 9)
     )
-    with pytest.raises(UserError, match="is not UTF-8 text, nor any other"):
+    with pytest.raises(UserError, match=": is not text"):
         read_text(path)

@@ -1,8 +1,8 @@
-"""Layers that models are written in: what they compute, whatever the dialect.
+"""A graph under construction, with the layers that all models are made of.
 
-In: values of a graph under construction, and weights. Out: the values of a layer. Each dialect
-(`export.graph.dialects`) is a `Graph` with the operators that its engines run best. It knows
-neither models nor checkpoints.
+In: values of the graph, and weights. Out: the values of a layer. `export.graph.dialects` has a
+`ModelGraph` for each dialect, with the operators that its engines run best. It knows neither models
+nor checkpoints.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from runtime.bundle.manifest import Dimension
 class AttentionGeometry:
     """Sizes that all attention layers of one graph share.
 
-    decoders: layers side by side with weights of their own: 1 in a backbone, N in N heads. Each has
-    `query_heads` and `kv_heads`; attention runs over those of all decoders at once.
+    decoders: layers that run side by side, each with its own weights: 1 in a backbone, N in N
+    transformer heads. Each has `query_heads` and `kv_heads`. One attention operator takes those of
+    all decoders at once.
     """
 
     decoders: int
@@ -51,13 +52,13 @@ class CachedAttention(Protocol):
     """Causal rotary attention over a KV cache of fixed capacity."""
 
     def __call__(self, qkv: Value, past: KeyValues) -> tuple[Value, KeyValues]:
-        """Packed qkv (rows, S, (H + 2·KV)·D) -> (rows, S, H·D), and the cache, S positions on.
+        """Packed qkv (rows, S, (H + 2·KV)·D) -> (rows, S, H·D) and the longer cache.
 
         Of several decoders: qkv (decoders, rows · S, (H + 2·KV)·D) -> (decoders, rows · S, H·D).
         """
 
 
-class Graph(GraphWriter):
+class ModelGraph(GraphWriter):
     """A graph with the layers that every model is made of."""
 
     def __init__(
@@ -76,7 +77,7 @@ class Graph(GraphWriter):
 
         Every matrix product with a weight passes through here; `export.graph.precisions` chooses
         its number format. x is float32 or of the type `compute`, and so is the result.
-        exact: float32 unless the weight's own format says otherwise; x has few positions then.
+        exact: float32, unless the weight has a format by name. x must then have few positions.
         """
         self.products[weight.name] = weight.shape
         product = self.formats.of(weight, self.compute, exact).product(self, x, weight)
@@ -108,8 +109,8 @@ class Graph(GraphWriter):
     def best(self, scores: Value, count: Value, entries: int) -> tuple[Value, Value]:
         """The `count` best of scores float32 (rows, N, entries), best first, and their indices.
 
-        count: int64 (rows). Both results are (rows, N, k), where k is no less than any count. Each
-        row's values behind its own count are -inf.
+        count: int64 (rows). Both results are (rows, N, k), where k is at least the largest count.
+        In each row, values beyond its own count are -inf.
         """
 
     @abstractmethod
@@ -126,7 +127,7 @@ class Graph(GraphWriter):
     def attention(
         self, geometry: AttentionGeometry, past_length: Value, x: Value
     ) -> CachedAttention:
-        """What all layers share, computed once.
+        """The attention of all layers; what they share is computed here, once.
 
         past_length: int64 (rows). x: (rows, S, …), whose positions follow.
         """
