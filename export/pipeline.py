@@ -123,7 +123,7 @@ def _run_checks(
         checks += _run_steps(comparison_steps(*made_from))
     print(format_checks(checks), flush=True)
     if not compare:
-        print("  not compared with PyTorch; --compare compares them")
+        print("  not compared with PyTorch: --compare does it")
     calibrated = any(graph.precision in FEW_BITS for graph in graphs.values())
     refuse_failures(checks, calibrated=calibrated)
     return tuple(checks)

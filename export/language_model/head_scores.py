@@ -52,8 +52,8 @@ def mlp_scores(graph: ModelGraph, checkpoint: Checkpoint, hidden: Value, entries
         exact=True,
     )
     x = graph.op.Transpose(graph.op.Reshape(x, [-1, heads, inner]), perm=[1, 0, 2])
-    # SiLU comes after the transposition because ONNX Runtime 1.32 crashes if a product in few bits
-    # splits its direct result.
+    # SiLU stands between the two because ONNX Runtime 1.32 crashes if a product in few bits splits
+    # the direct result of a transposition.
     x = graph.silu(x)
     return _project(graph, x, *_stacked(checkpoint, "head.2", outputs=entries))
 
