@@ -21,7 +21,9 @@ from tests.tiny_models import make_lm_checkpoint
 from train.language_model.checkpoint import load_checkpoint
 from train.language_model.generate import DecodingOptions, answer_question, generate_frames
 from train.language_model.mtp import MtpModel
-from train.language_model_training.run import build_model, load_data, make_tokenizer
+from train.language_model_training.dataset import load_data
+from train.language_model_training.initialization import build_model
+from train.language_model_training.run import make_tokenizer
 from train.language_model_training.settings import read_settings
 from train.lm import main
 
@@ -460,7 +462,7 @@ def test_a_finished_run_stays_as_it_is(
     written = model.stat()
     with caplog.at_level("INFO"):
         run(write_settings(tmp_path, 3, max_steps=1, threads=1), tmp_path / "out")
-    assert "is trained already" in caplog.text
+    assert "is already trained" in caplog.text
     assert "wrote" not in capsys.readouterr().out
     assert model.stat() == written
 
