@@ -396,8 +396,8 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
             {"model": {"heads": 1}, "history_noise": "predicted", "history_corruption": 0.5},
             "by several heads only",
         ),
-        ({"guided_attention": {"layers": [2]}}, "'layers' must list some from 0 to 1, not [2]"),
-        ({"guided_attention": {"layers": []}}, "'layers' must list some from 0 to 1, not []"),
+        ({"guided_attention": {"layers": [2]}}, "'layers' must list layers from 0 to 1, not [2]"),
+        ({"guided_attention": {"layers": []}}, "'layers' must list layers from 0 to 1, not []"),
         ({"data": {"train": []}}, "names no file"),
         ({"data": {"train": [{"file": "gone.jsonl"}]}}, "gone.jsonl"),
         (

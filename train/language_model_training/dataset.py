@@ -30,7 +30,8 @@ from train.language_model_training.settings import LmSettings, SourceSettings
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`examples` of all sources in a row, the range of each source, and a separate set."""
+    """The examples of all sources, one source after the other; the range of each source in them;
+    and separate examples for validation."""
 
     examples: list[Example]
     sources: list[SourceRange]
@@ -38,7 +39,7 @@ class TrainingData:
 
 
 def load_data(settings: LmSettings, model: LanguageModel, tokenizer: Tokenizer) -> TrainingData:
-    """Read all files, and let the model declare how long their speech is.
+    """Read all files, and declare in the model how long speech may last.
 
     Without validation files, the first examples of the first source are kept for validation.
     """
@@ -71,7 +72,7 @@ def load_data(settings: LmSettings, model: LanguageModel, tokenizer: Tokenizer) 
 
 
 def _declare_length(model: LanguageModel, pace: Pace) -> None:
-    """Bound the model's speech by its training data; never below the bound of its base model."""
+    """Bound the model's speech by its training data. A larger bound of a base model stays."""
     bound, declared = pace.bound(model.geometry.streams), model.geometry.length
     if bound is None:
         return

@@ -211,7 +211,7 @@ def _read_codebooks(
     tensors, config = _codec_tensors(folder), read_codec_config(folder)
     if config.streams != geometry.streams:
         raise UserError(
-            f"{folder}: has streams of {config.streams}, the tokens are of {geometry.streams}; "
+            f"{folder}: has streams of {config.streams}, but the tokens have {geometry.streams}; "
             "'init_from_codec' must name the codec that made the tokens"
         )
     return [_codebook(tensors, name, folder) for name in _quantizer_names(config)]
