@@ -162,9 +162,7 @@ def test_a_decoder_of_other_sizes_is_not_gone_on_with(config: CodecTrainingConfi
     larger = replace(config, codec=replace(SIZES, decoder_channels=32))
     train_codec(replace(larger, output=config.output + "-larger"), ("tokenizer",))
     (Path(config.output + "-larger") / "decoder.pt").write_bytes(state.read_bytes())
-    with pytest.raises(
-        UserError, match=r"decoder\.pt: has other sizes or is of an earlier
-    ):
+    with pytest.raises(UserError, match=r"decoder\.pt: has other sizes or is of an earlier"):
         train_codec(replace(larger, output=config.output + "-larger"), ("decoder",), resume=True)
 
 
