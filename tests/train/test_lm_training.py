@@ -394,7 +394,7 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ({"history_noise": "predicted"}, "nothing without 'history_corruption'"),
         (
             {"model": {"heads": 1}, "history_noise": "predicted", "history_corruption": 0.5},
-            "by several heads only",
+            "needs a model of several heads",
         ),
         ({"guided_attention": {"layers": [2]}}, "'layers' must list layers from 0 to 1, not [2]"),
         ({"guided_attention": {"layers": []}}, "'layers' must list layers from 0 to 1, not []"),
@@ -406,7 +406,7 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ),
         (
             {"data": {"train": [{"file": "h3.jsonl", "task": "text", "max_seconds": 4}]}},
-            "the task 'text' has not",
+            "the task 'text' has none",
         ),
         (
             {"data": {"train": [{"file": "h3.jsonl", "min_seconds": 4}]}},
