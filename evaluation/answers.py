@@ -83,6 +83,21 @@ class Figures:
     real_time_factor: float | None  # None if nothing was said
 
 
+def run(arguments: argparse.Namespace) -> None:
+    """Ask all questions and write the report."""
+    interruption = Interruption(arguments.max_minutes)
+    questions = read_questions(arguments.questions, arguments.limit)
+    answers, hear = [], open_ear(arguments.output)
+    check = stop_check(interruption, arguments)
+    with interruption, progress("ask", len(questions), to_stderr=True) as stage:
+        for judged in stage.track(ask_all(arguments.engine, questions, hear)):
+            answers.append(judged)
+            check()
+    report = summarise(answers)
+    write_report(arguments.output, report, answers)
+    print(format_table(report), end="")
+
+
 def read_questions(path: Path, limit: int | None = None) -> list[Question]:
     """The questions of a JSONL file. `UserError` names the line."""
     if not path.is_file():
@@ -225,21 +240,6 @@ def make_parser() -> CommandParser:
     add_output(parser, "folder for the report", default="judged/chat")
     add_max_minutes(parser)
     return parser
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Ask all questions and write the report."""
-    interruption = Interruption(arguments.max_minutes)
-    questions = read_questions(arguments.questions, arguments.limit)
-    answers, hear = [], open_ear(arguments.output)
-    check = stop_check(interruption, arguments)
-    with interruption, progress("ask", len(questions), to_stderr=True) as stage:
-        for judged in stage.track(ask_all(arguments.engine, questions, hear)):
-            answers.append(judged)
-            check()
-    report = summarise(answers)
-    write_report(arguments.output, report, answers)
-    print(format_table(report), end="")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,8 +5,8 @@ is there:
 
     {"judge": "whisper, faster-whisper 1.2.1, …", "audio": "9f86d081…", "answer": "They know it."}
 
-Each answer is written at once, so an interrupted evaluation goes on where it stopped. It does not
-know what an answer means.
+Each answer is written at once, so an interrupted evaluation continues where it stopped. This module
+does not know what an answer means.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 
 class JudgeCache:
-    """Answers in the file `path`, which grows; without a path nothing is stored."""
+    """Answers in the file `path`, to which new ones are added. Without a path nothing is stored."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from evaluation.report import Interval
     from evaluation.sentences import Sentence
 
-RUN_FOLDER = "run"  # of train.language_model_training.run
+RUN_FOLDER = "run"  # of train/language_model_training/run.py
 STATE_FILE = "trainer_state.json"
 LOG_FILES = "events.out.tfevents.*"
 
@@ -63,6 +63,38 @@ class TrainedModel:
     minutes: float
     codec: Path
     voices: tuple[str, ...]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Judge the checkpoints that the arguments name, and draw the curve."""
+    interruption = Interruption(arguments.max_minutes)
+    models = list(find_models(arguments))
+    from evaluation.jury import Jury
+    from evaluation.plots import plotting
+
+    plotting()  # a missing package is reported now, not after an hour
+    sentences = read_sentences(arguments.sentences, arguments.limit)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    jury = Jury(["whisper"], cache=arguments.output / CACHE_FILE, threads=arguments.threads)
+    check = stop_check(interruption, arguments)
+    points: list[Point] = []
+    with interruption:
+        for model in models:
+            points.append(judge_checkpoint(model, sentences, jury, arguments.threads, check))
+            tell(format_points(points[-1:]).splitlines()[-1])
+            write_curve(arguments.output, arguments.sentences, jury.versions, points)
+    print(format_points(points), end="")
+
+
+def find_models(arguments: argparse.Namespace) -> Iterator[TrainedModel]:
+    """The checkpoints to judge, run after run."""
+    for name, folder in map(parse_named, arguments.run):
+        checkpoints, clock = find_checkpoints(folder), read_clock(folder)
+        last = len(checkpoints) - 1
+        for index, checkpoint in enumerate(checkpoints):
+            if index == last or (index + 1) % arguments.every == 0:
+                minutes = minutes_at(clock, step_of(checkpoint))
+                yield TrainedModel(name, checkpoint, minutes, arguments.codec, (arguments.voice,))
 
 
 def find_checkpoints(output: Path) -> list[Path]:
@@ -238,38 +270,6 @@ def make_parser() -> CommandParser:
     add_output(parser, "folder for the curve", default="learning-curve")
     add_max_minutes(parser)
     return parser
-
-
-def find_models(arguments: argparse.Namespace) -> Iterator[TrainedModel]:
-    """The checkpoints to judge, run after run."""
-    for name, folder in map(parse_named, arguments.run):
-        checkpoints, clock = find_checkpoints(folder), read_clock(folder)
-        last = len(checkpoints) - 1
-        for index, checkpoint in enumerate(checkpoints):
-            if index == last or (index + 1) % arguments.every == 0:
-                minutes = minutes_at(clock, step_of(checkpoint))
-                yield TrainedModel(name, checkpoint, minutes, arguments.codec, (arguments.voice,))
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Judge the checkpoints that the arguments name, and draw the curve."""
-    interruption = Interruption(arguments.max_minutes)
-    models = list(find_models(arguments))
-    from evaluation.jury import Jury
-    from evaluation.plots import plotting
-
-    plotting()  # a missing package is reported now, not after an hour
-    sentences = read_sentences(arguments.sentences, arguments.limit)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    jury = Jury(["whisper"], cache=arguments.output / CACHE_FILE, threads=arguments.threads)
-    check = stop_check(interruption, arguments)
-    points: list[Point] = []
-    with interruption:
-        for model in models:
-            points.append(judge_checkpoint(model, sentences, jury, arguments.threads, check))
-            tell(format_points(points[-1:]).splitlines()[-1])
-            write_curve(arguments.output, arguments.sentences, jury.versions, points)
-    print(format_points(points), end="")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

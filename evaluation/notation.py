@@ -31,17 +31,17 @@ _BEFORE: Sequence[Rule] = (
     (r"(?<=\d)[-/](?=\d)", " "),  # 555-1234, 24/7
     (r"(?<!\S)0(?=\d)", "zero "),  # 0800
     (r"(\d)['’] ?(\d+)(?:\"|''|”)?", r"\1 foot \2"),  # 6'2"
-    (r"\bminus\b|(?<!\S)[-−](?=[$£€]?\d)", " subtract "),  # a minus, which the normaliser drops
+    (r"\bminus\b|(?<!\S)[-−](?=[$£€]?\d)", " subtract "),  # the normaliser drops a minus
     *((rf"\b{numeral}\b", f"the {ordinal}") for numeral, ordinal in _ROMAN.items()),
 )
 _AFTER: Sequence[Rule] = (
     _DATE,
     (r"(\d) ([ap]) m\b", r"\1 \2m"),  # of "nine a m"
-    (r"\bone (?=\d)|(?<=\d )one\b", "1 "),  # which the normaliser leaves
+    (r"\bone (?=\d)|(?<=\d )one\b", "1 "),  # the normaliser leaves it in words
     (r"(?<=\d) +(?=\d)", ""),  # of "five five five"
     (r"(?<![\d.])0(?=\.\d)", ""),  # 0.5 is heard for "point five"
 )
-_SPELT = re.compile(r"\b(?!a )[a-z](?: [a-z])+\b")  # "U S B"; an article is no letter of it
+_SPELT = re.compile(r"\b(?!a )[a-z](?: [a-z])+\b")  # "U S B"; an article does not count
 
 
 def write_alike(text: str) -> str:

@@ -1,7 +1,6 @@
 """Pictures of evaluations, with matplotlib.
 
-In: reports, matrices, points of a learning curve, audio. Out: PNG files. All figures come from a
-report.
+In: reports, matrices, points of a learning curve, audio. Out: PNG files. Nothing is measured here.
 """
 
 from __future__ import annotations

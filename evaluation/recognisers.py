@@ -1,8 +1,8 @@
 """Speech recognisers of two different kinds, and the comparison of texts.
 
 In: audio float32 mono 16 kHz. Out: the text that was heard, and word and character error rates
-after normalisation. `whisper` is a neural sequence model that knows English well and hears fluent
-sentences even in noise; `pocketsphinx` is a phonetic decoder, which is weaker but invents less.
+after normalisation. `whisper` is a neural sequence model that knows English well, and may hear
+fluent sentences in noise. `pocketsphinx` is a phonetic decoder, which is weaker but invents less.
 Their weights come inside Python packages: nothing is downloaded.
 """
 
@@ -171,8 +171,8 @@ def normalise(text: str, bracketed: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Edits between the expected text and the heard one, and the length of the expected text; of
-    one sentence or a sum."""
+    """Edits between the expected text and the heard one, and the length of the expected text. They
+    are counted for one sentence, or added up over several."""
 
     word_edits: int
     words: int

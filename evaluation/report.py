@@ -86,7 +86,7 @@ def summarise(
 def agreed_rate(by_judge: Sequence[Sequence[Mistakes]]) -> float | None:
     """Word errors that every judge hears: the fewest edits of each sentence. None for one judge.
 
-    If one judge hears the right words, an error that only another one hears is that judge's own.
+    If one judge hears the right words, an error that another one hears is that judge's mistake.
     """
     if len(by_judge) < 2:
         return None
@@ -112,7 +112,8 @@ def error_interval(mistakes: Sequence[Mistakes]) -> Interval:
 
 
 def difference_interval(first: Sequence[Mistakes], other: Sequence[Mistakes]) -> Interval:
-    """The same for the difference of two rates, `other` minus `first`, on the same sentences."""
+    """The interval of 95 % for the difference of two rates, `other` minus `first`, on the same
+    sentences."""
     rates = resampled_rates(other) - resampled_rates(first)
     low, high = np.percentile(rates, INTERVAL_PERCENT)
     return float(low), float(high)

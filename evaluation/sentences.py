@@ -1,7 +1,7 @@
 """Lists of sentences: the files in samples/, and how they are read and named in reports.
 
 In: a text file, one sentence a line. Out: `Sentence`s. Paths that a user types are relative to the
-working folder; the defaults lie in this clone, whatever the working folder is.
+working folder. The default lists always come from this clone.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The similarity of voices, by a speaker-verification network.
 
-In: audio float32 mono 16 kHz, and recordings of known speakers. Out: the cosine between voices.
-The network is the GE2E encoder (arXiv 1710.10467). Its weights come with the package resemblyzer;
-only the weights are read, because importing the package needs two others that no longer install
-everywhere. The network is independent of the codec's speaker embeddings, so it can judge them.
+In: audio float32 mono 16 kHz, and recordings of known speakers. Out: the cosine between voices. The
+network is the GE2E encoder (arXiv 1710.10467). Its weights come with the package resemblyzer. The
+package is not imported, because it needs two others that no longer install everywhere. The network
+is independent of the codec's speaker embeddings, so it can judge them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
 """`python -m evaluation.speech`: judge what bundles, codecs and recordings say.
 
 In: a list of sentences and the systems that say them (`evaluation.systems`). Out, in one folder:
-`report.json`, `report.md`, `report.png`, the worst sentences of each system as WAVs, and on
-request spectrograms and a matrix of voices against speakers. The judges (`evaluation.jury`) are two
+`report.json`, `report.md`, `report.png`, the worst sentences of each system as WAVs, and on request
+spectrograms and a matrix of voices against speakers. The judges (`evaluation.jury`) are two
 recognisers, DNSMOS and a speaker-verification network; none has heard the training data. Their
-answers are kept in `judged.jsonl`: the same command, given again or after an interruption, asks
-them only about new audio.
+answers are kept in `judged.jsonl`. If the command is given again, or after an interruption, they
+are asked only about new audio.
+
+`run` joins the parts: `evaluation.systems` has what speaks, `evaluation.jury` asks the judges,
+`evaluation.report` has the figures of one system.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SILENCE_HOP_SAMPLES = 200  # silence is measured in frames of 12.5 ms
-HOW_TO_RECORD = "python -m samples.demo_voice.synthesize FILE DIR lets the teacher read a list"
+HOW_TO_RECORD = "let the teacher read them: python -m samples.demo_voice.synthesize FILE DIR"
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class SpokenSentence:
 
 @dataclass(frozen=True)
 class System:
-    """A speaker of the sentences. `engine` and `voice` are set where a bundle speaks in a named
-    voice; `voice` is None for recordings and for a bundle's default voice."""
+    """What speaks the sentences. `engine` is a bundle's name, None for recordings. `voice` is None
+    for recordings and for a bundle's default voice."""
 
     name: str
     spoken: Iterator[SpokenSentence]
@@ -78,8 +78,8 @@ def open_bundle(
 
 
 def choose_voices(engine: Path, own: Sequence[str], wanted: Sequence[str]) -> list[str | None]:
-    """The voices to speak in: those wanted, where "all" stands for each of the bundle's `own`; if
-    none is wanted [None], the default voice."""
+    """The voices to speak in: those in `wanted`, in which "all" means each of the bundle's `own`.
+    If none is wanted, [None], the default voice."""
     chosen = [name for voice in wanted for name in (own if voice == "all" else [voice])]
     for voice in chosen:
         if voice not in own and not Path(voice).is_file():

@@ -1,10 +1,11 @@
-"""Durations of symbols for recordings without them: `python -m train.align AUDIO --output DIR`.
+"""Durations of symbols, for recordings that have none: `python -m train.align AUDIO --output DIR`.
 
 In: folders of recordings (train/data/recordings.py describes their forms) and their texts. Out: a
 folder of recordings with `symbol_frames` in frames of the codec, which every other command reads
 (train/alignment/aligned_folder.py). Known durations are kept. Recordings that cannot be aligned are
 reported and counted, and stay in the folder without durations. Results are kept beside the output
-until all are there, so the same command goes on where it stopped.
+until all are there, so the same command goes on where it stopped. The search is in
+train/alignment/duration_search.py.
 
 With `--compare` nothing is written. The command finds durations for the recordings whose durations
 are known, without looking at these, and prints a table of the differences.
@@ -100,7 +101,7 @@ def prepare_options(arguments: argparse.Namespace) -> str:
     """The options of train.prepare for these recordings."""
     groups = " ".join(quote(arguments.output / folder.group) for folder in arguments.audio)
     codec = "CODEC" if arguments.codec is None else quote(arguments.codec)
-    heads = 2 * arguments.frames.streams.count
+    heads = arguments.frames.streams.count
     frontend = "" if arguments.frontend == "none" else f" --frontend {arguments.frontend}"
     return f"{groups} --codec {codec} --heads {heads}{frontend}"
 
@@ -169,7 +170,7 @@ def make_parser() -> CommandParser:
         metavar="DIR",
         help="folder of the codec whose frames are counted (default: FACodec)",
     )
-    add("--replace", action="store_true", help="also find anew the durations that are known")
+    add("--replace", action="store_true", help="also find the durations that are known already")
     learning = parser.add_argument_group("learning")
     add_count(learning, "--steps", "training steps", default=1000)
     add_count(learning, "--learn-from", "at most so many recordings", default=3000)

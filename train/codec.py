@@ -5,6 +5,9 @@ In: a YAML file (`CodecTrainingConfig`) that names a folder of recordings. Out: 
 decoder improves. Beside it lie the states of both phases (`tokenizer.pt`, `decoder.pt`) and, if
 TensorBoard is installed, its logs. The same command goes on where it stopped, and ends with the
 same weights as an uninterrupted run; `--resume` continues a phase with other settings.
+
+The loop over the steps is in train/codec_training/phase_run.py; tokenizer_phase.py and
+decoder_phase.py beside it have the step of each phase.
 """
 
 from __future__ import annotations
@@ -38,6 +41,30 @@ if TYPE_CHECKING:
 PHASES = ("tokenizer", "decoder")
 
 
+def run(arguments: argparse.Namespace) -> None:
+    """Train the phases, each from where it stopped. Raises `UserError`."""
+    interruption = Interruption(arguments.max_minutes)
+    config = read_located_config(arguments.config)
+    phases = [arguments.phase] if arguments.phase else list(PHASES)
+    inputs = {name: describe_phase(read_training_config(arguments.config), name) for name in phases}
+    finished = train_codec(config, phases, interruption, inputs, resume=arguments.resume)
+    if not finished:
+        interruption.leave(f"go on with: {arguments.command_line}")
+    if has_decoder(Path(config.output)):
+        recordings, codec = quote(config.recordings), quote(config.output)
+        heads = config.codec.streams.count
+        print_next(
+            f"python -m train.prepare {recordings} --codec {codec} --heads {heads} --output tokens"
+        )
+    else:
+        print_next(f"python -m train.codec --config {quote(arguments.config)} --phase decoder")
+
+
+def has_decoder(output: Path) -> bool:
+    """Whether the codec there can speak: its decoder phase has begun."""
+    return (output / "decoder.pt").is_file()
+
+
 def train_codec(
     config: CodecTrainingConfig,
     phases: Sequence[str],
@@ -48,11 +75,11 @@ def train_codec(
 ) -> bool:
     """Run the phases, each from its saved step; returns whether all reached their last step.
 
-    `inputs` are the settings of each phase as its state notes them; with `resume` a phase may go on
-    with other ones.
+    The state of each phase notes its `inputs`, the settings that decide its result. Only with
+    `resume` does a phase continue with other settings.
 
     Raises:
-        UserError: unusable input; nothing is written then.
+        UserError: unusable input. Nothing is written in that case.
     """
     import torch
 
@@ -68,7 +95,7 @@ def train_codec(
     recordings = find_recordings(Path(config.recordings))
     output = Path(config.output)
     if "tokenizer" not in phases:
-        load_tokenizer(output, config)  # a missing codec is reported before hours of audio are read
+        load_tokenizer(output, config)  # reports a missing codec before hours of audio are read
     pool = load_pool(
         recordings,
         config.hours,
@@ -88,6 +115,7 @@ def train_codec(
 
 
 def phase_config(config: CodecTrainingConfig, name: str) -> PhaseConfig:
+    """The settings of the phase `name`."""
     return config.tokenizer if name == "tokenizer" else config.decoder
 
 
@@ -128,31 +156,11 @@ def load_tokenizer(output: Path, config: CodecTrainingConfig) -> FACodec:
 
     codec = load_codec(output)
     if codec.config != config.codec:
-        raise UserError(f"{output}: holds a codec of other sizes than 'codec' asks for")
-    return codec
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Train the phases, or go on with them. Raises `UserError`."""
-    interruption = Interruption(arguments.max_minutes)
-    config = read_located_config(arguments.config)
-    phases = [arguments.phase] if arguments.phase else list(PHASES)
-    inputs = {name: describe_phase(read_training_config(arguments.config), name) for name in phases}
-    finished = train_codec(config, phases, interruption, inputs, resume=arguments.resume)
-    if not finished:
-        interruption.leave(f"go on with: {arguments.command_line}")
-    if has_decoder(Path(config.output)):
-        folder, heads = quote(config.output), 2 * config.codec.streams.count
-        print_next(
-            f"python -m train.prepare RECORDINGS --codec {folder} --heads {heads} --output tokens"
+        raise UserError(
+            f"{output}: holds a codec of other sizes than 'codec' asks for; use the settings "
+            "that it was trained with"
         )
-    else:
-        print_next(f"python -m train.codec --config {quote(arguments.config)} --phase decoder")
-
-
-def has_decoder(output: Path) -> bool:
-    """Whether the codec there can speak: its decoder phase has begun."""
-    return (output / "decoder.pt").is_file()
+    return codec
 
 
 def make_parser() -> CommandParser:

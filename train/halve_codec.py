@@ -36,7 +36,9 @@ def halve_codec(source: Path, output: Path, limit: float) -> float:
             weight.data = weight.data.half().float()
     change = compare_audio(codec, rounded)
     if not change <= limit:
-        raise UserError(f"{source}: audio would change by {change:.1e} of its peak, over {limit}")
+        raise UserError(
+            f"{source}: audio would change by {change:.1e} of its peak; the --limit is {limit}"
+        )
     save_codec(codec, output, torch.float16)
     return change
 

@@ -1,11 +1,11 @@
 """Predicted tokens of a data set: `python -m train.predict --model DIR --tokens FILE --output F`.
 
-In: a multi-token model and a file of tokens that it could be trained on. Out: the same file, in
-which each step's tokens are the most likely ones after the true steps before it. They follow the
-recordings frame by frame and differ from the true codes as the model's own speech does. A decoder
-that also learns from them (`predicted` in train/codec_training/config.py) decodes that speech
-better. Vocoders are fine-tuned in the same way on "ground-truth-aligned" spectrograms (Tacotron 2,
-arXiv 1712.05884).
+In: a multi-token model and a file of tokens that it could be trained on. Out: the same file with
+predicted tokens: for each step, the most likely tokens after the true steps before it. They follow
+the recordings frame by frame, and differ from the true codes as the model's own speech does. A
+decoder that also learns from them (`predicted` in train/codec_training/config.py) decodes that
+speech better. Vocoders are fine-tuned in the same way on "ground-truth-aligned" spectrograms
+(Tacotron 2, arXiv 1712.05884).
 
 Predictions are kept beside the output until all are there, so the same command goes on where it
 stopped.
@@ -54,7 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
     model, heads = checkpoint.model.to(arguments.device).eval(), checkpoint.config.heads
     streams = checkpoint.config.streams
     if not isinstance(model, MtpModel):
-        raise UserError(f"{arguments.model}: predicts one token at a time; needs several heads")
+        raise UserError(
+            f"{arguments.model}: predicts one token at a time; name a model of several heads"
+        )
     utterances = list(read_utterances(arguments.tokens, heads, streams))[: arguments.limit]
     if not utterances:
         raise UserError(f"{arguments.tokens}: no utterance to predict")
@@ -104,7 +106,7 @@ def write_predicted(
     heads: int,
     arguments: argparse.Namespace,
 ) -> None:
-    """Append the utterances to a file. An interruption keeps those that are there, and says so."""
+    """Append the utterances to a file. After an interruption, a message says where they are."""
     from formats.tokens import format_utterance
 
     interruption = Interruption(arguments.max_minutes)
@@ -127,7 +129,7 @@ def predict_utterances(
 ) -> Iterator[TokenizedUtterance]:
     """The utterances, short ones first, with as many predicted frames as they had.
 
-    The first `done` are left out; they still count for the batches, which stay the same.
+    The first `done` are left out. They still count for the batches, so the batches stay the same.
     """
     from train.data.examples import ExampleBuilder
     from train.language_model_training.dataset import utterance_speaker

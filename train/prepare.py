@@ -7,7 +7,8 @@ the output folder; and `voices/` with the mean embedding of each named speaker, 
 runtime. Unusable recordings are left out and listed at the end; with `--strict` no tokens are
 written if there are any.
 
-Work is saved in parts, so the same command goes on where it stopped.
+train/data/token_preparation.py does the work. It is saved in parts, so the same command goes on
+where it stopped.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ _DIFFERENCE_QUESTIONS = (
 
 @dataclass(frozen=True)
 class Fact:
-    """`questions` all ask for `answer`; the last but one is for validation, the last is a test."""
+    """All `questions` ask for `answer`. The last but one is for validation, the last for the
+    test."""
 
     kind: str  # capital, sum, difference
     answer: str

@@ -3,8 +3,8 @@
 In: bundles that differ in the number of codes that a step makes; the others are compared with the
 first, which is next-token prediction in the paper. Out: `comparison.json`, `comparison.md` and
 `comparison.png`: word errors and DNSMOS on held-out sentences, decoding steps for each second of
-audio, and how many times faster than the first bundle each one decodes. It does not know how the
-models were trained; whoever shows the table has to say that.
+audio, and how many times faster than the first bundle each one decodes. The command does not know
+how the models were trained, so the table must be shown with a note about that.
 """
 
 from __future__ import annotations

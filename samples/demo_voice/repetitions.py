@@ -2,8 +2,8 @@
 
 In: statements without full stops. Out: statements, the same for the same input. Some repeat a few
 words, some end with a repeating idiom ("over and over again"), and some are lists of things with
-the same beginning. A model that finds its place in the text by its last words can lose it where it
-said the same words before.
+the same beginning. A model that finds its place in the text by its last words can lose its place if
+it said the same words before.
 """
 
 from __future__ import annotations

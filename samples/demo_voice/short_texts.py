@@ -25,10 +25,10 @@ from samples.demo_voice.sentences import HOW_TO_GET_WORDNET, read_examples
 SEED = 11
 DEFAULT_COUNT = 6000
 JUDGED = Path(__file__).parents[1] / "evaluation" / "first.txt"
-LEAST_OCCURRENCES = 3  # in the examples, of a word that stands alone
+LEAST_OCCURRENCES = 3  # in the examples, of a word that becomes a text
 SHORT_PHRASE_WORDS = (2, 3)
 
-_ENDS = "....!?"  # a mark is as frequent as it is here
+_ENDS = "....!?"  # marks at the end, as often as they are to appear
 _WORD = re.compile(r"[A-Za-z][a-z']+")
 _GREETINGS = (
     "Hi; Hello; Hey; Good morning; Good evening; Good night; Good afternoon; Hello there; "
@@ -88,7 +88,7 @@ _CHARACTERS = (
 def write_short_texts(
     examples: Sequence[str], count: int, excluded: Collection[str] = ()
 ) -> list[str]:
-    """`count` distinct texts, of every kind its share, none of which is `excluded`."""
+    """`count` distinct texts, a share of each kind. None of them is in `excluded`."""
     choice = random.Random(SEED)
     words = _frequent_words(examples)
     phrases = sorted({text for text in examples if len(text.split()) in SHORT_PHRASE_WORDS})

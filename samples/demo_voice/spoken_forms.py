@@ -1,7 +1,7 @@
 """Sentences with numbers, times, dates, prices, titles and initials, missing in WordNet's examples.
 
-Out: distinct sentences, the same for the same count. A text frontend reads digits and
-abbreviations; the model must have heard how they sound, also at the end of a sentence.
+Out: distinct sentences, the same for the same count. A text frontend turns digits and abbreviations
+into words. The model must have heard these, also at the end of a sentence.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def write_spoken_forms(count: int) -> list[str]:
         sentence, following = choice.choice(_TEMPLATES), choice.choice(_TEMPLATES)
         if choice.random() < JOINED_SHARE and sentence.endswith("."):
             sentence = f"{sentence[:-1]}, and {following}"
-        sentence = _fill(sentence, choice).replace("..", ".")  # "p.m." ends the sentence, too
+        sentence = _fill(sentence, choice).replace("..", ".")  # "p.m." already ends the sentence
         written[sentence[0].upper() + sentence[1:]] = None
     return list(written)
 

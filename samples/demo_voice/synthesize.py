@@ -13,7 +13,7 @@ Out: a folder of shards. A shard holds one FLAC file for each sentence (16 kHz, 
 are unknown (samples/demo_voice/teachers.py) leave it out.
 
 Sentences that the teacher would split are left out. A shard appears whole or not at all, so the
-same command goes on where it stopped. It does not know speech tokens.
+same command goes on where it stopped. This module does not know speech tokens.
 """
 
 from __future__ import annotations

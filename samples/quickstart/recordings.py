@@ -1,7 +1,7 @@
 """Ten recordings with their texts, for trying the training without recordings of your own.
 
-In: an engine directory, by default the one of `make demo`. Out: a folder with `01.wav`, `01.txt`,
-…, as `train.codec` and `train.prepare` read them. The engine speaks the sentences.
+In: a bundle, by default the one that `make demo` builds. Out: a folder with `01.wav`, `01.txt`, …,
+as `train.codec` and `train.prepare` read them. The bundle speaks the sentences.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from commands.options import add_engine
 from commands.run import run_command
 from formats.files.atomic import write_text
 
+DEFAULT_ENGINE = Path("demo-engine")
 SENTENCES = (
     "The baker opens his shop before the sun is up.",
     "We walked along the river until it was dark.",
@@ -32,16 +33,21 @@ SENTENCES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Let the engine speak the sentences, each into a file of its own.
+    """Let the bundle speak the sentences, each into a file of its own.
 
     Raises:
-        UserError: no engine, an unknown voice, or a folder that is not empty.
+        UserError: no bundle, an unknown voice, or a folder that is not empty.
     """
     from runtime import TTS, Sampling
 
     folder: Path = arguments.output
     if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder}: holds files already; name a new folder, or use these")
+        raise UserError(f"{folder}: already holds files; name a new folder, or use these")
+    if arguments.engine == DEFAULT_ENGINE and not DEFAULT_ENGINE.exists():
+        raise UserError(
+            f"{DEFAULT_ENGINE}: not found; make it with: "
+            f"python -m export.build --output {DEFAULT_ENGINE}"
+        )
     tts = TTS.load(arguments.engine)
     tts.speaker(arguments.voice)  # a wrong voice leaves no folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,8 +63,8 @@ def make_parser() -> CommandParser:
         "samples.quickstart.recordings", "Make ten recordings to try the training on."
     )
     parser.add_argument("output", type=Path, metavar="DIR", help="folder to write")
-    add_engine(parser, default="demo-engine")
-    parser.add_argument("--voice", metavar="NAME", help="(default: the engine's)")
+    add_engine(parser, default=str(DEFAULT_ENGINE))
+    parser.add_argument("--voice", metavar="NAME", help="(default: the bundle's first)")
     return parser
 
 

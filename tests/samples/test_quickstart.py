@@ -34,8 +34,17 @@ def test_recordings_of_somebody_are_not_mixed_with_these(
 ) -> None:
     (tmp_path / "mine.wav").touch()
     assert main([str(tmp_path), "--engine", str(tiny_engine)]) == 2
-    assert "holds files already" in capsys.readouterr().err
+    assert "already holds files" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.wav"]
+
+
+def test_without_a_bundle_it_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["recordings"]) == 2
+    assert "make it with: python -m export.build --output demo-engine" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_voice_leaves_no_folder(

@@ -162,7 +162,7 @@ def test_a_decoder_of_other_sizes_is_not_gone_on_with(config: CodecTrainingConfi
     larger = replace(config, codec=replace(SIZES, decoder_channels=32))
     train_codec(replace(larger, output=config.output + "-larger"), ("tokenizer",))
     (Path(config.output + "-larger") / "decoder.pt").write_bytes(state.read_bytes())
-    with pytest.raises(UserError, match=r"decoder\.pt: is of other sizes or of an earlier version"):
+    with pytest.raises(UserError, match=r"decoder\.pt: has other sizes or is of an earlier"):
         train_codec(replace(larger, output=config.output + "-larger"), ("decoder",), resume=True)
 
 
@@ -310,7 +310,7 @@ def test_an_interrupted_run_is_saved_and_goes_on(
     assert f"go on with: python -m train.codec --config {tmp_path / 'codec.yaml'}" in said.err
     assert main(command) == 0
     assert steps == [0, 1, 2, 3]
-    assert f"next: python -m train.prepare RECORDINGS --codec {config.output}" in (
+    assert f"next: python -m train.prepare {config.recordings} --codec {config.output}" in (
         capsys.readouterr().out
     )
     plain = replace(

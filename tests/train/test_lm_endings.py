@@ -106,7 +106,7 @@ def test_an_average_that_is_switched_on_begins_with_the_weights_of_now(
     run(write_settings(tmp_path, 3, max_steps=1), output)
     with caplog.at_level("INFO"):
         run(write_settings(tmp_path, 3, max_steps=2, average_decay=0.9), output, "--resume")
-    assert "has no average; it begins with the weights there" in caplog.text
+    assert "has no average; it begins with the weights of this checkpoint" in caplog.text
     then = load_file(output / "run/checkpoint-1/model.safetensors")
     averaged = load_file(output / "model.safetensors")
     assert all(torch.equal(tensor, averaged[name]) for name, tensor in then.items())

@@ -44,7 +44,7 @@ def test_parameters_are_those_of_the_model(model: ModelSettings) -> None:
 def test_the_default_size_is_said_before_it_is_made(caplog: pytest.LogCaptureFixture) -> None:
     told = report(ModelSettings(heads=3), caplog)
     assert "model: 363." in told
-    assert "M parameters, the size of Qwen2.5-0.5B, as the settings give no other" in told
+    assert "M parameters, the size of Qwen2.5-0.5B, because the settings give no other" in told
     assert "memory: about 5.8 GB for training them" in told
 
 
@@ -62,7 +62,7 @@ def test_too_little_memory_is_a_warning(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lm_size, "free_memory", lambda: 10**9)
-    assert "warning: more than is free" in report(ModelSettings(heads=3), caplog)
+    assert "warning: this is more than is free" in report(ModelSettings(heads=3), caplog)
     monkeypatch.setattr(lm_size, "free_memory", lambda: None)
     caplog.clear()
     assert "free" not in report(ModelSettings(heads=3), caplog, average_decay=0.9)

@@ -21,7 +21,9 @@ from tests.tiny_models import make_lm_checkpoint
 from train.language_model.checkpoint import load_checkpoint
 from train.language_model.generate import DecodingOptions, answer_question, generate_frames
 from train.language_model.mtp import MtpModel
-from train.language_model_training.run import build_model, load_data, make_tokenizer
+from train.language_model_training.dataset import load_data
+from train.language_model_training.initialization import build_model
+from train.language_model_training.run import make_tokenizer
 from train.language_model_training.settings import read_settings
 from train.lm import main
 
@@ -392,10 +394,10 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ({"history_noise": "predicted"}, "nothing without 'history_corruption'"),
         (
             {"model": {"heads": 1}, "history_noise": "predicted", "history_corruption": 0.5},
-            "by several heads only",
+            "needs a model of several heads",
         ),
-        ({"guided_attention": {"layers": [2]}}, "'layers' must list some from 0 to 1, not [2]"),
-        ({"guided_attention": {"layers": []}}, "'layers' must list some from 0 to 1, not []"),
+        ({"guided_attention": {"layers": [2]}}, "'layers' must list layers from 0 to 1, not [2]"),
+        ({"guided_attention": {"layers": []}}, "'layers' must list layers from 0 to 1, not []"),
         ({"data": {"train": []}}, "names no file"),
         ({"data": {"train": [{"file": "gone.jsonl"}]}}, "gone.jsonl"),
         (
@@ -404,7 +406,7 @@ def test_minutes_end_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         ),
         (
             {"data": {"train": [{"file": "h3.jsonl", "task": "text", "max_seconds": 4}]}},
-            "the task 'text' has not",
+            "the task 'text' has none",
         ),
         (
             {"data": {"train": [{"file": "h3.jsonl", "min_seconds": 4}]}},
@@ -460,7 +462,7 @@ def test_a_finished_run_stays_as_it_is(
     written = model.stat()
     with caplog.at_level("INFO"):
         run(write_settings(tmp_path, 3, max_steps=1, threads=1), tmp_path / "out")
-    assert "is trained already" in caplog.text
+    assert "is already trained" in caplog.text
     assert "wrote" not in capsys.readouterr().out
     assert model.stat() == written
 

@@ -134,7 +134,7 @@ def test_predictions_of_another_length_are_told_and_left_out(
         tmp_path / "mixed.jsonl", codec, pool, lambda frames: 1023 - frames[: next(lengths)]
     )
     tokens = PoolTokens(codec, pool, [mixed], 1.0)
-    assert "mixed.jsonl: 1 left out, of other length" in capsys.readouterr().err
+    assert "mixed.jsonl: 1 left out, of another length" in capsys.readouterr().err
     for index, changed in enumerate((True, False)):
         own = own_frames(codec, pool, index)
         found = tokens.cut(*whole(index), seed=0)[0].numpy()

@@ -177,7 +177,7 @@ def test_next_token_prediction_is_refused(
     assert run(make_lm_checkpoint(tmp_path / "model", heads=1), tokens, tmp_path / "out") == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
-    assert errors[0].endswith("model: predicts one token at a time; needs several heads")
+    assert errors[0].endswith("model: predicts one token at a time; name a model of several heads")
     assert not (tmp_path / "out").exists()
 
 

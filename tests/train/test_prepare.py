@@ -186,11 +186,11 @@ def test_an_interrupted_run_goes_on(
     tokenize_part = token_preparation.tokenize_part
     seen: list[str] = []
 
-    def interrupted(codec: Any, recordings: Sequence[Any], *rest: Any) -> Any:
+    def interrupted(recordings: Sequence[Any], *rest: Any) -> Any:
         if len(seen) == 2:
             raise KeyboardInterrupt
         seen.append(recordings[0].uttid)
-        return tokenize_part(codec, recordings, *rest)
+        return tokenize_part(recordings, *rest)
 
     monkeypatch.setattr(token_preparation, "tokenize_part", interrupted)
     output = tmp_path / "tokens"
@@ -213,7 +213,7 @@ def test_an_interruption_keeps_what_is_done(
     capsys: pytest.CaptureFixture[str],
     number: signal.Signals,
 ) -> None:
-    """Of a part, too: what was tokenized before the signal is not done again."""
+    """Also within a part: what was tokenized before the signal is not done again."""
     tokenized: list[str] = []
     describe = utterance_preparation.describe_utterance
 
@@ -316,7 +316,7 @@ def test_strict_sees_before_the_work_what_needs_no_audio(
         lines.write("\n" + json.dumps({"file": "gone.wav", "text": "Hi."}))
     output = tmp_path / "tokens"
     assert run(codec, corpus, output, "--heads", "3", "--strict") == 2
-    assert "gone.wav: is described, but not there" in capsys.readouterr().err
+    assert "gone.wav: is in the metadata, but does not exist" in capsys.readouterr().err
     assert not output.exists()
 
 
@@ -363,7 +363,7 @@ def test_two_recordings_of_one_name_are_refused(
 ) -> None:
     twice = [str(corpus), str(corpus), "--codec", str(codec), "--output", str(tmp_path / "out")]
     assert prepare.main([*twice, "--heads", "3"]) == 2
-    assert "is named 'u0' too" in capsys.readouterr().err
+    assert "has the same name, 'u0'" in capsys.readouterr().err
 
 
 def test_speech_keeps_a_little_silence() -> None:

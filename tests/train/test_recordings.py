@@ -157,8 +157,8 @@ def test_links_are_followed(tmp_path: Path) -> None:
 def test_links_to_nothing_are_called_so(tmp_path: Path) -> None:
     (tmp_path / "x.wav").symlink_to("gone.wav")
     (found,) = find_recordings(tmp_path)
-    assert "x.wav: is a link to gone.wav, which is not there" in str(explain_missing(found.path))
-    assert "described, but not there" in str(explain_missing(tmp_path / "y.wav"))
+    assert "x.wav: is a link to gone.wav, which does not exist" in str(explain_missing(found.path))
+    assert "in the metadata, but does not exist" in str(explain_missing(tmp_path / "y.wav"))
 
 
 LJSPEECH = """\
@@ -217,7 +217,7 @@ def test_folders_can_be_named(tmp_path: Path) -> None:
     assert [r.uttid for r in parse_folder(str(tmp_path / "b=c")).find()] == ["0001"]
     check_names([*named.find(), *parse_folder(str(tmp_path / "anna")).find()])
     twice = [r for name in ("anna", "b=c") for r in find_recordings(tmp_path / name)]
-    with pytest.raises(UserError, match=r"is named '0001' too, .*one=FOLDER two=FOLDER"):
+    with pytest.raises(UserError, match=r"has the same name, '0001'; .*one=FOLDER two=FOLDER"):
         check_names(twice)
     with pytest.raises(argparse.ArgumentTypeError, match="cannot be a file name"):
         parse_folder("a/b=folder")

@@ -1,1 +1,1 @@
-"""Which frame speaks which symbol, found in recordings and texts alone."""
+"""Which frame speaks which symbol, found from recordings and their texts."""

@@ -93,7 +93,7 @@ class Aligner(nn.Module):
 
     def forward(self, log_mel: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
         """log_mel [B, T, bins], symbols int64 [B, N] -> scores [B, T, N]: minus the squared
-        distance, but for a term that is the same for all symbols of a frame."""
+        distance, without a term that is the same for all symbols of a frame."""
         queries = self.mel_encoder(log_mel.transpose(1, 2)).transpose(1, 2)  # (B, T, C)
         keys = self.text_encoder(self.embedding(symbols).transpose(1, 2))  # (B, C, N)
         return _TEMPERATURE * (2 * queries @ keys - keys.square().sum(1, keepdim=True))
@@ -122,8 +122,8 @@ class _Batch:
     speech: Sequence[tuple[int, int]]
 
     def log_probs(self, model: Aligner) -> torch.Tensor:
-        """[B, T, N]: of the utterance's symbols at each frame, and the prior on silence;
-        padding is impossible."""
+        """[B, T, N] for the utterance's symbols at each frame, with the prior on silence. Padding
+        is impossible."""
         padding = torch.arange(self.symbols.shape[1]) >= self.symbol_counts[:, None]
         scores = model(self.log_mel, self.symbols)
         log_probs = F.log_softmax(scores.masked_fill(padding[:, None], IMPOSSIBLE), dim=-1)
@@ -166,7 +166,8 @@ def forward_sum_loss(
 
 
 class AlignerTraining:
-    """`steps` batches of 16 utterances of similar length; it can stop and go on from its state."""
+    """A training of `steps` batches of 16 utterances of similar length. It can stop and
+    continue."""
 
     def __init__(self, alphabet_size: int, steps: int, seed: int = 0) -> None:
         torch.manual_seed(seed)

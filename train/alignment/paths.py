@@ -17,8 +17,8 @@ from commands.tables import markdown_table
 
 IMPOSSIBLE = -1e30  # a log-probability; finite, so that differences stay numbers
 _QUIET_SHARE = 0.4  # of the way from the quietest to the loudest frame, in log energy
-_CLICK_FRAMES = 2  # louder for no longer than this is no speech
-_LOG_DECAY = 1.0  # of the prior, for each frame that silence and speech reach into each other
+_CLICK_FRAMES = 2  # anything loud that is shorter is not speech
+_LOG_DECAY = 1.0  # of the prior, for each frame by which silence and speech overlap
 
 
 def find_durations(
@@ -71,8 +71,8 @@ def spread_evenly(frames: int, symbols: int, speech: tuple[int, int]) -> np.ndar
 
 
 def log_silence_prior(frames: int, symbols: int, speech: tuple[int, int]) -> np.ndarray:
-    """Log-weight float32 [frames, symbols] that keeps the two silences out of `speech` and all
-    other symbols within it, the less so the nearer its ends are."""
+    """Log-weight float32 [frames, symbols] that keeps the two silences out of `speech`, and all
+    other symbols inside it. It is weaker near the ends of the speech."""
     first, last = speech
     time = np.arange(frames)
     prior = np.empty((frames, symbols), np.float32)
@@ -86,7 +86,7 @@ def log_diagonal_prior(frames: int, symbols: int, speech: tuple[int, int]) -> np
     """Log-probability float32 [frames, symbols] that a frame of `speech` speaks a character.
 
     The beta-binomial prior of "One TTS Alignment To Rule Them All" (arXiv 2108.10447, section
-    2.2, scale 1), but over the speech alone. 0 for the silences.
+    2.2, scale 1), but only over the speech. 0 for the silences.
     """
     first, last = speech
     within = np.clip(np.arange(frames), first, last - 1) - first
@@ -111,9 +111,9 @@ def _log_beta_binomial(frames: int, symbols: int) -> np.ndarray:
 class BoundaryErrors:
     """How far found boundaries between symbols lie from the known ones.
 
-    `lag_ms` is the median of found minus known: synthesizers may count their symbols a constant
-    time after they are heard. `mean_ms` and the shares within 25 and 50 ms are of absolute
-    differences; those named `_without_lag` after the lag has been taken off.
+    `lag_ms` is the median of found minus known: synthesizers may place their symbols a constant
+    time after they are heard. `mean_ms` and the shares within 25 and 50 ms are those of absolute
+    differences. The figures named `_without_lag` are those after the lag has been subtracted.
     """
 
     boundaries: int

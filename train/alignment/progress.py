@@ -1,4 +1,4 @@
-"""What `train.align` has done so far, on disk beside its output, so that it can go on.
+"""What `train.align` has done so far, on disk beside its output, so that it can continue.
 
 In: the inputs of the run: recordings and options. Out: the aligner as far as it is trained, and the
 durations that were found; each file is complete or absent. It does not know audio.
@@ -43,7 +43,7 @@ class AlignProgress:
         try:
             return torch.load(path, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); delete it to learn anew") from None
+            raise UserError(f"{path}: cannot be read ({error}); delete it to learn again") from None
 
     def save_aligner(self, state: dict[str, Any]) -> None:
         """Keep the state of the training."""

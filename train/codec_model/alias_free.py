@@ -75,7 +75,7 @@ class Upsample(nn.Module):
 
 
 class LowPass(nn.Module):
-    """The downsampling filter; a module of its own because checkpoints name it so."""
+    """The downsampling filter. It is a separate module because checkpoints name it as one."""
 
     filter: torch.Tensor
 

@@ -113,9 +113,9 @@ def _fold_weight_norm(tensors: dict[str, torch.Tensor], path: Path) -> dict[str,
 def save_codec(codec: FACodec, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write `codec.json` and `codec.safetensors`, each whole or not at all.
 
-    `dtype` is that of the weights. Quantizers, mel analysis and filters stay float32: they are
-    small, and rounded codebooks cost more than all other weights together, because what is
-    looked up in them is normalised.
+    `dtype` is the weights' type. Quantizers, mel analysis and filters stay float32: they are small,
+    and because looked-up vectors are normalised, rounded codebooks cost more quality than all other
+    rounded weights together.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: tensor.contiguous() for key, tensor in codec.state_dict().items()}
@@ -127,7 +127,7 @@ def save_codec(codec: FACodec, folder: Path, dtype: torch.dtype = torch.float32)
 
 
 def is_kept_exact(name: str) -> bool:
-    """Whether the parameter is stored as float32 whatever the others are."""
+    """Whether the parameter is always stored as float32."""
     return name.startswith("decoder.quantizer.")
 
 
@@ -138,7 +138,7 @@ def save_training_state(state: dict[str, Any], path: Path) -> None:
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
-    """Read it again; like all pickles with `weights_only=True`."""
+    """Read it again, as all pickles, with `weights_only=True`."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

@@ -2,10 +2,10 @@
 
 In: mono audio [B, n] at the codec's rate. Out: frames int64 [B, T, K] and a speaker embedding
 [B, C]; and back. The columns of a frame are the codes of the content codebooks and then of the
-prosody codebooks: published are content 1, content 2, prosody. The third group of codebooks,
-`residual`, is kept because published checkpoints hold it, but it is not used: a language model
-does not predict it. Parameter names are those of the published checkpoints, with weight norm
-folded. Knows nothing of files and of training.
+prosody codebooks; the published codec has content 1, content 2, prosody. The third group of
+codebooks, `residual`, is not used, because a language model does not predict it; it is kept because
+published checkpoints hold it. Parameter names are those of the published checkpoints, with weight
+norm folded. This module knows neither files nor training.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class TransformerEncoder(nn.Module):
 class FirstPosition(nn.Module):
     """Adds row 0 of a sinusoidal table to every frame.
 
-    The published code indexes its table by batch item, so that one utterance alone gets row 0
-    everywhere. Its weights expect that; here every item of a batch gets it.
+    The published code indexes its table by the item of the batch, so a single utterance gets row 0
+    everywhere. Its weights expect that, so here every item of a batch gets row 0.
     """
 
     pe: torch.Tensor

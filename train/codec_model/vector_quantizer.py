@@ -1,7 +1,8 @@
 """Factorised vector quantization: a few channels, nearest codebook entry by cosine.
 
 In: latents [B, T, C]. Out: codes int64 [B, T] and what they stand for, [B, T, C]. Parameter
-names are those of the published checkpoints. How codebooks learn is in `codebook_learning.py`.
+names are those of the published checkpoints. How codebooks learn is in
+train/codec_training/codebook_learning.py.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class VectorQuantizer(nn.Module):
 
 
 class ResidualQuantizer(nn.Module):
-    """Codebooks in a row, of `sizes` codes: each quantizes what those before it left."""
+    """Codebooks in a row, of `sizes` codes. Each quantizes what the ones before it left over."""
 
     def __init__(self, sizes: Sequence[int], channels: int, codebook_channels: int) -> None:
         super().__init__()

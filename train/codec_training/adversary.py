@@ -1,10 +1,10 @@
 """An adversary for the waveform decoder: it learns to tell decoded audio from recordings.
 
-Spectral losses leave phase to chance, which sounds metallic and noisy. Discriminators of complex
-spectrograms see it (after EnCodec's, arXiv 2210.13438), and those of the waveform folded by a
-period see whether one period of a voice is like the next (after HiFi-GAN's, arXiv 2010.05646);
-both at a size for one CPU core. In: audio [B, n]. Out: a loss for the decoder. Used in training
-only.
+Spectral losses do not hear phase, so decoded audio sounds metallic and noisy. Discriminators of
+complex spectrograms see phase (after EnCodec's, arXiv 2210.13438). Discriminators of the waveform,
+folded by a period, see whether one period of a voice is like the next (after HiFi-GAN's, arXiv
+2010.05646). Both are small enough for one CPU core. In: audio [B, n]. Out: a loss for the decoder.
+Used only in training.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PERIODS = (2, 3, 5, 7, 11)  # samples; primes overlap least
 _SPECTROGRAM_CHANNELS = (2, 16, 16, 16)
 _PERIOD_CHANNELS = (1, 16, 32, 64, 64)
 _PERIOD_STRIDES = (3, 3, 3, 1)
-_COMPRESSION = 0.3  # exponent of magnitudes: what is quiet is heard, too
+_COMPRESSION = 0.3  # exponent of magnitudes; makes quiet detail count
 _QUIETEST = 1e-4
 WAVEFORM_GAIN = 10.0  # speech at a deviation of about 1
 _SLOPE = 0.2
@@ -36,8 +36,8 @@ Judgement = tuple[torch.Tensor, list[torch.Tensor]]
 
 
 class Discriminator(nn.Module):
-    """Convolutions over audio laid out on a plane. Their scores are drawn towards 1 for recordings,
-    0 for decoded audio."""
+    """Convolutions over audio that is laid out on a plane. The scores of recordings are trained
+    towards 1, those of decoded audio towards 0."""
 
     def __init__(self, layers: Sequence[nn.Conv2d], score: nn.Conv2d) -> None:
         super().__init__()
@@ -148,14 +148,16 @@ class Adversary:
 
 
 def _own_loss(scores: torch.Tensor) -> torch.Tensor:
-    """Scores [2 B, …], the recordings' first: those should be 1, the others 0."""
+    """The discriminator's own loss. `scores` [2 B, …]: the recordings' come first and should be 1,
+    the others 0."""
     right, wrong = scores.chunk(2)
     return (1 - right).square().mean() + wrong.square().mean()
 
 
 def _decoder_loss(decoded: Judgement, both: list[torch.Tensor]) -> torch.Tensor:
-    """Decoded audio should score 1, and look like the recording in every layer: its distance is
-    relative to the features' size (EnCodec, eq. 3). `both` has the recordings' features first."""
+    """The decoder's loss: decoded audio should score 1, and have the recording's features in every
+    layer. Distances are relative to the size of the features (EnCodec, eq. 3). `both` has the
+    recordings' features first."""
     scores, features = decoded
     distances = []
     for ours, theirs in zip(features, both, strict=True):

@@ -34,7 +34,7 @@ class Crops:
 
 
 class AudioPool:
-    """Whole recordings as int16, cut to whole frames of `hop_samples`; `names` are their uttids."""
+    """Recordings as int16, cut to whole frames of `hop_samples`. `names` are their uttids."""
 
     def __init__(
         self,
@@ -92,8 +92,8 @@ def load_pool(
 ) -> AudioPool:
     """Read a random choice of `hours` of audio at the codec's rate.
 
-    Unreadable recordings are listed and left out. A recording without a speaker counts as a
-    speaker of its own. `crop_frames` is the longest crop that will be drawn.
+    Unreadable recordings are listed and left out. A recording without a speaker is taken for one of
+    a new speaker. `crop_frames` is the longest crop that will be drawn.
 
     Raises:
         UserError: no recording is that long.

@@ -1,8 +1,8 @@
 """How codebooks learn: k-means at the start, then moving averages (arXiv 1711.00937, appendix A).
 
-In: directions, float32 [N, D] of unit length, and their codes. Changes a quantizer's codebook
-in place, whose entries stay of unit length. Entries that hardly anything falls on are set to
-random inputs. Without state of its own beyond the averages; random draws come from a generator.
+In: directions, float32 [N, D] of unit length, and their codes. Out: a quantizer's codebook, changed
+in place; its entries keep unit length. Entries that hardly any input chooses are replaced by random
+inputs. The only state is the averages; random draws come from a generator.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def quantize_straight_through(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Latents [B, T, C] -> vectors [B, T, C], commitment loss, directions [N, D], codes [N].
 
-    The gradient passes the codebook as if it were not there.
+    The gradient passes through the codebook unchanged.
     """
     directions = F.normalize(layer.in_proj(latents), dim=-1)
     codes = layer.nearest(directions.detach())

@@ -48,7 +48,7 @@ class DecoderPhaseConfig(PhaseConfig):
     """The adversary joins at step `adversary_from`; by default it never does.
 
     For recordings in `predicted`, a `predicted_share` of the crops is decoded from the tokens that
-    a model predicted, as in use; the other crops are decoded from the codec's own tokens.
+    a model predicted; the other crops are decoded from the codec's own tokens.
     """
 
     adversary_from: int | None = None
@@ -88,7 +88,8 @@ class CodecTrainingConfig:
 
 
 def describe_phase(config: CodecTrainingConfig, name: str) -> dict[str, Any]:
-    """What two runs of a phase must have in common to be one; paths are as the file gives them."""
+    """The settings that decide the result of a phase; a continued run needs the same ones. Paths
+    are as the file gives them."""
     kept = ("recordings", "hours", "seed", "codec")
     described = asdict(config)
     return {key: described[key] for key in kept} | described[name]
@@ -100,5 +101,5 @@ def read_training_config(path: Path) -> CodecTrainingConfig:
 
 
 def read_located_config(path: Path) -> CodecTrainingConfig:
-    """The same with paths that lead to what is there. Raises `UserError`."""
+    """The same with resolved paths. Raises `UserError` for a path that does not exist."""
     return locate_paths(read_training_config(path), path)

@@ -1,8 +1,8 @@
 """Second phase of training a codec: the waveform decoder.
 
-The tokenizer is frozen, so tokens stay valid however long the decoder goes on improving. In: a
-codec with a trained tokenizer, a pool of audio and, for a decoder that is to speak a model's
-tokens well, what models predict in the place of the codec's.
+The tokenizer is frozen, so tokens stay valid however long the decoder is trained. In: a codec with
+a trained tokenizer and a pool of audio. Files of train.predict may be added: then the decoder also
+learns from tokens that language models predict, which it will hear at run time.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _AVERAGE_DECAY = 0.999
 class DecoderPhase:
     """Trains the waveform decoder and `timbre_linear` on the frozen tokenizer's codes.
 
-    What is used is a moving average of the weights: as good as a lowered learning rate, at any
-    time that one stops.
+    The codec gets a moving average of the trained weights. At any step, it is as good as the
+    weights after a fall of the learning rate.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class DecoderPhase:
             with self.computing.mixed(self.device):
                 loss = spectral + self.adversary.oppose(decoded, recorded)
         take_step(self.optimizer, loss, _LARGEST_GRADIENT)
-        self._follow(step)
+        self._update_average(step)
         return {"spectral": spectral.item(), "total": loss.item()}
 
     def _decode(self, frames: torch.Tensor, speaker: torch.Tensor) -> torch.Tensor:
@@ -86,7 +86,7 @@ class DecoderPhase:
             return self.stack((embedded * scale + shift).transpose(1, 2))[:, 0].float()
 
     @torch.no_grad()
-    def _follow(self, step: int) -> None:
+    def _update_average(self, step: int) -> None:
         decay = min(_AVERAGE_DECAY, (1 + step) / (10 + step))
         averages: list[torch.Tensor] = list(self.average.parameters())
         values: list[torch.Tensor] = list(self.trained.parameters())
@@ -120,8 +120,8 @@ def apply_weight_norm(modules: nn.Module) -> None:
 
 
 def fold_weight_norm(modules: nn.Module) -> dict[str, torch.Tensor]:
-    """The state dict with plain weights. The modules keep their weight norm: torch cannot take
-    it off one of several copies."""
+    """The state dict with plain weights. The modules keep their weight norm, because torch cannot
+    remove it from one of several copies."""
     state = {k: t for k, t in modules.state_dict().items() if ".parametrizations." not in k}
     for name, module in modules.named_modules():
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):

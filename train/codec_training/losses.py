@@ -1,6 +1,6 @@
 """How far decoded audio is from the recording: spectra at several resolutions.
 
-In: two audio batches [B, n]. Out: one number. Phase is left to chance, or to codec_adversary.py.
+In: two audio batches [B, n]. Out: one number. It does not hear phase; adversary.py does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RESOLUTIONS = (
     (512, 400, 100, 60),
     (256, 160, 40, 40),
 )
-LEAST_SAMPLES = max(n_fft for n_fft, *_ in RESOLUTIONS) // 2  # what the longest one reflects
+LEAST_SAMPLES = max(n_fft for n_fft, *_ in RESOLUTIONS) // 2  # the longest window reflects as many
 _LOG_FLOOR = 1e-4
 _NORM_FLOOR = 1e-3
 _CONVERGENCE_WEIGHT = 0.5

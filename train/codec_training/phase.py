@@ -1,8 +1,8 @@
 """What the two phases of training a codec have in common.
 
-Timbre enters as in use: each crop takes the speaker embedding of another recording of its
-speaker, so content codes need not carry it and the embedding cannot carry content. Phases do
-not know files, budgets or learning-rate schedules.
+Each crop takes the speaker embedding of another recording of its speaker, as at run time. So the
+codes need not carry the timbre, and the embedding cannot carry content. Phases do not know files,
+time limits or learning-rate schedules; phase_run.py has the loop over their steps.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from train.device import mixed_precision
 
 @dataclass(frozen=True)
 class Computing:
-    """How a phase computes: number format of its products (train/device.py), fused kernels."""
+    """The number format of a phase's products (train/device.py), and whether kernels are fused."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     compile: bool = False
 
     def mixed(self, device: torch.device) -> torch.autocast:
-        """Context for everything but quantizers and losses."""
+        """A context in the chosen format, for everything except quantizers and losses."""
         return mixed_precision(self.precision, device.type)
 
     def compiled(self, module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The module in fused kernels, if that is wanted; its parameters stay the same."""
+        """The module, in fused kernels if `compile` is set. Its parameters stay the same."""
         return torch.compile(module) if self.compile else module
 
 
 class Phase(Protocol):
-    """What the training loop needs of a phase."""
+    """What the training loop uses of a phase."""
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """Its learning rate is set from outside."""
+        """The optimizer. The training loop sets its learning rate."""
 
     def train_step(self, step: int) -> dict[str, float]:
         """One optimizer step; returns named losses."""
@@ -48,10 +48,10 @@ class Phase(Protocol):
         """Everything that a resumed run needs besides the codec and the step."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
 
     def trained_codec(self) -> FACodec:
-        """The codec as it is to be used now."""
+        """The codec with what has been learned so far."""
 
 
 def swap_partners(rows: torch.Tensor) -> torch.Tensor:
@@ -60,6 +60,7 @@ def swap_partners(rows: torch.Tensor) -> torch.Tensor:
 
 
 def take_step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, largest_norm: float) -> None:
+    """One step down the gradient of `loss`, clipped to `largest_norm`."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]

@@ -1,7 +1,8 @@
 """One phase of a codec's training: its loop, its learning rate, its losses and its saved state.
 
-In: a phase (`train.codec_training.phase`) and its schedule. Out: `NAME.pt` with everything that a
-resumed run needs, the codec, and logs for TensorBoard. It does not know what the phase learns.
+In: a phase (tokenizer_phase.py or decoder_phase.py) and its schedule. Out: `NAME.pt` with
+everything that a resumed run needs, the codec, and logs for TensorBoard. This module does not know
+what the phase learns.
 """
 
 from __future__ import annotations
@@ -56,13 +57,13 @@ class PhaseStore:
         if differing and not self._resume:
             raise UserError(
                 f"{self._path}: was begun with other settings for {', '.join(differing)}; add "
-                "--resume to continue it with these, or train into another folder"
+                "--resume to continue it with the present ones, or train into another folder"
             )
         try:
             phase.load_state(state["phase"])
         except (RuntimeError, ValueError, KeyError):
             raise UserError(
-                f"{self._path}: is of other sizes or of an earlier version; delete it to begin "
+                f"{self._path}: has other sizes or is of an earlier version; delete it to begin "
                 "this phase again"
             ) from None
 
@@ -75,7 +76,7 @@ class PhaseStore:
             )
 
     def save(self, phase: Phase, step: int) -> None:
-        """Save the state, and the codec unless it is a tokenizer that is not finished."""
+        """Save the state and the codec. An unfinished tokenizer's codec is not saved."""
         if self.name == "decoder" or step == self.schedule.steps:
             save_codec(phase.trained_codec(), self.output)
         state = {"step": step, "phase": phase.state(), "inputs": json.dumps(self._inputs)}
@@ -123,7 +124,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, schedule: PhaseConfig, s
 
 
 def open_scalars(folder: Path) -> Callable[[int, dict[str, float]], None]:
-    """A function that writes losses for TensorBoard, if that is installed."""
+    """A function that writes losses for TensorBoard if TensorBoard is installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -35,8 +35,8 @@ class PredictedSpeech:
 
 
 class PoolTokens:
-    """`predicted` names files with other frames for some recordings: those of the speech, without
-    the silence that train.prepare cuts off."""
+    """The tokens of a pool. `predicted` names files with other frames for some recordings. They
+    cover the speech, without the silence that train.prepare cuts off."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class PoolTokens:
         self._variants = read_predicted(predicted, pool, codec.config) if predicted else {}
 
     def cut(self, crops: Crops, crop_frames: int, seed: int) -> torch.Tensor:
-        """The frames of the crops, int64 [B, crop_frames, K]; a share of them as predicted."""
+        """The frames of the crops, int64 [B, crop_frames, K]; a share of them is predicted."""
         rng = np.random.default_rng(seed)
         rows = []
         for index, first in zip(crops.recordings, crops.first_frames, strict=True):
@@ -68,7 +68,7 @@ class PoolTokens:
 
     @torch.no_grad()
     def _encode(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames int64 [T, K] of the whole recording, and the speaker of its speech, as in use."""
+        """Frames int64 [T, K] of the whole recording, and the speaker of its speech only."""
         if index not in self._encoded:
             device = next(self._codec.parameters()).device
             audio = self._pool.whole(index)
@@ -84,8 +84,13 @@ class PoolTokens:
 def read_predicted(
     predicted: Sequence[PredictedTokens], pool: AudioPool, codec: CodecConfig
 ) -> dict[int, list[PredictedSpeech]]:
-    """Predictions for recordings of the pool. Those that are not as long as the recording's speech
-    are counted in a message and left out. Raises `UserError` if none remains."""
+    """Predictions for recordings of the pool, by the recording's index.
+
+    Predictions that are not as long as the recording's speech are left out and counted.
+
+    Raises:
+        UserError: no prediction remains.
+    """
     indices = {name: index for index, name in enumerate(pool.names)}
     variants: dict[int, list[PredictedSpeech]] = defaultdict(list)
     for source in predicted:
@@ -100,7 +105,7 @@ def read_predicted(
             else:
                 left_out += 1
         if left_out:
-            print(f"{source.file}: {left_out} left out, of other length", file=sys.stderr)
+            print(f"{source.file}: {left_out} left out, of another length", file=sys.stderr)
     if not variants:
         raise UserError(f"{predicted[0].file}: predicts nothing for these recordings")
     return variants

@@ -1,7 +1,8 @@
 """First phase of training a codec: the tokenizer.
 
-Trains encoders and quantizers together with a mel decoder that is discarded afterwards, so that
-the codes describe a mel spectrogram. In: a codec with initial weights and a pool of audio.
+Encoders and quantizers are trained together with a mel decoder, so that the codes describe a mel
+spectrogram. The mel decoder is discarded afterwards. In: a codec with initial weights, and a pool
+of audio. Out: the same codec, trained except for its waveform decoder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from train.codec_training.codebook_learning import CodebookLearner, quantize_str
 from train.codec_training.config import PhaseConfig
 from train.codec_training.phase import Computing, swap_partners, take_step
 
-# Speech log-mels, roughly; folded into first and last layers so that training starts well
+# About those of log-mels of speech; folded into the first and last layers, for a good start
 _MEL_MEAN, _MEL_SPREAD = -4.0, 3.0
 _MEL_DECODER_CHANNELS = 128
 _MEL_DECODER_UNITS = 3
@@ -50,13 +51,13 @@ class TokenizerPhase:
         self.learners = [CodebookLearner(layer).to(self.device) for layer in self.layers]
         fold_mel_statistics(codec)
         self.trained = nn.ModuleList([codec.encoder, decoder, self.mel_decoder])
-        self._freeze_what_learns_otherwise()
+        self._freeze_other_parts()
         parameters = [p for p in self.trained.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98))
 
-    def _freeze_what_learns_otherwise(self) -> None:
-        """Codebooks follow averages, the waveform decoder has its own phase, and residual
-        codebooks are not used."""
+    def _freeze_other_parts(self) -> None:
+        """Freeze what the optimizer does not train: codebooks learn by averages, the waveform
+        decoder has a phase of its own, and residual codebooks are not used."""
         self.codec.decoder.model.requires_grad_(False)
         for quantizer in self.codec.decoder.quantizer[2:]:
             quantizer.requires_grad_(False)
@@ -135,7 +136,7 @@ def make_mel_decoder(channels: int, bins: int) -> nn.Sequential:
 
 @torch.no_grad()
 def fold_mel_statistics(codec: FACodec) -> None:
-    """Let the layers that read log-mels start as if these had mean 0 and spread 1."""
+    """Change the layers that read log-mels so that they start as if these had mean 0, spread 1."""
     readers: list[Any] = [codec.decoder.melspec_linear]
     if codec.encoder.from_mel:
         readers.append(codec.encoder.block[0])
@@ -150,6 +151,7 @@ def start_codebook(
     latents: torch.Tensor,
     generator: torch.Generator,
 ) -> None:
+    """Begin a codebook with the k-means of `latents` [B, T, C]."""
     with torch.no_grad():
         directions = F.normalize(layer.in_proj(latents), dim=-1).flatten(0, 1)
     learner.start(layer, directions, generator)

@@ -37,7 +37,7 @@ from runtime.text.symbols import HeldSymbols
 from train.data.fitted_symbols import fit_utterance
 
 NO_GUIDE = -1
-BOUND_BY_AVERAGE = 4.0  # slow speech takes up to so many times the average
+BOUND_BY_AVERAGE = 4.0  # slow speech lasts up to this many times the average
 EXTRA_SECONDS = 2.0  # of silence, and for texts of few tokens
 
 
@@ -96,8 +96,8 @@ class ExampleBuilder:
     """Turns utterances into examples for one model and tokenizer.
 
     `with_tail` adds the text that follows the speech, which only a loss on text can learn from.
-    `guided` adds `guide` to utterances that have `symbol_frames`. `pace` counts the utterances
-    that have been spoken from a text.
+    `guided` adds `guide` to utterances that have `symbol_frames`. `pace` counts the frames and the
+    text tokens of all utterances that are spoken from a text.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Phonemes of an utterance, written in the symbols that a tokenizer has, as at run time.
+"""Phonemes of an utterance, written in the symbols of a tokenizer, as at run time.
 
-In: an utterance whose text is phonemes, and a test whether the tokenizer has a symbol. Out: the
-utterance with missing signs and phonemes replaced, and the durations that belong to the result. A
-tokenizer that was made from the same texts has all symbols, and nothing changes.
+In: an utterance whose text is phonemes, and a function that says whether the tokenizer has a
+symbol. Out: the utterance with missing signs and phonemes replaced, and with durations for the new
+text. If the tokenizer was made from the same texts, it has all symbols, and nothing changes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from runtime.text.signs import Holds, Part, fit_phonemes, join_parts
 
 
 def fit_utterance(utterance: TokenizedUtterance, holds: Holds) -> TokenizedUtterance:
+    """The utterance with a text and durations that the tokenizer can write."""
     parts = fit_phonemes(utterance.text, holds)
     text = join_parts(parts)
     if text == utterance.text:
@@ -26,11 +27,11 @@ def fit_utterance(utterance: TokenizedUtterance, holds: Holds) -> TokenizedUtter
 
 
 def _fit_frames(frames: Sequence[int], parts: Sequence[Part], characters: int) -> list[int]:
-    """Frames of the written characters; a character that is left out adds its frames to the one
-    before it."""
+    """Frames of the written characters. The frames of a character that is left out are added to the
+    character before it."""
     has_silences = len(frames) == characters + 2
     if not has_silences and len(frames) != characters:
-        return [*frames]  # they fit nothing; whoever uses them reports it
+        return [*frames]  # they do not fit the text, which is reported where they are used
     fitted, at = [frames[0] if has_silences else 0], int(has_silences)
     for part in parts:
         counts = frames[at : at + len(part.source)]

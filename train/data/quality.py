@@ -1,7 +1,7 @@
 """Scores of recordings by DNSMOS (arXiv 2110.01763): predicted mean opinion scores from 1 to 5.
 
-In: audio float32 [n]. Out: scores, or a filter that uses one of them. The model takes 16 kHz and
-comes with the package speechmos.
+In: audio float32 [n]. Out: scores, or a filter for recordings that uses one of them. The model
+comes with the package speechmos and takes audio at 16 kHz.
 """
 
 from __future__ import annotations

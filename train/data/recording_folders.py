@@ -1,7 +1,8 @@
 """The folders of recordings that a command line names: `FOLDER` or `NAME=FOLDER`.
 
-In: arguments. Out: recordings. If a NAME is given, their names begin with it, so that folders with
-equal names of recordings can be used together. It does not know what is in a folder.
+In: arguments. Out: recordings. If a NAME is given, it is put before their names, so that folders
+whose recordings have the same names can be used together. train/data/recordings.py knows what is in
+a folder.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from pathlib import Path
 from commands.errors import UserError
 from train.data.recordings import Recording, find_recordings
 
-ARGUMENT_HELP = "folders of recordings; with NAME=FOLDER their names begin with NAME"
+ARGUMENT_HELP = "folders of recordings; NAME=FOLDER puts NAME before the recordings' names"
 
 
 @dataclass(frozen=True)
 class RecordingFolder:
-    """A folder, and the beginning of its recordings' names, if there is one."""
+    """A folder, and what is put before the names of its recordings, if anything."""
 
     path: Path
     name: str | None = None
@@ -53,7 +54,7 @@ def is_file_name(name: str) -> bool:
 
 
 def check_names(recordings: Sequence[Recording]) -> None:
-    """Check that all names are different file names. Raises `UserError` naming one that is not."""
+    """Raise `UserError` unless all names are file names and differ."""
     seen: dict[str, Path] = {}
     for recording in recordings:
         for name in (recording.uttid, recording.speaker or "unknown"):
@@ -62,7 +63,7 @@ def check_names(recordings: Sequence[Recording]) -> None:
         other = seen.get(recording.uttid)
         if other is not None:
             raise UserError(
-                f"{recording.path}: another recording is named {recording.uttid!r} too, {other}; "
+                f"{recording.path}: {other} has the same name, {recording.uttid!r}; "
                 "name the folders, as in one=FOLDER two=FOLDER, or give each an 'uttid'"
             )
         seen[recording.uttid] = recording.path

@@ -36,8 +36,12 @@ _LIBRITTS_NAME = re.compile(r"(\d+)_\d+_\d+_\d+")
 
 
 def find_recordings(folder: Path) -> list[Recording]:
-    """All recordings beneath `folder`, sorted by path. If two of them have the same name, all names
-    begin with that of their folder. Raises `UserError` for none, or for faulty metadata."""
+    """All recordings beneath `folder`, sorted by path. If two of them have the same name, the name
+    of their folder is put before all names.
+
+    Raises:
+        UserError: there are none, or their metadata are faulty.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of recordings")
@@ -90,7 +94,8 @@ def _describe_nothing(files: Sequence[Path]) -> str:
 
 
 def _with_different_names(found: list[Recording], folder: Path) -> list[Recording]:
-    """`anna/0001.wav` and `bert/0001.wav` are anna-0001 and bert-0001; different names stay."""
+    """`anna/0001.wav` and `bert/0001.wav` become anna-0001 and bert-0001. Names that differ already
+    stay as they are."""
     if len({recording.uttid for recording in found}) == len(found):
         return found
     named = [
@@ -98,10 +103,10 @@ def _with_different_names(found: list[Recording], folder: Path) -> list[Recordin
         for recording in found
     ]
     if len({recording.uttid for recording in named}) < len(named):
-        return found  # twice in one folder: refused where names are needed
+        return found  # two in one folder: `check_names` refuses them
     print(
-        f"{folder}: recordings in different folders have one name, so names begin with the "
-        f"folder's, such as {named[0].uttid}",
+        f"{folder}: recordings in different folders have one name, so the folder is put before "
+        f"each name, such as {named[0].uttid}",
         file=sys.stderr,
     )
     return named
@@ -119,16 +124,18 @@ def _describe_file(path: Path) -> Recording:
         if text_path.is_file():
             try:
                 text = read_text(text_path).strip()
-            except UserError as error:  # one bad file among thousands: its recording is left out
+            except UserError as error:  # the recording is left out, the others are used
                 fault = str(error)
             break
     return Recording(path, path.stem, text, speaker=name[1] if name else None, fault=fault)
 
 
 def explain_missing(path: Path) -> str | None:
-    """Why `path`, which was found or described, is no file; None if it is one."""
+    """Why the file `path`, which was found or described, cannot be opened; None if it can."""
     if path.is_file():
         return None
     if path.is_symlink():
-        return f"{path}: is a link to {os.readlink(path)}, which is not there; link it anew"
-    return f"{path}: is described, but not there" if not path.exists() else f"{path}: is no file"
+        return f"{path}: is a link to {os.readlink(path)}, which does not exist; replace the link"
+    if path.exists():
+        return f"{path}: is not a file"
+    return f"{path}: is in the metadata, but does not exist"

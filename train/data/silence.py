@@ -1,6 +1,7 @@
 """Where the speech of a recording begins and ends.
 
-In: audio. Out: frames. It uses loudness only: frames that are much quieter than speech are silence.
+In: audio. Out: frames. Only loudness counts: frames that are much quieter than the loudest sample
+are silence.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def write_token_files(
 ) -> int:
     """One file per number of heads, and the embeddings; returns the number of utterances.
 
-    `streams` are those of the codec that made the frames.
+    `streams` belong to the codec that made the frames.
     """
     paths = name_embeddings(parts, output, embeddings)
     write_mean_voices(parts, output / "voices")
@@ -59,7 +59,7 @@ def make_line(
 def name_embeddings(
     parts: Path, output: Path, scope: str
 ) -> Callable[[PreparedUtterance], str | None]:
-    """Store the embeddings, and return a function from an utterance to the path of its own.
+    """Store the embeddings, and return a function that gives an utterance's path to its embedding.
 
     `scope` is "utterance", "speaker" (the mean of a speaker's recordings) or "none". A recording
     without a known speaker keeps its own embedding.

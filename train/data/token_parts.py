@@ -1,8 +1,8 @@
 """Tokenized utterances in parts on disk, so that a long run can continue after an interruption.
 
 In: a folder, and the recordings of a part. Out: `000000.npz`, `000001.npz`, …, each complete or
-absent, and `000002.unfinished` of the part that an interruption cut. A part also says which of its
-recordings could not be used. It does not know audio.
+absent, and `000002.unfinished` for a part that was interrupted. A part also says which of its
+recordings could not be used, and why. This module does not know audio.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Part:
 
     @property
     def names(self) -> set[str]:
-        """The recordings that the part has dealt with."""
+        """The names of all recordings in the part, used or left out."""
         return {u.uttid for u in self.utterances} | {found.uttid for found in self.left_out}
 
     def in_order(self, names: Sequence[str]) -> Part:

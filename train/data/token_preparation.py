@@ -1,6 +1,8 @@
 """From recordings to token files, part by part: the work of `train.prepare`.
 
-In: its arguments. Out: the files that it describes. Parts are kept until all of them are done.
+In: its arguments. Out: the files that train/prepare.py describes. Each part is made by
+train/data/utterance_preparation.py, and kept on disk until all of them are done; then
+train/data/token_files.py writes the files.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from train.data.token_parts import (
     read_parts,
     write_part,
 )
-from train.data.utterance_preparation import Means, explain, find_fault, tokenize_part
+from train.data.utterance_preparation import PreparationTools, explain, find_fault, tokenize_part
 
 if TYPE_CHECKING:
     from train.data.recordings import Recording
@@ -41,7 +43,7 @@ RECORDINGS_PER_PART = 500
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    """Tokenize the recordings that no part holds yet, then write the token files.
+    """Tokenize the recordings that no part holds so far, then write the token files.
 
     Raises:
         UserError: unusable input; nothing is written before the input has been checked.
@@ -55,10 +57,10 @@ def prepare(arguments: argparse.Namespace) -> None:
     check_names(recordings)
     if arguments.strict:
         check_descriptions(recordings)
-    means = load_means(arguments)
+    tools = load_tools(arguments)
     parts = arguments.output / "parts"
     begin_work(parts, describe_inputs(arguments, recordings))
-    tokenize_missing_parts(parts, recordings, means, arguments)
+    tokenize_missing_parts(parts, recordings, tools, arguments)
     left_out = read_left_out(parts)
     tell_left_out(left_out, len(recordings))
     check_parts(parts, left_out, arguments.strict)
@@ -73,7 +75,7 @@ def prepare(arguments: argparse.Namespace) -> None:
 def describe_inputs(
     arguments: argparse.Namespace, recordings: Sequence[Recording]
 ) -> dict[str, object]:
-    """What all parts must have in common."""
+    """What a run must have in common with the one that it continues."""
     paths = "\n".join(str(recording.path) for recording in recordings)
     inputs = {
         "codec": digest_codec(arguments.codec),
@@ -95,8 +97,8 @@ def digest_codec(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_means(arguments: argparse.Namespace) -> Means:
-    """Codec, frontend and limits. Raises `UserError` if one of them is missing."""
+def load_tools(arguments: argparse.Namespace) -> PreparationTools:
+    """Load codec and frontend. Raises `UserError` if one of them is missing."""
     from runtime.text.frontends import make_frontend
     from train.codec_model.checkpoint import load_codec
     from train.device import check_device
@@ -104,7 +106,7 @@ def load_means(arguments: argparse.Namespace) -> Means:
     check_device(arguments.device, "--device")
     codec = load_codec(arguments.codec).to(arguments.device)
     frontend = make_frontend({"kind": arguments.frontend, "language": arguments.language})
-    return Means(codec, make_limits(arguments), frontend, arguments.frontend != "none")
+    return PreparationTools(codec, make_limits(arguments), frontend, arguments.frontend != "none")
 
 
 def make_limits(arguments: argparse.Namespace) -> Limits:
@@ -118,9 +120,12 @@ def make_limits(arguments: argparse.Namespace) -> Limits:
 
 
 def tokenize_missing_parts(
-    folder: Path, recordings: Sequence[Recording], means: Means, arguments: argparse.Namespace
+    folder: Path,
+    recordings: Sequence[Recording],
+    tools: PreparationTools,
+    arguments: argparse.Namespace,
 ) -> None:
-    """Make the missing parts. An interruption keeps those that are done, and says so."""
+    """Make the missing parts. After an interruption, a message says where the others are kept."""
     left_out = 0
     stage = progress("tokenize", len(recordings), to_stderr=True)
     with Interruption(arguments.max_minutes) as interruption, stage as under_way:
@@ -128,7 +133,7 @@ def tokenize_missing_parts(
             chosen = recordings[start : start + RECORDINGS_PER_PART]
             path = part_path(folder, start // RECORDINGS_PER_PART)
             if not path.is_file():
-                part = finish_part(path, chosen, means, lambda: interruption.requested)
+                part = finish_part(path, chosen, tools, lambda: interruption.requested)
                 left_out += len(part.left_out)
             if interruption.requested:
                 break
@@ -139,14 +144,16 @@ def tokenize_missing_parts(
 
 
 def finish_part(
-    path: Path, recordings: Sequence[Recording], means: Means, stop: Callable[[], bool]
+    path: Path, recordings: Sequence[Recording], tools: PreparationTools, stop: Callable[[], bool]
 ) -> Part:
-    """Tokenize the recordings that an unfinished part lacks and write the part, or what there is of
-    it when `stop` returns true."""
+    """Tokenize what an unfinished part lacks, and write the part.
+
+    If `stop` returns true, what is done by then is written as an unfinished part.
+    """
     unfinished = path.with_suffix(".unfinished")
     part = read_part(unfinished) if unfinished.is_file() else Part()
     rest = [recording for recording in recordings if recording.uttid not in part.names]
-    part += tokenize_part(means.codec, rest, means, stop)
+    part += tokenize_part(rest, tools, stop)
     whole = len(part.names) == len(recordings)
     write_part(path if whole else unfinished, part.in_order([r.uttid for r in recordings]))
     if whole:
@@ -163,7 +170,7 @@ def tell_left_out(left_out: Sequence[LeftOut], total: int) -> None:
 
 
 def check_descriptions(recordings: Sequence[Recording]) -> None:
-    """Refuse faults that can be seen before any audio is read. Raises `UserError`."""
+    """Raise `UserError` for faults that can be found without reading audio."""
     left_out = [explain(found, fault) for found in recordings if (fault := find_fault(found))]
     tell_left_out(left_out, len(recordings))
     if left_out:

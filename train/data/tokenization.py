@@ -1,10 +1,10 @@
 """Recordings to frames: the codec over batches of equal length, silence trimmed.
 
 In: a codec, recordings. Out: for each recording its frames, its speaker embedding and the duration
-of each symbol of its text, or why it was left out. Frames come from the unchanged recording. The
-speaker embedding comes from its speech only, at a fixed loudness, as at run time. Recordings of
-equal length are encoded together: nothing is padded, and tokens do not depend on the batch. It does
-not know the files that tokens are written to.
+of each symbol of its text, or the reason why it was left out. Frames come from the unchanged
+recording. The speaker embedding comes only from its speech, at a fixed loudness, as at run time.
+Recordings of equal length are encoded together, so nothing is padded and tokens do not depend on
+the batch. This module does not know the files that tokens are written to.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _read_whole_frames(recording: Recording, codec: CodecConfig, limits: Limits)
     audio = sound.at_rate(rate_hz)
     audio = audio[: len(audio) // hop * hop]
     if not audio.any():
-        raise UserError("is silent but for its last samples")
+        raise UserError("is silent, except for its last samples")
     counted = sum(recording.symbol_frames or ())
     if recording.symbol_frames is not None and counted != len(audio) // hop:
         raise UserError(

@@ -1,7 +1,8 @@
-"""From recordings to utterances that a model can learn, with codec and frontend.
+"""From recordings to utterances that a model can learn from, with a codec and a text frontend.
 
-In: recordings. Out: a `Part` (train/data/token_parts.py) with an utterance for each recording, or
-why there is none. It does not know where parts are kept.
+In: recordings. Out: a `Part` (train/data/token_parts.py) that holds an utterance for each
+recording, or the reason why it was left out. train/data/tokenization.py makes the frames. This
+module does not know where parts are kept.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Means:
-    """The codec, limits and frontend for tokenizing."""
+class PreparationTools:
+    """What turns a recording into an utterance. `use_phonemes`: the text becomes phonemes."""
 
     codec: FACodec
     limits: Limits
@@ -31,9 +32,9 @@ class Means:
 
 
 def tokenize_part(
-    codec: FACodec, recordings: Sequence[Recording], means: Means, stop: Callable[[], bool]
+    recordings: Sequence[Recording], tools: PreparationTools, stop: Callable[[], bool]
 ) -> Part:
-    """The part of `recordings`, or of those that are done when `stop` returns true."""
+    """The part of `recordings`. If `stop` returns true, it holds those that are done by then."""
     from train.data.tokenization import tokenize_recordings
 
     left_out: list[LeftOut] = []
@@ -48,23 +49,23 @@ def tokenize_part(
         else:
             usable.append(recording)
     utterances = []
-    for found in tokenize_recordings(codec, usable, means.limits, leave_out, stop):
+    for found in tokenize_recordings(tools.codec, usable, tools.limits, leave_out, stop):
         try:
-            utterances.append(describe_utterance(found, means.frontend, means.use_phonemes))
+            utterances.append(describe_utterance(found, tools.frontend, tools.use_phonemes))
         except UserError as error:
             leave_out(found.recording, str(error))
     return Part(utterances, left_out)
 
 
 def find_fault(recording: Recording) -> str | None:
-    """Why a recording cannot be used, as far as this shows without reading its audio."""
+    """Why a recording cannot be used, or None. Its audio is not read."""
     if recording.fault is not None or (recording.text or "").strip():
         return recording.fault or explain_missing(recording.path)
     return "has no text"
 
 
 def explain(recording: Recording, why: str) -> LeftOut:
-    """Why the recording is left out, with its file if the reason does not name it."""
+    """The reason why a recording is left out. It begins with the file, unless it names it."""
     where = str(recording.path)
     return LeftOut(recording.uttid, why if where in why else f"{where}: {why}")
 
@@ -74,16 +75,16 @@ def describe_utterance(
 ) -> PreparedUtterance:
     """The utterance of a recording.
 
-    Phonemes come from the metadata if it has them, otherwise from the frontend; without a frontend
-    the text is the spelling. Durations belong to the phonemes, or else to the spelling.
+    With `use_phonemes`, the text is the metadata's phonemes or, if it has none, what the frontend
+    writes. Otherwise it is the spelling. Durations are kept only if they count the same characters.
 
     Raises:
-        UserError: nothing that can be said is left of the text.
+        UserError: the frontend leaves nothing to say of the text.
     """
     from runtime.text.typed_text import has_words
 
     recording = found.recording
-    assert recording.text is not None, "recordings without text are left out before"
+    assert recording.text is not None, "recordings without text have been left out"
     phonemes = recording.phonemes
     aligned = use_phonemes == bool(phonemes)
     text = phonemes if use_phonemes and phonemes else frontend(recording.text)

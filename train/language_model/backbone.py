@@ -49,18 +49,18 @@ def speaker_projection(config: LanguageModelConfig) -> nn.Sequential | None:
 
 
 def set_attention(model: nn.Module, name: str) -> None:
-    """Use the attention function that transformers knows as `name`, in heads' layers too."""
+    """Use the attention function that transformers calls `name`, also in the layers of heads."""
     for module in model.modules():
         if isinstance(module, Qwen2Attention | Qwen2Model):
             module.config._attn_implementation = name
 
 
 class SpeechBackbone(nn.Module):
-    """What MTP and NTP models have in common; attribute names are those of published tensors."""
+    """What MTP and NTP models have in common. Attributes are named as published tensors are."""
 
     def __init__(self, config: LanguageModelConfig, placeholder_id: int | None) -> None:
         super().__init__()
-        self.geometry = config  # not `config`: trainers write into an attribute of that name
+        self.geometry = config  # not `config`: the Trainer writes to an attribute of that name
         self.placeholder_id = placeholder_id
         self.lm_model = Qwen2ForCausalLM(qwen2_config(config))
         self.spk_emb_proj = speaker_projection(config)

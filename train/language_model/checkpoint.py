@@ -80,7 +80,7 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> LoadedM
     with no_init_weights():
         model = make_model(config, tokens)
     if config.tie_word_embeddings:
-        model.lm_model.tie_weights()  # making a model without initial values skips it
+        model.lm_model.tie_weights()  # `no_init_weights` skips this
     load_tensors(model, tensors, str(folder))
     return LoadedModel(model.to(dtype).eval(), config, tokenizer, tokens)
 
@@ -148,7 +148,7 @@ def _with_embedding_rows(
 def load_tensors(model: LanguageModel, tensors: Tensors, where: str) -> None:
     """Copy `tensors` into `model`; names and shapes must match one to one.
 
-    The output layer of a tied model may be there or not; it is never read.
+    `tensors` may hold the output layer of a tied model, which is not read.
     """
     expected = stored_tensors(model)
     given = {
@@ -205,8 +205,8 @@ def save_checkpoint(
 ) -> None:
     """Write the published layout into `folder`; each file appears complete or not at all.
 
-    `dtype` is `float32`, `float16` or `bfloat16`; index maps stay integers. `tensors` are given
-    where they were gathered from several processes, else they are the model's.
+    `dtype` is `float32`, `float16` or `bfloat16`; index maps stay integers. `tensors` replace the
+    model's own if they were gathered from several processes.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,7 @@ def save_checkpoint(
 def write_tensors(tensors: Tensors, path: Path, dtype: torch.dtype) -> None:
     """Write a safetensors file with floating-point tensors converted to `dtype`.
 
-    Streamed to the disk: as bytes, it would need twice its size in memory.
+    The file is streamed to disk, because its bytes would need as much memory again.
     """
     converted = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()

@@ -20,7 +20,7 @@ def linear_cross_entropy(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean cross-entropy of `labels` under `features @ weight.T + bias`, and the right answers.
 
-    All labels count. No rows give 0 and keep the graph connected.
+    All labels count. Without rows the loss is 0, and the graph stays connected.
     """
     if labels.numel() == 0:
         bias_sum = bias.sum() if bias is not None else 0.0
@@ -30,7 +30,8 @@ def linear_cross_entropy(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Gradients are made in `forward`, where the scores are, and only scaled in `backward`."""
+    """`forward` has the scores and computes the gradients from them; `backward` only scales
+    them."""
 
     @staticmethod
     def forward(

@@ -4,8 +4,8 @@ In: a model and the token ids of a prompt. If the prompt ends in `<sosp>`, the m
 it ends before a written answer, the model writes the answer and then speaks it. Out: frames, and
 the tokens of the answer. The code decodes one utterance at a time and aims to be clear and
 correct; `runtime` is the fast way to speak. The rules are those of the published `generate`
-(arXiv 2506.12537), with key-value caches for the backbone and for transformer heads, and with
-later heads that work.
+(arXiv 2506.12537), with key-value caches for the backbone and for transformer heads, which the
+published code lacks.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def answer_question(
 ) -> tuple[list[int], Generation | None]:
     """Write at most `max_tokens` likeliest tokens, the last one included, then speak.
 
-    Tokens that are no text are not written, also where a model that was asked something else
-    than it has learnt would put speech codes before `<sosp>`. Speech follows `<sosp>`; without it,
-    after `<|endoftext|>` or at the bound, there is none.
+    Only text is written. A model that is asked something it has not learnt might otherwise write
+    speech codes before `<sosp>`. Speech follows `<sosp>`. If the text ends with `<|endoftext|>` or
+    at the bound, there is no speech.
     """
     embeddings = _embed_prompt(model, prompt_ids, speaker)
     context, tokens = _Context.empty(embeddings), []
@@ -90,7 +90,7 @@ def answer_question(
 
 @dataclass
 class _Context:
-    """What the backbone has gone through: its cache, and hidden states (1, L, H)."""
+    """What the backbone has read so far: its cache, and the hidden states (1, L, H)."""
 
     cache: DynamicCache
     hidden: torch.Tensor
@@ -124,7 +124,7 @@ def _generate_mtp(
     chooser = _TokenChooser(len(model.heads), options)
     frames: list[list[int]] = []
     position = 0
-    before = context.hidden  # transformer heads look back on all of it
+    before = context.hidden  # transformer heads read all of it
     for step in range(options.max_steps):
         hidden = model.hidden_states(embeddings, context.cache)
         hidden, before = torch.cat([before, hidden], 1), hidden[:, :0]
@@ -220,13 +220,13 @@ def penalize(scores: torch.Tensor, history: Sequence[int], penalty: float) -> to
 
 
 def nucleus(scores: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
-    """Probabilities after top-k and then top-p; the first token over the threshold stays."""
+    """Probabilities after top-k and then top-p. The token that crosses the threshold stays."""
     if 0 < top_k < scores.shape[0]:
         kept = torch.topk(scores, top_k)
         scores = torch.full_like(scores, -torch.inf).scatter(0, kept.indices, kept.values)
     if top_p < 1.0:
         ordered, order = torch.softmax(scores, 0).sort(descending=True)
-        dropped = ordered.cumsum(0) - ordered > top_p  # the mass before the token is enough
+        dropped = ordered.cumsum(0) - ordered > top_p  # the tokens before it have enough mass
         scores = scores.masked_fill(
             torch.zeros_like(dropped).scatter(0, order, dropped), -torch.inf
         )

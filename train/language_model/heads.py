@@ -111,7 +111,8 @@ class TransformerHead(SpeechHead):
     """Qwen2 decoder layers over the hidden states of all positions, LayerNorm, linear.
 
     Causal over text and speech alike, so decoding needs a key-value cache per head, filled
-    from the prompt on. (The published `generate` has none and decodes these heads wrongly.)
+    beginning with the prompt. (The published `generate` has no such cache and decodes these heads
+    wrongly.)
     """
 
     def __init__(self, config: LanguageModelConfig, token_ids: Sequence[int]) -> None:

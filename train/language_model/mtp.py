@@ -90,7 +90,7 @@ class MtpModel(SpeechBackbone):
     ) -> list[torch.Tensor]:
         """Scores (B, L, outputs) of every head for hidden states (B, L, H) from position `start`.
 
-        `caches` (one per head) continues transformer heads; the other kinds leave it alone.
+        `caches` (one per head) continues transformer heads; other heads do not use it.
         """
         rotation = self.rotation(hidden, start)
         return [
@@ -128,7 +128,7 @@ class MtpModel(SpeechBackbone):
         """The training loss of the streams (B, L, N).
 
         `loss_mask` (B, L) is true where a token is to be predicted: the answer, no padding.
-        `labels` (B, L, N) are the right tokens where `token_ids` were corrupted.
+        `labels` (B, L, N) are the right tokens if some of `token_ids` were replaced.
         """
         labels = token_ids if labels is None else labels
         hidden = self.hidden_states(self.embed(token_ids, speech_mask, speaker), **attention)
@@ -173,7 +173,7 @@ class MtpModel(SpeechBackbone):
     def _text_loss(
         self, hidden: torch.Tensor, where: torch.Tensor, labels: torch.Tensor, weight: float
     ) -> torch.Tensor:
-        if weight == 0.0:  # the text output layer is most of a small model's work
+        if weight == 0.0:  # saves most of a small model's work
             return hidden.new_zeros(())
         rows = hidden[:, :-1][where]
         return linear_cross_entropy(rows, self.lm_model.lm_head.weight, None, labels[where])[0]

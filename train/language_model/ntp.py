@@ -50,8 +50,9 @@ class NtpModel(SpeechBackbone):
     ) -> LossReport:
         """Mean cross-entropy of text and speech together, as in the published code.
 
-        Shapes as in `MtpModel.forward` with N = 1. `weights` is accepted so that both kinds
-        are called alike; a text weight of 0 leaves text positions out, otherwise all are equal.
+        Shapes as in `MtpModel.forward` with N = 1. `weights` is there so that both kinds
+        of model are called in one way. With a text weight of 0, text positions are left out;
+        otherwise all positions count equally.
         """
         labels = token_ids if labels is None else labels
         hidden = self.hidden_states(self.embed(token_ids, speech_mask, speaker), **attention)

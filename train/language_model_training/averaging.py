@@ -1,8 +1,8 @@
 """A moving average of a model's weights, which speaks better than the last weights.
 
-In: a model that is being trained. Out: averaged weights, swapped in for evaluation and saving.
-The average is updated every few steps, with the decay raised to that power: this costs less and
-gives nearly the same. Early in the training it follows the weights faster.
+In: a model that is being trained. Out: averaged weights, swapped in for evaluation and saving. The
+average is updated every fourth step, with the fourth power of the decay, which costs less than
+every step and gives nearly the same. Early in the training it follows the weights faster.
 """
 
 from __future__ import annotations

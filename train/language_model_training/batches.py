@@ -1,7 +1,7 @@
 """Which examples make up each batch: similar lengths, about the same number of positions.
 
-In: lengths of the examples and which source they are from. Out: lists of indices, the same for
-the same seed and epoch, so that a resumed run sees what the uninterrupted one would have seen.
+In: the lengths of the examples and the range of each source. Out: lists of indices, which depend
+only on the seed and the epoch, so a resumed run sees the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_LENGTH_JITTER = 0.1  # relative; mixes neighbours in length anew every epoch
+_LENGTH_JITTER = 0.1  # relative; mixes examples of similar length, differently in every epoch
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class SourceRange:
 class LengthSortedBatches:
     """A batch sampler for `torch.utils.data.DataLoader`.
 
-    The number and sizes of batches are the same every epoch (trainers count on it); a multiple
-    of `processes`, so that each process gets as many.
+    The number and sizes of the batches are the same in every epoch, which the Trainer needs. Their
+    number is a multiple of `processes`, so each process gets the same number of them.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """History corruption: wrong speech tokens in the input, right ones as labels.
 
-In: a batch's token ids. Out: the same with some speech steps replaced. When it decodes, a model
+In: a batch's token ids. Out: the same with some speech steps replaced. When a model speaks, it
 reads its own mistakes. Random codes teach it to rely on the text as well as on its history. Codes
-that it predicts itself are the mistakes that it will have to continue from (scheduled sampling in
-parallel, arXiv 1906.04331).
+that it predicted are the mistakes from which it will have to continue (parallel scheduled sampling,
+arXiv 1906.04331).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Attention supervision: which symbol is being spoken, taught to a few heads of some layers.
+"""Guided attention: a loss that teaches a few heads of some layers which symbol is being spoken.
 
 In: attention probabilities of backbone layers and, for every position, the text position of the
-symbol that the next step speaks. Out: a loss. Only those layers compute probabilities themselves,
-only in training; the model and its checkpoint stay what they are.
+symbol that the next step speaks. Out: a loss. Only the guided layers compute probabilities, and
+only in training; the model and its checkpoint do not change.
 
-One layer must find the place in the text from what has just been said, which is not enough where
-the same has been said before. Layers above it can see where it was a step ago: a second
-guided layer, with another between, can go by that.
+A single guided layer finds its place in the text by what has just been said. That fails if the text
+says the same thing twice. A second guided layer, with another layer between the two, can also see
+where the first one looked a step ago.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _probed_attention(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     if probe is None or module.layer_idx not in probe.layers:
         on_cpu = query.device.type == "cpu"
-        if on_cpu:  # whose attention in bfloat16 is several times slower
+        if on_cpu:  # attention in bfloat16 is several times slower there
             query, key, value = query.float(), key.float(), value.float()
         with torch.autocast("cpu", enabled=False) if on_cpu else nullcontext():
             return sdpa_attention_forward(
@@ -79,7 +79,7 @@ def guided_attention_loss(
     """Means of -log(p + 1e-4) over guided positions, summed over layers and heads.
 
     `probabilities` (B, K, L, L) of each layer; `guide` int64 (B, L), -1 where nothing is taught.
-    Head k is to look k symbols ahead of the guide.
+    Head k learns to look k symbols ahead of the guide.
     """
     batch, position = torch.nonzero(guide >= 0, as_tuple=True)
     if batch.numel() == 0:

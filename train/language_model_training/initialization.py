@@ -1,9 +1,9 @@
-"""Weights before the first step: random, from a base model, or shaped by the codec.
+"""The model before its first step, with weights that are random, of a base model, or of a codec.
 
-In: a fresh model. Out: the same model with initial weights. From scratch, layers start with a
-fixed gain. From a codec, speech embeddings start as its projected code vectors, and each linear
-head as the code vectors in a random direction, so that tokens that sound alike start alike. Head
-biases start at the log frequency of the tokens.
+In: the settings of a run and a tokenizer. Out: a model with its initial weights. From scratch,
+layers start with a fixed gain. From a codec, speech embeddings start as its projected code vectors,
+and each linear head as the code vectors in a random direction, so that tokens that sound alike
+start alike. The biases of new heads start at the log frequencies of their tokens.
 """
 
 from __future__ import annotations
@@ -16,25 +16,35 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from torch import nn
 
 from commands.errors import UserError
 from formats.checkpoint.codec_config import CodecConfig, read_codec_config
 from formats.checkpoint.language_model_config import LanguageModelConfig, read_lm_config
 from formats.checkpoint.state_dicts import plain_names
-from formats.streams import Streams
+from formats.checkpoint.tokenizer import read_speech_tokens
+from formats.streams import FACODEC, Streams
 from train.data.examples import Example
 from train.language_model.checkpoint import (
     EMBEDDING,
     PREFIX,
     LanguageModel,
     Tensors,
+    make_model,
     published_names,
     read_tensors,
 )
 from train.language_model.mtp import MtpModel
-from train.language_model_training.settings import ModelSettings, with_speech
+from train.language_model_training.settings import (
+    LmSettings,
+    ModelSettings,
+    scratch_config,
+    with_speech,
+)
+from train.language_model_training.size import report_size
 
+_FREQUENCY_SAMPLE = 2000  # examples that the initial head biases are counted on
 _MATRIX_GAIN = 0.7
 _TEXT_EMBEDDING_STD = 0.5
 _SPEECH_EMBEDDING_STD = 0.8
@@ -43,12 +53,50 @@ _RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight")
 _CONTENT_QUANTIZER, _PROSODY_QUANTIZER = "quantizer.1.layers", "quantizer.0.layers"  # as published
 
 
+def build_model(
+    settings: LmSettings, tokenizer: Tokenizer, streams: Streams = FACODEC
+) -> LanguageModel:
+    """The model with its initial weights."""
+    torch.manual_seed(settings.seed)
+    chosen = settings.model
+    tokens = read_speech_tokens(tokenizer, chosen.base_model or chosen.tokenizer, streams)
+    if chosen.base_model is None:
+        config = scratch_config(chosen, tokenizer.get_vocab_size(), "model", streams)
+        report_size(settings, config, tokens)
+        model = make_model(config, tokens)
+        initialize_from_scratch(model, text_output=settings.text_weight > 0)
+    else:
+        base = Path(chosen.base_model)
+        config = grown_config(chosen, base, tokenizer.get_vocab_size(), streams)
+        report_size(settings, config, tokens)
+        model = make_model(config, tokens)
+        initialize_from_base(model, base)
+    if chosen.init_from_codec is not None:
+        initialize_from_codec(model, Path(chosen.init_from_codec))
+    if settings.text_weight == 0 and isinstance(model, MtpModel):
+        _freeze_own_output_layer(model)
+    return model
+
+
+def _freeze_own_output_layer(model: MtpModel) -> None:
+    """Distributed training stops at a layer that no loss reaches: an untied text output layer."""
+    if not model.geometry.tie_word_embeddings:
+        model.lm_model.lm_head.weight.requires_grad_(False)
+
+
+def prepare_heads(settings: LmSettings, model: LanguageModel, examples: list[Example]) -> None:
+    """Start the biases of new heads at the tokens' log frequencies."""
+    if isinstance(model, MtpModel) and not has_trained_heads(settings.model):
+        stride = max(1, len(examples) // _FREQUENCY_SAMPLE)
+        set_biases_to_frequencies(model, examples[::stride])
+
+
 @torch.no_grad()
 def initialize_from_scratch(model: LanguageModel, *, text_output: bool) -> None:
     """Random matrices with variance gain² / inputs, residual outputs smaller by sqrt(2 layers).
 
-    Where the embedding table is trained as the output layer as well (`text_output`, and NTP
-    models always), it starts small, or the first scores would be far too sure.
+    The embedding table starts small if it is also trained as the output layer (with `text_output`,
+    and in every NTP model); otherwise the first scores would be far too confident.
     """
     geometry = model.geometry
     depth = math.sqrt(2 * geometry.num_hidden_layers)
@@ -66,7 +114,7 @@ def initialize_from_scratch(model: LanguageModel, *, text_output: bool) -> None:
 
 @torch.no_grad()
 def initialize_from_base(model: LanguageModel, folder: Path) -> None:
-    """Copy a base model's backbone, and its speech heads and speaker projection where they fit.
+    """Copy a base model's backbone, and those speech heads and projections whose shapes agree.
 
     New vocabulary rows are random, with the mean and deviation of its own rows.
     """
@@ -90,15 +138,15 @@ def initialize_from_base(model: LanguageModel, folder: Path) -> None:
 
 
 def _tame_scores(model: LanguageModel) -> None:
-    """Scale the first scores to a deviation of one: a multi-token model's embeddings may have any
-    size, as it never scores with them."""
+    """Scale the first scores to a deviation of one. A multi-token model never scores with its
+    embeddings, so they may have any size."""
     norm, width = model.lm_model.model.norm.weight, model.geometry.hidden_size
     deviation = float(norm.square().mean().sqrt() * model.embedding.weight.std()) * width**0.5
     norm.div_(deviation)
 
 
 def _copy_speech_parts(model: LanguageModel, stored: Tensors) -> None:
-    """Copy speech heads and speaker projection of equal shape: they know the codes and speakers."""
+    """Copy the speech heads and the speaker projection that have equal shapes."""
     for name, tensor in model.state_dict().items():
         is_weight = name.startswith(_SPEECH_PARTS) and tensor.is_floating_point()
         if is_weight and name in stored and stored[name].shape == tensor.shape:
@@ -137,7 +185,8 @@ def initialize_from_codec(model: LanguageModel, folder: Path) -> None:
 
 
 def _mean_gain(model: LanguageModel) -> float:
-    """The mean over N streams shrinks embeddings; frames of a step resemble each other."""
+    """Makes up for the mean over N tokens, which shrinks embeddings. Frames of a step resemble each
+    other, so more than two of them count as two."""
     if model.geometry.kind == "ntp":
         return 1.0
     geometry = model.geometry
@@ -162,7 +211,7 @@ def _read_codebooks(
     tensors, config = _codec_tensors(folder), read_codec_config(folder)
     if config.streams != geometry.streams:
         raise UserError(
-            f"{folder}: has streams of {config.streams}, the tokens are of {geometry.streams}; "
+            f"{folder}: has streams of {config.streams}, but the tokens have {geometry.streams}; "
             "'init_from_codec' must name the codec that made the tokens"
         )
     return [_codebook(tensors, name, folder) for name in _quantizer_names(config)]

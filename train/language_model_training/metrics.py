@@ -1,7 +1,7 @@
 """Evaluation figures of a language model: cross-entropy, perplexity and top-1 per head.
 
-In: the loss reports of evaluation batches. Out: named numbers, each a mean over all positions
-of the set, however it was cut into batches.
+In: the loss reports of evaluation batches. Out: named numbers. Each is a mean over all positions of
+the set, so it does not depend on the batches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LARGEST_EXPONENT = 700.0
 
 
 def head_names(config: LanguageModelConfig) -> list[str]:
-    """`a1`, `b1`, `c1`, `a2`, … as in the paper; the only head of an NTP model is `token`."""
+    """`a1`, `b1`, `c1`, `a2`, … as in the paper. An NTP model has one head, `token`."""
     if config.kind == "ntp":
         return ["token"]
     streams, frames = config.streams.names, range(1, config.frames_per_step + 1)
@@ -26,7 +26,7 @@ def head_names(config: LanguageModelConfig) -> list[str]:
 
 
 class EvaluationSums:
-    """Adds up losses and right answers weighted by positions; `names` are those of the heads."""
+    """Adds up losses and right answers, weighted by positions. `names`: of the heads."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = list(names)
@@ -37,7 +37,7 @@ class EvaluationSums:
         self._text_positions = 0
 
     def add(self, report: LossReport) -> None:
-        """Count a batch in."""
+        """Add a batch."""
         self._losses += report.heads.double().cpu() * report.positions
         self._correct += report.correct.double().cpu()
         self._positions += report.positions

@@ -1,11 +1,11 @@
-"""Optimizers: AdamW, and Muon for the matrices inside the layers beside it.
+"""Optimizers: AdamW for everything, or Muon for the matrices inside the layers and AdamW otherwise.
 
 In: a model and settings. Out: one `torch.optim.Optimizer` and a learning-rate schedule. Muon
 (Keller Jordan, 2024) orthogonalises the momentum of each matrix by Newton-Schulz iterations.
-`torch.optim.Muon` does it matrix by matrix; here matrices of one shape go through together, which
-is several times faster on a CPU, and the parameters that Muon is not for (embeddings, heads,
-biases, norms) share the same optimizer and state. The iterations bear bfloat16, as in the
-reference: singular values only have to come near 1.
+`torch.optim.Muon` does it matrix by matrix. Here matrices of one shape are computed together, which
+is several times faster on a CPU, and one optimizer also has the parameters for which Muon is not
+made: embeddings, heads, biases, norms. bfloat16 is exact enough for the iterations, as in the
+reference, because singular values only have to come near 1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from train.language_model_training.settings import OptimizerSettings
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of the reference
 _ITERATIONS = 5
-_UPDATE_SCALE = 0.2  # updates as large as AdamW's (Moonlight, arXiv 2502.16982)
+_UPDATE_SCALE = 0.2  # makes updates as large as AdamW's (Moonlight, arXiv 2502.16982)
 
 
 def make_optimizer(
@@ -132,7 +132,7 @@ class MuonAdamW(Optimizer):
 def orthogonalize(matrices: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Bring the singular values of matrices (K, R, C) near 1, keeping their directions.
 
-    Computed in `dtype`, returned as the matrices' own.
+    Computed in `dtype`, returned in the matrices' own type.
     """
     a, b, c = _NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]

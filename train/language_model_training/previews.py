@@ -1,7 +1,7 @@
-"""How a model in training sounds and where its attention lies, for TensorBoard.
+"""How a model in training sounds and what its attention looks at, for TensorBoard.
 
 In: the model, validation examples and a writer. Out: pictures of the guided layers' attention, and
-speech, at every evaluation. It uses one utterance each, so it costs little, and none of the random
+speech, at every evaluation. Few utterances are used, so previews cost little. They draw no random
 numbers of the training.
 """
 
@@ -36,8 +36,11 @@ def find_guided(examples: Sequence[Example]) -> Example | None:
 
 
 def attention_pictures(probe: AttentionProbe, example: Example) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and float [height, width] from 0 to 1 of each layer and head: a row for each step and a
-    column for each position of the text. The square root makes faint attention visible."""
+    """A name and a picture, float [height, width] from 0 to 1, of each guided layer and head.
+
+    A picture has a row for each step and a column for each position of the text. It shows square
+    roots, which make faint attention visible.
+    """
     speech = np.flatnonzero(example.speech_mask)
     rows = slice(speech[0] - 1, speech[-1])  # the positions that predict the steps
     for layer, heads in zip(sorted(set(probe.layers)), probe.probabilities, strict=True):
@@ -58,7 +61,7 @@ class SpokenPreview:
         if self._codec.config.streams != streams:
             raise UserError(
                 f"speech_preview: {settings.codec} has streams of {self._codec.config.streams}, "
-                f"the tokens are of {streams}; name the codec that made the tokens"
+                f"but the tokens have streams of {streams}; name the codec that made the tokens"
             )
         self._sampling = sampling
         self._seconds, self._utterances = settings.seconds, settings.utterances
@@ -70,7 +73,7 @@ class SpokenPreview:
     def write(
         self, model: LanguageModel, examples: Sequence[Example], writer: SummaryWriter, step: int
     ) -> None:
-        """Add the audio of each to `writer`."""
+        """Add the speech of each of them to `writer`."""
         for number, example in enumerate(self._spoken(model, examples)):
             audio = self._speak(model, example)
             if len(audio):  # an untrained model may end at once
@@ -78,7 +81,7 @@ class SpokenPreview:
                 writer.add_audio(f"speech/{number}", audio, step, sample_rate=rate_hz)
 
     def _spoken(self, model: LanguageModel, examples: Sequence[Example]) -> list[Example]:
-        """Those whose speech follows from a text, the first ones."""
+        """The first examples in which speech follows a text."""
         start = model.tokens.start
         return [
             example

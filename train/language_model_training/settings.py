@@ -27,7 +27,7 @@ from formats.files.config_paths import BaseModel, InputFile, InputFolder, locate
 from formats.files.strict_fields import build_dataclass, read_yaml
 from formats.streams import FACODEC, Streams
 
-# Settings that a run may be continued with whatever they were before.
+# Settings that do not change the result. A run continues if they differ, without --resume.
 _NO_RESULT = (
     *("threads", "log_every", "evaluate_every", "save_every", "checkpoints_kept"),
     *("loader_workers", "speech_preview"),
@@ -36,7 +36,7 @@ _NO_RESULT = (
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The model: from a base model's directory, or from scratch with the sizes given.
+    """The model: from a base model's directory, or from scratch with the given sizes.
 
     `heads: 1` is next-token prediction. `tokenizer` is `phonemes` (one token per symbol of the
     training texts) or the directory of a Qwen2 tokenizer; a base model brings its own.
@@ -66,11 +66,11 @@ class ModelSettings:
 class SourceSettings:
     """A file of examples: `tts`, `asr` and `chat` read tokens JSONL, `text` instruction/response.
 
-    `chat` needs the key `question` in every line and learns to answer it with the line's text,
-    first written and then spoken.
+    `chat` needs the key `question` in every line. The model learns to answer the question with the
+    line's text, first written and then spoken.
 
-    Only utterances of at least `min_seconds` and less than `max_seconds` of speech are used, and
-    in each epoch a new random `share` of these.
+    Only utterances of at least `min_seconds` and less than `max_seconds` of speech are used. Each
+    epoch takes a new random `share` of them.
     """
 
     file: InputFile
@@ -87,9 +87,10 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where examples come from. Without `validation`, the first examples are kept for it.
+    """Where examples come from.
 
-    `spk_emb_path` in a file is relative to `speaker_folder`, or else to the file's own folder.
+    Without `validation`, the first `validation_examples` are used for it. `spk_emb_path` in a file
+    is relative to `speaker_folder` or, if that is not given, to the file's own folder.
     """
 
     train: tuple[SourceSettings, ...]
@@ -119,9 +120,9 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class GuidedAttentionSettings:
-    """Training loss that ties attention heads of some layers to the symbol being spoken.
+    """A loss that ties attention heads of some layers to the symbol being spoken.
 
-    Head k of `heads` follows symbol k of those from the current one on. Needs `symbol_frames`.
+    Head k follows the symbol that is k symbols after the current one. Needs `symbol_frames`.
     """
 
     layers: tuple[int, ...] = (2,)
@@ -132,7 +133,7 @@ class GuidedAttentionSettings:
 @dataclass(frozen=True)
 class SpeechPreview:
     """Speech for TensorBoard: at each evaluation the model speaks the first validation texts
-    through `codec`, for at most `seconds` each. `voice` is a stored speaker embedding; without it,
+    through `codec`, each for at most `seconds`. `voice` is a stored speaker embedding. Without it,
     a speaker-aware model uses the speakers of the examples."""
 
     codec: InputFolder
@@ -154,11 +155,11 @@ class LmSettings:
     text_weight: float = 0.2
     speech_weight: float = 0.8
     history_corruption: float = 0.0  # largest share of an utterance's steps that is replaced
-    history_noise: Literal["random", "predicted"] = "random"  # by which codes
+    history_noise: Literal["random", "predicted"] = "random"  # the codes that replace them
     average_decay: float = 0.0  # of the weights' moving average, per step; 0: none
     guided_attention: GuidedAttentionSettings | None = None
     speech_preview: SpeechPreview | None = None
-    minutes: float | None = None  # ends the run and its schedule early; restarts after a pause
+    minutes: float | None = None  # of training: the run and its schedule end then, finished
     threads: int | None = None  # of PyTorch on the CPU; None: its own choice
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -185,7 +186,7 @@ def read_located_settings(path: Path) -> LmSettings:
 
 
 def describe_settings(path: Path) -> dict[str, Any]:
-    """What two runs must have in common to be one: all settings but those that change no result.
+    """The settings that decide the result of a run; a continued run needs the same ones.
 
     Paths are as the file gives them.
     """
@@ -209,7 +210,7 @@ def _faults(settings: LmSettings) -> list[str]:
         ),
         (
             all(source.task != "text" or source.any_length for source in sources),
-            "data: 'min_seconds' and 'max_seconds' are of speech, which the task 'text' has not",
+            "data: 'min_seconds' and 'max_seconds' measure speech; the task 'text' has none",
         ),
         (settings.max_steps > 0, "'max_steps' must be at least 1"),
         (settings.minutes is None or settings.minutes > 0, "'minutes' must be above 0"),
@@ -223,7 +224,7 @@ def _faults(settings: LmSettings) -> list[str]:
         ),
         (
             settings.history_noise == "random" or heads > 1,
-            "'history_noise' can be predicted by several heads only",
+            "'history_noise: predicted' needs a model of several heads",
         ),
         (0 <= settings.average_decay < 1, "'average_decay' must be at least 0 and below 1"),
         (0 <= optimizer.decay_share <= 1, "optimizer: 'decay_share' must be between 0 and 1"),
@@ -263,7 +264,7 @@ def _preview_checks(settings: LmSettings) -> tuple[tuple[bool, str], ...]:
 def scratch_config(
     settings: ModelSettings, vocab_size: int, where: str, streams: Streams = FACODEC
 ) -> LanguageModelConfig:
-    """The configuration of a model with the sizes given, for a tokenizer of `vocab_size`."""
+    """The configuration of a model with the given sizes, for a tokenizer of `vocab_size`."""
     sizes = LanguageModelConfig(
         vocab_size=vocab_size,
         hidden_size=settings.hidden_size,

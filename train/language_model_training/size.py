@@ -1,7 +1,7 @@
-"""How large a language model will be and what its training takes, said before either is made.
+"""How large a language model will be, and how much memory its training takes.
 
-In: a model's configuration and the settings of the run. Out: lines for the log. The model is only
-made on paper (PyTorch's meta device), so this takes no memory itself.
+In: a model's configuration and the settings of the run. Out: lines for the log, before the model is
+made. Parameters are counted on PyTorch's meta device, which takes no memory.
 """
 
 from __future__ import annotations
@@ -29,36 +29,43 @@ def count_parameters(config: LanguageModelConfig, tokens: SpeechTokens) -> int:
 
 
 def report_size(settings: LmSettings, config: LanguageModelConfig, tokens: SpeechTokens) -> None:
-    """Log parameters and memory; warn where the memory is not there."""
+    """Log parameters and memory; warn if there is not enough memory."""
     parameters = count_parameters(config, tokens)
     logger.info("model: %.2f M parameters%s", parameters / 1e6, _why(settings.model))
     needed = parameters * (TRAINED_BYTES + (AVERAGED_BYTES if settings.average_decay else 0))
     free = free_memory()
     logger.info(
-        "memory: about %.1f GB for training them%s, and what a batch of %d positions takes",
-        needed / 1e9,
-        "" if free is None else f" ({free / 1e9:.1f} GB are free)",
+        "memory: about %s for training them%s, and what a batch of %d positions takes",
+        _format_bytes(needed),
+        "" if free is None else f" ({_format_bytes(free)} are free)",
         settings.positions_per_batch,
     )
     if free is not None and needed > free and not settings.fsdp:
-        logger.warning("warning: more than is free; without smaller sizes it may be killed")
+        logger.warning(
+            "warning: this is more than is free, so the system may end it; choose smaller sizes"
+        )
+
+
+def _format_bytes(count: float) -> str:
+    """Gigabytes, or megabytes if it is less than one."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _why(model: ModelSettings) -> str:
-    """That the size was chosen by nobody, where that is so."""
+    """A note for settings that give no sizes: the model then has the default ones."""
     defaults = ModelSettings(heads=model.heads)
     if model.base_model is not None or any(
         getattr(model, name) != getattr(defaults, name) for name in _SIZES
     ):
         return ""
     return (
-        ", the size of Qwen2.5-0.5B, as the settings give no other: "
+        ", the size of Qwen2.5-0.5B, because the settings give no other; "
         "'hidden_size', 'layers', … in 'model' make it smaller (samples/quickstart/lm.yaml)"
     )
 
 
 def free_memory() -> int | None:
-    """Bytes that are free where the model will be trained; None where the system does not say."""
+    """Free bytes on the GPU or, without one, of the machine; None if the system does not say."""
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
     try:

@@ -1,7 +1,7 @@
 """What happens between the steps of a run: its clock, its weight average, and its end.
 
-In: the number of the step, and an interruption. Out: whether the trainer evaluates, saves and
-stops now. It does not know the model.
+In: the number of the step, and an interruption. Out: whether the Trainer now evaluates, saves and
+stops. This module does not know the model.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from train.language_model_training.averaging import WeightAverage
 
 
 class RunClock:
-    """How much of the run is over: by steps and, if its minutes are limited, by time."""
+    """How much of the run is over, by steps and, if `minutes` are set, by time.
 
-    def __init__(self, max_steps: int, max_minutes: float | None) -> None:
+    Time is counted from the start of the command, also when a run is continued.
+    """
+
+    def __init__(self, max_steps: int, minutes: float | None) -> None:
         self._max_steps = max_steps
-        self._seconds = None if max_minutes is None else 60.0 * max_minutes
+        self._seconds = None if minutes is None else 60.0 * minutes
         self._begin = time.monotonic()
 
     def progress(self, step: int) -> float:
-        """From 0 to 1, by the limit that is nearer."""
+        """From 0 to 1, by the limit that will be reached first."""
         by_time = (
             (time.monotonic() - self._begin) / self._seconds if self._seconds is not None else 0.0
         )
@@ -35,7 +38,8 @@ class RunClock:
 class StepCallback(TrainerCallback):
     """Updates the weight average after each step; stops and saves at the end and on interruption.
 
-    A resumed run logs, evaluates and saves as often as its settings say, not its checkpoint.
+    A continued run logs, evaluates and saves as often as its settings say. (The Trainer would
+    follow the checkpoint.)
     """
 
     def __init__(
@@ -75,8 +79,8 @@ class StepCallback(TrainerCallback):
 
 
 def agree(wanted: bool, device: torch.device) -> bool:
-    """Whether any process wants it: processes that stop after different steps would wait for each
-    other forever."""
+    """Whether any process wants it. Processes that stopped after different steps would wait for
+    each other forever."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return wanted
     votes = torch.tensor([float(wanted)], device=device)

@@ -1,9 +1,10 @@
 """The training loop: transformers' Trainer with this project's loss, batches and schedule.
 
 In: a model, examples, settings. Out: training checkpoints in the published layout with the
-optimizer's state beside them, logs for TensorBoard, evaluation figures per head. One process,
-several under `torchrun`, or FSDP: the Trainer and accelerate see to that. Everything random in
-a step comes from the seed and the number of the step, so that a resumed run continues exactly.
+optimizer's state beside them, logs for TensorBoard, evaluation figures per head. The loop itself is
+`Trainer.train`, for one process, several under `torchrun`, or FSDP. It calls the methods of
+`LmTrainer`: batches, loss, optimizer, evaluation, saving. Everything random in a step comes from
+the seed and the number of the step, so a resumed run continues exactly.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from train.language_model.mtp import LossReport, LossWeights, MtpModel
 from train.language_model_training.averaging import AVERAGE_FILE, WeightAverage
 from train.language_model_training.batches import LengthSortedBatches, SourceRange
 from train.language_model_training.corruption import corrupt_history
+from train.language_model_training.dataset import TrainingData
 from train.language_model_training.guided_attention import AttentionProbe, guided_attention_loss
 from train.language_model_training.metrics import EvaluationSums, head_names
 from train.language_model_training.optimizer import make_optimizer, rate_factor
@@ -60,16 +62,14 @@ class LmTrainer(Trainer):
         model: LanguageModel,
         tokenizer: Tokenizer,
         settings: LmSettings,
+        data: TrainingData,
         output: Path,
-        train: tuple[Sequence[Example], Sequence[SourceRange]],
-        validation: Sequence[Example],
         interruption: Interruption | None = None,
     ) -> None:
         check_guided_attention(settings, model)
         self._settings = settings
         self._speech_tokenizer = tokenizer
-        self._train, self._sources = train
-        self._validation = validation
+        self._data = data
         self._clock = RunClock(settings.max_steps, settings.minutes)
         self._weights = LossWeights(settings.text_weight, settings.speech_weight)
         self._sums: dict[str, list[float]] = defaultdict(list)
@@ -85,8 +85,8 @@ class LmTrainer(Trainer):
         super().__init__(
             model=model,
             args=training_arguments(settings, output),
-            train_dataset=self._train,
-            eval_dataset=validation,
+            train_dataset=data.examples,
+            eval_dataset=data.validation,
             data_collator=partial(collate, padding_id=model.tokens.eos),
             callbacks=[StepCallback(self._clock, self.average, interruption or Interruption())],
         )
@@ -96,13 +96,13 @@ class LmTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Length-sorted batches of about `positions_per_batch` positions."""
         sampler = LengthSortedBatches(
-            [len(example) for example in self._train],
-            self._sources,
+            [len(example) for example in self._data.examples],
+            self._data.sources,
             self._settings.positions_per_batch,
             self._settings.seed,
             self.args.world_size,
         )
-        return self.accelerator.prepare(self._loader(self._train, sampler))
+        return self.accelerator.prepare(self._loader(self._data.examples, sampler))
 
     def _loader(self, examples: Sequence[Example], sampler: Any) -> DataLoader:
         return DataLoader(
@@ -202,7 +202,7 @@ class LmTrainer(Trainer):
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """Cross-entropy, perplexity and top-1 of every head on the validation examples."""
-        examples = self._validation if eval_dataset is None else eval_dataset
+        examples = self._data.validation if eval_dataset is None else eval_dataset
         if not examples:
             return {}
         with self.average.applied() if self.average else nullcontext():
@@ -273,7 +273,7 @@ class LmTrainer(Trainer):
             save_checkpoint(self._bare_model, self._speech_tokenizer, folder, dtype, tensors)
 
     def take_up(self, folder: Path) -> None:
-        """Read the weights of a training checkpoint, to write the result without a step more."""
+        """Read the weights of a training checkpoint, to write the result without another step."""
         self._load_from_checkpoint(str(folder))
 
     def _load_from_checkpoint(
@@ -287,9 +287,9 @@ class LmTrainer(Trainer):
         stored = (folder / AVERAGE_FILE).is_file()
         if self.average is None:
             if stored:
-                logger.info("%s: its average is left, as 'average_decay' is 0 now", folder)
+                logger.info("%s: its average is not used, because 'average_decay' is now 0", folder)
         elif stored:
             self.average.load(folder)
         else:
             self.average.restart()
-            logger.info("%s: has no average; it begins with the weights there", folder)
+            logger.info("%s: has no average; it begins with the weights of this checkpoint", folder)

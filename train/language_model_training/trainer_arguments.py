@@ -1,7 +1,7 @@
-"""What the machine allows and the Trainer is told: attention, precision, its arguments.
+"""The Trainer's arguments, and what depends on the machine: attention and precision.
 
-In: settings. Out: the name of the attention function and transformers' `TrainingArguments`. Every
-choice that depends on the machine is said in the log with its reason.
+In: settings. Out: the name of the attention function and transformers' `TrainingArguments`. The log
+says every choice that depends on the machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def choose_attention(settings: LmSettings) -> str:
-    """FlashAttention 2 with CUDA and the package, else PyTorch's; said in the log."""
+    """FlashAttention 2 if there are CUDA and the package, otherwise PyTorch's attention."""
     if settings.guided_attention is not None:
         name, why = ATTENTION_NAME, "guided attention needs probabilities of one layer"
     elif not torch.cuda.is_available():
@@ -31,18 +31,18 @@ def choose_attention(settings: LmSettings) -> str:
     elif not is_flash_attn_2_available():
         name, why = "sdpa", "the package flash-attn is not installed"
     else:
-        name, why = "flash_attention_2", "CUDA and flash-attn are there"
+        name, why = "flash_attention_2", "there are CUDA and flash-attn"
     logger.info("attention: %s (%s)", name, why)
     return name
 
 
 def uses_bfloat16(settings: LmSettings) -> bool:
-    """Whether this run's matrix products are in bfloat16, on the device that it takes."""
+    """Whether this run computes matrix products in bfloat16."""
     return choose_bfloat16(settings.precision, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 def training_arguments(settings: LmSettings, output: Path) -> TrainingArguments:
-    """What the Trainer is to do itself."""
+    """The arguments of transformers' Trainer."""
     bfloat16 = uses_bfloat16(settings)
     logger.info("precision: %s", "bfloat16 mixed" if bfloat16 else "float32")
     if settings.fsdp and not torch.cuda.is_available():
@@ -80,7 +80,7 @@ def check_guided_attention(settings: LmSettings, model: LanguageModel) -> None:
     known = range(geometry.num_hidden_layers)
     if not guided.layers or not set(guided.layers) <= set(known):
         raise UserError(
-            f"guided_attention: 'layers' must list some from 0 to {known[-1]}, "
+            f"guided_attention: 'layers' must list layers from 0 to {known[-1]}, "
             f"not {list(guided.layers)}"
         )
     if not 0 < guided.heads <= geometry.num_attention_heads:
