@@ -123,7 +123,7 @@ def _run(module: str, *arguments: str | Path | int) -> Cost:
 
 def format_rows(rows: Sequence[Row]) -> str:
     """A Markdown table."""
-    titles = ["precision", "calibration", "export", "plans", "engine directory", "backbone", "head"]
+    titles = ["precision", "calibration", "export", "plans", "bundle", "backbone", "head"]
     return markdown_table(titles, [_cells(row) for row in rows])
 
 

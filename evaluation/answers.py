@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
             check()
     report = summarise(answers)
     write_report(arguments.output, report, answers)
-    print(format_table(report), end="")
+    print(format_figures(report), end="")
 
 
 def read_questions(path: Path, limit: int | None = None) -> list[Question]:
@@ -189,7 +189,7 @@ def _figures(answers: Sequence[JudgedAnswer]) -> Figures:
     )
 
 
-def format_table(report: dict[str, Figures]) -> str:
+def format_figures(report: dict[str, Figures]) -> str:
     """A Markdown table, one row for each group."""
     titles = ["", "questions", "right text", "spoken as written", "WER", "stopped", "RTF"]
     return markdown_table(titles, [_cells(name, figures) for name, figures in report.items()])
@@ -210,7 +210,7 @@ def write_report(folder: Path, report: dict[str, Figures], answers: Sequence[Jud
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "answers.json", content)
-    write_text(folder / "answers.md", format_table(report))
+    write_text(folder / "answers.md", format_figures(report))
 
 
 def open_ear(folder: Path) -> Hear:

@@ -128,7 +128,7 @@ def resampled_rates(mistakes: Sequence[Mistakes]) -> NDArray[np.float64]:
     return np.asarray(edits / words)
 
 
-def format_table(reports: Sequence[Report]) -> str:
+def format_reports(reports: Sequence[Report]) -> str:
     """A Markdown table, one row for each system, with 95 % intervals in brackets."""
     judges = list(reports[0].word_error_rate)
     titles = [

@@ -226,7 +226,7 @@ def write_reports(
 ) -> None:
     """report.md, report.json and the plots; the tables also go to stdout."""
     from evaluation.plots import plot_matrix, plot_reports
-    from evaluation.report import format_table
+    from evaluation.report import format_reports
     from evaluation.speaker_matrix import format_matrix
     from formats.files.atomic import write_json, write_text
 
@@ -238,7 +238,7 @@ def write_reports(
         "systems": [asdict(report) for report in reports],
         "speaker_matrices": [asdict(matrix) for matrix in matrices],
     }
-    text = "\n".join([format_table(reports), *(format_matrix(matrix) for matrix in matrices)])
+    text = "\n".join([format_reports(reports), *(format_matrix(matrix) for matrix in matrices)])
     write_json(arguments.output / "report.json", content)
     write_text(arguments.output / "report.md", text)
     plot_reports(reports, arguments.output / "report.png")

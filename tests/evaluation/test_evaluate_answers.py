@@ -12,7 +12,7 @@ from evaluation import recognisers
 from evaluation.answers import (
     Question,
     ask_all,
-    format_table,
+    format_figures,
     main,
     read_questions,
     summarise,
@@ -52,7 +52,7 @@ def test_right_and_spoken_as_written_are_two_things(engine: Path, tmp_path: Path
     assert report["all"].word_error_rate == pytest.approx(4 / 12)
     assert report["plain"].word_error_rate == pytest.approx(1 / 6)
     assert report["all"].stopped == 1.0
-    table = format_table(report).splitlines()
+    table = format_figures(report).splitlines()
     assert table[2].startswith("| people | 1 | 100.0% | 100.0% | 0.0% | 100.0% |")
     write_report(tmp_path / "out", report, verdicts)
     written = json.loads((tmp_path / "out" / "answers.json").read_text())

@@ -13,7 +13,7 @@ from evaluation.report import (
     agreed_rate,
     difference_interval,
     error_interval,
-    format_table,
+    format_reports,
     percent,
     summarise,
 )
@@ -56,7 +56,7 @@ def test_words_are_pooled_and_scores_averaged() -> None:
     assert pooled.real_time_factor == pytest.approx(1.0 / 4)
     low, high = pooled.word_error_interval["judge"]
     assert (low, high) == (0.0, pytest.approx(1 / 3))  # twice the one, twice the other
-    assert "| name | 14.3 % (0.0–33.3) |" in format_table([pooled])
+    assert "| name | 14.3 % (0.0–33.3) |" in format_reports([pooled])
 
 
 def test_what_all_judges_hear_wrong_is_agreed() -> None:
@@ -65,7 +65,7 @@ def test_what_all_judges_hear_wrong_is_agreed() -> None:
     assert agreed_rate([first, second]) == 2 / 7
     assert agreed_rate([first]) is None
     assert report().agreed_word_error_rate is None
-    assert "WER agreed" not in format_table([report()])
+    assert "WER agreed" not in format_reports([report()])
 
 
 def test_intervals_shrink_with_more_utterances_and_hold_the_rate() -> None:

@@ -6,7 +6,7 @@ shapes lie within the context's profile; activations need lent memory, which two
 share; a context must have been enqueued once before it is captured, into one graph only; outputs
 that alias an input share its address; inputs that decide shapes lie on the host.
 
-`write_plans` turns a bundle of ONNX graphs into an engine directory with such plans.
+`write_plans` turns a bundle of ONNX graphs into one with such plans.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def write_plans(
     keep_onnx: Sequence[str] = (names.CODEC_ENCODER,),
     built_for: Sequence[str] = ("8.9",),
 ) -> Path:
-    """An engine directory with stand-in plans of every graph but `keep_onnx`.
+    """A bundle with stand-in plans of every graph but `keep_onnx`.
 
     longest_part: positions of one prefill call. on_host: inputs that the plans read there.
     """
