@@ -232,10 +232,10 @@ def test_tokens_of_different_codecs_do_not_mix(
         return capsys.readouterr().err
 
     both = [source, {"file": str(token_file(stages.tokens, 8))}]
-    assert "use one codec" in complaint({"data": {"train": both}})
+    assert "use tokens of one codec" in complaint({"data": {"train": both}})
     model = settings["model"]
     base = {"heads": 12, "base_model": str(stages.models[8])}
-    assert "use one codec" in complaint({"model": base})
+    assert "use tokens of one codec" in complaint({"model": base})
     initial = model | {"init_from_codec": str(stages.codec)}
     assert "must name the codec that made the tokens" in complaint({"model": initial})
     heads = {"model": model | {"heads": 6}, "data": {"train": both[1:]}}
