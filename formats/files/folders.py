@@ -50,8 +50,8 @@ def check_own_folder(output: Path, name: str, mark: str) -> None:
         return
     if not output.is_dir() or any(output.iterdir()):
         raise UserError(
-            f"{output}: exists and is no {name} (no {mark}), so nothing is written there; choose "
-            "another --output"
+            f"{output}: exists and is no {name} (it has no {mark}), so nothing is written there; "
+            "choose another folder"
         )
 
 

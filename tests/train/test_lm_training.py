@@ -442,7 +442,7 @@ def test_a_bundle_or_another_checkpoint_is_not_overwritten(
     output.mkdir()
     (output / name).write_text("{}")
     assert main(["--config", str(write_settings(tmp_path, 3)), "--output", str(output)]) == 2
-    assert "exists and is no run of train.lm (no run)" in capsys.readouterr().err
+    assert "exists and is no checkpoint of train.lm (it has no run)" in capsys.readouterr().err
     assert [path.name for path in output.iterdir()] == [name]
 
 

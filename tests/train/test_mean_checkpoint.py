@@ -59,5 +59,5 @@ def test_a_checkpoint_or_a_bundle_is_not_overwritten(
     bundle.mkdir()
     (bundle / "manifest.json").write_text("{}")
     assert main([*sources, "--output", str(bundle)]) == 2
-    assert "exists and is no checkpoint (no config.json)" in capsys.readouterr().err
+    assert "exists and is no checkpoint (it has no config.json)" in capsys.readouterr().err
     assert [path.name for path in bundle.iterdir()] == ["manifest.json"]

@@ -66,7 +66,7 @@ def train(
     interruption = interruption or Interruption()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    check_own_folder(output, "run of train.lm", RUN_FOLDER)
+    check_own_folder(output, "checkpoint of train.lm", RUN_FOLDER)
     run = output / RUN_FOLDER
     inputs = inputs or dataclasses.asdict(settings)
     checkpoint = _checkpoint_to_resume(run, resume, inputs)
