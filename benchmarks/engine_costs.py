@@ -143,7 +143,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def make_parser() -> CommandParser:
     parser = command_parser(
-        "benchmarks.engine_costs", "Measure what building engines of the published size costs."
+        "benchmarks.engine_costs",
+        "Measure the cost of building bundles of plans in the published size.",
     )
     add_count(parser, "--heads", "codes that a step makes", default=3)
     parser.add_argument(

@@ -31,12 +31,14 @@ def check_data(arguments: argparse.Namespace) -> None:
 
 
 def open_data(arguments: argparse.Namespace) -> tuple[Sources, Data]:
-    """The model with its codec and voices, and the texts or tokens."""
-    from calibration.measurement.utterances import read_texts
+    """The model with its codec and voices, and the texts or tokens. Raises `UserError`."""
+    from calibration.measurement.utterances import check_count, read_texts
     from calibration.pipeline import Data
     from export.sources import find_sources, open_sources
 
     texts = read_texts(arguments.texts) if arguments.texts else ()
+    if texts:
+        check_count(len(texts))
     source = read_source(arguments)
     return open_sources(find_sources(source), source.heads), Data(texts, arguments.tokens)
 

@@ -48,9 +48,10 @@ def find_sources(source: Source) -> SourceFolders:
     Raises:
         UserError: a directory does not exist, or a voice is not NAME=FILE.
     """
-    for option, folder in (("--model", source.model), ("--codec", source.codec)):
+    given = (("--model", source.model, "checkpoint"), ("--codec", source.codec, "codec"))
+    for option, folder, kind in given:
         if folder is not None and not folder.is_dir():
-            raise UserError(f"{folder}: no such directory; {option} takes a checkpoint's directory")
+            raise UserError(f"{folder}: no such directory; {option} takes a {kind}'s directory")
     files = parse_voices(source.voices)
     if source.model is None:
         model = _demo_model(DEMO_HEADS if source.heads is None else source.heads)

@@ -17,6 +17,7 @@ from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
 from commands.options import number_above
 from commands.run import run_command
+from formats.files.folders import check_own_folder
 
 if TYPE_CHECKING:
     from train.codec_model.facodec import FACodec
@@ -25,11 +26,18 @@ _COMPARED_SECONDS = 5
 
 
 def halve_codec(source: Path, output: Path, limit: float) -> float:
-    """Write the smaller codec; returns the audio's largest change relative to its peak."""
+    """Write the smaller codec; returns the audio's largest change relative to its peak.
+
+    Raises:
+        UserError: the change is above `limit`, or `output` is `source` or no codec's folder.
+    """
     import torch
 
     from train.codec_model.checkpoint import is_kept_exact, load_codec, save_codec
 
+    if output.resolve() == source.resolve():
+        raise UserError(f"{output}: the smaller codec would replace its source; name another OUT")
+    check_own_folder(output, "codec", "codec.json")
     codec, rounded = load_codec(source), load_codec(source)
     for name, weight in rounded.named_parameters():
         if not is_kept_exact(name):

@@ -17,6 +17,7 @@ from commands.errors import UserError
 from commands.next_step import export_command, print_next
 from commands.options import add_output
 from commands.run import run_command
+from formats.files.folders import check_own_folder
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -25,7 +26,8 @@ def write_mean(folders: Sequence[Path], output: Path, dtype: str) -> None:
     """Write the mean to `output`, with the tokenizer and configuration of the first checkpoint.
 
     Raises:
-        UserError: fewer than two folders, or models that differ in more than their weights.
+        UserError: fewer than two folders, models that differ in more than their weights, or an
+            output that is one of them or no checkpoint.
     """
     import torch
 
@@ -33,6 +35,9 @@ def write_mean(folders: Sequence[Path], output: Path, dtype: str) -> None:
 
     if len(folders) < 2:
         raise UserError("the mean needs two checkpoints or more")
+    if output.resolve() in [folder.resolve() for folder in folders]:
+        raise UserError(f"{output}: the mean would replace one of its checkpoints; name another")
+    check_own_folder(output, "checkpoint", "config.json")
     first = load_checkpoint(folders[0])
     weights = dict(first.model.named_parameters())
     for count, folder in enumerate(folders[1:], 2):

@@ -143,17 +143,20 @@ def read_texts(files: Sequence[Path]) -> list[str]:
         lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
         texts += [line for line in lines if line and not line.startswith("#")]
     if not texts or len(texts) > MAX_TEXTS:
-        raise UserError(f"{files[0]}: {len(texts)} sentences; calibration takes 1 to {MAX_TEXTS}")
+        raise UserError(f"{files[0]}: {len(texts)} sentences; give 1 to {MAX_TEXTS}")
     return texts
+
+
+def check_count(sentences: int) -> None:
+    """Raises `UserError` if there are too few sentences to hold one out."""
+    if sentences < HELD_OUT:
+        raise UserError(f"{sentences} sentences are too few: give {HELD_OUT} or more")
 
 
 def split_utterances(
     utterances: Sequence[EmbeddedUtterance],
 ) -> tuple[list[EmbeddedUtterance], list[EmbeddedUtterance]]:
     """Utterances to calibrate on, and held-out ones. Raises `UserError` if there are too few."""
+    check_count(len(utterances))
     held_out = [*utterances[HELD_OUT - 1 :: HELD_OUT]]
-    if not held_out:
-        raise UserError(
-            f"{len(utterances)} utterances are too few: give {HELD_OUT} sentences or more"
-        )
     return [u for n, u in enumerate(utterances) if n % HELD_OUT != HELD_OUT - 1], held_out

@@ -27,8 +27,8 @@ MODEL_FILES = (
     *("codec.json", "ns3_facodec_*.bin"),
 )
 AGAIN = (
-    "calibrate again: python -m calibration.run, or calibration.codec for a codec, --precision P "
-    "--texts samples/calibration.txt --output DIR with the export's --model, --codec and --voice"
+    "calibrate again: python -m calibration.run --precision P --texts samples/calibration.txt "
+    "--output DIR with the export's --model, --codec and --voice (a codec: calibration.codec)"
 )
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]

@@ -38,6 +38,23 @@ class FolderKind:
     mark: str | None = None
 
 
+def check_own_folder(output: Path, name: str, mark: str) -> None:
+    """Check that a command may write into `output`: a new or empty folder, or one of its own.
+
+    name: what the command writes, for the message. mark: what each such folder has in it.
+
+    Raises:
+        UserError: `output` is a file, or a folder of something else.
+    """
+    if not output.exists() or (output / mark).exists():
+        return
+    if not output.is_dir() or any(output.iterdir()):
+        raise UserError(
+            f"{output}: exists and is no {name} (it has no {mark}), so nothing is written there; "
+            "choose another folder"
+        )
+
+
 @contextmanager
 def unpublished_folder(output: str | Path, kind: FolderKind) -> Iterator[Path]:
     """An empty folder to fill. It is removed at the end unless `publish_folder` put it in place.

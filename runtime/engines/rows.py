@@ -33,12 +33,25 @@ class Request:
 
     prompt: float32 [1, positions, hidden_size], embeddings that end in `<sosp>`. sampling: settled
     settings. random: where each step's noise comes from. max_steps: the row ends after so many.
+
+    Raises:
+        UserError: a prompt of another shape or type, or no step.
     """
 
     prompt: NDArray[np.float32]
     sampling: SamplingDefaults
     random: np.random.Generator
     max_steps: int
+
+    def __post_init__(self) -> None:
+        prompt = self.prompt
+        if prompt.dtype != np.float32 or prompt.ndim != 3 or len(prompt) != 1 or not prompt.size:
+            raise UserError(
+                f"the prompt is {prompt.dtype} {list(prompt.shape)}; give float32 "
+                "[1, positions, hidden_size]"
+            )
+        if self.max_steps < 1:
+            raise UserError(f"max_steps is {self.max_steps}; give 1 or more")
 
     @property
     def positions(self) -> int:
@@ -84,6 +97,7 @@ class RowLoop(ABC):
 
     def __init__(self, room: int, streams: int) -> None:
         self.room = room
+        self._closed = False
         self._streams = streams
         self._slots: list[Row] = []  # rows that have begun; the index is the slot
         self._waiting: list[Row] = []  # rows that begin with the next step
@@ -97,8 +111,10 @@ class RowLoop(ABC):
         """Let a row join. Its first step, which reads the prompt, comes with the next `step`.
 
         Raises:
-            UserError: no room is left.
+            UserError: no room is left, or the loop is closed.
         """
+        if self._closed:
+            raise UserError("this loop is closed; open another with open_rows()")
         if len(self.rows) == self.room:
             raise UserError(
                 f"{self.room} texts are being spoken side by side, and this loop has no room for "
@@ -129,7 +145,8 @@ class RowLoop(ABC):
         row.ended = True
 
     def close(self) -> None:
-        """End all work; the loop is not used again."""
+        """End all work. No row can join afterwards."""
+        self._closed = True
         for row in self.rows:
             self.remove(row)
 

@@ -365,3 +365,13 @@ def test_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_too_few_sentences_are_named_before_the_model_speaks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("# everyday\nThey know it.\nSo do we.\nShe left.\n")
+    given = ["--precision", "int8", "--texts", str(texts), "--output", str(tmp_path / "scales")]
+    assert main(given) == 2
+    assert capsys.readouterr() == ("", "error: 3 sentences are too few: give 4 or more\n")

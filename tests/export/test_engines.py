@@ -1,4 +1,4 @@
-"""`python -m export.build --target …`: engine directories of plans, and what is refused.
+"""`python -m export.build --target …`: bundles of plans, and what is refused.
 
 TensorRT-RTX builds the plans on a machine without a GPU; nothing can run them there. TensorRT
 itself cannot be had without its device: its path is driven with TensorRT-RTX's module in its

@@ -13,7 +13,7 @@ import pytest
 
 from commands.errors import UserError
 from formats.files import folders, work_folders
-from formats.files.folders import FolderKind, publish_folder, unpublished_folder
+from formats.files.folders import FolderKind, check_own_folder, publish_folder, unpublished_folder
 
 KIND = FolderKind("set", "set.json")
 
@@ -214,3 +214,18 @@ def test_modes_are_those_of_the_users_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "engine").stat().st_mode & 0o777 == 0o750
+
+
+def test_new_empty_and_own_folders_may_be_written_into(tmp_path: Path) -> None:
+    own, other, file = tmp_path / "own", tmp_path / "other", tmp_path / "file"
+    check_own_folder(own, "set", "set.json")
+    own.mkdir()
+    check_own_folder(own, "set", "set.json")
+    (own / "set.json").touch()
+    check_own_folder(own, "set", "set.json")
+    file.touch()
+    other.mkdir()
+    (other / "manifest.json").touch()
+    for path in (file, other):
+        with pytest.raises(UserError, match=r"exists and is no set \(it has no set.json\)"):
+            check_own_folder(path, "set", "set.json")

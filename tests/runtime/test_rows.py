@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from commands.errors import UserError
 from runtime import TTS, Sampling
+from runtime.bundle.manifest import SamplingDefaults
 from runtime.engines.rows import Request, Row, RowLoop
 from runtime.speech.codec import DecoderStream
 from runtime.speech.schedule import ChunkSchedule
@@ -329,3 +330,29 @@ def test_other_streams_and_rates_speak(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tts.decode(spoken.frames, tts.speaker()), spoken.audio)
     with pytest.raises(UserError, match=r"outside 0 … 499 in column 1"):
         tts.decode(np.full((4, 2), 500), tts.speaker())
+
+
+def test_a_closed_loop_takes_no_row(tmp_path: Path) -> None:
+    tts = load(tmp_path, SCENARIOS["3 heads"])
+    with tts.decoder.open_rows(2) as loop:
+        loop.add(request(tts, TEXT))
+        loop.step()
+    assert loop.rows == []
+    with pytest.raises(UserError, match="this loop is closed; open another"):
+        loop.add(request(tts, TEXT))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [np.zeros(4, np.float32), np.zeros((1, 3, 4)), np.zeros((1, 0, 4), np.float32)],
+)
+def test_a_prompt_of_another_form_is_refused(prompt: NDArray[Any]) -> None:
+    sampling = Sampling(do_sample=False)
+    with pytest.raises(UserError, match=r"give float32 \[1, positions, hidden_size\]"):
+        Request(prompt, SamplingDefaults(), sampling.random_generator(0), max_steps=5)
+
+
+def test_a_request_without_a_step_is_refused(tmp_path: Path) -> None:
+    tts = load(tmp_path, SCENARIOS["3 heads"])
+    with pytest.raises(UserError, match="max_steps is 0; give 1 or more"):
+        request(tts, TEXT, max_steps=0)

@@ -40,3 +40,17 @@ def test_a_codec_that_would_change_too_much_is_not_written(
     assert main([str(source), str(tmp_path / "half"), "--limit", "1e-9"]) == 2
     assert "audio would change" in capsys.readouterr().err
     assert not (tmp_path / "half").exists()
+
+
+def test_its_source_and_folders_of_something_else_are_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = make_codec_checkpoint(tmp_path / "whole")
+    assert main([str(source), str(source)]) == 2
+    assert "would replace its source" in capsys.readouterr().err
+    bundle = tmp_path / "engine"
+    bundle.mkdir()
+    (bundle / "manifest.json").write_text("{}")
+    assert main([str(source), str(bundle)]) == 2
+    assert "exists and is no codec (it has no codec.json)" in capsys.readouterr().err
+    assert [path.name for path in bundle.iterdir()] == ["manifest.json"]

@@ -434,6 +434,18 @@ def test_settings_faults_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "config.json"])
+def test_a_bundle_or_another_checkpoint_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / name).write_text("{}")
+    assert main(["--config", str(write_settings(tmp_path, 3)), "--output", str(output)]) == 2
+    assert "exists and is no checkpoint of train.lm (it has no run)" in capsys.readouterr().err
+    assert [path.name for path in output.iterdir()] == [name]
+
+
 def test_an_existing_run_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,3 +47,17 @@ def test_what_has_no_mean_is_refused(
     assert main([*sources, "--output", str(tmp_path / "mean")]) == 2
     assert named in capsys.readouterr().err
     assert not (tmp_path / "mean").exists()
+
+
+def test_a_checkpoint_or_a_bundle_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = [str(make_lm_checkpoint(tmp_path / f"{seed}", seed=seed)) for seed in range(2)]
+    assert main([*sources, "--output", sources[1]]) == 2
+    assert "the mean would replace one of its checkpoints" in capsys.readouterr().err
+    bundle = tmp_path / "engine"
+    bundle.mkdir()
+    (bundle / "manifest.json").write_text("{}")
+    assert main([*sources, "--output", str(bundle)]) == 2
+    assert "exists and is no checkpoint (it has no config.json)" in capsys.readouterr().err
+    assert [path.name for path in bundle.iterdir()] == ["manifest.json"]

@@ -33,6 +33,7 @@ from formats.checkpoint.tokenizer import (
     code_tokens,
     load_tokenizer,
 )
+from formats.files.folders import check_own_folder
 from formats.files.unfinished_work import Inputs, differing_inputs, note_inputs
 from formats.streams import FACODEC, Streams
 from formats.tokens import find_streams, read_utterances
@@ -60,11 +61,12 @@ def train(
     with other settings. Returns whether the checkpoint was written.
 
     Raises:
-        UserError: unusable input, or a run of other settings in `output`.
+        UserError: unusable input, a run of other settings in `output`, or a folder that is no run.
     """
     interruption = interruption or Interruption()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    check_own_folder(output, "checkpoint of train.lm", RUN_FOLDER)
     run = output / RUN_FOLDER
     inputs = inputs or dataclasses.asdict(settings)
     checkpoint = _checkpoint_to_resume(run, resume, inputs)

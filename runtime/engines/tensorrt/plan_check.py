@@ -101,7 +101,7 @@ def check_driver(bundle: Bundle) -> None:
     except OSError:
         raise UserError(
             f"{bundle.folder}: needs an NVIDIA GPU, and {DRIVER_LIBRARY} of its driver is missing; "
-            "install the driver (in a container: run it with --gpus all), or run an engine for "
+            "install the driver (in a container: run it with --gpus all), or make a bundle for "
             "the CPU: python -m export.build"
         ) from None
 
