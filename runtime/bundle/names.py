@@ -97,8 +97,6 @@ STEP = "step"  # one position
 CHUNK = "chunk"  # frames of a stream
 WHOLE = "whole"  # as much as the codec is ever given at once
 
-VOICE_TENSOR = "speaker"  # in voices/NAME.safetensors: float32 [speaker_channels]
-
 # Facts that no shape shows. An ONNX file holds them as metadata, and `runtime.engines.agreement`
 # compares them with the manifest.
 MAX_POSITIONS_FACT = "max_positions"

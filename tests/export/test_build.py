@@ -27,6 +27,7 @@ from export.graph.model_graph import ModelGraph
 from export.graph.runner import GraphRunner
 from export.options import ExportOptions, Source
 from export.pipeline import build_bundle
+from formats.speaker_files import SPEAKER_TENSOR
 from runtime.bundle import names
 from runtime.bundle.loading import load_bundle
 from runtime.bundle.manifest import Range, SamplingDefaults
@@ -163,7 +164,7 @@ def test_voices_from_recordings_and_tensors(inputs: Path, output: Path) -> None:
     assert list(manifest.voices) == ["anna", "ben", "carl"]
     assert manifest.default_voice == "anna"
     anna, ben, carl = (
-        load_file(output / file)[names.VOICE_TENSOR] for file in manifest.voices.values()
+        load_file(output / file)[SPEAKER_TENSOR] for file in manifest.voices.values()
     )
     np.testing.assert_array_equal(ben, SPEAKER)
     np.testing.assert_array_equal(carl, SPEAKER)
@@ -176,7 +177,7 @@ def test_silence_around_a_recording_does_not_change_the_voice(inputs: Path, outp
     voices = [f"{name}={inputs / name}.wav" for name in ("anna", "quiet")]
     assert build(inputs, output, "six", "--voice", *voices) == 0
     files = load_bundle(output).manifest.voices.values()
-    anna, quiet = (load_file(output / file)[names.VOICE_TENSOR] for file in files)
+    anna, quiet = (load_file(output / file)[SPEAKER_TENSOR] for file in files)
     assert np.linalg.norm(quiet - anna) < 0.02 * np.linalg.norm(anna)
 
 

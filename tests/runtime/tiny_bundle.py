@@ -27,6 +27,7 @@ import onnx.parser
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from formats.speaker_files import SPEAKER_TENSOR
 from runtime.bundle import names
 from runtime.bundle.loading import describe_file
 from runtime.bundle.manifest import (
@@ -103,7 +104,7 @@ def write_bundle(folder: Path, scenario: Scenario | None = None) -> Path:
     table = np.zeros((rows, HIDDEN_SIZE), np.float32)
     table[:, 2] = np.arange(rows)
     np.save(folder / "embeddings.npy", table)
-    save_file({names.VOICE_TENSOR: SPEAKER}, folder / "voices" / "plain.safetensors")
+    save_file({SPEAKER_TENSOR: SPEAKER}, folder / "voices" / "plain.safetensors")
     facts = _facts(scenario)
     graphs = {
         name: _write_graph(folder, name, *parts, facts.get(name, {}))
