@@ -129,7 +129,10 @@ def _check_origin(name: str, bundle: Bundle, model: Path, checkpoint: str) -> No
             "again with python -m export.build"
         )
     if made_from != checkpoint:
-        raise UserError(f"{bundle.folder}: {name} was made from another checkpoint than {model}")
+        raise UserError(
+            f"{bundle.folder}: {name} was not made from {model}; --model takes the directory of "
+            "a checkpoint, not of a bundle"
+        )
 
 
 def _identity(bundle: Bundle) -> dict[str, object]:

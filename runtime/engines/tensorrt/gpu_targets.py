@@ -81,7 +81,8 @@ def check_targets(
     """
     if precision == "fp32" and kind == TENSORRT_RTX:
         raise UserError(
-            "--precision fp32: TensorRT-RTX has no attention in fp32; choose fp16 or bf16"
+            "--precision fp32: TensorRT-RTX has no attention in fp32; choose fp16 or bf16. A "
+            "bundle in fp32 has to be exported again, with --dialect portable --precision fp16"
         )
     targets = tuple(_target_of(kind, sm) for sm in dict.fromkeys(sms))
     unfit = [target for target in targets if precision not in target.precisions(kind)]
