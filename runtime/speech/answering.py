@@ -146,7 +146,7 @@ class Chat:
         defaults, sampling = self.bundle.manifest.sampling, sampling or Sampling()
         settings, text_settings = sampling.resolve(defaults), text_sampling.resolve(defaults)
         speaker = self.speaker(voice)
-        prompt = self.prompts.ask(question, self._spec, speaker)
+        prompt = self.prompts.embed_question(question, self._spec, speaker)
         asked = _Question(
             prompt,
             speaker,

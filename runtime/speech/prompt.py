@@ -112,7 +112,7 @@ class PromptReader:
         """The characters of a text without a frontend that the tokenizer lacks."""
         return self._symbols.find_missing(text)
 
-    def ask(
+    def embed_question(
         self, question: str, chat: ChatSpec, speaker: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """The prompt for a question, up to where the model begins to write its answer.
