@@ -59,9 +59,10 @@ def _complaints(manifest: Manifest) -> Iterator[str]:
 
 def _engine_complaints(manifest: Manifest) -> Iterator[str]:
     engine = manifest.engine
+    is_native = engine.kind == names.NATIVE
     for field, found, known in (
         ("kind", engine.kind, names.TARGETS),
-        ("dialect", engine.dialect, names.DIALECTS),
+        ("dialect", engine.dialect, (names.NATIVE,) if is_native else names.DIALECTS),
     ):
         if found not in known:
             yield f"engine.{field} {found!r} is not known; there are {', '.join(known)}"
@@ -73,6 +74,8 @@ def _engine_complaints(manifest: Manifest) -> Iterator[str]:
             yield f"graph {name!r} is not known; there are {', '.join(INTERFACES)}"
         if spec.file.endswith(names.PLAN_SUFFIX) and not has_plans:
             yield f"{name} is the plan {spec.file}, but the engine is {engine.kind}"
+        if is_native and spec.file != names.PACKED_WEIGHTS:
+            yield f"{name} is in {spec.file}, not in {names.PACKED_WEIGHTS}"
 
 
 def _model_complaints(manifest: Manifest) -> Iterator[str]:
