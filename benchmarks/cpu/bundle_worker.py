@@ -2,9 +2,9 @@
 
     python -m benchmarks.cpu.bundle_worker ENGINE THREADS
 
-In: requests, one line of JSON each, such as {"measure": "step", "context": 256, "count": 20}. Out:
-a line "ready" with the seconds of loading, then one line of JSON for each request: a list of
-seconds. It loads the bundle as `runtime.tts` does. Between requests it sleeps, so that others can be
+In: requests, one line of JSON each: {"measure": "step", "context": 256, "count": 20}. Out: a line
+"ready" with the seconds of loading, then one line of JSON for each request: a list of seconds. It
+loads the bundle as `runtime.tts` does. Between requests it sleeps, so that others can be
 measured.
 """
 

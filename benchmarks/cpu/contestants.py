@@ -1,7 +1,7 @@
 """Programs that are measured in turn: each is a process that sleeps until it is asked.
 
-In: a command. Out: seconds of what it is asked to do (`bundle_worker` has the protocol). Only one of
-them works at a time.
+In: a command. Out: seconds of what it is asked to do (`bundle_worker` has the protocol). Only one
+of them works at a time.
 """
 
 from __future__ import annotations
