@@ -4,8 +4,8 @@
     PYTHON -m benchmarks.cpu.llama_worker --write FILE.gguf q8_0|q4_0
 
 In: the requests of `bundle_worker`, "step" and "prefill" only. It needs llama-cpp-python, gguf and
-numpy, and none of this project. Weights are random, the vocabulary is tiny, so that the product with
-it costs nothing, and there are no speech heads: a step is the backbone's alone.
+numpy, and none of this project. Weights are random. The vocabulary is tiny, so that the product
+with it costs nothing, and there are no speech heads: a step is the backbone's alone.
 """
 
 from __future__ import annotations
