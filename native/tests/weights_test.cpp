@@ -29,7 +29,8 @@ std::string write(const std::string& name, const std::string& content) {
 }
 
 void test_json() {
-  const Json value = Json::parse(R"( {"a": [1, -2.5e1, true, null], "b\u00e9\ud83d\ude00": "\n/"} )", "x");
+  const Json value =
+      Json::parse(R"( {"a": [1, -2.5e1, true, null], "b\u00e9\ud83d\ude00": "\n/"} )", "x");
   expect(value.at("a").items().size() == 4, "four items");
   expect(value.at("a").items()[1].number() == -25.0, "a number with an exponent");
   expect(value.at("a").items()[0].integer(0, 1) == 1, "an integer");
@@ -44,10 +45,32 @@ void test_json() {
 }
 
 void test_json_refusals() {
-  const char* wrong[] = {"",       "{",         "[1,]",      "{\"a\":1,}", "{\"a\":1,\"a\":2}", "01", "+1",
-                         "1.",     ".5",        "1e",        "nul",        "\"\t\"",            "1 2", "NaN",
-                         "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\xff\"",   "\"\xed\xa0\x80\"",   "\"\xc0\x80\"",
-                         "1e999",  "\"abc",     "{1:2}",     "[1 2]",      "-",                 "\"\\u+123\""};
+  const char* wrong[] = {"",
+                         "{",
+                         "[1,]",
+                         "{\"a\":1,}",
+                         "{\"a\":1,\"a\":2}",
+                         "01",
+                         "+1",
+                         "1.",
+                         ".5",
+                         "1e",
+                         "nul",
+                         "\"\t\"",
+                         "1 2",
+                         "NaN",
+                         "\"\\x\"",
+                         "\"\\u12\"",
+                         "\"\\ud800\"",
+                         "\"\xff\"",
+                         "\"\xed\xa0\x80\"",
+                         "\"\xc0\x80\"",
+                         "1e999",
+                         "\"abc",
+                         "{1:2}",
+                         "[1 2]",
+                         "-",
+                         "\"\\u+123\""};
   for (const char* text : wrong) expect_refusal([&] { Json::parse(text, "x"); }, "x ");
   expect_refusal([] { Json::parse(std::string(100, '['), "x"); }, "nested too deeply");
   expect_refusal([] { Json::parse(std::string(100, '1'), "x"); }, "too many digits");
@@ -65,22 +88,26 @@ void test_utf8() {
 
 void test_sha256() {
   Sha256 empty;
-  expect(empty.finish() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "of nothing");
+  expect(empty.finish() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+         "of nothing");
   Sha256 abc;
   abc.add("a", 1);
   abc.add("bc", 2);
-  expect(abc.finish() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "of abc");
+  expect(abc.finish() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+         "of abc");
   Sha256 million;
   const std::string piece(1009, 'a');
   for (int left = 1'000'000; left > 0; left -= 1009) {
     million.add(piece.data(), static_cast<std::size_t>(left < 1009 ? left : 1009));
   }
-  expect(million.finish() == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0", "of a million");
+  expect(million.finish() == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0",
+         "of a million");
 }
 
 void test_float16() {
   expect(from_float16(0x3C00) == 1.0f && from_float16(0xC000) == -2.0f, "whole numbers");
-  expect(from_float16(0x0001) == 0x1p-24f && from_float16(0x03FF) == 1023 * 0x1p-24f, "small numbers");
+  expect(from_float16(0x0001) == 0x1p-24f && from_float16(0x03FF) == 1023 * 0x1p-24f,
+         "small numbers");
   expect(from_float16(0x7BFF) == 65504.0f && from_float16(0x7C00) > 1e38f, "large numbers");
 }
 
@@ -92,7 +119,8 @@ std::string make_weights(const std::string& tensors, const std::string& matrices
   while ((8 + header.size()) % alignment != 0) header += ' ';
   std::uint64_t length = header.size();
   std::string file(8, '\0');
-  for (int index = 0; index < 8; ++index) file[static_cast<std::size_t>(index)] = static_cast<char>(length >> 8 * index);
+  for (int index = 0; index < 8; ++index)
+    file[static_cast<std::size_t>(index)] = static_cast<char>(length >> 8 * index);
   file += header;
   for (std::size_t index = 0; index < bytes; ++index) file += static_cast<char>(index);
   return file;
@@ -100,18 +128,19 @@ std::string make_weights(const std::string& tensors, const std::string& matrices
 
 std::string quote(std::string text) {
   std::string quoted;
-  for (const char character : text) quoted += character == '"' ? std::string("\\\"") : std::string(1, character);
+  for (const char character : text)
+    quoted += character == '"' ? std::string("\\\"") : std::string(1, character);
   return quoted;
 }
 
-const char* kMatrix = R"("m":{"format":"int4","outputs":17,"channels":20,"block":32,"scale_blocks":1,"gain":0.5})";
-const char* kTensors =
-    R"("m.codes":{"dtype":"U8","shape":[2,1,4,16,4],"data_offsets":[0,512]},)"
-    R"("m.scales":{"dtype":"F16","shape":[2,1,16],"data_offsets":[512,576]},)"
-    R"("padding.0":{"dtype":"U8","shape":[64],"data_offsets":[576,640]},)"
-    R"("m.bias":{"dtype":"F32","shape":[32],"data_offsets":[640,768]},)"
-    R"("v":{"dtype":"F32","shape":[3],"data_offsets":[768,780]},)"
-    R"("padding.1":{"dtype":"U8","shape":[52],"data_offsets":[780,832]})";
+const char* kMatrix =
+    R"("m":{"format":"int4","outputs":17,"channels":20,"block":32,"scale_blocks":1,"gain":0.5})";
+const char* kTensors = R"("m.codes":{"dtype":"U8","shape":[2,1,4,16,4],"data_offsets":[0,512]},)"
+                       R"("m.scales":{"dtype":"F16","shape":[2,1,16],"data_offsets":[512,576]},)"
+                       R"("padding.0":{"dtype":"U8","shape":[64],"data_offsets":[576,640]},)"
+                       R"("m.bias":{"dtype":"F32","shape":[32],"data_offsets":[640,768]},)"
+                       R"("v":{"dtype":"F32","shape":[3],"data_offsets":[768,780]},)"
+                       R"("padding.1":{"dtype":"U8","shape":[52],"data_offsets":[780,832]})";
 
 void test_weights(bool map) {
   const std::string path = write("good.safetensors", make_weights(kTensors, quote(kMatrix), 832));
@@ -134,10 +163,12 @@ void test_weights(bool map) {
 }
 
 // A change of the right file, and what the refusal says.
-void refuse_weights(const std::string& part, const std::string& now, const std::string& why, int line = __builtin_LINE()) {
+void refuse_weights(const std::string& part, const std::string& now, const std::string& why,
+                    int line = __builtin_LINE()) {
   std::string tensors = kTensors, matrix = kMatrix;
   for (std::string* text : {&tensors, &matrix}) {
-    if (const std::size_t at = text->find(part); at != std::string::npos) text->replace(at, part.size(), now);
+    if (const std::size_t at = text->find(part); at != std::string::npos)
+      text->replace(at, part.size(), now);
   }
   const std::string path = write("bad.safetensors", make_weights(tensors, quote(matrix), 832));
   expect_refusal([&] { Weights(path, false, 1).matrix("m", 17, 20); }, why, line);
@@ -147,7 +178,8 @@ void test_lying_weights() {
   refuse_weights("[0,512]", "[0,511]", "do not fit its shape");
   refuse_weights("[512,576]", "[448,512]", "overlap or leave gaps");
   refuse_weights("[2,1,4,16,4]", "[4294967296,4294967296,4294967296]", "too many values");
-  refuse_weights("[52],\"data_offsets\":[780,832]", "[116],\"data_offsets\":[780,896]", "its tensors have 896");
+  refuse_weights("[52],\"data_offsets\":[780,832]", "[116],\"data_offsets\":[780,896]",
+                 "its tensors have 896");
   refuse_weights("\"F16\"", "\"F8\"", "a type that is not known");
   refuse_weights("[2,1,16]", "[2,-1,16]", "whole number");
   refuse_weights("m.scales", "m.other", "tensor m.scales is missing");
@@ -165,7 +197,8 @@ void test_lying_weights() {
 
 void test_damaged_files() {
   const std::string good = make_weights(kTensors, quote(kMatrix), 832);
-  for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{100}, good.size() - 1}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{100}, good.size() - 1}) {
     const std::string path = write("short.safetensors", good.substr(0, size));
     expect(!message_of([&] { Weights(path, false, 1); }).empty(), "a truncated file");
   }
@@ -180,7 +213,9 @@ void test_damaged_files() {
 
 int main() {
   using namespace slm::test;
-  const auto made = std::filesystem::temp_directory_path() / ("slm_weights_test_" + std::to_string(std::hash<std::string>()(__FILE__) % 100'000));
+  const auto made =
+      std::filesystem::temp_directory_path() /
+      ("slm_weights_test_" + std::to_string(std::hash<std::string>()(__FILE__) % 100'000));
   std::filesystem::create_directories(made);
   folder = made.string();
   test_json();

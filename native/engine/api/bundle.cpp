@@ -80,15 +80,14 @@ void check_agreement(const ManifestFacts& facts, const ModelSizes& model, const 
 void verify_file(const std::string& path, const FileRecord& record) {
   const InputFile file(path);
   if (file.size() != record.size_bytes) {
-    throw Failure(SLM_BAD_BUNDLE, path + ": " + std::to_string(file.size()) +
-                                      " bytes instead of " + std::to_string(record.size_bytes) +
-                                      "; copy or export again");
+    throw Failure(SLM_BAD_BUNDLE, path + ": " + std::to_string(file.size()) + " bytes instead of " +
+                                      std::to_string(record.size_bytes) + "; copy or export again");
   }
   Sha256 hash;
   std::vector<std::byte> piece(kHashPiece);
   for (std::uint64_t offset = 0; offset < file.size(); offset += kHashPiece) {
-    const auto count = static_cast<std::size_t>(
-        std::min<std::uint64_t>(kHashPiece, file.size() - offset));
+    const auto count =
+        static_cast<std::size_t>(std::min<std::uint64_t>(kHashPiece, file.size() - offset));
     file.read_at(offset, piece.data(), count);
     hash.add(piece.data(), count);
   }
@@ -199,8 +198,7 @@ slm_status slm_describe(const slm_bundle* bundle, slm_facts* facts, slm_error* e
   });
 }
 
-slm_status slm_voice(const slm_bundle* bundle, const char* name, float* speaker,
-                     slm_error* error) {
+slm_status slm_voice(const slm_bundle* bundle, const char* name, float* speaker, slm_error* error) {
   return slm::guard(error, [&] {
     slm::require(bundle, "bundle");
     slm::require(speaker, "speaker");
@@ -220,7 +218,8 @@ slm_status slm_embed(const slm_bundle* bundle, const int32_t* tokens, size_t cou
     const int vocabulary = bundle->embeddings.vocabulary();
     for (size_t index = 0; index < count; ++index) {
       if (tokens[index] < 0 || tokens[index] >= vocabulary) {
-        throw slm::Failure(SLM_BAD_ARGUMENT, "token " + std::to_string(tokens[index]) + " is not in 0 … " +
+        throw slm::Failure(SLM_BAD_ARGUMENT, "token " + std::to_string(tokens[index]) +
+                                                 " is not in 0 … " +
                                                  std::to_string(vocabulary - 1));
       }
     }

@@ -1,4 +1,5 @@
-// Reading embeddings.npy (format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
+// Reading embeddings.npy (format:
+// https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
 #include "api/embedding_table.h"
 
 #include <bit>
@@ -69,7 +70,8 @@ EmbeddingTable::EmbeddingTable(const std::string& path, int hidden_size)
   const std::string_view type = between(header.text, "'descr': '", "'");
   if (type != "<f4" && type != "<f2") fail(path, "must be of type float32 or float16");
   is_half_ = type == "<f2";
-  if (between(header.text, "'fortran_order': ", ",") != "False") fail(path, "is in Fortran's order");
+  if (between(header.text, "'fortran_order': ", ",") != "False")
+    fail(path, "is in Fortran's order");
   std::string_view shape = between(header.text, "'shape': (", ")");
   const std::int64_t rows = take_number(shape);
   const bool is_matrix = shape.starts_with(", ");
@@ -79,8 +81,8 @@ EmbeddingTable::EmbeddingTable(const std::string& path, int hidden_size)
       rows > std::numeric_limits<std::int32_t>::max()) {
     fail(path, "must have the shape [vocabulary, " + std::to_string(hidden_size) + "]");
   }
-  const std::uint64_t bytes = static_cast<std::uint64_t>(rows) *
-                              static_cast<std::uint64_t>(columns) * (is_half_ ? 2 : 4);
+  const std::uint64_t bytes =
+      static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(columns) * (is_half_ ? 2 : 4);
   if (bytes != pages_.size() - header.begin) fail(path, "has more or fewer rows than it says");
   begin_ = static_cast<std::size_t>(header.begin);
   vocabulary_ = static_cast<int>(rows);

@@ -63,7 +63,8 @@ std::vector<FileRecord> read_files(const Json& files, const std::string& where) 
     if (!is_plain_name(name)) fail(where, "has the unsafe file name '" + name.substr(0, 80) + "'");
     const std::string& sha256 = record.at("sha256").string();
     if (!is_hash(sha256)) fail(where, "has no SHA-256 of " + name.substr(0, 80));
-    const auto size = static_cast<std::uint64_t>(record.at("size_bytes").integer(0, kMostFileBytes));
+    const auto size =
+        static_cast<std::uint64_t>(record.at("size_bytes").integer(0, kMostFileBytes));
     records.push_back({name, size, sha256});
   }
   return records;
@@ -107,8 +108,9 @@ std::string read_manifest(const std::string& directory, const std::string& where
     throw Failure(SLM_BAD_BUNDLE, directory + ": no such directory; give a bundle's");
   }
   if (!std::filesystem::exists(to_path(where), ignored)) {
-    throw Failure(SLM_BAD_BUNDLE, directory + ": not a bundle: it has no manifest.json; make one: "
-                                              "python -m export.build --target native --output DIR");
+    throw Failure(SLM_BAD_BUNDLE, directory +
+                                      ": not a bundle: it has no manifest.json; make one: "
+                                      "python -m export.build --target native --output DIR");
   }
   return read_file(where, kMostManifestBytes);
 }
@@ -148,8 +150,9 @@ std::string Manifest::path(std::string_view file) const {
     std::error_code error;
     const std::filesystem::file_status status = std::filesystem::symlink_status(path, error);
     if (std::filesystem::is_symlink(status)) {
-      throw Failure(SLM_BAD_BUNDLE, to_utf8(path) + ": is a link, as in a hub's cache; a bundle holds "
-                                                    "plain files only: copy it with cp -rL");
+      throw Failure(SLM_BAD_BUNDLE, to_utf8(path) +
+                                        ": is a link, as in a hub's cache; a bundle holds "
+                                        "plain files only: copy it with cp -rL");
     }
     if (!std::filesystem::exists(status)) fail(to_utf8(path) + ":", "is missing");
   }

@@ -120,8 +120,8 @@ std::ptrdiff_t read_some(std::intptr_t handle, std::uint64_t offset, void* bytes
 
 InputFile::InputFile(const std::string& path) : path_(path) {
   const std::filesystem::path name(std::u8string(path.begin(), path.end()));
-  const HANDLE file = CreateFileW(name.c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr, OPEN_EXISTING,
-                                  FILE_FLAG_OPEN_REPARSE_POINT, nullptr);
+  const HANDLE file = CreateFileW(name.c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr,
+                                  OPEN_EXISTING, FILE_FLAG_OPEN_REPARSE_POINT, nullptr);
   if (file == INVALID_HANDLE_VALUE) fail(path, "no such file, or it cannot be read");
   handle_ = reinterpret_cast<std::intptr_t>(file);
   BY_HANDLE_FILE_INFORMATION facts{};
@@ -167,8 +167,7 @@ InputFile::~InputFile() { close(static_cast<int>(handle_)); }
 Pages Pages::map(const InputFile& file) {
   if (file.size() == 0) return Pages();
   const auto size = static_cast<std::size_t>(file.size());
-  void* region =
-      mmap(nullptr, size, PROT_READ, MAP_SHARED, static_cast<int>(file.handle_), 0);
+  void* region = mmap(nullptr, size, PROT_READ, MAP_SHARED, static_cast<int>(file.handle_), 0);
   if (region == MAP_FAILED) throw Failure(SLM_NO_MEMORY, file.path() + ": cannot be mapped");
   return Pages(region, size, 0, size);
 }

@@ -1,8 +1,8 @@
 // The header of a safetensors file: which tensors there are, and where.
 //
-// In: an open file. Out: entries by name, checked: each lies within the file, its bytes fit its type
-// and shape, and the tensors cover the data one after another without gaps or overlaps. It reads no
-// data. Format: https://huggingface.co/docs/safetensors
+// In: an open file. Out: entries by name, checked: each lies within the file, its bytes fit its
+// type and shape, and the tensors cover the data one after another without gaps or overlaps. It
+// reads no data. Format: https://huggingface.co/docs/safetensors
 #pragma once
 
 #include <cstddef>

@@ -146,7 +146,8 @@ std::string Sha256::finish() {
   add(length, sizeof length);
   std::string digits;
   for (const std::uint32_t word : state_) {
-    for (int shift = 28; shift >= 0; shift -= 4) digits.push_back("0123456789abcdef"[word >> shift & 15]);
+    for (int shift = 28; shift >= 0; shift -= 4)
+      digits.push_back("0123456789abcdef"[word >> shift & 15]);
   }
   return digits;
 }

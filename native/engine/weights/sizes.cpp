@@ -138,10 +138,9 @@ void check_codec(const CodecSizes& sizes) {
 }
 
 void read_encoder(const Json& codec, CodecSizes& sizes) {
-  sizes.content_encoder =
-      read_choice<ContentEncoder>(codec, "content_encoder",
-                                  {{"waveform", ContentEncoder::waveform},
-                                   {"mel", ContentEncoder::mel}});
+  sizes.content_encoder = read_choice<ContentEncoder>(
+      codec, "content_encoder",
+      {{"waveform", ContentEncoder::waveform}, {"mel", ContentEncoder::mel}});
   sizes.encoder_channels = read_size(codec, "encoder_channels", kMaxWidth);
   sizes.encoder_ratios = read_ratios(codec, "encoder_ratios");
   sizes.codebook_channels = read_size(codec, "codebook_channels", kMaxWidth);
@@ -220,7 +219,8 @@ Format read_format(const Json& value) {
   for (const Format format : {Format::fp32, Format::bf16, Format::int8, Format::int4}) {
     if (value.string() == format_name(format)) return format;
   }
-  fail("'" + value.string().substr(0, 40) + "' is no number format; there are fp32, bf16, int8, int4");
+  fail("'" + value.string().substr(0, 40) +
+       "' is no number format; there are fp32, bf16, int8, int4");
 }
 
 }  // namespace slm

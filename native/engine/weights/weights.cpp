@@ -43,8 +43,9 @@ Json parse_facts(const SafetensorsHeader& header, const std::string& path) {
   Json facts = Json::parse(found->second, path);
   if (facts.at("format").integer(0, 1'000'000) != kFormat) {
     throw Failure(SLM_NOT_SUPPORTED,
-                  path + ": is in a format that this library does not know; update the library, or "
-                         "export the bundle again");
+                  path +
+                      ": is in a format that this library does not know; update the library, or "
+                      "export the bundle again");
   }
   facts.at("matrices").members();
   return facts;
@@ -113,8 +114,8 @@ struct Weights::File {
       fail(where(tensor), std::string("is not of type ") + type_name(type));
     }
     if (entry.count != count) {
-      fail(where(tensor), "has " + std::to_string(entry.count) + " values, should have " +
-                              std::to_string(count));
+      fail(where(tensor),
+           "has " + std::to_string(entry.count) + " values, should have " + std::to_string(count));
     }
     return data + entry.begin;
   }
