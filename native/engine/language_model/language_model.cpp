@@ -58,6 +58,7 @@ LanguageModel::LanguageModel(const Weights& weights, const ModelSizes& sizes,
       final_norm_(weights.floats("final_norm", round_up(sizes.hidden_size, kPanel))),
       codes_(weights, sizes),
       heads_(weights, sizes, codes_) {
+  if (sizes.is_speaker_aware()) speaker_.emplace(weights, sizes);
   if (!sizes.has_text_head()) return;
   text_head_ = weights.matrix("text_head", sizes.text_vocabulary, sizes.hidden_size);
   never_written_ = weights.bytes_of("text_head.never", sizes.text_vocabulary);
@@ -66,6 +67,11 @@ LanguageModel::LanguageModel(const Weights& weights, const ModelSizes& sizes,
 std::int64_t LanguageModel::step_bytes() const {
   const auto norm = static_cast<std::int64_t>(final_norm_.size * sizeof(float));
   return backbone_.bytes() + norm + heads_.bytes() + codes_.bytes_of(heads_.draws());
+}
+
+void LanguageModel::project_speaker(const float* speaker, float* embedding) const {
+  if (!speaker_) throw Failure(SLM_NOT_SUPPORTED, "the model of this bundle takes no speaker");
+  speaker_->run(workers_, speaker, embedding);
 }
 
 std::unique_ptr<Sequence> LanguageModel::open(std::int64_t positions) const {

@@ -14,6 +14,7 @@
 #include "kernels/kernels.h"
 #include "language_model/decoder.h"
 #include "language_model/sequence.h"
+#include "language_model/speaker_projection.h"
 #include "language_model/speech_codes.h"
 #include "language_model/speech_heads.h"
 #include "language_model/workspace.h"
@@ -32,6 +33,8 @@ class LanguageModel {
   const ModelSizes& sizes() const { return sizes_; }
   std::int64_t step_bytes() const;  // of weights that a step of one sequence reads
 
+  // speaker: [speaker_channels] of a speaker-aware model. embedding: [hidden_size].
+  void project_speaker(const float* speaker, float* embedding) const;
   std::unique_ptr<Sequence> open(std::int64_t positions) const;
 
   // Read embeddings [count][hidden_size], after the codes drawn last if they have not been read.
@@ -71,6 +74,7 @@ class LanguageModel {
   Vector<float> final_norm_;
   SpeechCodes codes_;
   SpeechHeads heads_;
+  std::optional<SpeakerProjection> speaker_;
   std::optional<Matrix> text_head_;
   Vector<std::uint8_t> never_written_;
   mutable WorkspaceStore workspaces_;
