@@ -44,6 +44,8 @@ class Weights {
   Vector<std::uint16_t> halves(std::string_view tensor, std::size_t count) const;
   Vector<std::uint8_t> bytes_of(std::string_view tensor, std::size_t count) const;
   bool has(std::string_view tensor) const;
+  // Whether a tensor is of bfloat16 or float16, so that `halves` gives it.
+  bool is_half(std::string_view tensor) const;
   // A float32 vector of exactly `count` values. Throws Failure.
   Vector<float> floats(std::string_view tensor, std::size_t count) const;
 
