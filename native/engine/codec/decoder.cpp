@@ -49,9 +49,9 @@ std::vector<Stage> read_stages(const Weights& weights, const CodecSizes& sizes,
 Decoder::Decoder(const Weights& weights, const CodecSizes& sizes, std::size_t piece_bytes)
     : latent_channels_(sizes.latent_channels),
       latent_stride_(round_up(sizes.latent_channels, kPanel)),
-      timbre_(weights.matrix("codec.timbre", 2 * sizes.latent_channels, sizes.speaker_channels())),
+      timbre_(read_float_matrix(weights, "codec.timbre", 2 * sizes.latent_channels,
+                                sizes.speaker_channels())),
       chain_(read_stages(weights, sizes, piece_bytes)) {
-  require_floats(timbre_, "codec.timbre");
   for (std::size_t stream = 0; stream < sizes.streams.size(); ++stream) {
     const std::size_t values = static_cast<std::size_t>(sizes.streams[stream]) * latent_stride_;
     vectors_.push_back(

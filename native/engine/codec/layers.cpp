@@ -14,24 +14,31 @@ int clamp_row(Position row) {
   return static_cast<int>(std::clamp<Position>(row, -kFar, kFar));
 }
 
+[[noreturn]] void refuse(const std::string& name, const std::string& what) {
+  throw Failure(SLM_BAD_BUNDLE, "weights.safetensors: " + name + " " + what + "; export again");
+}
+
 Matrix read_matrix(const Weights& weights, const std::string& name, int outputs, int channels,
-                   int taps) {
+                   int taps, bool has_bias = true) {
   const Matrix matrix = weights.convolution(name, outputs, channels);
-  const auto refuse = [&](const std::string& what) {
-    throw Failure(SLM_BAD_BUNDLE, "weights.safetensors: " + name + " " + what + "; export again");
-  };
   if (matrix.taps != taps) {
-    refuse("has " + std::to_string(matrix.taps) + " taps, not " + std::to_string(taps));
+    refuse(name, "has " + std::to_string(matrix.taps) + " taps, not " + std::to_string(taps));
   }
-  if (!matrix.bias) refuse("has no bias");
-  if (matrix.smoothing) refuse("has a smoothing, which convolutions do not take");
-  if (matrix.format == Format::int4) refuse("is in int4, which convolutions do not take");
+  if (has_bias && !matrix.bias) refuse(name, "has no bias");
+  if (matrix.smoothing) refuse(name, "has a smoothing, which the codec does not take");
+  return matrix;
+}
+
+Matrix read_kernel(const Weights& weights, const std::string& name, int outputs, int channels,
+                   int taps) {
+  const Matrix matrix = read_matrix(weights, name, outputs, channels, taps);
+  if (matrix.format == Format::int4) refuse(name, "is in int4, which the codec does not take");
   if (matrix.format == Format::int8) {
-    if (matrix.scale_blocks != 1) refuse("has more than one scale for an output");
+    if (matrix.scale_blocks != 1) refuse(name, "has more than one scale for an output");
     if (!(std::isfinite(matrix.input_scale) && matrix.input_scale > 0)) {
-      refuse("has no scale for its input");
+      refuse(name, "has no scale for its input");
     }
-    if (matrix.channels > kBlockValues) refuse("has too many channels");
+    if (matrix.channels > kBlockValues) refuse(name, "has too many channels");
   }
   return matrix;
 }
@@ -104,7 +111,7 @@ Position Convolution::result_length(Position length) const {
 Convolution read_convolution(const Weights& weights, const std::string& name, int outputs,
                              int channels, int taps, int dilation) {
   Convolution layer;
-  layer.matrix = read_matrix(weights, name, outputs, channels, taps);
+  layer.matrix = read_kernel(weights, name, outputs, channels, taps);
   layer.channels = outputs;
   layer.dilation = dilation;
   layer.before = layer.after = (taps - 1) * dilation / 2;
@@ -114,7 +121,7 @@ Convolution read_convolution(const Weights& weights, const std::string& name, in
 Convolution read_upsampling(const Weights& weights, const std::string& name, int outputs,
                             int channels, int ratio) {
   Convolution layer;
-  layer.matrix = read_matrix(weights, name, outputs * ratio, channels, 2);
+  layer.matrix = read_kernel(weights, name, outputs * ratio, channels, 2);
   layer.channels = outputs;
   layer.before = layer.after = 1;
   layer.ratio = ratio;
@@ -125,18 +132,18 @@ Convolution read_upsampling(const Weights& weights, const std::string& name, int
 Convolution read_downsampling(const Weights& weights, const std::string& name, int outputs,
                               int channels, int ratio) {
   Convolution layer;
-  layer.matrix = read_matrix(weights, name, outputs, channels, 2 * ratio);
+  layer.matrix = read_kernel(weights, name, outputs, channels, 2 * ratio);
   layer.channels = outputs;
   layer.step = ratio;
   layer.before = layer.after = ratio / 2 + ratio % 2;
   return layer;
 }
 
-void require_floats(const Matrix& matrix, const std::string& name) {
-  if (matrix.format != Format::fp32) {
-    throw Failure(SLM_BAD_BUNDLE,
-                  "weights.safetensors: " + name + " must be in fp32; export again");
-  }
+Matrix read_float_matrix(const Weights& weights, const std::string& name, int outputs,
+                         int channels, int taps, bool has_bias) {
+  const Matrix matrix = read_matrix(weights, name, outputs, channels, taps, has_bias);
+  if (matrix.format != Format::fp32) refuse(name, "must be in fp32");
+  return matrix;
 }
 
 }  // namespace slm

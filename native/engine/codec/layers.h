@@ -60,7 +60,7 @@ struct Convolution {
   Position result_length(Position length) const;
 };
 
-// Keeps the length: an odd number of taps, in any of the codec's formats or in float32 only.
+// Keeps the length: an odd number of taps.
 Convolution read_convolution(const Weights& weights, const std::string& name, int outputs,
                              int channels, int taps, int dilation = 1);
 // A transposed convolution of 2 * ratio taps, as two taps and `ratio` times as many outputs.
@@ -69,7 +69,9 @@ Convolution read_upsampling(const Weights& weights, const std::string& name, int
 // A strided convolution of 2 * ratio taps.
 Convolution read_downsampling(const Weights& weights, const std::string& name, int outputs,
                               int channels, int ratio);
-// Throws Failure unless the matrix is in float32, as everything but the decoder's convolutions is.
-void require_floats(const Matrix& matrix, const std::string& name);
+// A matrix that is in float32 at every precision of the codec, as everything but the decoder's
+// convolutions is.
+Matrix read_float_matrix(const Weights& weights, const std::string& name, int outputs,
+                         int channels, int taps = 1, bool has_bias = true);
 
 }  // namespace slm

@@ -15,11 +15,23 @@ struct Workers {
   const Kernels& kernels;
   int threads = 1;
 
-  // body(first, last) for consecutive ranges of 0 … count - 1 of at least `least` each.
+  // Pieces that `split` makes at most.
+  int most_pieces() const { return threads == 1 ? 1 : kPiecesPerThread * threads; }
+
+  // body(first, behind) for consecutive ranges of 0 … count - 1 of at least `least` each.
   template <typename Body>
   void split(int count, int least, const Body& body) const {
-    const int pieces = threads == 1 ? 1 : std::clamp(count / least, 1, kPiecesPerThread * threads);
-    run(pieces, [&](int piece) { body(bound(count, piece, pieces), bound(count, piece + 1, pieces)); });
+    split_numbered(count, least, [&](int, int first, int behind) { body(first, behind); });
+  }
+
+  // body(piece, first, behind), piece in 0 … most_pieces() - 1.
+  template <typename Body>
+  void split_numbered(int count, int least, const Body& body) const {
+    if (count <= 0) return;
+    const int pieces = std::clamp(count / least, 1, most_pieces());
+    run(pieces, [&](int piece) {
+      body(piece, bound(count, piece, pieces), bound(count, piece + 1, pieces));
+    });
   }
 
   // body(first row, Part) for parts that together are `rows` rows of a product.
