@@ -7,6 +7,7 @@ namespace slm {
 namespace {
 
 constexpr int kBlockValues = 16 * 1024;  // floats on the stack between an activation and its codes
+constexpr int kMostOutputs = 1 << 24;
 constexpr int kBlockChannels = 64;  // of a block in bfloat16: whole lines, and many rows
 
 int clamp_row(Position row) {
@@ -120,6 +121,7 @@ Convolution read_convolution(const Weights& weights, const std::string& name, in
 
 Convolution read_upsampling(const Weights& weights, const std::string& name, int outputs,
                             int channels, int ratio) {
+  if (outputs > kMostOutputs / ratio) refuse(name, "has too many outputs");
   Convolution layer;
   layer.matrix = read_kernel(weights, name, outputs * ratio, channels, 2);
   layer.channels = outputs;
