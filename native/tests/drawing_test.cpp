@@ -28,8 +28,8 @@ int draw_plainly(const std::vector<float>& scores, const slm_sampling& sampling,
   order.resize(std::min<std::size_t>(order.size(), sampling.top_k));
   std::vector<double> probabilities;
   for (const int index : order) {
-    probabilities.push_back(std::exp((double{scores[index]} - scores[order[0]]) /
-                                     sampling.temperature));
+    probabilities.push_back(
+        std::exp((double{scores[index]} - scores[order[0]]) / sampling.temperature));
   }
   const double all = std::accumulate(probabilities.begin(), probabilities.end(), 0.0);
   double before = 0, kept = 0;

@@ -1,5 +1,5 @@
-// language_model/: sequences of tiny models are read and stepped in every company, and must have the
-// same bits. One model is computed again in double precision.
+// language_model/: sequences of tiny models are read and stepped in every company, and must have
+// the same bits. One model is computed again in double precision.
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -108,7 +108,9 @@ Spoken speak_alone(const LanguageModel& model, int number, int positions, std::i
   return utterance.spoken;
 }
 
-int length_of(int number) { return 3 + 29 * number % 90; }
+int length_of(int number) {
+  return 3 + 29 * number % 90;
+}
 
 // Many sequences join one by one, and leave when they are done.
 void test_company(const Kind& kind) {
@@ -150,8 +152,8 @@ void test_parts(const Kind& kind) {
     utterance.sequence = model.open(1);
     for (int first = 0; first < kPositions; first += part) {
       const std::size_t count = std::min(part, kPositions - first);
-      model.read(*utterance.sequence,
-                 utterance.prompt.data() + first * model.sizes().hidden_size, count);
+      model.read(*utterance.sequence, utterance.prompt.data() + first * model.sizes().hidden_size,
+                 count);
     }
     while (utterance.step < kSteps) step_together(model, {&utterance});
     expect(utterance.spoken == whole, std::string(kind.name) + ": parts of a prompt");
@@ -212,8 +214,9 @@ void test_failures(const Kind& kind) {
   cancelled.sequence->cancel();
   expect(status_of([&] { step_together(model, {&other, &cancelled}); }) == SLM_CANCELLED,
          name + ": cancelled step");
-  expect(status_of([&] { model.read(*cancelled.sequence, other.prompt.data(), 1); }) ==
-             SLM_CANCELLED, name + ": cancelled read");
+  expect(
+      status_of([&] { model.read(*cancelled.sequence, other.prompt.data(), 1); }) == SLM_CANCELLED,
+      name + ": cancelled read");
   expect(status_of([&] { step_together(model, {&other, &other}); }) == SLM_BAD_ARGUMENT,
          name + ": twice the same");
   expect(status_of([&] { step_together(model, {&other, &unread}); }) == SLM_BAD_ARGUMENT,
@@ -232,9 +235,8 @@ void test_cancelling() {
   const std::unique_ptr<Sequence> sequence = model.open(1);
   const std::vector<float> prompt = Random(5).reals(20'000u * model.sizes().hidden_size);
   std::atomic<slm_status> status{SLM_OK};
-  std::thread reader([&] {
-    status = status_of([&] { model.read(*sequence, prompt.data(), 20'000); });
-  });
+  std::thread reader(
+      [&] { status = status_of([&] { model.read(*sequence, prompt.data(), 20'000); }); });
   sequence->cancel();
   reader.join();
   expect(status == SLM_CANCELLED, "reading ends when it is cancelled");
@@ -392,7 +394,8 @@ void test_reference(Format format) {
       largest = std::max(largest, std::abs(hidden[index] - expected[row][index]));
     }
   }
-  expect(largest < 2e-5, "hidden states differ from double precision by " + std::to_string(largest));
+  expect(largest < 2e-5,
+         "hidden states differ from double precision by " + std::to_string(largest));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Tiny language models with random weights, of every kind of head.
 //
-// In: sizes and a number format. Out: an opened `LanguageModel`. Sizes differ from each other and from
-// whole vectors wherever the format allows it.
+// In: sizes and a number format. Out: an opened `LanguageModel`. Sizes differ from each other and
+// from whole vectors wherever the format allows it.
 #pragma once
 
 #include <cmath>

@@ -1,7 +1,7 @@
 // Writes weights.safetensors for tests: random matrices in every format, and vectors.
 //
-// In: names and sizes. Out: a file as docs/native-engine.md describes it. The values of floating-point
-// matrices are kept, so that a test can compute with them.
+// In: names and sizes. Out: a file as docs/native-engine.md describes it. The values of
+// floating-point matrices are kept, so that a test can compute with them.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,7 @@ class WeightsWriter {
 
   struct Form {
     Format format = Format::fp32;
-    int block = 0;  // of codes
+    int block = 0;          // of codes
     bool is_whole = false;  // one scale for each output
     bool is_smoothed = false;
   };

@@ -31,7 +31,9 @@ slm_status slm_sequence_open(const slm_bundle* bundle, int64_t positions, slm_se
   });
 }
 
-void slm_sequence_close(slm_sequence* sequence) { delete sequence; }
+void slm_sequence_close(slm_sequence* sequence) {
+  delete sequence;
+}
 
 slm_status slm_read(slm_sequence* sequence, const float* embeddings, size_t count,
                     slm_error* error) {
@@ -74,8 +76,9 @@ slm_status slm_step(slm_sequence* const* sequences, size_t rows, const slm_sampl
     for (size_t row = 0; row < rows; ++row) {
       slm::require(sequences[row], "a sequence");
       if (sequences[row]->bundle != sequences[0]->bundle) {
-        throw slm::Failure(SLM_BAD_ARGUMENT, "the sequences belong to several bundles; step those "
-                                             "of each bundle by themselves");
+        throw slm::Failure(SLM_BAD_ARGUMENT,
+                           "the sequences belong to several bundles; step those "
+                           "of each bundle by themselves");
       }
       states.push_back(sequences[row]->state.get());
     }

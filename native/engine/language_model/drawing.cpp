@@ -26,7 +26,9 @@ std::uint64_t rank(float score, int index) {
   return std::uint64_t{key} << 32 | ~static_cast<std::uint32_t>(index);
 }
 
-int index_of(std::uint64_t ranked) { return static_cast<int>(~static_cast<std::uint32_t>(ranked)); }
+int index_of(std::uint64_t ranked) {
+  return static_cast<int>(~static_cast<std::uint32_t>(ranked));
+}
 
 int best_of(std::span<const float> scores) {
   int best = 0;
@@ -48,8 +50,8 @@ void rank_best(std::span<const float> scores, int count, std::uint64_t* ranked) 
   std::sort(ranked, ranked + count, std::greater<>());
 }
 
-// Of probabilities, likeliest first: keep those whose likelier entries do not exceed top_p together.
-// All of them if top_p is 1. Returns how many are kept.
+// Of probabilities, likeliest first: keep those whose likelier entries do not exceed top_p
+// together. All of them if top_p is 1. Returns how many are kept.
 int nucleus(std::span<const float> probabilities, float top_p) {
   float before = 0;
   int kept = 0;
@@ -76,7 +78,8 @@ int invert(std::span<const float> probabilities, float noise) {
     cumulative += probability;
     passed += cumulative <= target;
   }
-  return std::max(0, std::min(passed, possible - 1));  // rounding may carry the target past the last
+  return std::max(0,
+                  std::min(passed, possible - 1));  // rounding may carry the target past the last
 }
 
 }  // namespace

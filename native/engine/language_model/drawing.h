@@ -1,8 +1,9 @@
 // Drawing one entry from scores, as export/language_model/sampling.py does it in a graph.
 //
 // In: scores, settings, a number in [0, 1), and which entries were drawn before. Out: an entry. The
-// order is the published one: repetition penalty, temperature, top-k, top-p, draw (arXiv 2506.12537).
-// It does not know what an entry means. Hostile scores (NaN, infinities) draw some entry.
+// order is the published one: repetition penalty, temperature, top-k, top-p, draw (arXiv
+// 2506.12537). It does not know what an entry means. Hostile scores (NaN, infinities) draw some
+// entry.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@ class DrawMemory {
   Buffer<float> probabilities_;
 };
 
-// scores: at most as many as the memory has entries. A top_k of 1 is greedy: noise has no effect, and
-// of equal scores the first wins.
+// scores: at most as many as the memory has entries. A top_k of 1 is greedy: noise has no effect,
+// and of equal scores the first wins.
 int draw(const Kernels& kernels, std::span<const float> scores, const slm_sampling& sampling,
          float noise, DrawMemory& memory);
 

@@ -11,8 +11,8 @@ namespace {
 
 constexpr int kLeastRoom = 64;
 
-// Half as much again as there was, so that a sequence that grows by single positions is copied a few
-// times only.
+// Half as much again as there was, so that a sequence that grows by single positions is copied a
+// few times only.
 int grown_room(int room, int positions, int most) {
   const int wanted = std::max({positions, room + room / 2, kLeastRoom});
   return round_up(std::max(positions, std::min(wanted, most)), kPanel);

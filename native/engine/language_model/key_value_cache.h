@@ -44,7 +44,7 @@ class KeyValueCache {
   }
 
   CacheShape shape_;
-  int room_ = 0;  // positions, a multiple of 16
+  int room_ = 0;              // positions, a multiple of 16
   Buffer<std::byte> memory_;  // [layers][heads][keys, values]
 };
 

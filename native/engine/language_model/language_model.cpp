@@ -10,11 +10,12 @@
 namespace slm {
 namespace {
 
-std::vector<const DecoderLayer*> all_layers(const Decoder& backbone, const SpeechHeads& heads) {
+std::vector<const DecoderLayer*> all_layers(const DecoderStack& backbone,
+                                            const SpeechHeads& heads) {
   std::vector<const DecoderLayer*> layers;
   for (const DecoderLayer& layer : backbone.layers()) layers.push_back(&layer);
   for (const SpeechHead& head : heads.heads()) {
-    for (const Decoder& decoder : head.decoder) {
+    for (const DecoderStack& decoder : head.decoder) {
       for (const DecoderLayer& layer : decoder.layers()) layers.push_back(&layer);
     }
   }
@@ -53,7 +54,7 @@ class LanguageModel::Loan {
 LanguageModel::LanguageModel(const Weights& weights, const ModelSizes& sizes,
                              const Kernels& kernels, int threads)
     : sizes_(sizes),
-      workers_{&kernels, std::max(1, threads)},
+      team_{&kernels, std::max(1, threads)},
       backbone_(weights, sizes, "layer.", sizes.layers, 0),
       final_norm_(weights.floats("final_norm", round_up(sizes.hidden_size, kPanel))),
       codes_(weights, sizes),
@@ -71,7 +72,7 @@ std::int64_t LanguageModel::step_bytes() const {
 
 void LanguageModel::project_speaker(const float* speaker, float* embedding) const {
   if (!speaker_) throw Failure(SLM_NOT_SUPPORTED, "the model of this bundle takes no speaker");
-  speaker_->run(workers_, speaker, embedding);
+  speaker_->run(team_, speaker, embedding);
 }
 
 std::unique_ptr<Sequence> LanguageModel::open(std::int64_t positions) const {
@@ -79,14 +80,14 @@ std::unique_ptr<Sequence> LanguageModel::open(std::int64_t positions) const {
 }
 
 std::unique_ptr<Workspace> LanguageModel::make_workspace() const {
-  InputShape text(text_head_ ? sizes_.hidden_size : 0);
+  ProductShape text(text_head_ ? sizes_.hidden_size : 0);
   if (text_head_) text.add(*text_head_);
   const int vocabulary = sizes_.text_vocabulary;
-  return std::make_unique<Workspace>(Workspace{
-      DecoderMemory(kBlockRows, sizes_, all_layers(backbone_, heads_)),
-      HeadMemory(kBlockRows, sizes_, heads_), std::vector<HeadRow>(kBlockRows),
-      make_draw_memory(Workers::kPiecesPerThread * workers_.threads, heads_.most_entries()),
-      InputRows(1, text), Buffer<float>(vocabulary), DrawMemory(vocabulary)});
+  return std::make_unique<Workspace>(
+      Workspace{DecoderMemory(kBlockRows, sizes_, all_layers(backbone_, heads_)),
+                HeadMemory(kBlockRows, sizes_, heads_), std::vector<HeadRow>(kBlockRows),
+                make_draw_memory(Team::kPiecesPerThread * team_.threads, heads_.most_entries()),
+                ProductRows(1, text), Buffer<float>(vocabulary), DrawMemory(vocabulary)});
 }
 
 // Reading.
@@ -116,11 +117,11 @@ void LanguageModel::read_in_turn(Sequence& sequence, const float* embeddings, in
     for (int row = 0; row < rows; ++row) {
       const int index = first + row;
       const std::ptrdiff_t given = index - drawn;
-      const float* embedding = given < 0 ? sequence.embedding_.data()
-                                         : embeddings + given * sizes_.hidden_size;
+      const float* embedding =
+          given < 0 ? sequence.embedding_.data() : embeddings + given * sizes_.hidden_size;
       fill_row(sequence, memory, row, index, embedding, index == all - 1);
     }
-    const int wanted = backbone_.run(workers_, memory, rows);
+    const int wanted = backbone_.run(team_, memory, rows);
     for (int row = 0; row < wanted; ++row) keep_hidden(sequence, memory, row);
   }
   sequence.next_.position += all;
@@ -130,11 +131,11 @@ void LanguageModel::read_in_turn(Sequence& sequence, const float* embeddings, in
 
 void LanguageModel::reserve(Sequence& sequence, int more, Workspace& workspace) const {
   sequence.reserve(more);
-  workspace.decoder.reserve(sequence.state_.position + more, workers_.threads);
+  workspace.decoder.reserve(sequence.state_.position + more, team_.threads);
 }
 
-// Row `row` of the decoder is the `index`th that the sequence reads in this call. Only the last hidden
-// state is of use, unless heads have to read all of them.
+// Row `row` of the decoder is the `index`th that the sequence reads in this call. Only the last
+// hidden state is of use, unless heads have to read all of them.
 void LanguageModel::fill_row(Sequence& sequence, DecoderMemory& memory, int row, int index,
                              const float* embedding, bool is_last) const {
   std::copy_n(embedding, sizes_.hidden_size, memory.x(row));
@@ -144,8 +145,8 @@ void LanguageModel::fill_row(Sequence& sequence, DecoderMemory& memory, int row,
 
 void LanguageModel::keep_hidden(Sequence& sequence, DecoderMemory& memory, int row) const {
   float* hidden = sequence.next_hidden_.data();
-  workers_.kernels->rms_norm(memory.x(row), final_norm_.data, sizes_.rms_norm_epsilon,
-                             sizes_.hidden_size, hidden);
+  team_.kernels->rms_norm(memory.x(row), final_norm_.data, sizes_.rms_norm_epsilon,
+                          sizes_.hidden_size, hidden);
   if (!heads_.are_transformers()) return;
   const int unread = memory.row(row).position - sequence.state_.heads_position;
   std::copy_n(hidden, sequence.width_, sequence.unread(unread));
@@ -172,12 +173,12 @@ int LanguageModel::write(Sequence& sequence, const slm_sampling& sampling, float
   Loan loan(*this);
   Workspace& workspace = *loan;
   std::copy_n(sequence.hidden(), sizes_.hidden_size, workspace.text_input.row(0));
-  workers_.project(*text_head_, workspace.text_input, 1, {workspace.text_scores.data(), 0, false});
+  team_.project(*text_head_, workspace.text_input, 1, {workspace.text_scores.data(), 0, false});
   const std::span<float> scores(workspace.text_scores.data(), workspace.text_scores.size());
   for (std::size_t token = 0; token < scores.size(); ++token) {
     if (never_written_[token]) scores[token] = -std::numeric_limits<float>::infinity();
   }
-  return draw(*workers_.kernels, scores, sampling, noise, workspace.text_draw);
+  return draw(*team_.kernels, scores, sampling, noise, workspace.text_draw);
 }
 
 // Speech.
@@ -220,9 +221,9 @@ void LanguageModel::step_block(std::span<Sequence* const> sequences, const slm_s
   score(sequences, workspace);
   const int draws = heads_.draws();
   const int items = static_cast<int>(sequences.size()) * draws;
-  const int pieces = workers_.count_pieces(items, heads_.most_entries());
-  workers_.run(pieces, [&](int piece) {
-    const auto [first, last] = Workers::piece_of(items, pieces, piece);
+  const int pieces = team_.count_pieces(items, heads_.most_entries());
+  team_.run(pieces, [&](int piece) {
+    const auto [first, last] = Team::piece_of(items, pieces, piece);
     for (int item = first; item < last; ++item) {
       const int row = item / draws;
       codes[item] = draw_code(*sequences[row], row, item % draws, sampling[row], noise[item],
@@ -244,7 +245,7 @@ void LanguageModel::read_drawn(std::span<Sequence* const> sequences, Workspace& 
     fill_row(*sequence, memory, rows++, 0, sequence->embedding_.data(), true);
   }
   if (rows == 0) return;
-  backbone_.run(workers_, memory, rows);
+  backbone_.run(team_, memory, rows);
   rows = 0;
   for (Sequence* sequence : sequences) {
     if (!sequence->has_embedding()) continue;
@@ -259,14 +260,18 @@ void LanguageModel::score(std::span<Sequence* const> sequences, Workspace& works
     const Sequence::State& next = sequence.next_;
     const bool has_read = next.position > sequence.state_.position;
     HeadRow& head_row = workspace.head_rows[row];
-    head_row = {has_read ? sequence.next_hidden_.data() : sequence.hidden_.data(), 1, next.slot,
-                &sequence.head_cache_, next.heads_position, &sequence.is_cancelled_};
+    head_row = {has_read ? sequence.next_hidden_.data() : sequence.hidden_.data(),
+                1,
+                next.slot,
+                &sequence.head_cache_,
+                next.heads_position,
+                &sequence.is_cancelled_};
     if (heads_.are_transformers()) {
       head_row.hidden = sequence.unread(0);
       head_row.unread = next.position - next.heads_position;
     }
   }
-  heads_.score(workers_, {workspace.head_rows.data(), sequences.size()}, workspace.heads,
+  heads_.score(team_, {workspace.head_rows.data(), sequences.size()}, workspace.heads,
                workspace.decoder);
 }
 
@@ -274,10 +279,9 @@ int LanguageModel::draw_code(const Sequence& sequence, int row, int draw,
                              const slm_sampling& sampling, float noise, Workspace& workspace,
                              DrawMemory& memory) const {
   const int slot = sequence.next_.slot;
-  const std::span<float> scores =
-      workspace.heads.scores(row, draw, heads_.entries(draw, slot));
+  const std::span<float> scores = workspace.heads.scores(row, draw, heads_.entries(draw, slot));
   penalize(scores, sequence.seen(seen_row(sequence, draw)), sampling.repetition_penalty);
-  return slm::draw(*workers_.kernels, scores, sampling, noise, memory);
+  return slm::draw(*team_.kernels, scores, sampling, noise, memory);
 }
 
 slm_drawn LanguageModel::finish(Sequence& sequence, std::span<const std::int32_t> codes) const {

@@ -1,8 +1,8 @@
 // A speech language model: backbone, heads, text head.
 //
 // In: weights; then sequences with embeddings to read, or codes to draw. Out: hidden states, codes,
-// tokens. A model does not change, so any number of threads may use it, each with other sequences. A
-// call either succeeds, or leaves its sequences as they were. It knows no bundles and no audio.
+// tokens. A model does not change, so any number of threads may use it, each with other sequences.
+// A call either succeeds, or leaves its sequences as they were. It knows no bundles and no audio.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 #include <span>
 
 #include "kernels/kernels.h"
-#include "language_model/decoder.h"
+#include "language_model/decoder_stack.h"
 #include "language_model/sequence.h"
 #include "language_model/speaker_projection.h"
 #include "language_model/speech_codes.h"
@@ -69,8 +69,8 @@ class LanguageModel {
   void mark_seen(Sequence& sequence, std::span<const std::int32_t> codes) const;
 
   ModelSizes sizes_;
-  Workers workers_;
-  Decoder backbone_;
+  Team team_;
+  DecoderStack backbone_;
   Vector<float> final_norm_;
   SpeechCodes codes_;
   SpeechHeads heads_;

@@ -1,8 +1,9 @@
 // Rotary positions: cosines and sines of position · frequency.
 //
 // In: frequencies, and the positions of a call's rows. Out: for each row the four tables that turn
-// its keys and queries. Queries are divided by sqrt(head_dim) in the same turn. The angle is a product
-// of floats, as in the tables that checkpoints are trained with; its cosine is rounded once.
+// its keys and queries. Queries are divided by sqrt(head_dim) in the same turn. The angle is a
+// product of floats, as in the tables that checkpoints are trained with; its cosine is rounded
+// once.
 #pragma once
 
 #include "language_model/buffer.h"

@@ -1,8 +1,8 @@
 // One utterance of the language model: what it has read, and the codes that it has drawn.
 //
-// In: a model's sizes. Out: memory that `LanguageModel` reads and writes. Whatever a call computes is
-// kept beside the present state until nothing can fail any more; then `commit` makes it the present
-// one. One thread at a time uses a sequence; a second one is refused. It computes nothing.
+// In: a model's sizes. Out: memory that `LanguageModel` reads and writes. Whatever a call computes
+// is kept beside the present state until nothing can fail any more; then `commit` makes it the
+// present one. One thread at a time uses a sequence; a second one is refused. It computes nothing.
 #pragma once
 
 #include <atomic>
@@ -35,14 +35,14 @@ class Sequence {
   friend class SequenceTurn;
 
   struct State {
-    int position = 0;  // as many are read by the backbone
-    int heads_position = 0;  // and by heads of kind transformer
-    int slot = 0;  // next-token models: the stream whose turn it is
+    int position = 0;            // as many are read by the backbone
+    int heads_position = 0;      // and by heads of kind transformer
+    int slot = 0;                // next-token models: the stream whose turn it is
     bool has_embedding = false;  // the codes drawn last are still to be read
   };
 
-  // Make room for `more` positions. Throws Failure(SLM_NO_ROOM) or std::bad_alloc; nothing that is in
-  // use has changed then.
+  // Make room for `more` positions. Throws Failure(SLM_NO_ROOM) or std::bad_alloc; nothing that is
+  // in use has changed then.
   void reserve(int more);
   // The same for the caches of the heads, which read all that the backbone has read and will read.
   void reserve_heads(int more);
@@ -52,14 +52,16 @@ class Sequence {
   float* unread(int index) const {
     return unread_.data() + static_cast<std::size_t>(index) * width_;
   }
-  std::uint8_t* seen(int draw) const { return seen_.data() + static_cast<std::size_t>(draw) * entries_; }
+  std::uint8_t* seen(int draw) const {
+    return seen_.data() + static_cast<std::size_t>(draw) * entries_;
+  }
 
   // Begin a call: what will be is what is.
   void begin() { next_ = state_; }
   void commit();
 
   ModelSizes sizes_;
-  int width_;  // padded hidden size
+  int width_;    // padded hidden size
   int entries_;  // of the largest head
   State state_;
   State next_;
@@ -70,7 +72,7 @@ class Sequence {
   Buffer<float> embedding_;  // of the codes drawn last
   Buffer<float> next_embedding_;
   int unread_room_ = 0;
-  Buffer<float> unread_;  // transformers: hidden states that the heads have not read
+  Buffer<float> unread_;       // transformers: hidden states that the heads have not read
   Buffer<std::uint8_t> seen_;  // [draws; next-token: streams][entries], 1 where drawn before
   std::atomic<bool> is_cancelled_{false};
   std::atomic<bool> is_busy_{false};

@@ -3,7 +3,7 @@
 // In: a speaker. Out: an input embedding. It runs once for each utterance.
 #pragma once
 
-#include "language_model/workers.h"
+#include "language_model/team.h"
 #include "weights/sizes.h"
 #include "weights/weights.h"
 
@@ -18,13 +18,13 @@ class SpeakerProjection {
         channels_(sizes.speaker_channels) {}
 
   // speaker: [speaker_channels]. embedding: [hidden_size].
-  void run(const Workers& workers, const float* speaker, float* embedding) const {
-    const InputRows input(1, InputShape(channels_).add(inner_));
-    const InputRows hidden(1, InputShape(inner_.outputs).add(output_));
+  void run(const Team& team, const float* speaker, float* embedding) const {
+    const ProductRows input(1, ProductShape(channels_).add(inner_));
+    const ProductRows hidden(1, ProductShape(inner_.outputs).add(output_));
     std::copy_n(speaker, channels_, input.row(0));
-    workers.project(inner_, input, 1, {hidden.row(0), 0, false});
-    workers.kernels->silu(hidden.row(0), inner_.outputs);
-    workers.project(output_, hidden, 1, {embedding, 0, false});
+    team.project(inner_, input, 1, {hidden.row(0), 0, false});
+    team.kernels->silu(hidden.row(0), inner_.outputs);
+    team.project(output_, hidden, 1, {embedding, 0, false});
   }
 
  private:

@@ -53,7 +53,8 @@ void SpeechCodes::embed(std::span<const std::int32_t> codes, int first_stream,
     add_row(place < drawn.kept ? row_of(stream, codes[place]) : total_ + kPad, embedding);
   }
   if (count == 1) return;
-  for (int channel = 0; channel < width_; ++channel) embedding[channel] /= static_cast<float>(count);
+  for (int channel = 0; channel < width_; ++channel)
+    embedding[channel] /= static_cast<float>(count);
 }
 
 std::int64_t SpeechCodes::bytes_of(int codes) const {

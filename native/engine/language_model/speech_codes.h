@@ -25,8 +25,8 @@ class SpeechCodes {
   int codes_of(int stream) const { return sizes_[stream]; }
   int stream_of(int head) const { return head % streams(); }
 
-  // Of one step's codes, code i being that of stream first_stream + i: what is speech, and whether it
-  // ends. A step with <eosp> has no speech; otherwise it goes on to the frame of the first pad.
+  // Of one step's codes, code i being that of stream first_stream + i: what is speech, and whether
+  // it ends. A step with <eosp> has no speech; otherwise it goes on to the frame of the first pad.
   slm_drawn judge(std::span<const std::int32_t> codes, int first_stream) const;
   // The mean embedding of the step's codes, where pads replace those that are no speech. In a step
   // that ends speech, the embedding of <eosp>.
@@ -41,7 +41,7 @@ class SpeechCodes {
 
   std::vector<int> sizes_;
   std::vector<int> offsets_;  // rows of the table where a stream begins
-  int total_ = 0;  // codes of all streams; then <eosp>, then the pad
+  int total_ = 0;             // codes of all streams; then <eosp>, then the pad
   int width_ = 0;
   Vector<float> floats_;
   Vector<std::uint16_t> halves_;  // one of the two

@@ -6,8 +6,8 @@
 namespace slm {
 namespace {
 
-// A head has its stream's codes, <eosp>, and in later frames the pad, if the model has one. How many
-// entries these are stands in the file.
+// A head has its stream's codes, <eosp>, and in later frames the pad, if the model has one. How
+// many entries these are stands in the file.
 int count_entries(const Weights& weights, const std::string& name, int codes, bool may_have_pad) {
   const Json& matrix = weights.facts().at("matrices").at(name);
   return static_cast<int>(matrix.at("outputs").integer(codes + 1, codes + (may_have_pad ? 2 : 1)));
@@ -36,21 +36,21 @@ SpeechHead read_head(const Weights& weights, const ModelSizes& sizes, const Spee
   return head;
 }
 
-InputShape input_shape(const ModelSizes& sizes, const std::vector<SpeechHead>& heads) {
-  InputShape shape(sizes.hidden_size);
+ProductShape input_shape(const ModelSizes& sizes, const std::vector<SpeechHead>& heads) {
+  ProductShape shape(sizes.hidden_size);
   for (const SpeechHead& head : heads) shape.add(head.inner.empty() ? head.output : head.inner[0]);
   return shape;
 }
 
-InputShape inner_shape(const ModelSizes& sizes, const std::vector<SpeechHead>& heads) {
-  InputShape shape(sizes.head_kind == HeadKind::mlp ? 2 * sizes.hidden_size : 0);
+ProductShape inner_shape(const ModelSizes& sizes, const std::vector<SpeechHead>& heads) {
+  ProductShape shape(sizes.head_kind == HeadKind::mlp ? 2 * sizes.hidden_size : 0);
   for (const SpeechHead& head : heads) {
     if (!head.inner.empty()) shape.add(head.output);
   }
   return shape;
 }
 
-void copy_hidden(const HeadRow& row, InputRows& rows, int place) {
+void copy_hidden(const HeadRow& row, ProductRows& rows, int place) {
   std::copy_n(row.hidden, rows.stride(), rows.row(place));
 }
 
@@ -83,30 +83,31 @@ std::int64_t SpeechHeads::bytes() const {
   for (const SpeechHead& head : heads_) {
     sum += bytes_of(head.output);
     for (const Matrix& inner : head.inner) sum += bytes_of(inner);
-    for (const Decoder& decoder : head.decoder) sum += decoder.bytes();
+    for (const DecoderStack& decoder : head.decoder) sum += decoder.bytes();
   }
   return sizes_.is_next_token ? sum / static_cast<std::int64_t>(heads_.size()) : sum;
 }
 
-void SpeechHeads::score(const Workers& workers, std::span<const HeadRow> rows, HeadMemory& memory,
+void SpeechHeads::score(const Team& team, std::span<const HeadRow> rows, HeadMemory& memory,
                         DecoderMemory& decoder) const {
-  if (sizes_.is_next_token) return score_turns(workers, rows, memory);
+  if (sizes_.is_next_token) return score_turns(team, rows, memory);
   const int count = static_cast<int>(rows.size());
-  for (int row = 0; row < count && !are_transformers(); ++row) copy_hidden(rows[row], memory.input_, row);
+  for (int row = 0; row < count && !are_transformers(); ++row)
+    copy_hidden(rows[row], memory.input_, row);
   for (int number = 0; number < sizes_.heads; ++number) {
     const SpeechHead& head = heads_[number];
-    const InputRows* last = &memory.input_;
-    if (are_transformers()) decode(workers, head, rows, memory, decoder);
+    const ProductRows* last = &memory.input_;
+    if (are_transformers()) decode(team, head, rows, memory, decoder);
     if (!head.inner.empty()) {
-      bend(workers, head, count, memory);
+      bend(team, head, count, memory);
       last = &memory.inner_;
     }
-    workers.project(head.output, *last, count, memory.output(number));
+    team.project(head.output, *last, count, memory.output(number));
   }
 }
 
 // Rows whose turn is the same stream share its product.
-void SpeechHeads::score_turns(const Workers& workers, std::span<const HeadRow> rows,
+void SpeechHeads::score_turns(const Team& team, std::span<const HeadRow> rows,
                               HeadMemory& memory) const {
   const int count = static_cast<int>(rows.size());
   for (int turn = 0; turn < static_cast<int>(heads_.size()); ++turn) {
@@ -116,7 +117,7 @@ void SpeechHeads::score_turns(const Workers& workers, std::span<const HeadRow> r
     }
     if (found == 0) continue;
     const Output y{memory.of_turn_.data(), memory.stride_, false};
-    workers.project(heads_[turn].output, memory.input_, found, y);
+    team.project(heads_[turn].output, memory.input_, found, y);
     found = 0;
     for (int row = 0; row < count; ++row) {
       if (rows[row].slot != turn) continue;
@@ -127,17 +128,16 @@ void SpeechHeads::score_turns(const Workers& workers, std::span<const HeadRow> r
 
 // A transformer reads all that it has not read. What it makes of the last position, normed, becomes
 // the input of its output layer.
-void SpeechHeads::decode(const Workers& workers, const SpeechHead& head,
-                         std::span<const HeadRow> rows, HeadMemory& memory,
-                         DecoderMemory& decoder) const {
+void SpeechHeads::decode(const Team& team, const SpeechHead& head, std::span<const HeadRow> rows,
+                         HeadMemory& memory, DecoderMemory& decoder) const {
   int waiting = 0;  // rows of the decoder
   int done = 0;
   const auto run = [&] {
-    const int wanted = head.decoder[0].run(workers, decoder, waiting);
+    const int wanted = head.decoder[0].run(team, decoder, waiting);
     for (int row = 0; row < wanted; ++row) {
-      workers.kernels->layer_norm(decoder.x(row), head.norm_weight.data, head.norm_bias.data,
-                                  sizes_.rms_norm_epsilon, sizes_.hidden_size,
-                                  memory.input_.row(done++));
+      team.kernels->layer_norm(decoder.x(row), head.norm_weight.data, head.norm_bias.data,
+                               sizes_.rms_norm_epsilon, sizes_.hidden_size,
+                               memory.input_.row(done++));
     }
     waiting = 0;
   };
@@ -152,13 +152,12 @@ void SpeechHeads::decode(const Workers& workers, const SpeechHead& head,
   if (waiting > 0) run();
 }
 
-void SpeechHeads::bend(const Workers& workers, const SpeechHead& head, int count,
+void SpeechHeads::bend(const Team& team, const SpeechHead& head, int count,
                        HeadMemory& memory) const {
   const Output y{memory.inner_.row(0), memory.inner_.stride(), false};
-  workers.project(head.inner[0], memory.input_, count, y);
-  workers.each(count, y.stride, [&](int row) {
-    workers.kernels->silu(memory.inner_.row(row), 2 * sizes_.hidden_size);
-  });
+  team.project(head.inner[0], memory.input_, count, y);
+  team.each(count, y.stride,
+            [&](int row) { team.kernels->silu(memory.inner_.row(row), 2 * sizes_.hidden_size); });
 }
 
 }  // namespace slm

@@ -1,34 +1,34 @@
 // The heads: hidden states become scores of speech codes.
 //
 // In: for each sequence the hidden states that its heads have not read. Out: scores after the last
-// one. Heads are linear layers, or two with SiLU between, or decoder layers with caches of their own;
-// a next-token model has a linear layer for each stream and uses the one whose turn it is. They draw
-// nothing.
+// one. Heads are linear layers, or two with SiLU between, or decoder layers with caches of their
+// own; a next-token model has a linear layer for each stream and uses the one whose turn it is.
+// They draw nothing.
 #pragma once
 
 #include <atomic>
 #include <span>
 #include <vector>
 
-#include "language_model/decoder.h"
+#include "language_model/decoder_stack.h"
 #include "language_model/speech_codes.h"
 
 namespace slm {
 
 // One sequence in a call of the heads.
 struct HeadRow {
-  const float* hidden = nullptr;  // [unread][padded hidden size]
-  int unread = 1;  // more than one only if heads are transformers
-  int slot = 0;  // next-token models: the stream whose turn it is
+  const float* hidden = nullptr;   // [unread][padded hidden size]
+  int unread = 1;                  // more than one only if heads are transformers
+  int slot = 0;                    // next-token models: the stream whose turn it is
   KeyValueCache* cache = nullptr;  // transformers: has room for all that is unread
-  int position = 0;  // transformers: of the first unread
+  int position = 0;                // transformers: of the first unread
   const std::atomic<bool>* is_cancelled = nullptr;
 };
 
 // Everything that one head is made of. What its kind lacks is empty.
 struct SpeechHead {
-  std::vector<Matrix> inner;  // mlp
-  std::vector<Decoder> decoder;  // transformer
+  std::vector<Matrix> inner;          // mlp
+  std::vector<DecoderStack> decoder;  // transformer
   Vector<float> norm_weight;
   Vector<float> norm_bias;
   Matrix output;
@@ -54,10 +54,10 @@ class HeadMemory {
 
   int draws_;  // of each row
   std::ptrdiff_t stride_;
-  InputRows input_;
-  InputRows inner_;
+  ProductRows input_;
+  ProductRows inner_;
   Buffer<float> of_turn_;  // next-token models: [rows][stride], those of one stream
-  Buffer<float> scores_;  // [rows][draws][stride]
+  Buffer<float> scores_;   // [rows][draws][stride]
 };
 
 class SpeechHeads {
@@ -78,14 +78,14 @@ class SpeechHeads {
 
   // Scores of all draws of all rows, into `memory`. decoder: room for transformers' rows. Throws
   // Failure if a sequence was cancelled.
-  void score(const Workers& workers, std::span<const HeadRow> rows, HeadMemory& memory,
+  void score(const Team& team, std::span<const HeadRow> rows, HeadMemory& memory,
              DecoderMemory& decoder) const;
 
  private:
-  void score_turns(const Workers& workers, std::span<const HeadRow> rows, HeadMemory& memory) const;
-  void decode(const Workers& workers, const SpeechHead& head, std::span<const HeadRow> rows,
+  void score_turns(const Team& team, std::span<const HeadRow> rows, HeadMemory& memory) const;
+  void decode(const Team& team, const SpeechHead& head, std::span<const HeadRow> rows,
               HeadMemory& memory, DecoderMemory& decoder) const;
-  void bend(const Workers& workers, const SpeechHead& head, int count, HeadMemory& memory) const;
+  void bend(const Team& team, const SpeechHead& head, int count, HeadMemory& memory) const;
 
   ModelSizes sizes_;
   std::vector<SpeechHead> heads_;

@@ -9,14 +9,14 @@
 #include <utility>
 #include <vector>
 
-#include "language_model/decoder.h"
+#include "language_model/decoder_stack.h"
 #include "language_model/drawing.h"
 #include "language_model/speech_heads.h"
 
 namespace slm {
 
-// Rows that are computed at a time: enough for products to do more than read weights, few enough for
-// their values to stay in the caches.
+// Rows that are computed at a time: enough for products to do more than read weights, few enough
+// for their values to stay in the caches.
 inline constexpr int kBlockRows = 64;
 
 struct Workspace {
@@ -24,7 +24,7 @@ struct Workspace {
   HeadMemory heads;
   std::vector<HeadRow> head_rows;
   std::vector<DrawMemory> draws;  // one for each piece that can be at work
-  InputRows text_input;
+  ProductRows text_input;
   Buffer<float> text_scores;
   DrawMemory text_draw;
 };

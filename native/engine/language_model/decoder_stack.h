@@ -1,8 +1,8 @@
 // Qwen2 decoder layers: what the backbone and transformer heads are made of.
 //
-// In: rows, each one position of some sequence, with that sequence's cache. Out: the residual stream
-// behind the last layer. Every row is computed as if it were alone. It does not know what comes before
-// and after, and not what a position means.
+// In: rows, each one position of some sequence, with that sequence's cache. Out: the residual
+// stream behind the last layer. Every row is computed as if it were alone. It does not know what
+// comes before and after, and not what a position means.
 #pragma once
 
 #include <atomic>
@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "kernels/kernels.h"
-#include "language_model/input_rows.h"
 #include "language_model/key_value_cache.h"
+#include "language_model/product_rows.h"
 #include "language_model/rotary.h"
-#include "language_model/workers.h"
+#include "language_model/team.h"
 #include "weights/sizes.h"
 #include "weights/weights.h"
 
@@ -55,16 +55,16 @@ class DecoderMemory {
   std::ptrdiff_t x_stride() const { return x_stride_; }
 
  private:
-  friend class Decoder;
+  friend class DecoderStack;
   std::vector<DecoderRow> rows_;
   int x_stride_;
   int qkv_stride_;
   int gate_up_stride_;
   int group_;  // query heads of a key head
   Buffer<float> x_;
-  InputRows normed_;
-  InputRows attended_;
-  InputRows product_;  // silu(gate) · up
+  ProductRows normed_;
+  ProductRows attended_;
+  ProductRows product_;  // silu(gate) · up
   Buffer<float> qkv_;
   Buffer<float> gate_up_;
   RotaryTables rotary_;
@@ -72,19 +72,19 @@ class DecoderMemory {
   Buffer<float> scratch_;  // of attention: [pieces][group][positions]
 };
 
-class Decoder {
+class DecoderStack {
  public:
   // Layers `prefix`0 … count - 1; the first has its keys and values in layer `first_cache_layer` of
   // the rows' caches. Throws Failure.
-  Decoder(const Weights& weights, const ModelSizes& sizes, const std::string& prefix, int count,
-          int first_cache_layer);
+  DecoderStack(const Weights& weights, const ModelSizes& sizes, const std::string& prefix,
+               int count, int first_cache_layer);
 
   const std::vector<DecoderLayer>& layers() const { return layers_; }
   std::int64_t bytes() const;  // of weights that a row reads
 
   // Read rows 0 … count - 1 of the memory: x is changed in place. Rows that are wanted move to the
   // front; returns how many they are. Throws Failure if a row's sequence was cancelled.
-  int run(const Workers& workers, DecoderMemory& memory, int count) const;
+  int run(const Team& team, DecoderMemory& memory, int count) const;
 
  private:
   class Call;

@@ -18,13 +18,13 @@ inline bool takes_codes(const Matrix& matrix) {
 }
 
 // The memory that one row needs.
-struct InputShape {
+struct ProductShape {
   int values = 0;  // without filling up
   int codes = 0;
   int blocks = 0;
 
-  explicit InputShape(int values) : values(values) {}
-  InputShape& add(const Matrix& matrix) {
+  explicit ProductShape(int values) : values(values) {}
+  ProductShape& add(const Matrix& matrix) {
     if (takes_codes(matrix)) {
       codes = std::max(codes, matrix.inputs);
       blocks = std::max(blocks, matrix.inputs / matrix.block);
@@ -33,9 +33,9 @@ struct InputShape {
   }
 };
 
-class InputRows {
+class ProductRows {
  public:
-  InputRows(int rows, const InputShape& shape)
+  ProductRows(int rows, const ProductShape& shape)
       : shape_(shape),
         stride_(round_up(shape.values, kPanel)),
         floats_(static_cast<std::size_t>(rows) * stride_),
@@ -62,7 +62,7 @@ class InputRows {
   }
 
  private:
-  InputShape shape_;
+  ProductShape shape_;
   int stride_ = 0;
   Buffer<float> floats_;
   Buffer<std::int8_t> codes_;

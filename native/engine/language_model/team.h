@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "kernels/kernels.h"
-#include "language_model/input_rows.h"
+#include "language_model/product_rows.h"
 #include "threads/pool.h"
 
 namespace slm {
@@ -19,7 +19,7 @@ inline constexpr std::int64_t kWorthSharing = 1 << 15;
 // Bytes of weights that a product reads.
 std::int64_t bytes_of(const Matrix& matrix);
 
-struct Workers {
+struct Team {
   const Kernels* kernels = nullptr;
   int threads = 1;
 
@@ -60,10 +60,10 @@ struct Workers {
   }
 
   // y (+)= rows · matrix, plus its bias. The rows must have been encoded for the matrix.
-  void multiply(const Matrix& matrix, const InputRows& rows, int count, const Output& y) const;
+  void multiply(const Matrix& matrix, const ProductRows& rows, int count, const Output& y) const;
 
   // The same of rows that have not been encoded.
-  void project(const Matrix& matrix, const InputRows& rows, int count, const Output& y) const {
+  void project(const Matrix& matrix, const ProductRows& rows, int count, const Output& y) const {
     each(count, rows.stride(), [&](int row) { rows.encode(*kernels, matrix, row); });
     multiply(matrix, rows, count, y);
   }

@@ -1,4 +1,4 @@
-#include "language_model/decoder.h"
+#include "language_model/decoder_stack.h"
 
 #include <algorithm>
 
@@ -9,20 +9,20 @@ namespace {
 
 using Layers = std::vector<const DecoderLayer*>;
 
-InputShape normed_shape(const ModelSizes& sizes, const Layers& layers) {
-  InputShape shape(sizes.hidden_size);
+ProductShape normed_shape(const ModelSizes& sizes, const Layers& layers) {
+  ProductShape shape(sizes.hidden_size);
   for (const DecoderLayer* layer : layers) shape.add(layer->qkv).add(layer->gate_up);
   return shape;
 }
 
-InputShape attended_shape(const ModelSizes& sizes, const Layers& layers) {
-  InputShape shape(sizes.query_heads * sizes.head_dim);
+ProductShape attended_shape(const ModelSizes& sizes, const Layers& layers) {
+  ProductShape shape(sizes.query_heads * sizes.head_dim);
   for (const DecoderLayer* layer : layers) shape.add(layer->attention_output);
   return shape;
 }
 
-InputShape product_shape(const ModelSizes& sizes, const Layers& layers) {
-  InputShape shape(sizes.intermediate_size);
+ProductShape product_shape(const ModelSizes& sizes, const Layers& layers) {
+  ProductShape shape(sizes.intermediate_size);
   for (const DecoderLayer* layer : layers) shape.add(layer->down);
   return shape;
 }
@@ -32,7 +32,9 @@ int qkv_outputs(const ModelSizes& sizes) {
 }
 
 // Attentions that can be at work at a time, each with scratch memory of its own.
-int attention_pieces(int threads) { return threads == 1 ? 1 : Workers::kPiecesPerThread * threads; }
+int attention_pieces(int threads) {
+  return threads == 1 ? 1 : Team::kPiecesPerThread * threads;
+}
 
 }  // namespace
 
@@ -70,10 +72,13 @@ void DecoderMemory::reserve(int positions, int threads) {
 }
 
 // One call of `run`: what its steps share.
-class Decoder::Call {
+class DecoderStack::Call {
  public:
-  Call(const Decoder& decoder, const Workers& workers, DecoderMemory& memory, int count)
-      : sizes_(decoder.sizes_), workers_(workers), kernels_(*workers.kernels), memory_(memory),
+  Call(const DecoderStack& decoder, const Team& team, DecoderMemory& memory, int count)
+      : sizes_(decoder.sizes_),
+        team_(team),
+        kernels_(*team.kernels),
+        memory_(memory),
         count_(count) {
     for (int row = 0; row < count; ++row) {
       memory.rotary_.fill(row, memory.rows_[row].position, decoder.frequencies_);
@@ -94,9 +99,9 @@ class Decoder::Call {
   // Keys, values and queries of all rows; keys and values go into the caches.
   void project(const DecoderLayer& layer, int cache_layer) {
     norm(layer.input_norm, layer.qkv);
-    workers_.multiply(layer.qkv, memory_.normed_, count_,
-                      {memory_.qkv_.data(), memory_.qkv_stride_, false});
-    workers_.each(count_, memory_.qkv_stride_, [&](int row) { store(row, cache_layer); });
+    team_.multiply(layer.qkv, memory_.normed_, count_,
+                   {memory_.qkv_.data(), memory_.qkv_stride_, false});
+    team_.each(count_, memory_.qkv_stride_, [&](int row) { store(row, cache_layer); });
   }
 
   // What is left to do in the last layer is done for the rows that are wanted.
@@ -123,9 +128,9 @@ class Decoder::Call {
   }
 
   void norm(const Vector<float>& weight, const Matrix& next) {
-    workers_.each(count_, sizes_.hidden_size, [&](int row) {
-      kernels_.rms_norm(memory_.x(row), weight.data, sizes_.rms_norm_epsilon,
-                        sizes_.hidden_size, memory_.normed_.row(row));
+    team_.each(count_, sizes_.hidden_size, [&](int row) {
+      kernels_.rms_norm(memory_.x(row), weight.data, sizes_.rms_norm_epsilon, sizes_.hidden_size,
+                        memory_.normed_.row(row));
       memory_.normed_.encode(kernels_, next, row);
     });
   }
@@ -148,33 +153,33 @@ class Decoder::Call {
   }
 
   const ModelSizes& sizes_;
-  const Workers& workers_;
+  const Team& team_;
   const Kernels& kernels_;
   DecoderMemory& memory_;
   int count_;
 };
 
-// Items are (row, key head, part of its query heads). A group of query heads is divided only if there
-// are fewer items than threads, because each part reads the keys and values again.
-void Decoder::Call::attend(const DecoderLayer& layer, int cache_layer) {
+// Items are (row, key head, part of its query heads). A group of query heads is divided only if
+// there are fewer items than threads, because each part reads the keys and values again.
+void DecoderStack::Call::attend(const DecoderLayer& layer, int cache_layer) {
   const int dim = sizes_.head_dim;
   const int whole = count_ * sizes_.kv_heads;
-  const int parts = std::min(memory_.group_, (workers_.threads + whole - 1) / whole);
+  const int parts = std::min(memory_.group_, (team_.threads + whole - 1) / whole);
   int longest = 0;
   for (int row = 0; row < count_; ++row) {
     longest = std::max(longest, memory_.rows_[row].position + 1);
   }
   const std::int64_t values = std::int64_t{longest} * dim * memory_.group_ / parts;
-  const int pieces = workers_.count_pieces(whole * parts, values);
-  workers_.run(pieces, [&](int piece) {
-    const auto [first, last] = Workers::piece_of(whole * parts, pieces, piece);
+  const int pieces = team_.count_pieces(whole * parts, values);
+  team_.run(pieces, [&](int piece) {
+    const auto [first, last] = Team::piece_of(whole * parts, pieces, piece);
     float* scratch = memory_.scratch_.data() +
                      static_cast<std::size_t>(piece) * memory_.group_ * memory_.scratch_positions_;
     for (int item = first; item < last; ++item) {
       const int part = item % parts;
       const int head = item / parts % sizes_.kv_heads;
       const int row = item / parts / sizes_.kv_heads;
-      const auto [begin, end] = Workers::piece_of(memory_.group_, parts, part);
+      const auto [begin, end] = Team::piece_of(memory_.group_, parts, part);
       const std::ptrdiff_t first_query = static_cast<std::ptrdiff_t>(head) * memory_.group_ + begin;
       const KeyValueCache& cache = *memory_.rows_[row].cache;
       kernels_.attend({qkv(row) + first_query * dim, dim, cache.keys(cache_layer, head),
@@ -183,25 +188,26 @@ void Decoder::Call::attend(const DecoderLayer& layer, int cache_layer) {
                        dim, memory_.rows_[row].position + 1, cache.is_half()});
     }
   });
-  workers_.project(layer.attention_output, memory_.attended_, count_,
-                   {memory_.x_.data(), memory_.x_stride_, true});
+  team_.project(layer.attention_output, memory_.attended_, count_,
+                {memory_.x_.data(), memory_.x_stride_, true});
 }
 
-void Decoder::Call::transform(const DecoderLayer& layer) {
+void DecoderStack::Call::transform(const DecoderLayer& layer) {
   norm(layer.mlp_norm, layer.gate_up);
-  workers_.multiply(layer.gate_up, memory_.normed_, count_,
-                    {memory_.gate_up_.data(), memory_.gate_up_stride_, false});
-  workers_.each(count_, memory_.gate_up_stride_, [&](int row) {
+  team_.multiply(layer.gate_up, memory_.normed_, count_,
+                 {memory_.gate_up_.data(), memory_.gate_up_stride_, false});
+  team_.each(count_, memory_.gate_up_stride_, [&](int row) {
     const float* gate_up =
         memory_.gate_up_.data() + static_cast<std::size_t>(row) * memory_.gate_up_stride_;
     kernels_.silu_product(gate_up, sizes_.intermediate_size, memory_.product_.row(row));
     memory_.product_.encode(kernels_, layer.down, row);
   });
-  workers_.multiply(layer.down, memory_.product_, count_, {memory_.x_.data(), memory_.x_stride_, true});
+  team_.multiply(layer.down, memory_.product_, count_,
+                 {memory_.x_.data(), memory_.x_stride_, true});
 }
 
-Decoder::Decoder(const Weights& weights, const ModelSizes& sizes, const std::string& prefix,
-                 int count, int first_cache_layer)
+DecoderStack::DecoderStack(const Weights& weights, const ModelSizes& sizes,
+                           const std::string& prefix, int count, int first_cache_layer)
     : sizes_(sizes),
       frequencies_(weights.floats("rotary.frequencies", sizes.head_dim / 2)),
       first_cache_layer_(first_cache_layer) {
@@ -211,7 +217,7 @@ Decoder::Decoder(const Weights& weights, const ModelSizes& sizes, const std::str
   }
 }
 
-std::int64_t Decoder::bytes() const {
+std::int64_t DecoderStack::bytes() const {
   std::int64_t sum = 0;
   for (const DecoderLayer& layer : layers_) {
     for (const Matrix* matrix :
@@ -223,8 +229,8 @@ std::int64_t Decoder::bytes() const {
   return sum;
 }
 
-int Decoder::run(const Workers& workers, DecoderMemory& memory, int count) const {
-  Call call(*this, workers, memory, count);
+int DecoderStack::run(const Team& team, DecoderMemory& memory, int count) const {
+  Call call(*this, team, memory, count);
   const int layers = static_cast<int>(layers_.size());
   for (int layer = 0; layer < layers; ++layer) {
     call.check_cancelled();

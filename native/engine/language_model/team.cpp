@@ -1,4 +1,4 @@
-#include "language_model/workers.h"
+#include "language_model/team.h"
 
 namespace slm {
 namespace {
@@ -10,7 +10,8 @@ constexpr int kPiecePanels = 4;  // at least: kernels work on several panels at 
 
 std::int64_t bytes_of_panel(const Matrix& matrix) {
   constexpr int kBits[] = {32, 16, 8, 4};
-  const std::int64_t codes = std::int64_t{matrix.inputs} * kBits[static_cast<int>(matrix.format)] / 8;
+  const std::int64_t codes =
+      std::int64_t{matrix.inputs} * kBits[static_cast<int>(matrix.format)] / 8;
   return (codes + std::int64_t{matrix.scale_blocks} * 2) * kPanel;
 }
 
@@ -19,7 +20,7 @@ int panels_of_piece(const Matrix& matrix) {
   return std::max(kPiecePanels, static_cast<int>(panels) / kPiecePanels * kPiecePanels);
 }
 
-void multiply_part(const Kernels& kernels, const Matrix& matrix, const InputRows& rows,
+void multiply_part(const Kernels& kernels, const Matrix& matrix, const ProductRows& rows,
                    const Output& y, Part part) {
   if (takes_codes(matrix)) {
     kernels.multiply_blocks(matrix, rows.blocks(matrix), y, part);
@@ -35,8 +36,8 @@ std::int64_t bytes_of(const Matrix& matrix) {
   return (bytes_of_panel(matrix) + bias) * matrix.panels();
 }
 
-void Workers::multiply(const Matrix& matrix, const InputRows& rows, int count,
-                       const Output& y) const {
+void Team::multiply(const Matrix& matrix, const ProductRows& rows, int count,
+                    const Output& y) const {
   const int panels = matrix.panels();
   if (threads == 1 || bytes_of_panel(matrix) * panels * count < kWorthSharing) {
     return multiply_part(*kernels, matrix, rows, y, {count, 0, panels});
