@@ -1,7 +1,7 @@
 // The weights of a bundle: `weights.safetensors`, mapped or in large pages.
 //
-// In: a path. Out: matrices and vectors by name, checked: whatever the file says, nothing outside of
-// its tensors is ever read. Errors are `Failure`s. It knows the layout, not the models.
+// In: a path. Out: matrices and vectors by name, checked: whatever the file says, nothing outside
+// of its tensors is ever read. Errors are `Failure`s. It knows the layout, not the models.
 #pragma once
 
 #include <cstddef>
@@ -44,6 +44,8 @@ class Weights {
   Vector<std::uint16_t> halves(std::string_view tensor, std::size_t count) const;
   Vector<std::uint8_t> bytes_of(std::string_view tensor, std::size_t count) const;
   bool has(std::string_view tensor) const;
+  // Whether a tensor is of bfloat16 or float16, so that `halves` gives it.
+  bool is_half(std::string_view tensor) const;
   // A float32 vector of exactly `count` values. Throws Failure.
   Vector<float> floats(std::string_view tensor, std::size_t count) const;
 

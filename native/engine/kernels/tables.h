@@ -1,0 +1,14 @@
+// The tables of kernels that there are for this kind of processor, each compiled in a file of its own.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace slm {
+
+extern const Kernels kPortable;
+#if defined(__x86_64__)
+extern const Kernels kAvx512;
+extern const Kernels kAvx512Half;  // and products of bfloat16
+#endif
+
+}  // namespace slm
