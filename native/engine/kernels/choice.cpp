@@ -9,9 +9,34 @@
 namespace slm {
 namespace {
 
+struct Choice {
+  const Kernels* kernels;
+  bool is_usable;
+};
+
+#if defined(__x86_64__)
+
+// __builtin_cpu_supports asks the system as well, whether it keeps the wide registers.
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+
+#endif
+
 KernelList find_usable() {
   KernelList list{};
-  list.tables[list.count++] = &kPortable;
+  const Choice choices[] = {
+#if defined(__x86_64__)
+      {&kAvx512Half, has_avx512() && __builtin_cpu_supports("avx512bf16")},
+      {&kAvx512, has_avx512()},
+#endif
+      {&kPortable, true},
+  };
+  for (const Choice& choice : choices) {
+    if (choice.is_usable) list.tables[list.count++] = choice.kernels;
+  }
   return list;
 }
 

@@ -65,6 +65,9 @@ struct Int4Codes {
                   const std::int8_t* x, std::ptrdiff_t stride, int inputs) {
     for (int k = 0; k < inputs; k += kInputs) {
       NibbleSum products[kRows][kPanels];
+      SLM_UNROLL for (auto& row : products) {
+        SLM_UNROLL for (NibbleSum& one : row) one = no_nibbles();
+      }
       SLM_UNROLL for (int j = 0; j < 4; ++j) {
         SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
           const Nibbles nibbles = load_nibbles(codes[p]);

@@ -6,5 +6,9 @@
 namespace slm {
 
 extern const Kernels kPortable;
+#if defined(__x86_64__)
+extern const Kernels kAvx512;
+extern const Kernels kAvx512Half;  // and products of bfloat16
+#endif
 
 }  // namespace slm
