@@ -34,23 +34,8 @@ ALPHABETS = (
     "中文あह\u093f😀👨\u200d👩",
     ".,;:!?()-\"'’ˈˌ",
 )
-PIECES: tuple[str, ...] = tuple(
-    [
-        "<sosp>",
-        "<a1>",
-        "<a10>",
-        "<a1024>",
-        "<a1",
-        "[Human]",
-        "<|im_start|>",
-        "'ll",
-        "'RE",
-        "<né>",
-        "Café",
-        "tion",
-    ]
-)
-PIECES += ("\r\n", "  \n ", "<ne\u0301>", "Cafe\u0301", " the", " of")
+PIECES = ["<sosp>", "<a1>", "<a10>", "<a1024>", "<a1", "[Human]", "<|im_start|>", "'ll", "'RE"]
+PIECES += ["\r\n", "  \n ", "<ne\u0301>", "<né>", "Café", "Cafe\u0301", "tion", " the", " of"]
 PHONEMES = "abdfhijklmnpstuvwz ðŋɑɔəɛɡɪɹʃʊʌʒʤʧθᵊᵻæ.,!?ˈˌˈˌ\n"
 
 
