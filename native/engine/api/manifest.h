@@ -1,7 +1,7 @@
 // manifest.json of a native bundle: what the engine needs of it.
 //
-// In: a bundle's directory. Out: its files with their hashes, its voices, the placeholder's token, and
-// paths of files that were checked to be plain ones within the bundle. It opens no other file.
+// In: a bundle's directory. Out: its files with their hashes, its voices, the placeholder's token,
+// and paths of files that were checked to be plain ones within the bundle. It opens no other file.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +49,8 @@ class Manifest {
   const ManifestFacts& facts() const { return facts_; }
   int placeholder() const { return placeholder_; }  // -1 if there is none
 
-  // Path of a file that the manifest lists. Throws Failure unless it is a plain one, with no link on
-  // the way to it.
+  // Path of a file that the manifest lists. Throws Failure unless it is a plain one, with no link
+  // on the way to it.
   std::string path(std::string_view file) const;
 
  private:

@@ -20,7 +20,7 @@ class Json {
   // A member of an object. `at` throws Failure if it is missing, `find` returns null.
   const Json& at(std::string_view key) const;
   const Json* find(std::string_view key) const;
-  const std::vector<Json>& items() const;  // of an array
+  const std::vector<Json>& items() const;                           // of an array
   const std::map<std::string, Json, std::less<>>& members() const;  // of an object
   const std::string& string() const;
   bool boolean() const;

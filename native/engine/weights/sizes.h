@@ -1,7 +1,7 @@
 // The sizes of a bundle's models: plain numbers, read from the weights' metadata and checked once.
 //
-// In: `Weights::facts()`. Out: structs that language_model/ and codec/ lay out memory by. Whatever the
-// file says, every number here lies within its bounds, and those that must fit each other do.
+// In: `Weights::facts()`. Out: structs that language_model/ and codec/ lay out memory by. Whatever
+// the file says, every number here lies within its bounds, and those that must fit each other do.
 #pragma once
 
 #include <string>
@@ -23,7 +23,7 @@ enum class HeadKind { linear, mlp, transformer, lm_head };
 struct ModelSizes {
   bool is_next_token = false;
   HeadKind head_kind = HeadKind::linear;
-  int heads = 0;  // codes a step; 1 of a next-token model
+  int heads = 0;        // codes a step; 1 of a next-token model
   int head_layers = 0;  // decoder layers of each head; 0 unless head_kind is transformer
   int hidden_size = 0;  // query_heads * head_dim
   int intermediate_size = 0;
@@ -35,8 +35,8 @@ struct ModelSizes {
   float rms_norm_epsilon = 0;
   Format precision = Format::fp32;
   bool is_cache_half = false;  // the cache is float16, otherwise float32
-  std::vector<int> streams;  // codes of each; heads is a multiple of their number, or 1
-  int speaker_channels = 0;  // 0: not speaker-aware
+  std::vector<int> streams;    // codes of each; heads is a multiple of their number, or 1
+  int speaker_channels = 0;    // 0: not speaker-aware
   int speaker_hidden = 0;
   int text_vocabulary = 0;  // 0: no text head
 
@@ -71,7 +71,7 @@ struct CodecSizes {
   int transformer_ffn_channels = 0;
   Format precision = Format::fp32;  // of the decoder's convolutions: fp32, bf16 or int8
   int delay_frames = 0;
-  int hop_samples = 0;  // the ratios' product
+  int hop_samples = 0;       // the ratios' product
   std::vector<int> streams;  // codes of each: content books, then prosody books
 
   int speaker_channels() const { return latent_channels; }

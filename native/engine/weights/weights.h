@@ -1,7 +1,7 @@
 // The weights of a bundle: `weights.safetensors`, mapped or in large pages.
 //
-// In: a path. Out: matrices and vectors by name, checked: whatever the file says, nothing outside of
-// its tensors is ever read. Errors are `Failure`s. It knows the layout, not the models.
+// In: a path. Out: matrices and vectors by name, checked: whatever the file says, nothing outside
+// of its tensors is ever read. Errors are `Failure`s. It knows the layout, not the models.
 #pragma once
 
 #include <cstddef>

@@ -1,0 +1,88 @@
+// How a product is cut into tiles: some rows by some panels, whose sums stay in registers.
+//
+// In: a part of a product, and a kernel for one tile of each number of rows. Out: the kernel called
+// for all tiles, each panel read from memory once. Included after a simd_*.h.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include "kernels/kernels.h"
+
+// Loops over the sums of a tile must vanish: sums in an array that is indexed at run time are kept
+// in memory.
+#if defined(__clang__)
+#define SLM_UNROLL _Pragma("unroll")
+#else
+#define SLM_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace slm {
+namespace {
+
+// Where a tile lies. Panels behind `panels` repeat the last one, so that every tile is complete;
+// they are computed, but not stored.
+struct Place {
+  int row = 0;
+  int panel = 0;
+  int panels = 0;
+
+  int panel_at(int index) const { return panel + (index < panels ? index : panels - 1); }
+};
+
+// Rows in tiles of almost equal size, none of more than `most` rows.
+struct RowTiles {
+  int rows;
+  int count;
+
+  RowTiles(int all, int most) : rows(all), count((all + most - 1) / most) {}
+  int begin(int tile) const { return static_cast<int>(std::int64_t{rows} * tile / count); }
+};
+
+template <typename Input>
+using TileFunction = void (*)(const Matrix&, const Input&, const Output&, Place);
+
+// Kind<rows, panels>::run computes a tile. Rows are the inner loop: a panel stays in the cache.
+template <template <int, int> class Kind, int kRows, int kPanels, int kPanelsAlone, typename Input>
+void run_tiles(const Matrix& matrix, const Input& input, const Output& output, Part part) {
+  static constexpr auto functions = []<int... kIndex>(std::integer_sequence<int, kIndex...>) {
+    struct Functions {
+      TileFunction<Input> of[kRows];
+    };
+    return Functions{{&Kind<kIndex + 1, kIndex == 0 ? kPanelsAlone : kPanels>::run...}};
+  }(std::make_integer_sequence<int, kRows>());
+  static_assert(kPanelsAlone >= kPanels);  // a tile of one row may stand among larger ones
+  if (part.rows <= 0) return;
+  const RowTiles tiles(part.rows, kRows);
+  const int step = part.rows == 1 ? kPanelsAlone : kPanels;
+  for (int panel = part.first_panel; panel < part.last_panel; panel += step) {
+    const int left = part.last_panel - panel;
+    for (int tile = 0; tile < tiles.count; ++tile) {
+      const int row = tiles.begin(tile), rows = tiles.begin(tile + 1) - row;
+      functions.of[rows - 1](matrix, input, output, {row, panel, left < step ? left : step});
+    }
+  }
+}
+
+// The end of every product: panel `panel` of row `row`, whose sums are `value`.
+inline void store_product(const Matrix& matrix, const Output& output, int row, int panel,
+                          f32x16 value) {
+  const int column = panel * kPanel;
+  const int left = matrix.outputs - column;
+  float* const target = output.data + row * output.stride + column;
+  if (left >= kPanel) {
+    store(target, output.add ? load(target) + value : value);
+  } else {
+    store(target, output.add ? load(target, left) + value : value, left);
+  }
+}
+
+// gain · sum + bias.
+inline f32x16 with_bias(const Matrix& matrix, int panel, f32x16 total) {
+  const f32x16 gain = splat(matrix.gain);
+  if (matrix.bias == nullptr) return gain * total;
+  return fma(gain, total, load(matrix.bias + panel * kPanel));
+}
+
+}  // namespace
+}  // namespace slm
