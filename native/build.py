@@ -50,8 +50,6 @@ SYSTEM_COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
     "-std=c++20",
     "-O3",
-    "-Wall",
-    "-Wextra",
     "-fvisibility=hidden",
     "-fvisibility-inlines-hidden",
     "-ffp-contract=off",  # the order of sums is a promise: nothing is fused but what is written so
