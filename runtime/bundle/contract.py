@@ -66,7 +66,7 @@ def _engine_complaints(manifest: Manifest) -> Iterator[str]:
     ):
         if found not in known:
             yield f"engine.{field} {found!r} is not known; there are {', '.join(known)}"
-    has_plans = engine.kind in (names.TENSORRT, names.TENSORRT_RTX)
+    has_plans = engine.kind in names.GPU_TARGETS
     if has_plans != (engine.plans is not None):
         yield f"engine.kind is {engine.kind!r} and engine.plans is {'not ' * has_plans}there"
     for name, spec in manifest.graphs.items():

@@ -20,13 +20,14 @@ SPEAKER_PROJECTION = "speaker_projection"  # speaker embedding -> embedding at t
 CODEC_DECODER = "codec_decoder"  # frames + speaker embedding -> audio
 CODEC_ENCODER = "codec_encoder"  # audio -> frames + speaker embedding
 
-# Engines (EngineSpec.kind): the targets of an export. The latter two run plans, which are built
-# for certain GPUs.
+# Engines (EngineSpec.kind): the targets of an export. Those for GPUs run plans, which are built for
+# certain ones.
 ONNXRUNTIME = "onnxruntime"
 NATIVE = "native"  # this project's own, for CPUs (docs/native-engine.md)
 TENSORRT = "tensorrt"  # built on the device that runs it
 TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
-TARGETS = (ONNXRUNTIME, NATIVE, TENSORRT_RTX, TENSORRT)
+GPU_TARGETS = (TENSORRT_RTX, TENSORRT)
+TARGETS = (ONNXRUNTIME, NATIVE, *GPU_TARGETS)
 
 # Dialects of graphs (EngineSpec.dialect).
 ORT, PORTABLE = "ort", "portable"
