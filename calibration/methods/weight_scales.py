@@ -1,8 +1,8 @@
 """Scales of weights: one for each output channel, or for each block of its input channels.
 
-In: a weight (out, in). Out: scales float32 (out, blocks). "max" takes the largest magnitude, "mse"
-the threshold up to it with the least squared error. All scales are exact in float16, the type in
-which engines may keep them.
+In: a weight (out, in). Out: scales float32 (out, blocks). "max" takes the scale that cuts off no
+value (INT4 reaches further below zero than above), "mse" the one up to it with the least squared
+error. All scales are exact in float16, the type in which engines may keep them.
 """
 
 from __future__ import annotations
@@ -13,27 +13,40 @@ from calibration.methods.choices import WeightScaleMethod
 from formats.number_formats import NumberFormat, spread
 from formats.weights import Array
 
-SHRINKAGE = np.linspace(1.0, 0.5, 26)  # thresholds to try, as shares of the largest magnitude
+SHRINKAGE = np.linspace(1.0, 0.5, 26)  # scales to try, as shares of the largest one
 SMALLEST_SCALE = 2.0**-20  # for a block of zeros; float16 can hold it
 
 
 def weight_scales(
-    weight: Array, block: int, form: NumberFormat, method: WeightScaleMethod
+    weight: Array,
+    block: int,
+    form: NumberFormat,
+    method: WeightScaleMethod,
+    importance: Array | None = None,
 ) -> Array:
-    """Scales (out, in / block) of weight (out, in); a block is all of `in` or divides it."""
+    """Scales (out, in / block) of weight (out, in); a block is all of `in` or divides it.
+
+    importance: (block), weights of the squared errors of a block's inputs; None if all are equal.
+    """
     blocks = weight.reshape(len(weight), -1, block)
-    largest = np.abs(blocks).max(axis=2)
+    whole = np.maximum(blocks.max(axis=2) / form.largest, blocks.min(axis=2) / form.lowest)
     shrinkage = SHRINKAGE if method == "mse" else SHRINKAGE[:1]
-    best = np.zeros_like(largest)
-    least = np.full(largest.shape, np.inf)
+    best = np.zeros_like(whole)
+    least = np.full(whole.shape, np.inf)
     for share in shrinkage:
-        scales = np.maximum(largest * share / form.largest, SMALLEST_SCALE)
-        scales = scales.astype(np.float16).astype(np.float32)
-        errors = np.square(blocks - form.approximate(blocks, scales[..., None])).sum(axis=2)
+        scales = in_float16(np.maximum(whole * share, SMALLEST_SCALE))
+        errors = np.square(blocks - form.approximate(blocks, scales[..., None]))
+        errors = errors.sum(axis=2) if importance is None else errors @ importance
         better = errors < least
         best = np.where(better, scales, best)
         least = np.where(better, errors, least)
     return best.astype(np.float32)
+
+
+def in_float16(scales: Array) -> Array:
+    """The nearest float16 numbers, as float32; infinite beyond its range."""
+    with np.errstate(over="ignore"):
+        return scales.astype(np.float16).astype(np.float32)
 
 
 def approximate_weight(weight: Array, scales: Array, form: NumberFormat) -> Array:

@@ -46,7 +46,8 @@ class Products:
     ) -> Products:
         """Those of a checkpoint. If it is in bfloat16, weights that are to be exact stay so: that
         loses nothing, and half as many bytes are read."""
-        is_short = all(tensor.dtype == BFLOAT16 for tensor in checkpoint.tensors.values())
+        floats = [t.dtype for t in checkpoint.tensors.values() if t.dtype.kind not in "iu"]
+        is_short = all(dtype == BFLOAT16 for dtype in floats)
         exact: Format = "bf16" if is_short else "fp32"
         if precision == "bf16":
             return cls("bf16", exact, "bf16", weights)

@@ -101,7 +101,8 @@ const std::vector<float>& find_voice(const slm_bundle& bundle, const char* name)
   const auto found = bundle.voices.find(voice);
   if (found != bundle.voices.end()) return found->second;
   std::string have;
-  for (const auto& [other, speaker] : bundle.voices) have += (have.empty() ? "" : ", ") + other;
+  for (const auto& [other, speaker] : bundle.voices)
+    have.append(have.empty() ? "" : ", ").append(other);
   throw Failure(SLM_BAD_ARGUMENT,
                 (name == nullptr ? "the bundle has no default voice"
                                  : "the bundle has no voice '" + voice.substr(0, 80) + "'") +
@@ -136,7 +137,8 @@ const char* slm_kernels(void) {
     std::string names;
     const slm::KernelList& list = slm::usable_kernels();
     for (int index = 0; index < list.count; ++index) {
-      names += (index == 0 ? "" : " ") + std::string(list.tables[index]->name);
+      if (index > 0) names += ' ';
+      names += list.tables[index]->name;
     }
     return names;
   }();

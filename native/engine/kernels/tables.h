@@ -6,5 +6,11 @@
 namespace slm {
 
 extern const Kernels kPortable;
+#if defined(__x86_64__)
+extern const Kernels kAvx2;
+extern const Kernels kAvx2Bytes;  // and products of bytes (AVX-VNNI)
+extern const Kernels kAvx512;
+extern const Kernels kAvx512Half;  // and products of bfloat16
+#endif
 
 }  // namespace slm

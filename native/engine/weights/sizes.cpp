@@ -219,7 +219,7 @@ Format read_format(const Json& value) {
   for (const Format format : {Format::fp32, Format::bf16, Format::int8, Format::int4}) {
     if (value.string() == format_name(format)) return format;
   }
-  fail("'" + value.string().substr(0, 40) +
+  fail(std::string("'").append(value.string(), 0, 40) +
        "' is no number format; there are fp32, bf16, int8, int4");
 }
 

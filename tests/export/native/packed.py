@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 
 from export.native.layout import Layout
+from export.native.weights import Formats, write_packed
+from export.readers.checkpoint import Checkpoint, open_checkpoint
+from export.readers.codec_checkpoint import CodecCheckpoint
 from formats.safetensors_reader import StoredTensor, read_safetensors
 from formats.weights import Array
+from tests.export.lm_exports import Recipe, tiny_checkpoint
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,32 @@ def read_header(path: Path) -> dict[str, Any]:
         (length,) = struct.unpack("<Q", file.read(8))
         header: dict[str, Any] = json.loads(file.read(length))
     return header
+
+
+def pack(folder: Path, checkpoint: Checkpoint, codec: CodecCheckpoint, formats: Formats) -> Packed:
+    """Write the file of both models, with the text head, and read it back."""
+    path = folder / "weights.safetensors"
+    write_packed(path, checkpoint, codec, formats, with_text_head=True)
+    return read_packed(path)
+
+
+def opened(recipe: Recipe) -> Checkpoint:
+    return open_checkpoint(tiny_checkpoint(recipe))
+
+
+def values(checkpoint: Checkpoint, name: str) -> Array:
+    return checkpoint.weight(name).read()
+
+
+def layer_values(checkpoint: Checkpoint, source: str) -> dict[str, Array]:
+    """What a layer's matrices must hold, by their names in the file."""
+
+    def joined(*parts: str) -> Array:
+        return np.concatenate([values(checkpoint, f"{source}.{part}.weight") for part in parts])
+
+    return {
+        "qkv": joined("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "attention_output": joined("self_attn.o_proj"),
+        "gate_up": joined("mlp.gate_proj", "mlp.up_proj"),
+        "down": joined("mlp.down_proj"),
+    }

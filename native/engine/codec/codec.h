@@ -1,0 +1,44 @@
+// The codec of a bundle: its decoder and encoder, and working memory for whoever calls them.
+//
+// In: weights and sizes. Out: audio of frames, frames and speakers of recordings. It does not change
+// after it was made, so any number of threads can use it; each has its own `Decoder::State`.
+#pragma once
+
+#include <cstdint>
+
+#include "codec/decoder.h"
+#include "codec/encoder.h"
+
+namespace slm {
+
+inline constexpr std::size_t kPieceBytes = 1024 * 1024;  // of signals that should stay in a cache
+
+class Codec {
+ public:
+  // Throws Failure: a tensor is missing or of another size.
+  Codec(const Weights& weights, const CodecSizes& sizes, const Kernels& kernels, int threads,
+        std::size_t piece_bytes = kPieceBytes);
+
+  const CodecSizes& sizes() const { return sizes_; }
+  const Decoder& decoder() const { return decoder_; }
+
+  Decoder::State open_speech(const float* speaker) const;
+  // frames: [count][streams]. audio: room for all samples that become final. Throws Failure, with
+  // nothing changed: a code that no codebook has, or no memory.
+  void decode(Decoder::State& state, const std::int32_t* frames, std::size_t count, bool is_last,
+              float* audio) const;
+  // Throws Failure: too short, too long, or not finite.
+  Encoder::Result encode(const float* audio, std::size_t samples) const;
+
+ private:
+  void check_frames(const std::int32_t* frames, std::size_t count) const;
+  void check_recording(const float* audio, std::size_t samples) const;
+
+  CodecSizes sizes_;
+  Workers workers_;
+  Decoder decoder_;
+  Encoder encoder_;
+  mutable WorkingMemories memories_;
+};
+
+}  // namespace slm

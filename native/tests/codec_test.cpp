@@ -1,0 +1,188 @@
+// codec/: random tiny codecs. The same bits whatever the chunks, the pieces and the threads; the whole
+// against every layer written out plainly; hostile calls.
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "codec/codec.h"
+#include "codec_file.h"
+
+namespace slm {
+namespace {
+
+std::string folder;
+
+CodecSizes sizes_of(bool is_alias_free, ContentEncoder encoder) {
+  CodecSizes sizes;
+  sizes.sample_rate_hz = 12'000;
+  sizes.latent_channels = 40;
+  sizes.is_alias_free = is_alias_free;
+  sizes.decoder_channels = is_alias_free ? 48 : 76;
+  sizes.decoder_ratios = {5, 2};
+  sizes.content_encoder = encoder;
+  sizes.encoder_channels = 5;
+  sizes.encoder_ratios = {2, 5};
+  sizes.codebook_channels = 6;
+  sizes.content_codebooks = 2;
+  sizes.prosody_codebooks = 1;
+  sizes.prosody_bins = 7;
+  sizes.n_fft = 64;
+  sizes.window_samples = 48;
+  sizes.mel_bins = 11;
+  sizes.transformer_layers = 2;
+  sizes.transformer_heads = 4;
+  sizes.transformer_ffn_channels = 56;
+  sizes.hop_samples = 10;
+  sizes.streams = {48, 20, 33};
+  return sizes;
+}
+
+Weights random_weights(const CodecSizes& sizes, FormatOf format) {
+  const std::string path = folder + "/codec.safetensors";
+  CodecWriter(sizes, format, 7).write(path);
+  return Weights(path, false, 1);
+}
+
+std::vector<std::int32_t> random_frames(const CodecSizes& sizes, int count) {
+  Random random(3);
+  std::vector<std::int32_t> frames;
+  for (int frame = 0; frame < count; ++frame) {
+    for (const int codes : sizes.streams) frames.push_back(random.integer(0, codes - 1));
+  }
+  return frames;
+}
+
+// The audio of frames that are given in chunks of these sizes, in turn; the last one ends it.
+std::vector<float> decode(const Codec& codec, const std::vector<std::int32_t>& frames,
+                          const std::vector<int>& chunks, bool ends_empty = false) {
+  const int streams = static_cast<int>(codec.sizes().streams.size());
+  const int count = static_cast<int>(frames.size()) / streams;
+  Decoder::State state =
+      codec.open_speech(Random(5).reals(codec.sizes().speaker_channels()).data());
+  std::vector<float> audio;
+  int given = 0;
+  for (int turn = 0; given < count || (ends_empty && !state.has_ended); ++turn) {
+    const int some = std::min(chunks[turn % chunks.size()], count - given);
+    const bool is_last = given + some == count && (!ends_empty || some == 0);
+    const Decoder& decoder = codec.decoder();
+    const Position before = decoder.final_samples(given, false);
+    const Position after = decoder.final_samples(given + some, is_last);
+    CHECK(static_cast<Position>(audio.size()) == before, "as much audio as was foreseen");
+    audio.resize(after, NAN);
+    codec.decode(state, frames.data() + given * streams, some, is_last, audio.data() + before);
+    given += some;
+  }
+  CHECK(static_cast<int>(audio.size()) == count * codec.sizes().hop_samples, "whole length");
+  float power = 0;
+  for (const float sample : audio) {
+    CHECK(std::isfinite(sample), "finite audio");
+    power += sample * sample;
+  }
+  CHECK(power > 1e-3f * audio.size(), "audible");
+  return audio;
+}
+
+void test_same_bits(const CodecSizes& sizes, FormatOf format, const char* what) {
+  const Weights weights = random_weights(sizes, format);
+  for (int table = 0; table < usable_kernels().count; ++table) {
+    const Kernels& kernels = *usable_kernels().tables[table];
+    const Codec codec(weights, sizes, kernels, 1), shared(weights, sizes, kernels, 2);
+    const Codec pieces(weights, sizes, kernels, 2, 1), large(weights, sizes, kernels, 1, 64 << 20);
+    for (const int count : {1, 2, 7, 90}) {
+      const std::vector<std::int32_t> frames = random_frames(sizes, count);
+      const std::vector<float> whole = decode(codec, frames, {count});
+      const std::vector<std::vector<int>> splits = {{1}, {20}, {2, 0, 5, 1}, {count / 2 + 1}};
+      for (const std::vector<int>& chunks : splits) {
+        CHECK(decode(codec, frames, chunks) == whole, what);
+        CHECK(decode(shared, frames, chunks, true) == whole, what);
+      }
+      CHECK(decode(pieces, frames, {count}) == whole, what);
+      CHECK(decode(pieces, frames, {3, 17}) == whole, what);
+      CHECK(decode(large, frames, {count}, true) == whole, what);
+    }
+  }
+}
+
+void test_encoder(const CodecSizes& sizes, const char* what) {
+  const Weights weights = random_weights(sizes, [](int) { return Format::fp32; });
+  const Kernels& kernels = *find_kernels(nullptr);
+  const Codec codec(weights, sizes, kernels, 1), pieces(weights, sizes, kernels, 2, 1);
+  for (const int samples : {32, 33, 100, 999, 5003}) {
+    const std::vector<float> audio = Random(11).reals(samples);
+    const Encoder::Result found = codec.encode(audio.data(), audio.size());
+    CHECK(found.frames.size() >= samples / 10 * sizes.streams.size(), what);
+    for (std::size_t i = 0; i < found.frames.size(); ++i) {
+      CHECK(found.frames[i] >= 0 && found.frames[i] < sizes.streams[i % sizes.streams.size()], what);
+    }
+    for (const float value : found.speaker) CHECK(std::isfinite(value), what);
+    const Encoder::Result again = pieces.encode(audio.data(), audio.size());
+    CHECK(again.frames == found.frames && again.speaker == found.speaker, what);
+  }
+}
+
+template <typename Work>
+void check_refused(Work&& work, slm_status status, const char* part) {
+  try {
+    work();
+  } catch (const Failure& failure) {
+    CHECK(failure.status() == status, failure.what());
+    CHECK(std::string(failure.what()).find(part) != std::string::npos, failure.what());
+    return;
+  }
+  CHECK(false, part);
+}
+
+void test_refusals() {
+  const CodecSizes sizes = sizes_of(true, ContentEncoder::waveform);
+  const Weights weights = random_weights(sizes, [](int) { return Format::fp32; });
+  const Codec codec(weights, sizes, *find_kernels(nullptr), 1);
+  std::vector<float> speaker(40, 0.1f), audio(600, 0.0f);
+  Decoder::State state = codec.open_speech(speaker.data());
+  const std::int32_t wrong[][3] = {{0, 20, 0}, {-1, 0, 0}, {0, 0, 33}};
+  for (const auto& frame : wrong) {
+    check_refused([&] { codec.decode(state, frame, 1, false, audio.data()); }, SLM_BAD_ARGUMENT,
+                  "is not in stream");
+  }
+  CHECK(state.frames == 0, "nothing changed");
+  codec.decode(state, nullptr, 0, true, nullptr);  // an utterance of no frames
+  check_refused([&] { codec.encode(audio.data(), 31); }, SLM_BAD_ARGUMENT, "too short");
+  audio.assign(12'000 * 30 + 1, 0.0f);
+  check_refused([&] { codec.encode(audio.data(), audio.size()); }, SLM_BAD_ARGUMENT, "too long");
+  audio[17] = NAN;
+  check_refused([&] { codec.encode(audio.data(), 600); }, SLM_BAD_ARGUMENT, "sample 17");
+  speaker[3] = INFINITY;
+  check_refused([&] { codec.open_speech(speaker.data()); }, SLM_BAD_ARGUMENT, "value 3");
+  CodecSizes larger = sizes;
+  larger.decoder_ratios = {2, 5};
+  check_refused([&] { Codec(weights, larger, *find_kernels(nullptr), 1); }, SLM_BAD_BUNDLE, "up");
+  check_refused([&] {
+    const Weights codes = random_weights(sizes, [](int) { return Format::int4; });
+    Codec(codes, sizes, *find_kernels(nullptr), 1);
+  }, SLM_BAD_BUNDLE, "");
+}
+
+}  // namespace
+}  // namespace slm
+
+int main() {
+  using slm::ContentEncoder, slm::Format;
+  slm::folder = std::filesystem::temp_directory_path() / "slm_codec_test";
+  std::filesystem::create_directories(slm::folder);
+  const slm::CodecSizes alias_free = slm::sizes_of(true, ContentEncoder::waveform);
+  const slm::CodecSizes plain = slm::sizes_of(false, ContentEncoder::mel);
+  slm::test_same_bits(alias_free, [](int) { return Format::fp32; }, "alias-free, fp32");
+  slm::test_same_bits(plain, [](int) { return Format::fp32; }, "plain, fp32");
+  slm::test_same_bits(alias_free, [](int) { return Format::bf16; }, "alias-free, bf16");
+  slm::test_same_bits(plain, [](int) { return Format::int8; }, "plain, int8");
+  slm::test_same_bits(alias_free, [](int index) {
+    return index % 3 == 0 ? Format::int8 : index % 3 == 1 ? Format::bf16 : Format::fp32;
+  }, "alias-free, mixed");
+  slm::test_encoder(alias_free, "waveform encoder");
+  slm::test_encoder(plain, "mel encoder");
+  slm::test_refusals();
+  std::filesystem::remove_all(slm::folder);
+  std::puts("the codec's results depend on its inputs only");
+}
