@@ -11,6 +11,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,7 +131,11 @@ def test_a_seed_draws_the_same_frames_as_in_onnx_runtime(load: Load, recipe: Rec
 @pytest.mark.parametrize("chunk_frames", [1, 7, 20])
 def test_streamed_equals_whole_to_the_bit(load: Load, chunk_frames: int) -> None:
     tts = load(MODELS[3]).native
-    arguments = {"voice": voice_of(tts), "sampling": Sampling(seed=1), "max_steps": MAX_STEPS}
+    arguments: dict[str, Any] = {
+        "voice": voice_of(tts),
+        "sampling": Sampling(seed=1),
+        "max_steps": MAX_STEPS,
+    }
     whole = tts.synthesize(TEXT, **arguments)
     schedule = ChunkSchedule(chunk_frames, 1.0, chunk_frames)
     chunks = list(tts.stream(TEXT, schedule=schedule, **arguments))
