@@ -48,3 +48,10 @@ AUDIO = 1e-4
 AUDIO_NOISE = 0.3  # in few bits; the demo codec: INT8 0.06, FP8 0.08
 ENCODED_CODES = 1e-3  # share of the codes that fit worse than the best ones
 ENCODED_SPEAKER = 1e-4
+
+# Native engine against ONNX Runtime.
+NATIVE_HIDDEN: Mapping[Precision, float] = {"fp32": 1e-4, "bf16": 0.16}
+NATIVE_CODES: Mapping[Precision, float] = {"fp32": 0.0, "bf16": 0.3, "int8": 0.5, "int4": 0.5}
+NATIVE_AUDIO = 1e-4
+NATIVE_AUDIO_NOISE: Mapping[Precision, float] = {"bf16": 0.1, "int8": 0.1}
+NATIVE_ENCODED_CODES = 0.02

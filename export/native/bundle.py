@@ -9,13 +9,19 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from commands.errors import UserError
 from commands.progress import progress
 from export.bundle.manifest import describe_bundle, describe_language_model
 from export.bundle.tables import write_tables
 from export.bundle.voices import write_voices
-from export.bundle.writer import bundle_folder, publish_bundle
+from export.bundle.writer import bundle_folder, publish_bundle, write_manifest
+from export.checks.check import Step, format_checks, refuse_failures, run_steps
 from export.checks.frontend_check import tell_lacking_symbols
+from export.checks.native_codec import compare_codec
+from export.checks.native_engine import NativeEngine
+from export.checks.native_lm import Reference, compare_language_model
 from export.checks.writing_check import tell_no_answers
 from export.graph_files import open_scales
 from export.native.graphs import describe_graphs, name_graphs
@@ -24,8 +30,9 @@ from export.native.weights import Formats, write_packed
 from export.options import ExportOptions
 from export.sources import Sources, read_sources
 from formats.calibration.reader import open_calibration
-from formats.precisions import NATIVE_CODEC_PRECISIONS, NATIVE_PRECISIONS
-from runtime.bundle.manifest import Manifest
+from formats.checkpoint.codec_config import CodecConfig
+from formats.precisions import FEW_BITS, NATIVE_CODEC_PRECISIONS, NATIVE_PRECISIONS
+from runtime.bundle.manifest import Check, Manifest
 from runtime.bundle.names import CODEC_ENCODER, NATIVE, PACKED_WEIGHTS
 
 
@@ -58,7 +65,13 @@ def build_native_bundle(options: ExportOptions) -> Manifest:
         with progress("voices, tokenizer, embeddings"):
             voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER], Path(scratch))
             write_tables(sources.checkpoint, folder, formats.precision)
-        manifest = _describe(sources, options, formats, voices)
+        manifest = write_manifest(folder, _describe(sources, options, formats, voices))
+        if options.compare is not False:
+            reference = Reference(sources.checkpoint, Path(scratch), graphs)
+            checks = _compare(folder, manifest, reference, sources.codec.config)
+            manifest = msgspec.structs.replace(manifest, checks=checks)
+        else:
+            print("  not compared with ONNX Runtime: --compare does it")
         with progress("hash and write to disk"):
             return publish_bundle(folder, manifest, options.output)
 
@@ -88,6 +101,22 @@ def _open_formats(sources: Sources, options: ExportOptions) -> Formats:
         )
     scales = open_scales(sources, numbers, options.source)
     return Formats(numbers.precision, scales, numbers.codec_precision, codec_scales)
+
+
+def _compare(
+    folder: Path, manifest: Manifest, reference: Reference, config: CodecConfig
+) -> tuple[Check, ...]:
+    """Raises `UserError`: no library, or the engine does not compute what the graphs do."""
+    engine = NativeEngine(folder, manifest)
+    steps: dict[str, Step] = {
+        "compare language model": lambda: compare_language_model(engine, reference),
+        "compare codec": lambda: compare_codec(engine, reference.folder, reference.graphs, config),
+    }
+    checks = run_steps(steps)
+    print(format_checks(checks), flush=True)
+    calibrated = any(graph.precision in FEW_BITS for graph in manifest.graphs.values())
+    refuse_failures(checks, calibrated=calibrated)
+    return tuple(checks)
 
 
 def _describe(

@@ -104,6 +104,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "slm_project_speaker": (_HANDLE, _ARRAY, _ARRAY),
     "slm_sequence_open": (_HANDLE, c_int64, _NEW_HANDLE),
     "slm_read": (_HANDLE, _ARRAY, c_size_t),
+    "slm_hidden": (_HANDLE, _ARRAY),
     "slm_write": (_HANDLE, POINTER(SamplingSettings), c_float, POINTER(c_int32)),
     "slm_step": (_ARRAY, c_size_t, _ARRAY, _ARRAY, _ARRAY, _ARRAY),
     "slm_speech_open": (_HANDLE, _ARRAY, _NEW_HANDLE),
