@@ -3,14 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 
 #include "failure.h"
-#include "weights/json.h"
-#include "weights/pages.h"
 
 namespace {
 
-constexpr std::size_t kMostBytes = std::size_t{4} << 20;
+constexpr std::size_t kMostBytes = std::size_t{64} << 20;
 constexpr int kMostPositions = 1 << 20;
 
 double number_within(const slm::Json& value, double least, double most) {
@@ -32,9 +31,20 @@ slm_sampling read_sampling(const slm::Json& json) {
 
 }  // namespace
 
+slm::Json read_json(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string content(kMostBytes, '\0');
+  file.read(content.data(), static_cast<std::streamsize>(content.size()));
+  content.resize(static_cast<std::size_t>(file.gcount()));
+  if (!file.eof()) {
+    throw slm::Failure(SLM_BAD_BUNDLE,
+                       path + ": is missing or too large; give a bundle's directory");
+  }
+  return slm::Json::parse(content, path);
+}
+
 Manifest read_manifest(const std::string& bundle) {
-  const std::string path = bundle + "/manifest.json";
-  const slm::Json json = slm::Json::parse(slm::read_file(path, kMostBytes), path);
+  const slm::Json json = read_json(bundle + "/manifest.json");
   const slm::Json& model = json.at("language_model");
   const slm::Json& codec = json.at("codec");
   const slm::Json& prompt = json.at("prompt");

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "slm.h"
+#include "weights/json.h"
 
 struct Manifest {
   std::string template_text;  // holds {text}
@@ -24,6 +25,9 @@ struct Manifest {
 };
 
 inline constexpr slm_sampling kGreedy = {1.0f, 1, 1.0f, 1.0f};
+
+// A JSON file of the bundle. Throws slm::Failure: it is missing, too large or damaged.
+slm::Json read_json(const std::string& path);
 
 // Throws slm::Failure: no manifest, or a damaged one.
 Manifest read_manifest(const std::string& bundle);

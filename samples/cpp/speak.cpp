@@ -19,13 +19,11 @@
 #include "noise.h"
 #include "options.h"
 #include "tokenizer.h"
-#include "weights/pages.h"
 
 namespace {
 
 constexpr double kFirstSeconds = 0.125;  // of audio in the first chunk, to be heard soon
 constexpr double kLongestSeconds = 2.0;
-constexpr std::size_t kMostTokenizerBytes = std::size_t{64} << 20;
 
 using Clock = std::chrono::steady_clock;
 
@@ -73,8 +71,7 @@ Prompt make_prompt(const Options& options, const Manifest& manifest) {
                  "the text is taken as its phonemes\n",
                  manifest.frontend.c_str());
   }
-  const std::string& path = manifest.tokenizer;
-  const Tokenizer tokenizer(slm::Json::parse(slm::read_file(path, kMostTokenizerBytes), path));
+  const Tokenizer tokenizer(read_json(manifest.tokenizer));
   std::string text = manifest.template_text;
   const std::size_t begin = text.find("{text}");
   if (begin == std::string::npos) throw std::runtime_error("the bundle's template lacks {text}");

@@ -1,7 +1,7 @@
 """`python samples/cpp/write_unicode_tables.py`: write unicode_tables.h, for tokenizer.cpp.
 
-In: the `tokenizers` package, asked about every code point, and Python's own Unicode data. Out: which
-code points its regular expressions take for letters, numbers and white space, and how its NFC
+In: the `tokenizers` package, asked about every code point, and Python's own Unicode data. Out:
+which code points its regular expressions take for letters, numbers and white space, and how its NFC
 composes. So the C++ program agrees with the package, whatever version of Unicode that has.
 """
 

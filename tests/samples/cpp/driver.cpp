@@ -8,14 +8,14 @@
 #include <string>
 
 #include "failure.h"
+#include "manifest.h"
 #include "noise.h"
 #include "tokenizer.h"
-#include "weights/pages.h"
 
 namespace {
 
 int print_tokens(const char* path) {
-  const Tokenizer tokenizer(slm::Json::parse(slm::read_file(path, std::size_t{64} << 20), path));
+  const Tokenizer tokenizer(read_json(path));
   for (std::string line; std::getline(std::cin, line);) {
     std::string text;
     for (std::size_t at = 0; at + 1 < line.size(); at += 2) {
