@@ -9,14 +9,6 @@
 
 #include "kernels/kernels.h"
 
-// Loops over the sums of a tile must vanish: sums in an array that is indexed at run time are kept
-// in memory.
-#if defined(__clang__)
-#define SLM_UNROLL _Pragma("unroll")
-#else
-#define SLM_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 namespace slm {
 namespace {
 
