@@ -83,22 +83,28 @@ def _noise_checks(
     runner: GraphRunner, embeddings: Array, whole: Array, cached: Array
 ) -> list[Check]:
     """For graphs in few bits: chunks against the whole, limited by the noise of last places."""
-    noise = last_place_noise(runner, embeddings, whole)
-    limit = max(limits.LEAST_CACHED_NOISE, limits.CACHED_NOISE_ROOM * noise)
+    moved = moved_by_last_places(runner, embeddings)
+    noise = max(relative_noise(hidden, whole) for hidden in moved)
+    limit = cached_noise_limit(noise)
     return [
         Check("backbone: noise of last places", noise, limits.LAST_PLACE_NOISE),
         Check("backbone: cached against whole: noise", relative_noise(cached, whole), limit),
     ]
 
 
-def last_place_noise(runner: GraphRunner, embeddings: Array, whole: Array) -> float:
-    """How much hidden states `whole` (1, 33, H) change with last places of their inputs."""
+def moved_by_last_places(runner: GraphRunner, embeddings: Array) -> list[Array]:
+    """Hidden states (1, 33, H) of inputs that differ by last places of float16, several times."""
     random, found = np.random.default_rng(0), []
     for _ in range(RUNS):
         factors = 1 + LAST_PLACE * random.choice((-1, 1), embeddings.shape)
-        moved = read_in(runner, embeddings * factors.astype(np.float32), [POSITIONS])
-        found.append(relative_noise(moved, whole))
-    return float(np.max(found))
+        moved = embeddings * factors.astype(np.float32)
+        found.append(read_in(runner, moved, [POSITIONS]))
+    return found
+
+
+def cached_noise_limit(noise: float) -> float:
+    """How much noise positions in several calls may add, if last places add `noise`."""
+    return max(limits.LEAST_CACHED_NOISE, limits.CACHED_NOISE_ROOM * noise)
 
 
 def check_head(folder: Path, spec: GraphSpec, hidden: Array, streams: Streams) -> list[Check]:

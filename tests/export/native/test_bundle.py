@@ -10,13 +10,19 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file, save_file
 
+from calibration.codec_decoder import CodecDecoder
+from calibration.language_model import LanguageModel
+from calibration.methods.quantize import Recipe as CalibrationRecipe
+from calibration.pipeline import CalibrationOptions, Data, calibrate
 from commands.errors import UserError
 from export.build import main
 from export.native import comparison
 from export.native.matrix import Matrix
+from export.sources import SourceFolders, open_sources
 from formats.weights import Array
 from runtime.bundle import names
 from runtime.bundle.loading import load_bundle
+from tests.calibration.recorded import write_tokens
 from tests.export.lm_exports import Recipe, tiny_checkpoint
 from tests.export.native.packed import read_packed
 from tests.speech_like import speak
@@ -40,6 +46,8 @@ KINDS = [
     (Recipe(8, streams=OTHER_STREAMS), "mtp_head"),
     (Recipe(1, streams=OTHER_STREAMS), "ntp_head"),
 ]
+FEW_BITS = KINDS[2][0]
+SPEAKER = np.linspace(-1, 1, 256, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +94,36 @@ def test_every_kind_of_model(
     assert {path.name for path in output.iterdir()} == expected
 
 
+@pytest.fixture(scope="module")
+def scales(codecs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Calibrations of the model with heads of kind transformer and of its codec."""
+    folder = tmp_path_factory.mktemp("scales")
+    save_file({"speaker": SPEAKER}, folder / "anna.safetensors")
+    model, codec = tiny_checkpoint(FEW_BITS), codecs / "facodec"
+    sources = open_sources(SourceFolders(model, codec, {"anna": folder / "anna.safetensors"}))
+    data = Data(tokens=write_tokens(folder, FEW_BITS.heads, utterances=4, frames=40))
+    for precision in ("int8", "int4"):
+        options = CalibrationOptions(CalibrationRecipe(precision), data, folder / precision)
+        calibrate(LanguageModel(sources), options)
+    options = CalibrationOptions(CalibrationRecipe("int8", "nearest"), data, folder / "codec")
+    calibrate(CodecDecoder(sources), options)
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_few_bits(precision: str, scales: Path, codecs: Path, output: Path) -> None:
+    formats = ("--precision", precision, "--calibration", scales / precision)
+    codec = ("--codec-calibration", scales / "codec")
+    assert build(FEW_BITS, codecs, output, *formats, *codec, "--text-head") == 0
+    manifest = load_bundle(output).manifest
+    assert all(one.measured <= one.limit for one in manifest.checks)
+    forms = {name: graph.precision for name, graph in manifest.graphs.items()}
+    assert (forms["backbone"], forms["codec_decoder"]) == (precision, "int8")
+    matrices = read_packed(output / names.PACKED_WEIGHTS).facts["matrices"]
+    assert matrices["head.5.layer.1.gate_up"]["format"] == precision
+    assert matrices["codec.decoder.1.up"]["format"] == "int8"
+
+
 def test_the_file_is_limited_as_the_bundle_is(codecs: Path, output: Path) -> None:
     assert build(KINDS[0][0], codecs, output, "--max-positions", "300", "--no-compare") == 0
     manifest = load_bundle(output).manifest
@@ -94,16 +132,16 @@ def test_the_file_is_limited_as_the_bundle_is(codecs: Path, output: Path) -> Non
 
 
 def test_voices_and_embeddings(codecs: Path, output: Path, tmp_path: Path) -> None:
-    recording, speaker = tmp_path / "anna.wav", np.linspace(-1, 1, 256, dtype=np.float32)
+    recording = tmp_path / "anna.wav"
     soundfile.write(recording, speak(rate_hz=22_050), 22_050)
-    save_file({"speaker": speaker}, tmp_path / "ben.safetensors")
+    save_file({"speaker": SPEAKER}, tmp_path / "ben.safetensors")
     voices = ("--voice", f"anna={recording}", f"ben={tmp_path / 'ben.safetensors'}")
     assert build(KINDS[1][0], codecs, output, *voices, "--no-compare", "--precision", "bf16") == 0
     manifest = load_bundle(output).manifest
     assert list(manifest.voices) == ["anna", "ben"]
     anna, ben = (load_file(output / file)["speaker"] for file in manifest.voices.values())
     assert anna.std() > 0
-    np.testing.assert_array_equal(ben, speaker)
+    np.testing.assert_array_equal(ben, SPEAKER)
     assert np.load(output / "embeddings.npy", mmap_mode="r").dtype == np.float16
 
 
