@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -92,7 +93,9 @@ Format always(int) {
 
 void run(const std::string& size, const std::string& format, int threads, int chunk, int piece) {
   const CodecSizes sizes = sizes_of(size == "published");
-  const std::string path = std::filesystem::temp_directory_path() / "slm_bench_codec.safetensors";
+  const std::string name =
+      "slm_bench_codec_" + std::to_string(std::random_device{}()) + ".safetensors";
+  const std::string path = std::filesystem::temp_directory_path() / name;
   CodecWriter(sizes,
               format == "bf16"   ? always<Format::bf16>
               : format == "int8" ? always<Format::int8>

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -203,7 +204,8 @@ void test_refusals() {
 
 int main() {
   using slm::ContentEncoder, slm::Format;
-  slm::folder = std::filesystem::temp_directory_path() / "slm_codec_test";
+  const std::string name = "slm_codec_test_" + std::to_string(std::random_device{}());
+  slm::folder = std::filesystem::temp_directory_path() / name;
   std::filesystem::create_directories(slm::folder);
   const slm::CodecSizes alias_free = slm::sizes_of(true, ContentEncoder::waveform);
   const slm::CodecSizes plain = slm::sizes_of(false, ContentEncoder::mel);
