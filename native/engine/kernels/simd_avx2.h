@@ -14,7 +14,7 @@ namespace {
 inline constexpr int kFp32Rows = 6, kBf16Rows = 5, kHalfRows = 4;
 inline constexpr int kFloatPanels = 1, kFloatPanelsAlone = 2;
 inline constexpr int kInt8Rows = 4, kInt4Rows = 4, kCodePanels = 1, kCodePanelsAlone = 1;
-inline constexpr int kAttentionSums = 5;
+inline constexpr int kAttentionHeads = 5, kAttentionSums = 5;
 inline constexpr int kPrefetchBytes = 4096;
 
 struct f32x16 {

@@ -14,7 +14,7 @@ namespace {
 inline constexpr int kFp32Rows = 12, kBf16Rows = 12, kHalfRows = 12;
 inline constexpr int kFloatPanels = 2, kFloatPanelsAlone = 4;
 inline constexpr int kInt8Rows = 8, kInt4Rows = 6, kCodePanels = 2, kCodePanelsAlone = 1;
-inline constexpr int kAttentionSums = 8;
+inline constexpr int kAttentionHeads = 8, kAttentionSums = 16;
 inline constexpr int kCodeOffset = 128;
 inline constexpr int kPrefetchBytes = 4096;
 

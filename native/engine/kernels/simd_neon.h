@@ -13,7 +13,7 @@ namespace {
 
 inline constexpr int kFp32Rows = 6, kBf16Rows = 5, kHalfRows = 5;
 inline constexpr int kFloatPanels = 1, kFloatPanelsAlone = 2;
-inline constexpr int kAttentionSums = 5;
+inline constexpr int kAttentionHeads = 5, kAttentionSums = 5;
 inline constexpr int kPrefetchBytes = 1024;
 
 struct f32x16 {
