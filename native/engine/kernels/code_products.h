@@ -34,12 +34,12 @@ struct Int8Codes {
 
   template <int kRows, int kPanels>
   static void add(i32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
-                  const std::int8_t* x, std::ptrdiff_t stride, std::ptrdiff_t ahead) {
+                  const std::int8_t* x, std::ptrdiff_t stride, const Ahead& ahead) {
     SLM_UNROLL for (int k = 0; k < kInputs; k += 4) {
       Codes loaded[kPanels];
       SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
         loaded[p] = load_codes(codes[p]);
-        prefetch(codes[p], ahead);
+        prefetch(codes[p], ahead.of[k / 4]);
         codes[p] += 64;
       }
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -59,7 +59,7 @@ struct Int4Codes {
 
   template <int kRows, int kPanels>
   static void add(i32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
-                  const std::int8_t* x, std::ptrdiff_t stride, std::ptrdiff_t ahead) {
+                  const std::int8_t* x, std::ptrdiff_t stride, const Ahead& ahead) {
     NibbleSum products[kRows][kPanels];
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
       SLM_UNROLL for (int p = 0; p < kPanels; ++p) products[r][p] = nibble_sum(total[r][p]);
@@ -67,7 +67,7 @@ struct Int4Codes {
     SLM_UNROLL for (int j = 0; j < 4; ++j) {
       SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
         const Nibbles nibbles = load_nibbles(codes[p]);
-        prefetch(codes[p], ahead);
+        prefetch(codes[p], ahead.of[j]);
         codes[p] += 64;
         SLM_UNROLL for (int r = 0; r < kRows; ++r) {
           const std::int8_t* const four = x + r * stride + 4 * j;
@@ -96,9 +96,9 @@ struct BlockTile {
       scales[p] = matrix.scales + panel * matrix.scale_blocks * kPanel;
       SLM_UNROLL for (int r = 0; r < kRows; ++r) total[r][p] = splat(0.0f);
     }
+    const Ahead ahead(place, kPanels * panel_bytes);
     for (int block = 0; block < blocks; ++block) {
-      add_block(total, codes, scales, matrix, x, place.row, block,
-                place.ahead(block, kPanels * panel_bytes));
+      add_block(total, codes, scales, matrix, x, place.row, block, ahead);
     }
     finish(matrix, output, place, scales, total);
   }
@@ -106,7 +106,7 @@ struct BlockTile {
  private:
   static void add_block(f32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
                         const std::uint16_t* (&scales)[kPanels], const Matrix& matrix,
-                        const BlockRows& x, int row, int block, std::ptrdiff_t ahead) {
+                        const BlockRows& x, int row, int block, const Ahead& ahead) {
     const int blocks = x.inputs / x.block;
     i32x16 products[kRows][kPanels];
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -159,9 +159,9 @@ struct ScaledTile {
       const i32x16 start = without_offset(kCodeOffset, sum_of_row(x, place.row + r));
       SLM_UNROLL for (i32x16& one : total[r]) one = start;
     }
+    const Ahead ahead(place, kPanels * panel_bytes);
     const std::int8_t* const rows = x.rows.data + place.row * x.rows.row_stride;
     for (int tap = 0; tap < x.rows.taps; ++tap) {
-      const std::ptrdiff_t ahead = place.ahead(tap, kPanels * panel_bytes);
       const std::int8_t* const start = rows + tap * x.rows.tap_stride;
       for (int c = 0; c < x.rows.channels; c += Int8Codes::kInputs) {
         Int8Codes::add(total, codes, start + c, x.rows.row_stride, ahead);
