@@ -88,25 +88,29 @@ struct BlockTile {
     const std::size_t panel_bytes =
         static_cast<std::size_t>(x.inputs) / Format::kInputs * Format::kPanelBytes;
     f32x16 total[kRows][kPanels];
-    const std::uint8_t* codes[kPanels];
-    const std::uint16_t* scales[kPanels];
+    Streams streams{{}, {}, Ahead(place, kPanels * panel_bytes)};
     SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
       const std::size_t panel = static_cast<std::size_t>(place.panel_at(p));
-      codes[p] = static_cast<const std::uint8_t*>(matrix.codes) + panel * panel_bytes;
-      scales[p] = matrix.scales + panel * matrix.scale_blocks * kPanel;
+      streams.codes[p] = static_cast<const std::uint8_t*>(matrix.codes) + panel * panel_bytes;
+      streams.scales[p] = matrix.scales + panel * matrix.scale_blocks * kPanel;
       SLM_UNROLL for (int r = 0; r < kRows; ++r) total[r][p] = splat(0.0f);
     }
-    const Ahead ahead(place, kPanels * panel_bytes);
     for (int block = 0; block < blocks; ++block) {
-      add_block(total, codes, scales, matrix, x, place.row, block, ahead);
+      add_block(total, streams, matrix, x, place.row, block);
     }
-    finish(matrix, output, place, scales, total);
+    finish(matrix, output, place, streams, total);
   }
 
  private:
-  static void add_block(f32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
-                        const std::uint16_t* (&scales)[kPanels], const Matrix& matrix,
-                        const BlockRows& x, int row, int block, const Ahead& ahead) {
+  // How far the panels have been read.
+  struct Streams {
+    const std::uint8_t* codes[kPanels];
+    const std::uint16_t* scales[kPanels];
+    Ahead ahead;
+  };
+
+  static void add_block(f32x16 (&total)[kRows][kPanels], Streams& streams, const Matrix& matrix,
+                        const BlockRows& x, int row, int block) {
     const int blocks = x.inputs / x.block;
     i32x16 products[kRows][kPanels];
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -116,13 +120,13 @@ struct BlockTile {
     const std::int8_t* const start =
         x.codes + std::ptrdiff_t{row} * x.inputs + std::ptrdiff_t{block} * x.block;
     for (int k = 0; k < x.block; k += Format::kInputs) {
-      Format::add(products, codes, start + k, x.inputs, ahead);
+      Format::add(products, streams.codes, start + k, x.inputs, streams.ahead);
     }
     SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
       f32x16 scale = splat(1.0f);  // one scale for all blocks: at the end
       if (matrix.scale_blocks > 1) {
-        scale = load_half(scales[p]);
-        scales[p] += kPanel;
+        scale = load_half(streams.scales[p]);
+        streams.scales[p] += kPanel;
       }
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
         const f32x16 of_row = splat(x.scales[std::ptrdiff_t{row + r} * blocks + block]);
@@ -132,12 +136,11 @@ struct BlockTile {
   }
 
   static void finish(const Matrix& matrix, const Output& output, Place place,
-                     const std::uint16_t* const (&scales)[kPanels],
-                     const f32x16 (&total)[kRows][kPanels]) {
+                     const Streams& streams, const f32x16 (&total)[kRows][kPanels]) {
     SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
       if (p >= place.panels) continue;
       const int panel = place.panel + p;
-      const f32x16 scale = matrix.scale_blocks > 1 ? splat(1.0f) : load_half(scales[p]);
+      const f32x16 scale = matrix.scale_blocks > 1 ? splat(1.0f) : load_half(streams.scales[p]);
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
         store_product(matrix, output, place.row + r, panel,
                       with_bias(matrix, panel, total[r][p] * scale));

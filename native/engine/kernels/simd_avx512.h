@@ -1,4 +1,5 @@
-// Vectors of 16 lanes in AVX-512 (F, BW, DQ, VL, VNNI); what each does is said in simd_portable.h.
+// Vectors of 16 lanes in AVX-512 (F, BW, DQ, VL, VNNI); simd_portable.h says what
+// each does.
 //
 // bfloat16 products are those of AVX-512 BF16 if the including file has allowed it to the compiler
 // (kHasHalfProducts), otherwise two multiply-adds in order.

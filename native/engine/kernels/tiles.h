@@ -23,9 +23,9 @@ struct Place {
 
   int panel_at(int index) const { return panel + (index < panels ? index : panels - 1); }
 
-  // How far ahead of line `line` of four, read of a panel, memory should be asked for. A single tile
-  // reads as fast as memory gives. Of several, each asks for its share of the next panels, which lie
-  // `bytes` behind: they come in while the tiles are computed.
+  // How far ahead of line `line` of four, read of a panel, memory should be asked for. A single
+  // tile reads as fast as memory gives. Of several, each asks for its share of the next panels,
+  // which lie `bytes` behind: they come in while the tiles are computed.
   std::ptrdiff_t ahead(int line, std::size_t bytes) const {
     if (tiles == 1) return kPrefetchBytes;
     return line % tiles == tile ? static_cast<std::ptrdiff_t>(bytes) : 0;
