@@ -60,8 +60,7 @@ struct Workers {
   struct alignas(64) Share {
     std::atomic<int> piece = 0;  // that is taken next
   };
-  static constexpr int kPiecesPerThread =
-      4;  // so that a thread that lost its processor can be helped
+  static constexpr int kPiecesPerThread = 4;  // so that one without a processor can be helped
   static constexpr std::int64_t kPieceProducts = 500'000;     // some microseconds: worth a thread
   static constexpr int kPieceRows = 24, kPiecePanels = 2;     // at least, to use what was loaded
   static constexpr std::int64_t kCachedWeights = 128 * 1024;  // stay near while rows pass
