@@ -86,7 +86,8 @@ def _read_codes(
     if linear.format != INT4.name or inputs % 2:
         raise UserError(f"{RECORD_FILE}: {name} has codes, which only int4 stores; {AGAIN}")
     packed = _read(tensors, CODES.format(weight=name), "i", (outputs, inputs // 2))
-    return unpack_nibbles(packed.view(np.uint8)).astype(np.float32) + INT4.lowest
+    codes = unpack_nibbles(packed.view(np.uint8)).view(np.int8)
+    return np.asarray(codes + np.int8(INT4.lowest))
 
 
 def _read(
