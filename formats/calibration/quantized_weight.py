@@ -15,7 +15,8 @@ class QuantizedWeight:
     """A weight (out, in) in few bits.
 
     block: input channels that share a scale. scales: float32 (out, in / block), exact in
-    float16. smoothing: float32 (in); inputs are divided by it, and the weight is multiplied by it.
+    float16; those of INT4 may be negative. smoothing: float32 (in); inputs are divided by it, and
+    the weight is multiplied by it.
     codes: whole numbers (out, in) of any type, or None for the nearest ones.
     """
 

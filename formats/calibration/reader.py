@@ -72,7 +72,8 @@ def _open_weight(
     smoothing = None
     if linear.alpha is not None:
         smoothing = _read(tensors, SMOOTHING.format(weight=name), "f", (inputs,))
-    for array in (scales, smoothing):
+    positive = np.abs(scales) if form is INT4 else scales
+    for array in (positive, smoothing):
         if array is not None and not (np.isfinite(array).all() and (array > 0).all()):
             raise UserError(f"{TENSORS_FILE}: {name} has scales that are not positive; {AGAIN}")
     codes = _read_codes(tensors, name, linear) if linear.has_codes else None
