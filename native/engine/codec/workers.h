@@ -1,6 +1,7 @@
 // Who computes the codec: a table of kernels, and threads that share the work of a layer.
 //
-// In: how many rows and panels a layer has. Out: pieces of them, done by the pool. It knows no layers.
+// In: how many rows and panels a layer has. Out: pieces of them, done by the pool. It knows no
+// layers.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,8 @@ struct Workers {
   // Pieces that `split` makes at most.
   int most_pieces() const { return threads == 1 ? 1 : kPiecesPerThread * threads; }
 
-  // body(first, behind) for consecutive ranges of 0 … count - 1, which begin at multiples of `unit`.
+  // body(first, behind) for consecutive ranges of 0 … count - 1, which begin at multiples of
+  // `unit`.
   template <typename Body>
   void split(int count, int unit, const Body& body) const {
     split_numbered(count, unit, [&](int, int first, int behind) { body(first, behind); });
@@ -58,9 +60,9 @@ struct Workers {
   struct alignas(64) Share {
     std::atomic<int> piece = 0;  // that is taken next
   };
-  static constexpr int kPiecesPerThread = 4;  // so that a thread that lost its processor can be helped
-  static constexpr std::int64_t kPieceProducts = 500'000;  // some microseconds: worth a thread
-  static constexpr int kPieceRows = 24, kPiecePanels = 2;  // at least, to use what was loaded
+  static constexpr int kPiecesPerThread = 4;  // so that one without a processor can be helped
+  static constexpr std::int64_t kPieceProducts = 500'000;     // some microseconds: worth a thread
+  static constexpr int kPieceRows = 24, kPiecePanels = 2;     // at least, to use what was loaded
   static constexpr std::int64_t kCachedWeights = 128 * 1024;  // stay near while rows pass
 
   static int bound(int count, int piece, int pieces) {
