@@ -22,6 +22,7 @@ struct TinyModel {
   int intermediate = 40;
   int max_positions = 400;
   bool has_text_head = false;
+  int speaker_channels = 0;  // 0: not speaker-aware
   std::string cache = "float32";
   std::vector<int> streams = {13, 9, 20};
   static constexpr int kQueryHeads = 4;
@@ -29,6 +30,7 @@ struct TinyModel {
   static constexpr int kLayers = 2;
   static constexpr int kHeads = 6;
   static constexpr int kVocabulary = 300;
+  static constexpr int kSpeakerHidden = 20;
 
   int hidden() const { return kQueryHeads * head_dim; }
   bool is_next_token() const { return kind == HeadKind::lm_head; }
@@ -40,6 +42,7 @@ class OpenedModel {
   explicit OpenedModel(const TinyModel& tiny) : tiny(tiny), writer(7) {
     add_layers();
     add_heads();
+    add_speaker();
     write();
   }
 
@@ -48,6 +51,9 @@ class OpenedModel {
   }
 
   SpeechCodes codes() const { return SpeechCodes(*weights_, sizes_); }
+
+  // Sections of the "slm" metadata.
+  std::string facts() const;
 
   TinyModel tiny;
   WeightsWriter writer;
@@ -114,36 +120,20 @@ class OpenedModel {
     writer.add_bytes("text_head.never", never);
   }
 
+  void add_speaker() {
+    if (tiny.speaker_channels == 0) return;
+    const WeightsWriter::Form form;
+    writer.add_matrix("speaker.inner", TinyModel::kSpeakerHidden, tiny.speaker_channels, form,
+                      true);
+    writer.add_matrix("speaker.output", tiny.hidden(), TinyModel::kSpeakerHidden, form, true);
+  }
+
   void write() {
-    static constexpr const char* kKinds[] = {"linear", "mlp", "transformer", "lm_head"};
-    static constexpr const char* kFormats[] = {"fp32", "bf16", "int8", "int4"};
-    const auto number = [](const char* name, int value) {
-      return std::string("\"") + name + "\":" + std::to_string(value) + ",";
-    };
-    std::string facts = "\"language_model\":{\"kind\":\"";
-    facts += tiny.is_next_token() ? "ntp\"," : "mtp\",";
-    facts += number("heads", tiny.is_next_token() ? 1 : TinyModel::kHeads);
-    facts += number("hidden_size", tiny.hidden()) + number("layers", TinyModel::kLayers);
-    facts += number("intermediate_size", tiny.intermediate);
-    facts += number("query_heads", TinyModel::kQueryHeads);
-    facts += number("kv_heads", TinyModel::kKvHeads) + number("head_dim", tiny.head_dim);
-    facts += number("max_positions", tiny.max_positions);
-    facts += number("head_layers", tiny.kind == HeadKind::transformer ? 1 : 0);
-    facts += std::string("\"head_kind\":\"") + kKinds[static_cast<int>(tiny.kind)] + "\",";
-    facts += std::string("\"precision\":\"") + kFormats[static_cast<int>(tiny.form.format)] + "\",";
-    facts += "\"cache\":\"" + tiny.cache + "\",\"rms_norm_epsilon\":1e-6},\"streams\":[";
-    for (std::size_t stream = 0; stream < tiny.streams.size(); ++stream) {
-      facts += (stream > 0 ? "," : "") + std::to_string(tiny.streams[stream]);
-    }
-    facts += "]";
-    if (tiny.has_text_head) {
-      facts += ",\"text_head\":{\"vocabulary\":" + std::to_string(TinyModel::kVocabulary) + "}";
-    }
     const std::filesystem::path path =
         std::filesystem::temp_directory_path() /
         ("slm-tiny-model-" + std::to_string(reinterpret_cast<std::uintptr_t>(this)) +
          ".safetensors");
-    writer.write(path.string(), facts);
+    writer.write(path.string(), facts());
     weights_ = std::make_unique<Weights>(path.string(), false, 1);
     std::filesystem::remove(path);
     sizes_ = read_model_sizes(weights_->facts());
@@ -152,5 +142,37 @@ class OpenedModel {
   std::unique_ptr<Weights> weights_;
   ModelSizes sizes_;
 };
+
+inline std::string OpenedModel::facts() const {
+  static constexpr const char* kKinds[] = {"linear", "mlp", "transformer", "lm_head"};
+  static constexpr const char* kFormats[] = {"fp32", "bf16", "int8", "int4"};
+  const auto number = [](const char* name, int value) {
+    return std::string("\"") + name + "\":" + std::to_string(value) + ",";
+  };
+  std::string facts = "\"language_model\":{\"kind\":\"";
+  facts += tiny.is_next_token() ? "ntp\"," : "mtp\",";
+  facts += number("heads", tiny.is_next_token() ? 1 : TinyModel::kHeads);
+  facts += number("hidden_size", tiny.hidden()) + number("layers", TinyModel::kLayers);
+  facts += number("intermediate_size", tiny.intermediate);
+  facts += number("query_heads", TinyModel::kQueryHeads);
+  facts += number("kv_heads", TinyModel::kKvHeads) + number("head_dim", tiny.head_dim);
+  facts += number("max_positions", tiny.max_positions);
+  facts += number("head_layers", tiny.kind == HeadKind::transformer ? 1 : 0);
+  facts += std::string("\"head_kind\":\"") + kKinds[static_cast<int>(tiny.kind)] + "\",";
+  facts += std::string("\"precision\":\"") + kFormats[static_cast<int>(tiny.form.format)] + "\",";
+  facts += "\"cache\":\"" + tiny.cache + "\",\"rms_norm_epsilon\":1e-6},\"streams\":[";
+  for (std::size_t stream = 0; stream < tiny.streams.size(); ++stream) {
+    facts += (stream > 0 ? "," : "") + std::to_string(tiny.streams[stream]);
+  }
+  facts += "]";
+  if (tiny.has_text_head) {
+    facts += ",\"text_head\":{\"vocabulary\":" + std::to_string(TinyModel::kVocabulary) + "}";
+  }
+  if (tiny.speaker_channels > 0) {
+    facts += ",\"speaker\":{" + number("channels", tiny.speaker_channels);
+    facts += "\"hidden\":" + std::to_string(TinyModel::kSpeakerHidden) + "}";
+  }
+  return facts;
+}
 
 }  // namespace slm
