@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,8 +50,6 @@ SYSTEM_COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
     "-std=c++20",
     "-O3",
-    "-Wall",
-    "-Wextra",
     "-fvisibility=hidden",
     "-fvisibility-inlines-hidden",
     "-ffp-contract=off",  # the order of sums is a promise: nothing is fused but what is written so
@@ -111,14 +109,18 @@ def build(
 ) -> tuple[Path, Compiler]:
     """Build the library unless it is there. Returns its path, and what compiled it.
 
+    target: None compiles for this machine, with its own compiler if there is one. A platform is
+    compiled for by ziglang, so that the library runs on other machines as well.
+
     Raises:
         UserError: no compiler, or one that fails.
     """
+    commands = list_commands(target, compiler)
     target = target or this_platform()
     name = f"{target}-{sanitizers.replace(',', '-')}" if sanitizers else target
     library = (output or build_folder(name)) / library_name(target)
     with _alone(OBJECTS.parent / "lock"):
-        chosen = find_compiler(target, compiler, sanitizers)
+        chosen = choose_compiler(commands, target, sanitizers)
         objects = _compile_all(chosen, jobs)
         _link(chosen, objects, library)
     return library, chosen
@@ -127,40 +129,43 @@ def build(
 # Compilers.
 
 
-def find_compiler(target: str, asked_for: str | None = None, sanitizers: str = "") -> Compiler:
-    """The compiler that was asked for, else the system's, else ziglang's.
+def choose_compiler(
+    commands: Iterable[tuple[str, ...]], target: str, sanitizers: str = ""
+) -> Compiler:
+    """The first of these commands that works.
 
     Raises:
         UserError: there is none, or it knows no C++20.
     """
-    found = [*_list_commands(target, asked_for)]
     tried = []
-    for command in found:
+    for command in commands:
         version = _version_of(command)
         if version is not None:
             compiler = Compiler(command, version, target, sanitizers)
             if _knows_cpp20(compiler):
                 return compiler
         tried.append(shlex.join(command))
-    others = f"{', '.join(tried)} cannot compile C++20; " if tried else ""
+    others = f" ({', '.join(tried)} cannot compile C++20)" if tried else ""
     raise UserError(
-        f"no C++ compiler for {target} is found: {others}install g++ 11 or clang++ 14 or newer, "
+        f"no C++ compiler for {target} is found{others}; install g++ 11 or clang++ 14 or newer, "
         "or: pip install ziglang"
     )
 
 
-def _list_commands(target: str, asked_for: str | None) -> Iterator[tuple[str, ...]]:
+def list_commands(target: str | None, asked_for: str | None) -> Iterator[tuple[str, ...]]:
+    """The compiler that was asked for; else the system's, for this machine; else ziglang's."""
     if asked_for is not None:
         yield tuple(shlex.split(asked_for))
         return
-    if target == this_platform():
+    if target is None:
         named = os.environ.get("CXX")
         for command in (*([named] if named else []), *SYSTEM_COMPILERS):
             words = shlex.split(command)
             if words and shutil.which(words[0]):
                 yield tuple(words)
-    if (zig := _find_zig()) and target in ZIG_TARGETS:
-        yield (*zig, "c++", "-target", ZIG_TARGETS[target])
+    triple = ZIG_TARGETS.get(target or this_platform())
+    if triple and (zig := _find_zig()):
+        yield (*zig, "c++", "-target", triple)
 
 
 def _find_zig() -> tuple[str, ...] | None:
@@ -297,11 +302,16 @@ def make_parser() -> argparse.ArgumentParser:
         "--compiler", metavar="CMD", help="default: CXX, else c++, g++ or clang++, else ziglang"
     )
     parser.add_argument(
-        "--target", choices=ZIG_TARGETS, help="default: this platform; others need ziglang"
+        "--target",
+        choices=ZIG_TARGETS,
+        help="default: for this machine, with its own compiler; a platform needs ziglang",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: build/native/PLATFORM")
     parser.add_argument(
         "--sanitize", default="", metavar="NAMES", help="such as address,undefined or thread"
+    )
+    parser.add_argument(
+        "--find", action="store_true", help="only say which compiler there is; status 2 if none"
     )
     parser.add_argument(
         "--jobs", type=int, default=DEFAULT_JOBS, metavar="N", help=f"default: {DEFAULT_JOBS}"
@@ -312,6 +322,10 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     try:
+        if arguments.find:
+            commands = list_commands(arguments.target, arguments.compiler)
+            print(choose_compiler(commands, arguments.target or this_platform()))
+            return 0
         library, compiler = build(
             arguments.target,
             arguments.compiler,

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from hypothesis import settings
 
+from commands.errors import UserError
 from runtime import TTS
 from tests.runtime.tiny_bundle import write_bundle
 
@@ -47,6 +48,17 @@ def tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = Source(model, codec, (f"anna={folder / 'anna.safetensors'}",))
     build_bundle(ExportOptions(source, output=folder / "engine"))
     return folder / "engine"
+
+
+@pytest.fixture(scope="session")
+def native_library() -> Path:
+    """The native engine's library, compiled by this machine's compiler unless it is current."""
+    from native.build import build
+
+    try:
+        return build()[0]
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

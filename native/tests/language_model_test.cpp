@@ -277,7 +277,7 @@ class Reference {
   explicit Reference(const OpenedModel& opened) : opened_(opened), tiny_(opened.tiny) {}
 
   Rows run(Rows x) const {
-    for (int layer = 0; layer < TinyModel::kLayers; ++layer) {
+    for (int layer = 0; layer < tiny_.layers; ++layer) {
       const std::string prefix = "layer." + std::to_string(layer) + ".";
       const Rows qkv = multiply(prefix + "qkv", norm(x, prefix + "input_norm"));
       add(x, multiply(prefix + "attention_output", attend(qkv)));
@@ -340,13 +340,13 @@ class Reference {
   }
 
   Rows attend(const Rows& qkv) const {
-    const int dim = tiny_.head_dim, group = TinyModel::kQueryHeads / TinyModel::kKvHeads;
-    Rows y(qkv.size(), std::vector<double>(TinyModel::kQueryHeads * dim, 0));
+    const int dim = tiny_.head_dim, group = tiny_.query_heads / tiny_.kv_heads;
+    Rows y(qkv.size(), std::vector<double>(tiny_.query_heads * dim, 0));
     for (int row = 0; row < static_cast<int>(qkv.size()); ++row) {
-      for (int head = 0; head < TinyModel::kQueryHeads; ++head) {
+      for (int head = 0; head < tiny_.query_heads; ++head) {
         const std::vector<double> query = rotated(qkv[row], head, row);
-        const int key_head = TinyModel::kQueryHeads + head / group;
-        const int value_at = (key_head + TinyModel::kKvHeads) * dim;
+        const int key_head = tiny_.query_heads + head / group;
+        const int value_at = (key_head + tiny_.kv_heads) * dim;
         std::vector<double> weights;
         double sum = 0;
         for (int seen = 0; seen <= row; ++seen) {

@@ -15,6 +15,8 @@
 
 namespace slm {
 
+inline constexpr int kVocabulary = 300;  // of text heads
+
 struct TinyModel {
   HeadKind kind = HeadKind::linear;
   WeightsWriter::Form form;
@@ -25,14 +27,21 @@ struct TinyModel {
   int speaker_channels = 0;  // 0: not speaker-aware
   std::string cache = "float32";
   std::vector<int> streams = {13, 9, 20};
+<<<<<<< HEAD
   static constexpr int kQueryHeads = 4;
   static constexpr int kKvHeads = 2;
   static constexpr int kLayers = 2;
   static constexpr int kHeads = 6;
   static constexpr int kVocabulary = 300;
   static constexpr int kSpeakerHidden = 20;
+=======
+  int query_heads = 4;
+  int kv_heads = 2;
+  int layers = 2;
+  int heads = 6;
+>>>>>>> native
 
-  int hidden() const { return kQueryHeads * head_dim; }
+  int hidden() const { return query_heads * head_dim; }
   bool is_next_token() const { return kind == HeadKind::lm_head; }
 };
 
@@ -68,8 +77,8 @@ class OpenedModel {
   }
 
   void add_layer(const std::string& prefix) {
-    const int attended = TinyModel::kQueryHeads * tiny.head_dim;
-    const int qkv = (TinyModel::kQueryHeads + 2 * TinyModel::kKvHeads) * tiny.head_dim;
+    const int attended = tiny.query_heads * tiny.head_dim;
+    const int qkv = (tiny.query_heads + 2 * tiny.kv_heads) * tiny.head_dim;
     writer.add_vector(prefix + "input_norm", norm());
     writer.add_matrix(prefix + "qkv", qkv, tiny.hidden(), tiny.form, true);
     writer.add_matrix(prefix + "attention_output", tiny.hidden(), attended, tiny.form, false);
@@ -84,7 +93,7 @@ class OpenedModel {
       frequencies.push_back(std::pow(1e4f, -2.0f * pair / tiny.head_dim));
     }
     writer.add_vector("rotary.frequencies", frequencies);
-    for (int layer = 0; layer < TinyModel::kLayers; ++layer) {
+    for (int layer = 0; layer < tiny.layers; ++layer) {
       add_layer("layer." + std::to_string(layer) + ".");
     }
     writer.add_vector("final_norm", norm());
@@ -92,7 +101,7 @@ class OpenedModel {
 
   void add_heads() {
     const int streams = static_cast<int>(tiny.streams.size());
-    const int heads = tiny.is_next_token() ? streams : TinyModel::kHeads;
+    const int heads = tiny.is_next_token() ? streams : tiny.heads;
     int codes = 0;
     for (int head = 0; head < heads; ++head) {
       const std::string prefix = "head." + std::to_string(head) + ".";
@@ -114,9 +123,9 @@ class OpenedModel {
     const std::size_t rows = codes + (tiny.is_next_token() ? 1 : 2);
     writer.add_vector("code_embeddings", writer.random().reals(rows * tiny.hidden()));
     if (!tiny.has_text_head) return;
-    writer.add_matrix("text_head", TinyModel::kVocabulary, tiny.hidden(), tiny.form, false);
-    std::vector<std::uint8_t> never(TinyModel::kVocabulary, 0);
-    for (int token = 0; token < TinyModel::kVocabulary; token += 3) never[token] = 1;
+    writer.add_matrix("text_head", kVocabulary, tiny.hidden(), tiny.form, false);
+    std::vector<std::uint8_t> never(kVocabulary, 0);
+    for (int token = 0; token < kVocabulary; token += 3) never[token] = 1;
     writer.add_bytes("text_head.never", never);
   }
 
@@ -129,6 +138,34 @@ class OpenedModel {
   }
 
   void write() {
+<<<<<<< HEAD
+=======
+    static constexpr const char* kKinds[] = {"linear", "mlp", "transformer", "lm_head"};
+    static constexpr const char* kFormats[] = {"fp32", "bf16", "int8", "int4"};
+    const auto number = [](const char* name, int value) {
+      std::string text("\"");
+      return text.append(name).append("\":").append(std::to_string(value)).append(",");
+    };
+    std::string facts = "\"language_model\":{\"kind\":\"";
+    facts += tiny.is_next_token() ? "ntp\"," : "mtp\",";
+    facts += number("heads", tiny.is_next_token() ? 1 : tiny.heads);
+    facts += number("hidden_size", tiny.hidden()) + number("layers", tiny.layers);
+    facts += number("intermediate_size", tiny.intermediate);
+    facts += number("query_heads", tiny.query_heads);
+    facts += number("kv_heads", tiny.kv_heads) + number("head_dim", tiny.head_dim);
+    facts += number("max_positions", tiny.max_positions);
+    facts += number("head_layers", tiny.kind == HeadKind::transformer ? 1 : 0);
+    facts += std::string("\"head_kind\":\"") + kKinds[static_cast<int>(tiny.kind)] + "\",";
+    facts += std::string("\"precision\":\"") + kFormats[static_cast<int>(tiny.form.format)] + "\",";
+    facts += "\"cache\":\"" + tiny.cache + "\",\"rms_norm_epsilon\":1e-6},\"streams\":[";
+    for (std::size_t stream = 0; stream < tiny.streams.size(); ++stream) {
+      facts.append(stream > 0 ? "," : "").append(std::to_string(tiny.streams[stream]));
+    }
+    facts += "]";
+    if (tiny.has_text_head) {
+      facts += ",\"text_head\":{\"vocabulary\":" + std::to_string(kVocabulary) + "}";
+    }
+>>>>>>> native
     const std::filesystem::path path =
         std::filesystem::temp_directory_path() /
         ("slm-tiny-model-" + std::to_string(reinterpret_cast<std::uintptr_t>(this)) +

@@ -24,7 +24,7 @@ from runtime.engines.host_rows import HostRows
 from runtime.engines.rows import DRAWN, SETTINGS, Request, RowLoop, Step
 from runtime.engines.texts import Text
 
-_HEAD_TENSORS = (names.HIDDEN, names.PAST_SEEN, names.NOISE, *SETTINGS, *DRAWN)
+_HEAD_TENSORS = (names.HIDDEN, names.NOISE, *SETTINGS, *DRAWN)
 
 
 def check_max_steps(max_steps: int | None) -> None:

@@ -66,7 +66,7 @@ void ActivatedConvolution::advance(const Workers& workers, State& state, const S
 
 void ActivatedConvolution::fill(const Workers& workers, const State& state, const Signal& x,
                                 Position to, Position length, InputRows& rows) const {
-  const int context = convolution_.context(), channels = convolution_.matrix.channels;
+  const int context = convolution_.context();
   const float scale = convolution_.matrix.input_scale;
   workers.split(static_cast<int>(to - state.taken), kLeastRows, [&](int from, int behind) {
     if (activation_) {
@@ -75,7 +75,7 @@ void ActivatedConvolution::fill(const Workers& workers, const State& state, cons
       return;
     }
     for (int row = from; row < behind; ++row) {
-      rows.store(workers.kernels, scale, context + row, 1, 0, channels, x.at(state.taken + row));
+      rows.store(workers.kernels, scale, context + row, x.at(state.taken + row), 1);
     }
   });
 }

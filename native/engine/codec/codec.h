@@ -11,7 +11,7 @@
 
 namespace slm {
 
-inline constexpr std::size_t kPieceBytes = 768 * 1024;  // of signals that should stay in a cache
+inline constexpr std::size_t kPieceBytes = 1024 * 1024;  // of signals that should stay in a cache
 
 class Codec {
  public:

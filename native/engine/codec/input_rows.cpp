@@ -33,20 +33,18 @@ std::size_t InputRows::memory_bytes(Format format, int channels, int rows) {
   return aligned(value_bytes(format) * channels * count) + aligned(sum_bytes(format) * count);
 }
 
-void InputRows::store(const Kernels& kernels, float scale, int row, int rows, int first_channel,
-                      int channels, const float* values) {
-  if (format_ == Format::int8) {
-    kernels.quantize_scaled(values, channels, rows, channels, scale,
-                            reinterpret_cast<std::int8_t*>(data_) + offset(row), sums_ + row);
-    return;
-  }
-  for (int r = 0; r < rows; ++r, values += channels) {
-    const std::ptrdiff_t place = offset(row + r) + first_channel;
-    if (format_ == Format::bf16) {
-      kernels.to_half(values, reinterpret_cast<std::uint16_t*>(data_) + place, channels);
-    } else {
-      std::memcpy(reinterpret_cast<float*>(data_) + place, values, channels * sizeof(float));
-    }
+void InputRows::store(const Kernels& kernels, float scale, int row, const float* values, int rows) {
+  const std::size_t count = static_cast<std::size_t>(rows) * channels_;
+  switch (format_) {
+    case Format::fp32:
+      std::memcpy(floats(row), values, count * sizeof(float));
+      return;
+    case Format::bf16:
+      kernels.to_half(values, reinterpret_cast<std::uint16_t*>(data_) + offset(row), count);
+      return;
+    default:
+      kernels.quantize_scaled(values, channels_, rows, channels_, scale,
+                              reinterpret_cast<std::int8_t*>(data_) + offset(row), sums_ + row);
   }
 }
 

@@ -28,11 +28,8 @@ class InputRows {
 
   bool is_float() const { return format_ == Format::fp32; }
   float* floats(int row) const { return reinterpret_cast<float*>(data_) + offset(row); }
-  // int8: a row's sum is known once all its channels are.
-  bool needs_whole_rows() const { return format_ == Format::int8; }
-  // values: [rows][channels], to channels `first_channel` … of rows `row` …. scale: of int8 codes.
-  void store(const Kernels& kernels, float scale, int row, int rows, int first_channel, int channels,
-             const float* values);
+  // values: [rows][channels], to rows `row` and following. scale: of int8 codes.
+  void store(const Kernels& kernels, float scale, int row, const float* values, int rows);
   void clear(int row, int rows);
 
   void multiply(const Kernels& kernels, const Matrix& matrix, Reading reading, Part part,

@@ -6,9 +6,11 @@
 namespace slm {
 namespace {
 
-constexpr int kBlockValues = 16 * 1024;  // floats on the stack between an activation and its codes
+// Floats on the stack between an activation and its codes: at most, and so few that they stay in the
+// first cache if that is not too few rows for an activation to work on.
+constexpr int kBlockValues = 32 * 1024, kNearValues = 8 * 1024;
+constexpr int kLeastRows = 32;
 constexpr int kMostOutputs = 1 << 24;
-constexpr int kBlockChannels = 64;  // of a block in bfloat16: whole lines, and many rows
 
 int clamp_row(Position row) {
   constexpr Position kFar = 1 << 30;
@@ -39,8 +41,8 @@ Matrix read_kernel(const Weights& weights, const std::string& name, int outputs,
     if (!(std::isfinite(matrix.input_scale) && matrix.input_scale > 0)) {
       refuse(name, "has no scale for its input");
     }
-    if (matrix.channels > kBlockValues) refuse(name, "has too many channels");
   }
+  if (matrix.channels > kBlockValues) refuse(name, "has too many channels");
   return matrix;
 }
 
@@ -60,34 +62,25 @@ void Activation::apply(const Kernels& kernels, const Signal& x, Position length,
                        Position to, float scale, InputRows& rows, int first) const {
   const int channels = snake_.channels, count = static_cast<int>(to - from);
   if (rows.is_float()) {
-    apply_channels(kernels, x, length, from, count, 0, channels, rows.floats(first), channels);
+    bend(kernels, x, length, from, count, rows.floats(first));
     return;
   }
   alignas(64) float block[kBlockValues];
-  const int width = rows.needs_whole_rows() ? channels : std::min(channels, kBlockChannels);
-  const int block_rows = kBlockValues / width;
-  for (int channel = 0; channel < channels; channel += width) {
-    const int block_channels = std::min(width, channels - channel);
-    for (int row = 0; row < count; row += block_rows) {
-      const int some = std::min(block_rows, count - row);
-      apply_channels(kernels, x, length, from + row, some, channel, block_channels, block,
-                     block_channels);
-      rows.store(kernels, scale, first + row, some, channel, block_channels, block);
-    }
+  const int block_rows =
+      std::max(kNearValues / channels, std::min(kLeastRows, kBlockValues / channels));
+  for (int row = 0; row < count; row += block_rows) {
+    const int some = std::min(block_rows, count - row);
+    bend(kernels, x, length, from + row, some, block);
+    rows.store(kernels, scale, first + row, block, some);
   }
 }
 
-void Activation::apply_channels(const Kernels& kernels, const Signal& x, Position length,
-                                Position from, int rows, int first_channel, int channels, float* y,
-                                std::ptrdiff_t stride) const {
-  Snake snake = snake_;
-  snake.frequency += first_channel;
-  snake.gain += first_channel;
-  snake.channels = channels;
+void Activation::bend(const Kernels& kernels, const Signal& x, Position length, Position from,
+                      int rows, float* y) const {
   const Position origin = from - reach();
-  const SnakeRows input{x.at(origin) + first_channel, x.stride, clamp_row(-origin),
+  const SnakeRows input{x.at(origin), x.stride, clamp_row(-origin),
                         clamp_row(length - 1 - origin)};
-  kernels.snake(snake, input, rows, y, stride);
+  kernels.snake(snake_, input, rows, y, snake_.channels);
 }
 
 Position Convolution::ready(Position received) const {

@@ -29,9 +29,8 @@ class Activation {
              float scale, InputRows& rows, int first) const;
 
  private:
-  void apply_channels(const Kernels& kernels, const Signal& x, Position length, Position from,
-                      int rows, int first_channel, int channels, float* y,
-                      std::ptrdiff_t stride) const;
+  void bend(const Kernels& kernels, const Signal& x, Position length, Position from, int rows,
+            float* y) const;
 
   Snake snake_;
 };

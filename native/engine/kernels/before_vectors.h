@@ -29,3 +29,11 @@
 #include "kernels/half.h"
 #include "kernels/kernels.h"
 #include "kernels/tables.h"
+
+// Loops over the sums of a tile must vanish: sums in an array that is indexed at run time are kept
+// in memory.
+#if defined(__clang__)
+#define SLM_UNROLL _Pragma("unroll")
+#else
+#define SLM_UNROLL _Pragma("GCC unroll 16")
+#endif

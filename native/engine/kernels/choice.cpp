@@ -1,9 +1,10 @@
 // Which tables of kernels this processor can run.
 //
-// In: what the processor says of itself. Out: tables, fastest first.
+// In: what the processor can do. Out: tables, fastest first.
 #include <string_view>
 
 #include "kernels/kernels.h"
+#include "kernels/processor.h"
 #include "kernels/tables.h"
 
 namespace slm {
@@ -14,26 +15,22 @@ struct Choice {
   bool is_usable;
 };
 
-#if defined(__x86_64__)
-
-// __builtin_cpu_supports asks the system as well, whether it keeps the wide registers.
-bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-
-#endif
-
 KernelList find_usable() {
-  KernelList list{};
+  [[maybe_unused]] const Processor processor = find_processor();
   const Choice choices[] = {
 #if defined(__x86_64__)
-      {&kAvx512Half, has_avx512() && __builtin_cpu_supports("avx512bf16")},
-      {&kAvx512, has_avx512()},
+      {&kAvx512Half, processor.has_avx512_bf16},
+      {&kAvx512, processor.has_avx512},
+      {&kAvx2Bytes, processor.has_avx_vnni},
+      {&kAvx2, processor.has_avx2},
+#elif defined(__aarch64__)
+      {&kNeonHalf, processor.has_neon_bf16},
+      {&kNeonBytes, processor.has_neon_dot},
+      {&kNeon, true},
 #endif
       {&kPortable, true},
   };
+  KernelList list{};
   for (const Choice& choice : choices) {
     if (choice.is_usable) list.tables[list.count++] = choice.kernels;
   }

@@ -26,24 +26,20 @@ inline i32x16 without_offset(int offset, std::int32_t sum_of_inputs) {
                                                    static_cast<std::uint32_t>(sum_of_inputs)));
 }
 
-inline void prefetch(const void* p) {
-  if constexpr (kPrefetchBytes > 0) {
-    __builtin_prefetch(static_cast<const char*>(p) + kPrefetchBytes);
-  }
-}
-
-// How a format's codes of one panel are read, and a block's sums of products. kInputs: of one step.
+// How a format's codes are read, and how their products are added. kInputs: of one step.
 struct Int8Codes {
-  static constexpr int kInputs = 4;
+  static constexpr int kInputs = 16;
   static constexpr int kOffset = kCodeOffset;
+  static constexpr int kPanelBytes = kInputs * kPanel;  // of a step
 
   template <int kRows, int kPanels>
   static void add(i32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
-                  const std::int8_t* x, std::ptrdiff_t stride, int inputs) {
-    for (int k = 0; k < inputs; k += kInputs) {
+                  const std::int8_t* x, std::ptrdiff_t stride, std::ptrdiff_t ahead) {
+    SLM_UNROLL for (int k = 0; k < kInputs; k += 4) {
       Codes loaded[kPanels];
       SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
         loaded[p] = load_codes(codes[p]);
+        prefetch(codes[p], ahead);
         codes[p] += 64;
       }
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -59,31 +55,28 @@ struct Int8Codes {
 struct Int4Codes {
   static constexpr int kInputs = kInt4Block;
   static constexpr int kOffset = kInt4Offset;
+  static constexpr int kPanelBytes = kInputs * kPanel / 2;
 
   template <int kRows, int kPanels>
   static void add(i32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
-                  const std::int8_t* x, std::ptrdiff_t stride, int inputs) {
-    for (int k = 0; k < inputs; k += kInputs) {
-      NibbleSum products[kRows][kPanels];
-      SLM_UNROLL for (auto& row : products) {
-        SLM_UNROLL for (NibbleSum& one : row) one = no_nibbles();
-      }
-      SLM_UNROLL for (int j = 0; j < 4; ++j) {
-        SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
-          const Nibbles nibbles = load_nibbles(codes[p]);
-          prefetch(codes[p]);
-          codes[p] += 64;
-          SLM_UNROLL for (int r = 0; r < kRows; ++r) {
-            const std::int8_t* const four = x + r * stride + k + 4 * j;
-            products[r][p].add(nibbles, four_at(four), four_at(four + 16));
-          }
+                  const std::int8_t* x, std::ptrdiff_t stride, std::ptrdiff_t ahead) {
+    NibbleSum products[kRows][kPanels];
+    SLM_UNROLL for (int r = 0; r < kRows; ++r) {
+      SLM_UNROLL for (int p = 0; p < kPanels; ++p) products[r][p] = nibble_sum(total[r][p]);
+    }
+    SLM_UNROLL for (int j = 0; j < 4; ++j) {
+      SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
+        const Nibbles nibbles = load_nibbles(codes[p]);
+        prefetch(codes[p], ahead);
+        codes[p] += 64;
+        SLM_UNROLL for (int r = 0; r < kRows; ++r) {
+          const std::int8_t* const four = x + r * stride + 4 * j;
+          products[r][p].add(nibbles, four_at(four), four_at(four + 16));
         }
       }
-      SLM_UNROLL for (int r = 0; r < kRows; ++r) {
-        SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
-          total[r][p] = total[r][p] + products[r][p].value();
-        }
-      }
+    }
+    SLM_UNROLL for (int r = 0; r < kRows; ++r) {
+      SLM_UNROLL for (int p = 0; p < kPanels; ++p) total[r][p] = products[r][p].value();
     }
   }
 };
@@ -92,7 +85,8 @@ template <typename Format, int kRows, int kPanels>
 struct BlockTile {
   static void run(const Matrix& matrix, const BlockRows& x, const Output& output, Place place) {
     const int blocks = x.inputs / x.block;
-    const std::size_t panel_bytes = std::size_t{64} / Format::kInputs * kBytesFactor * x.inputs;
+    const std::size_t panel_bytes =
+        static_cast<std::size_t>(x.inputs) / Format::kInputs * Format::kPanelBytes;
     f32x16 total[kRows][kPanels];
     const std::uint8_t* codes[kPanels];
     const std::uint16_t* scales[kPanels];
@@ -103,27 +97,27 @@ struct BlockTile {
       SLM_UNROLL for (int r = 0; r < kRows; ++r) total[r][p] = splat(0.0f);
     }
     for (int block = 0; block < blocks; ++block) {
-      add_block(total, codes, scales, matrix, x, place.row, block);
+      add_block(total, codes, scales, matrix, x, place.row, block,
+                place.ahead(block, kPanels * panel_bytes));
     }
     finish(matrix, output, place, scales, total);
   }
 
  private:
-  // int4: a step of 32 inputs has 4 · 64 bytes.
-  static constexpr int kBytesFactor = Format::kInputs == kInt4Block ? 4 : 1;
-
   static void add_block(f32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
                         const std::uint16_t* (&scales)[kPanels], const Matrix& matrix,
-                        const BlockRows& x, int row, int block) {
+                        const BlockRows& x, int row, int block, std::ptrdiff_t ahead) {
     const int blocks = x.inputs / x.block;
     i32x16 products[kRows][kPanels];
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
       const std::int32_t sum = x.sums[std::ptrdiff_t{row + r} * blocks + block];
       SLM_UNROLL for (i32x16& one : products[r]) one = without_offset(Format::kOffset, sum);
     }
-    Format::add(products, codes,
-                x.codes + std::ptrdiff_t{row} * x.inputs + std::ptrdiff_t{block} * x.block,
-                x.inputs, x.block);
+    const std::int8_t* const start =
+        x.codes + std::ptrdiff_t{row} * x.inputs + std::ptrdiff_t{block} * x.block;
+    for (int k = 0; k < x.block; k += Format::kInputs) {
+      Format::add(products, codes, start + k, x.inputs, ahead);
+    }
     SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
       f32x16 scale = splat(1.0f);  // one scale for all blocks: at the end
       if (matrix.scale_blocks > 1) {
@@ -167,8 +161,11 @@ struct ScaledTile {
     }
     const std::int8_t* const rows = x.rows.data + place.row * x.rows.row_stride;
     for (int tap = 0; tap < x.rows.taps; ++tap) {
-      Int8Codes::add(total, codes, rows + tap * x.rows.tap_stride, x.rows.row_stride,
-                     x.rows.channels);
+      const std::ptrdiff_t ahead = place.ahead(tap, kPanels * panel_bytes);
+      const std::int8_t* const start = rows + tap * x.rows.tap_stride;
+      for (int c = 0; c < x.rows.channels; c += Int8Codes::kInputs) {
+        Int8Codes::add(total, codes, start + c, x.rows.row_stride, ahead);
+      }
     }
     finish(matrix, x.scale, output, place, total);
   }
@@ -206,15 +203,15 @@ struct Int4BlockTile : BlockTile<Int4Codes, kRows, kPanels> {};
 inline void multiply_blocks(const Matrix& matrix, const BlockRows& x, const Output& output,
                             Part part) {
   if (matrix.format == Format::int8) {
-    run_tiles<Int8BlockTile, kCodeRows, kCodePanels, kCodePanelsAlone>(matrix, x, output, part);
+    run_tiles<Int8BlockTile, kInt8Rows, kCodePanels, kCodePanelsAlone>(matrix, x, output, part);
   } else {
-    run_tiles<Int4BlockTile, kCodeRows, kCodePanels, kCodePanelsAlone>(matrix, x, output, part);
+    run_tiles<Int4BlockTile, kInt4Rows, kCodePanels, kCodePanelsAlone>(matrix, x, output, part);
   }
 }
 
 inline void multiply_scaled(const Matrix& matrix, const ScaledRows& x, const Output& output,
                             Part part) {
-  run_tiles<ScaledTile, kCodeRows, kCodePanels, kCodePanelsAlone>(matrix, x, output, part);
+  run_tiles<ScaledTile, kInt8Rows, kCodePanels, kCodePanelsAlone>(matrix, x, output, part);
 }
 
 }  // namespace

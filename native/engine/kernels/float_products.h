@@ -76,7 +76,8 @@ struct FloatTile {
     }
     const auto* const start = x.data + place.row * x.row_stride;
     for (int tap = 0; tap < x.taps; ++tap) {
-      add_tap(total, weights, start + tap * x.tap_stride, x.row_stride, x.channels);
+      add_tap(total, weights, start + tap * x.tap_stride, x.row_stride, x.channels,
+              place.ahead(tap, kPanels * panel_bytes));
     }
     finish(matrix, output, place, total);
   }
@@ -85,11 +86,13 @@ struct FloatTile {
   static constexpr int kStepBytes = 64;
 
   static void add_tap(f32x16 (&total)[kRows][kPanels], const char* (&weights)[kPanels],
-                      const typename Weights::Input* x, std::ptrdiff_t stride, int channels) {
+                      const typename Weights::Input* x, std::ptrdiff_t stride, int channels,
+                      std::ptrdiff_t ahead) {
     for (int c = 0; c < channels; c += Weights::kInputs) {
       typename Weights::Loaded loaded[kPanels];
       SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
         loaded[p] = Weights::read(weights[p]);
+        prefetch(weights[p], ahead);
         weights[p] += kStepBytes;
       }
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {

@@ -12,10 +12,10 @@ namespace slm {
 namespace {
 
 inline constexpr int kFloatRows = 12, kFloatPanels = 2, kFloatPanelsAlone = 4;
-inline constexpr int kCodeRows = 6, kCodePanels = 2, kCodePanelsAlone = 2;
+inline constexpr int kInt8Rows = 8, kInt4Rows = 6, kCodePanels = 2, kCodePanelsAlone = 1;
 inline constexpr int kAttentionSums = 8;
 inline constexpr int kCodeOffset = 128;
-inline constexpr int kPrefetchBytes = 2048;
+inline constexpr int kPrefetchBytes = 4096;
 
 struct f32x16 {
   __m512 v;
@@ -127,15 +127,14 @@ inline Nibbles load_nibbles(const std::uint8_t* p) {
   const __m512i both = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
   return {_mm512_and_si512(both, mask), _mm512_and_si512(_mm512_srli_epi16(both, 4), mask)};
 }
-struct NibbleSum {  // two chains: the next product need not wait for the last one
-  __m512i low, high;
-  void add(Nibbles nibbles, std::int32_t x_low, std::int32_t x_high) {
-    low = _mm512_dpbusd_epi32(low, nibbles.low, _mm512_set1_epi32(x_low));
-    high = _mm512_dpbusd_epi32(high, nibbles.high, _mm512_set1_epi32(x_high));
+struct NibbleSum {
+  i32x16 total;
+  void add(Nibbles nibbles, std::int32_t low, std::int32_t high) {
+    total = dot4(dot4(total, {nibbles.low}, low), {nibbles.high}, high);
   }
-  i32x16 value() const { return {_mm512_add_epi32(low, high)}; }
+  i32x16 value() const { return total; }
 };
-inline NibbleSum no_nibbles() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+inline NibbleSum nibble_sum(i32x16 start) { return {start}; }
 
 }  // namespace
 }  // namespace slm

@@ -17,11 +17,11 @@ namespace {
 
 // How many rows and panels a product works on at once: as many sums as registers hold.
 inline constexpr int kFloatRows = 2, kFloatPanels = 1, kFloatPanelsAlone = 1;
-inline constexpr int kCodeRows = 2, kCodePanels = 1, kCodePanelsAlone = 1;
+inline constexpr int kInt8Rows = 2, kInt4Rows = 2, kCodePanels = 1, kCodePanelsAlone = 1;
 inline constexpr int kAttentionSums = 2;
 // What a dot product has to subtract, times the sum of the inputs: int8 codes lie as code + 128.
 inline constexpr int kCodeOffset = 128;
-inline constexpr int kPrefetchBytes = 0;
+inline constexpr int kPrefetchBytes = 1024;
 
 struct f32x16 {
   float lane[16];
@@ -191,7 +191,7 @@ inline i32x16 dot4(i32x16 total, const Codes& codes, std::int32_t x) {
   });
 }
 
-// 16 outputs with two times four int4 codes each, and the sum of their products in one packed block.
+// 16 outputs with two times four int4 codes each, and a sum with the products of one packed block.
 struct Nibbles {
   Codes low, high;
 };
@@ -210,7 +210,7 @@ struct NibbleSum {
   }
   i32x16 value() const { return total; }
 };
-inline NibbleSum no_nibbles() { return {splat(0)}; }
+inline NibbleSum nibble_sum(i32x16 start) { return {start}; }
 
 }  // namespace
 }  // namespace slm

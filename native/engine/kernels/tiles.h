@@ -9,14 +9,6 @@
 
 #include "kernels/kernels.h"
 
-// Loops over the sums of a tile must vanish: sums in an array that is indexed at run time are kept
-// in memory.
-#if defined(__clang__)
-#define SLM_UNROLL _Pragma("unroll")
-#else
-#define SLM_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 namespace slm {
 namespace {
 
@@ -26,9 +18,25 @@ struct Place {
   int row = 0;
   int panel = 0;
   int panels = 0;
+  int tile = 0;  // which one of the `tiles` of these panels
+  int tiles = 1;
 
   int panel_at(int index) const { return panel + (index < panels ? index : panels - 1); }
+
+  // How far ahead of what piece `piece` of a panel reads the memory should be asked for. A single
+  // tile reads as fast as memory gives. Of several, the first finds the panels in the cache, and
+  // each asks for its share of the next ones: they come in while the tiles are computed.
+  std::ptrdiff_t ahead(int piece, std::size_t bytes) const {
+    if (tiles == 1) return kPrefetchBytes;
+    return piece % tiles == tile ? static_cast<std::ptrdiff_t>(bytes) : 0;
+  }
 };
+
+// p may lie behind the end of a tensor: nothing is read.
+inline void prefetch(const void* p, std::ptrdiff_t ahead) {
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(p) +
+                                                   static_cast<std::uintptr_t>(ahead)));
+}
 
 // Rows in tiles of almost equal size, none of more than `most` rows.
 struct RowTiles {
@@ -42,6 +50,15 @@ struct RowTiles {
 template <typename Input>
 using TileFunction = void (*)(const Matrix&, const Input&, const Output&, Place);
 
+// One row: kPanels streams of weights, as many as are read fastest.
+template <typename Tile, int kPanels, typename Input>
+void run_alone(const Matrix& matrix, const Input& input, const Output& output, Part part) {
+  for (int panel = part.first_panel; panel < part.last_panel; panel += kPanels) {
+    const int left = part.last_panel - panel;
+    Tile::run(matrix, input, output, {0, panel, left < kPanels ? left : kPanels});
+  }
+}
+
 // Kind<rows, panels>::run computes a tile. Rows are the inner loop: a panel stays in the cache.
 template <template <int, int> class Kind, int kRows, int kPanels, int kPanelsAlone, typename Input>
 void run_tiles(const Matrix& matrix, const Input& input, const Output& output, Part part) {
@@ -49,17 +66,19 @@ void run_tiles(const Matrix& matrix, const Input& input, const Output& output, P
     struct Functions {
       TileFunction<Input> of[kRows];
     };
-    return Functions{{&Kind<kIndex + 1, kIndex == 0 ? kPanelsAlone : kPanels>::run...}};
+    return Functions{{&Kind<kIndex + 1, kPanels>::run...}};
   }(std::make_integer_sequence<int, kRows>());
-  static_assert(kPanelsAlone >= kPanels);  // a tile of one row may stand among larger ones
   if (part.rows <= 0) return;
   const RowTiles tiles(part.rows, kRows);
-  const int step = part.rows == 1 ? kPanelsAlone : kPanels;
-  for (int panel = part.first_panel; panel < part.last_panel; panel += step) {
+  if (part.rows == 1) {
+    return run_alone<Kind<1, kPanelsAlone>, kPanelsAlone>(matrix, input, output, part);
+  }
+  for (int panel = part.first_panel; panel < part.last_panel; panel += kPanels) {
     const int left = part.last_panel - panel;
     for (int tile = 0; tile < tiles.count; ++tile) {
       const int row = tiles.begin(tile), rows = tiles.begin(tile + 1) - row;
-      functions.of[rows - 1](matrix, input, output, {row, panel, left < step ? left : step});
+      functions.of[rows - 1](matrix, input, output,
+                             {row, panel, left < kPanels ? left : kPanels, tile, tiles.count});
     }
   }
 }

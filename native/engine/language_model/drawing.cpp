@@ -10,8 +10,8 @@
 namespace slm {
 namespace {
 
-// Below this, a heap of the best is faster than dividing all of them.
-constexpr int kFewBest = 256;
+// Columns in which the best are looked for: more of them make a closer bound.
+constexpr int kColumnsPerBest = 3;
 
 void require(bool is_right, const char* message) {
   if (!is_right) throw Failure(SLM_BAD_ARGUMENT, message);
@@ -22,7 +22,8 @@ void require(bool is_right, const char* message) {
 std::uint64_t rank(float score, int index) {
   const float ordered = score != score ? -std::numeric_limits<float>::infinity() : score + 0.0f;
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(ordered);
-  const std::uint32_t key = bits & 0x8000'0000u ? ~bits : bits | 0x8000'0000u;
+  const std::uint32_t sign = 0u - (bits >> 31);  // of negative numbers, all bits are turned
+  const std::uint32_t key = bits ^ (sign | 0x8000'0000u);
   return std::uint64_t{key} << 32 | ~static_cast<std::uint32_t>(index);
 }
 
@@ -38,15 +39,38 @@ int best_of(std::span<const float> scores) {
   return best;
 }
 
-// The `count` best, best first.
-void rank_best(std::span<const float> scores, int count, std::uint64_t* ranked) {
-  const int entries = static_cast<int>(scores.size());
-  for (int index = 0; index < entries; ++index) ranked[index] = rank(scores[index], index);
-  if (count <= kFewBest) {
-    std::partial_sort(ranked, ranked + count, ranked + entries, std::greater<>());
-    return;
+// A score that at least `count` scores reach. Scores lie in more columns than that, and the largest
+// of each column is as good: the `count`th of those is a bound. NaN is no score.
+float bound_of_best(std::span<const float> scores, int count, std::span<float> largest) {
+  std::fill(largest.begin(), largest.end(), -std::numeric_limits<float>::infinity());
+  for (std::size_t begin = 0; begin < scores.size(); begin += largest.size()) {
+    const std::size_t columns = std::min(largest.size(), scores.size() - begin);
+    for (std::size_t column = 0; column < columns; ++column) {
+      const float score = scores[begin + column];
+      largest[column] = score > largest[column] ? score : largest[column];
+    }
   }
-  if (count < entries) std::nth_element(ranked, ranked + count, ranked + entries, std::greater<>());
+  std::nth_element(largest.begin(), largest.begin() + count - 1, largest.end(), std::greater<>());
+  return largest[count - 1];
+}
+
+// The `count` best, best first. columns: room for as many values as there are scores.
+void rank_best(std::span<const float> scores, int count, float* columns, std::uint64_t* ranked) {
+  const int entries = static_cast<int>(scores.size());
+  const int wide = kColumnsPerBest * count;
+  const float bound = wide < entries / 2
+                          ? bound_of_best(scores, count, {columns, static_cast<std::size_t>(wide)})
+                          : -std::numeric_limits<float>::infinity();
+  int found = 0;
+  for (int index = 0; index < entries; ++index) {  // without a branch: no one could foretell it
+    ranked[found] = static_cast<std::uint64_t>(index);
+    found += !(scores[index] < bound);
+  }
+  for (int place = 0; place < found; ++place) {
+    const int index = static_cast<int>(ranked[place]);
+    ranked[place] = rank(scores[index], index);
+  }
+  if (count < found) std::nth_element(ranked, ranked + count, ranked + found, std::greater<>());
   std::sort(ranked, ranked + count, std::greater<>());
 }
 
@@ -107,7 +131,7 @@ int draw(const Kernels& kernels, std::span<const float> scores, const slm_sampli
          float noise, DrawMemory& memory) {
   if (sampling.top_k == 1) return best_of(scores);
   const int count = std::min(sampling.top_k, static_cast<int>(scores.size()));
-  rank_best(scores, count, memory.ranked_.data());
+  rank_best(scores, count, memory.probabilities_.data(), memory.ranked_.data());
   const std::span<float> probabilities(memory.probabilities_.data(), count);
   for (int place = 0; place < count; ++place) {
     probabilities[place] = scores[index_of(memory.ranked_[place])] / sampling.temperature;

@@ -104,6 +104,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "slm_project_speaker": (_HANDLE, _ARRAY, _ARRAY),
     "slm_sequence_open": (_HANDLE, c_int64, _NEW_HANDLE),
     "slm_read": (_HANDLE, _ARRAY, c_size_t),
+    "slm_hidden": (_HANDLE, _ARRAY),
     "slm_write": (_HANDLE, POINTER(SamplingSettings), c_float, POINTER(c_int32)),
     "slm_step": (_ARRAY, c_size_t, _ARRAY, _ARRAY, _ARRAY, _ARRAY),
     "slm_speech_open": (_HANDLE, _ARRAY, _NEW_HANDLE),
@@ -120,7 +121,6 @@ _CALLS: dict[str, tuple[Any, ...]] = {
 }
 # Functions that cannot fail -> what they return.
 _OTHERS: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "slm_interface": (c_uint32, ()),
     "slm_version": (c_char_p, ()),
     "slm_close": (None, (_HANDLE,)),
     "slm_sequence_close": (None, (_HANDLE,)),
@@ -140,17 +140,12 @@ class Library:
         self.path = path
         try:
             self.functions: Any = ctypes.CDLL(str(path))
+            _check_interface(path, self.functions.slm_interface)
             _declare(self.functions)
-            interface = self.functions.slm_interface()
         except (OSError, AttributeError) as error:
             raise UserError(
                 f"{path}: is no native library for this Python ({error}); {how_to_build()}"
             ) from None
-        if interface != INTERFACE:
-            raise UserError(
-                f"{path}: has interface {interface}, and this runtime needs {INTERFACE}; "
-                f"{how_to_build()}"
-            )
         self.version: str = self.functions.slm_version().decode()
 
     def call(self, function: str, *arguments: Any) -> None:
@@ -208,6 +203,14 @@ def address_of(array: NDArray[Any]) -> int:
 def as_floats(array: NDArray[Any]) -> NDArray[np.float32]:
     """Contiguous float32."""
     return np.ascontiguousarray(array, np.float32)
+
+
+def _check_interface(path: Path, function: Any) -> None:
+    function.restype, function.argtypes = c_uint32, ()
+    if (found := function()) != INTERFACE:
+        raise UserError(
+            f"{path}: has interface {found}, and this runtime needs {INTERFACE}; {how_to_build()}"
+        )
 
 
 def _declare(functions: Any) -> None:

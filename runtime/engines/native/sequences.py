@@ -44,6 +44,12 @@ class Sequence:
         values = as_floats(embeddings)
         self._library.call("slm_read", self.handle, address_of(values), values.shape[1])
 
+    def hidden(self) -> NDArray[np.float32]:
+        """The hidden state of the last position, float32 [hidden_size], after the final norm."""
+        values = np.zeros(self._model.facts.hidden_size, np.float32)
+        self._library.call("slm_hidden", self.handle, address_of(values))
+        return values
+
     def write(self, sampling: SamplingDefaults, noise: float) -> int:
         """Draw a token of text after the last position. It is not read yet."""
         token = ctypes.c_int32()
