@@ -242,7 +242,7 @@ class Session {
     const OpenBundle& from = bundle();
     const std::size_t count = numbers_.below(20);
     std::vector<std::int32_t> tokens(count);
-    for (std::int32_t& token : tokens) token = numbers_.integer(TinyModel::kVocabulary);
+    for (std::int32_t& token : tokens) token = numbers_.integer(kVocabulary);
     const std::vector<float> speaker =
         numbers_.reals(static_cast<std::size_t>(from.facts.speaker_channels));
     std::vector<float> values(count * static_cast<std::size_t>(from.facts.hidden_size));

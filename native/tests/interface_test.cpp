@@ -73,7 +73,7 @@ void test_speaking(const TinyBundle& tiny) {
   slm_error error{};
   expect(slm_verify(path.c_str(), &error) == SLM_OK, error.message);
   const Opened one(path), two(path, 2, 1);
-  expect(one.facts.heads == (tiny.model.is_next_token() ? 1 : TinyModel::kHeads), "heads");
+  expect(one.facts.heads == (tiny.model.is_next_token() ? 1 : tiny.model.heads), "heads");
   expect(one.facts.has_text_head == tiny.model.has_text_head, "a text head");
   expect(one.facts.is_speaker_aware == (tiny.model.speaker_channels > 0), "speaker-aware");
   expect(one.facts.step_bytes > 0 && one.facts.step_bytes < one.facts.weight_bytes, "bytes");
@@ -109,7 +109,7 @@ void test_refusals(const Opened& opened) {
 
   std::vector<float> floats(4096);
   refused(slm_voice(opened.bundle, "bob", floats.data(), &error), SLM_BAD_ARGUMENT, "a voice");
-  const std::int32_t tokens[] = {0, TinyModel::kVocabulary};
+  const std::int32_t tokens[] = {0, kVocabulary};
   refused(slm_embed(opened.bundle, tokens, 2, nullptr, floats.data(), &error), SLM_BAD_ARGUMENT,
           "a token");
   slm_facts facts{};

@@ -189,7 +189,7 @@ inline std::string manifest_of(const TinyBundle& bundle, const std::string& fold
   };
   std::string text = "{\"schema_version\":2,\"engine\":{\"kind\":\"native\"},\"language_model\":{";
   text += std::string("\"kind\":\"") + (model.is_next_token() ? "ntp" : "mtp") + "\",";
-  text += number("heads", model.is_next_token() ? 1 : TinyModel::kHeads);
+  text += number("heads", model.is_next_token() ? 1 : model.heads);
   text += number("hidden_size", model.hidden()) + number("max_positions", model.max_positions);
   text += std::string("\"speaker_aware\":") + (model.speaker_channels > 0 ? "true" : "false");
   text +=
@@ -226,9 +226,9 @@ inline void write_bundle(const TinyBundle& bundle, const std::string& folder) {
                model.facts() + "," + codec_facts(bundle.codec, precision));
   Random random(11);
   const int width = bundle.model.hidden();
-  write_file(folder + "/embeddings.npy",
-             npy_of(TinyModel::kVocabulary, width,
-                    random.reals(static_cast<std::size_t>(TinyModel::kVocabulary * width))));
+  write_file(
+      folder + "/embeddings.npy",
+      npy_of(kVocabulary, width, random.reals(static_cast<std::size_t>(kVocabulary * width))));
   write_file(folder + "/voices/ann.safetensors",
              voice_of(random.reals(static_cast<std::size_t>(bundle.codec.speaker_channels()))));
   write_file(folder + "/tokenizer.json", tokenizer_of(bundle.is_phonemes));

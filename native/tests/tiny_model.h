@@ -15,7 +15,8 @@
 
 namespace slm {
 
-inline constexpr int kVocabulary = 300;  // of text heads
+inline constexpr int kVocabulary = 300;    // of text heads
+inline constexpr int kSpeakerHidden = 20;  // between the layers of the speaker projection
 
 struct TinyModel {
   HeadKind kind = HeadKind::linear;
@@ -27,19 +28,10 @@ struct TinyModel {
   int speaker_channels = 0;  // 0: not speaker-aware
   std::string cache = "float32";
   std::vector<int> streams = {13, 9, 20};
-<<<<<<< HEAD
-  static constexpr int kQueryHeads = 4;
-  static constexpr int kKvHeads = 2;
-  static constexpr int kLayers = 2;
-  static constexpr int kHeads = 6;
-  static constexpr int kVocabulary = 300;
-  static constexpr int kSpeakerHidden = 20;
-=======
   int query_heads = 4;
   int kv_heads = 2;
   int layers = 2;
   int heads = 6;
->>>>>>> native
 
   int hidden() const { return query_heads * head_dim; }
   bool is_next_token() const { return kind == HeadKind::lm_head; }
@@ -132,40 +124,11 @@ class OpenedModel {
   void add_speaker() {
     if (tiny.speaker_channels == 0) return;
     const WeightsWriter::Form form;
-    writer.add_matrix("speaker.inner", TinyModel::kSpeakerHidden, tiny.speaker_channels, form,
-                      true);
-    writer.add_matrix("speaker.output", tiny.hidden(), TinyModel::kSpeakerHidden, form, true);
+    writer.add_matrix("speaker.inner", kSpeakerHidden, tiny.speaker_channels, form, true);
+    writer.add_matrix("speaker.output", tiny.hidden(), kSpeakerHidden, form, true);
   }
 
   void write() {
-<<<<<<< HEAD
-=======
-    static constexpr const char* kKinds[] = {"linear", "mlp", "transformer", "lm_head"};
-    static constexpr const char* kFormats[] = {"fp32", "bf16", "int8", "int4"};
-    const auto number = [](const char* name, int value) {
-      std::string text("\"");
-      return text.append(name).append("\":").append(std::to_string(value)).append(",");
-    };
-    std::string facts = "\"language_model\":{\"kind\":\"";
-    facts += tiny.is_next_token() ? "ntp\"," : "mtp\",";
-    facts += number("heads", tiny.is_next_token() ? 1 : tiny.heads);
-    facts += number("hidden_size", tiny.hidden()) + number("layers", tiny.layers);
-    facts += number("intermediate_size", tiny.intermediate);
-    facts += number("query_heads", tiny.query_heads);
-    facts += number("kv_heads", tiny.kv_heads) + number("head_dim", tiny.head_dim);
-    facts += number("max_positions", tiny.max_positions);
-    facts += number("head_layers", tiny.kind == HeadKind::transformer ? 1 : 0);
-    facts += std::string("\"head_kind\":\"") + kKinds[static_cast<int>(tiny.kind)] + "\",";
-    facts += std::string("\"precision\":\"") + kFormats[static_cast<int>(tiny.form.format)] + "\",";
-    facts += "\"cache\":\"" + tiny.cache + "\",\"rms_norm_epsilon\":1e-6},\"streams\":[";
-    for (std::size_t stream = 0; stream < tiny.streams.size(); ++stream) {
-      facts.append(stream > 0 ? "," : "").append(std::to_string(tiny.streams[stream]));
-    }
-    facts += "]";
-    if (tiny.has_text_head) {
-      facts += ",\"text_head\":{\"vocabulary\":" + std::to_string(kVocabulary) + "}";
-    }
->>>>>>> native
     const std::filesystem::path path =
         std::filesystem::temp_directory_path() /
         ("slm-tiny-model-" + std::to_string(reinterpret_cast<std::uintptr_t>(this)) +
@@ -184,30 +147,31 @@ inline std::string OpenedModel::facts() const {
   static constexpr const char* kKinds[] = {"linear", "mlp", "transformer", "lm_head"};
   static constexpr const char* kFormats[] = {"fp32", "bf16", "int8", "int4"};
   const auto number = [](const char* name, int value) {
-    return std::string("\"") + name + "\":" + std::to_string(value) + ",";
+    std::string text("\"");
+    return text.append(name).append("\":").append(std::to_string(value)).append(",");
   };
   std::string facts = "\"language_model\":{\"kind\":\"";
   facts += tiny.is_next_token() ? "ntp\"," : "mtp\",";
-  facts += number("heads", tiny.is_next_token() ? 1 : TinyModel::kHeads);
-  facts += number("hidden_size", tiny.hidden()) + number("layers", TinyModel::kLayers);
+  facts += number("heads", tiny.is_next_token() ? 1 : tiny.heads);
+  facts += number("hidden_size", tiny.hidden()) + number("layers", tiny.layers);
   facts += number("intermediate_size", tiny.intermediate);
-  facts += number("query_heads", TinyModel::kQueryHeads);
-  facts += number("kv_heads", TinyModel::kKvHeads) + number("head_dim", tiny.head_dim);
+  facts += number("query_heads", tiny.query_heads);
+  facts += number("kv_heads", tiny.kv_heads) + number("head_dim", tiny.head_dim);
   facts += number("max_positions", tiny.max_positions);
   facts += number("head_layers", tiny.kind == HeadKind::transformer ? 1 : 0);
   facts += std::string("\"head_kind\":\"") + kKinds[static_cast<int>(tiny.kind)] + "\",";
   facts += std::string("\"precision\":\"") + kFormats[static_cast<int>(tiny.form.format)] + "\",";
   facts += "\"cache\":\"" + tiny.cache + "\",\"rms_norm_epsilon\":1e-6},\"streams\":[";
   for (std::size_t stream = 0; stream < tiny.streams.size(); ++stream) {
-    facts += (stream > 0 ? "," : "") + std::to_string(tiny.streams[stream]);
+    facts.append(stream > 0 ? "," : "").append(std::to_string(tiny.streams[stream]));
   }
   facts += "]";
   if (tiny.has_text_head) {
-    facts += ",\"text_head\":{\"vocabulary\":" + std::to_string(TinyModel::kVocabulary) + "}";
+    facts += ",\"text_head\":{\"vocabulary\":" + std::to_string(kVocabulary) + "}";
   }
   if (tiny.speaker_channels > 0) {
     facts += ",\"speaker\":{" + number("channels", tiny.speaker_channels);
-    facts += "\"hidden\":" + std::to_string(TinyModel::kSpeakerHidden) + "}";
+    facts += "\"hidden\":" + std::to_string(kSpeakerHidden) + "}";
   }
   return facts;
 }
