@@ -122,6 +122,7 @@ void speak(const slm_bundle* bundle, const slm_facts& facts) {
     if (checked(status, error) != SLM_OK) break;
     demand(drawn.kept >= 0 && drawn.kept <= facts.heads, "as many codes as heads, at most");
     frames.insert(frames.end(), codes.begin(), codes.begin() + drawn.kept);
+    if (drawn.stop != 0) break;
   }
   slm_sequence_close(sequence);
   decode(bundle, facts, speaker, frames);

@@ -55,6 +55,7 @@ std::vector<float> speak(const Opened& opened, int steps) {
     slm_drawn drawn{};
     ok(slm_step(&sequence, 1, &sampling, noise.data(), codes.data(), &drawn, &error));
     frames.insert(frames.end(), codes.begin(), codes.begin() + drawn.kept);
+    if (drawn.stop != 0) break;
   }
   const std::size_t count = frames.size() / static_cast<std::size_t>(facts.streams);
   std::vector<float> audio(slm_speech_room(speech, count));
