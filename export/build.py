@@ -50,8 +50,10 @@ DESCRIPTION = """\
 Turn a speech language model and its codec into a bundle, the directory that
 python -m runtime.tts --engine speaks from. The graphs are written from the
 checkpoint's tensors and checked in ONNX Runtime, and compared with PyTorch
-where that is installed, unless --no-compare is given. If anything fails, no
-new bundle appears, and an older one stays as it was."""
+where that is installed, unless --no-compare is given. With --target native,
+weights are packed for this project's own engine, which is then compared with
+ONNX Runtime. If anything fails, no new bundle appears, and an older one stays
+as it was."""
 
 EXAMPLES = """\
 examples:
@@ -64,6 +66,9 @@ examples:
   for an engine that knows standard ONNX operators only, in half precision:
     python -m export.build --model my-model --codec facodec \\
         --dialect portable --precision fp16
+  for this project's own engine on CPUs:
+    python native/build.py
+    python -m export.build --target native
   for RTX GPUs, on any machine; and for a Jetson, on the Jetson:
     python -m export.build --target tensorrt-rtx --sm 89 120 --precision fp16
     python -m export.build --target tensorrt --bundle portable-bundle"""

@@ -1,7 +1,7 @@
 """A bundle for the native engine: a checkpoint and a codec become packed weights.
 
 In: options. Out: a bundle, checked and complete, or nothing. The graphs that ONNX Runtime would run
-are written into a temporary folder; the engine must compute what they compute.
+are written into a temporary folder, because the engine must compute what they compute.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from commands.errors import UserError
 from commands.progress import progress
 from export.bundle.manifest import describe_bundle, describe_language_model
 from export.bundle.tables import write_tables
 from export.bundle.voices import write_voices
-from export.bundle.writer import bundle_folder, publish_bundle
+from export.bundle.writer import bundle_folder, publish_bundle, write_manifest
 from export.checks.frontend_check import tell_lacking_symbols
 from export.checks.writing_check import tell_no_answers
 from export.graph_files import open_scales
+from export.native.comparison import compare, require_library, write_reference
 from export.native.graphs import describe_graphs, name_graphs
-from export.native.reference import write_reference
 from export.native.weights import Formats, write_packed
-from export.options import ExportOptions
+from export.options import ExportOptions, Numbers
 from export.sources import Sources, read_sources
 from formats.calibration.reader import open_calibration
 from formats.precisions import NATIVE_CODEC_PRECISIONS, NATIVE_PRECISIONS
@@ -33,38 +35,48 @@ def build_native_bundle(options: ExportOptions) -> Manifest:
     """Export to `options.output`, printing progress; returns the manifest that was written.
 
     Raises:
-        UserError: an input does not fit, or a check failed. Nothing is written.
+        UserError: an input does not fit, a check failed, or the library that checks need is not
+            there. Nothing is written.
         OSError: a full disk, no permission. Nothing is written.
     """
-    _check_precisions(options)
+    _check_precisions(options.numbers)
+    if options.compare is not False:
+        require_library()
     with (
         bundle_folder(options.output) as folder,
-        tempfile.TemporaryDirectory(prefix="reference-") as scratch,
+        tempfile.TemporaryDirectory(prefix="graphs-") as graph_folder,
     ):
         sources = read_sources(options)
         formats = _open_formats(sources, options)
         tell_lacking_symbols(sources.checkpoint)
         if options.text_head:
             tell_no_answers(sources.checkpoint)
-        with progress("pack weights"):
-            write_packed(
-                folder / PACKED_WEIGHTS,
-                sources.checkpoint,
-                sources.codec,
-                formats,
-                with_text_head=options.text_head,
-            )
-        graphs = write_reference(sources, options, formats, Path(scratch))
-        with progress("voices, tokenizer, embeddings"):
-            voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER], Path(scratch))
-            write_tables(sources.checkpoint, folder, formats.precision)
-        manifest = _describe(sources, options, formats, voices)
+        manifest = _write_parts(folder, Path(graph_folder), sources, options, formats)
         with progress("hash and write to disk"):
             return publish_bundle(folder, manifest, options.output)
 
 
-def _check_precisions(options: ExportOptions) -> None:
-    numbers = options.numbers
+def _write_parts(
+    folder: Path, graph_folder: Path, sources: Sources, options: ExportOptions, formats: Formats
+) -> Manifest:
+    """Everything that goes into the bundle; returns its manifest, with checks."""
+    checkpoint, codec, text_head = sources.checkpoint, sources.codec, options.text_head
+    with progress("pack weights"):
+        path = folder / PACKED_WEIGHTS
+        write_packed(path, checkpoint, codec, formats, with_text_head=text_head)
+    graphs = write_reference(sources, options, formats, graph_folder)
+    with progress("voices, tokenizer, embeddings"):
+        voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER], graph_folder)
+        write_tables(checkpoint, folder, formats.precision)
+    manifest = write_manifest(folder, _describe(sources, options, formats, voices))
+    if options.compare is False:
+        print("  not compared with ONNX Runtime: --compare does it")
+        return manifest
+    checks = compare(folder, manifest, sources, graphs, graph_folder)
+    return msgspec.structs.replace(manifest, checks=checks)
+
+
+def _check_precisions(numbers: Numbers) -> None:
     for option, precision, known in (
         ("--precision", numbers.precision, NATIVE_PRECISIONS),
         ("--codec-precision", numbers.codec_precision, NATIVE_CODEC_PRECISIONS),

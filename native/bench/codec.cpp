@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "codec/codec.h"
+#include "codec/speech.h"
 #include "codec_file.h"
 
 namespace slm {
@@ -112,15 +113,16 @@ void run(const std::string& size, const std::string& format, int threads, int ch
   volatile float kept = 0;
   for (int turn = 0; turn < 9; ++turn) {
     measure(limit, [&] { kept = multiply_add(0.5f); });
-    Decoder::State state = codec.open_speech(speaker.data());
+    Speech speech(codec, speaker.data());
     measure(decoding, [&] {
       const int step = chunk > 0 ? chunk : frames;
       float* place = audio.data();
       for (int frame = 0; frame < frames; frame += step) {
         const int some = std::min(step, frames - frame);
         const bool is_last = frame + some == frames;
-        codec.decode(state, codes.data() + 3 * frame, some, is_last, place);
-        place = audio.data() + codec.decoder().final_samples(frame + some, is_last);
+        const Position samples = speech.samples_of(some, is_last);
+        speech.decode(codes.data() + 3 * frame, some, is_last, place);
+        place += samples;
       }
     });
   }

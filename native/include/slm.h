@@ -155,6 +155,12 @@ SLM_API void slm_cancel(slm_sequence *sequence);
 SLM_API slm_status slm_speech_open(const slm_bundle *bundle, const float *speaker,
                                    slm_speech **speech, slm_error *error);
 SLM_API void slm_speech_close(slm_speech *speech);
+/* Do not let the first audio wait for all the later frames that it depends on (delay_frames): it goes
+ * up to `look_ahead` frames before the newest one, computed as though that one went on. The audio
+ * behind it is exact again, after a fade of one frame. Only before any frames were given. With the
+ * demo codec (delay_frames 14) the error in the last 10 frames of the first audio is 38 dB below
+ * the speech for a look_ahead of 6, and 28 dB for 4. */
+SLM_API slm_status slm_speech_hasten(slm_speech *speech, int32_t look_ahead, slm_error *error);
 /* Decode further frames, int32 [count][streams]; is_last: no more will come.
  *
  * Writes the audio that is final: samples in [-1, 1]. Joined, the audio of all calls is that of the

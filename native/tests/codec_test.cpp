@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "codec/codec.h"
+#include "codec/speech.h"
 #include "codec_file.h"
 
 namespace slm {
@@ -57,22 +58,23 @@ std::vector<std::int32_t> random_frames(const CodecSizes& sizes, int count) {
 
 // The audio of frames that are given in chunks of these sizes, in turn; the last one ends it.
 std::vector<float> decode(const Codec& codec, const std::vector<std::int32_t>& frames,
-                          const std::vector<int>& chunks, bool ends_empty = false) {
+                          const std::vector<int>& chunks, bool ends_empty = false,
+                          int look_ahead = -1) {
   const int streams = static_cast<int>(codec.sizes().streams.size());
   const int count = static_cast<int>(frames.size()) / streams;
-  Decoder::State state =
-      codec.open_speech(Random(5).reals(codec.sizes().speaker_channels()).data());
+  Speech speech(codec, Random(5).reals(codec.sizes().speaker_channels()).data());
+  if (look_ahead >= 0) speech.hasten(look_ahead);
   std::vector<float> audio;
   int given = 0;
-  for (int turn = 0; given < count || (ends_empty && !state.has_ended); ++turn) {
+  bool has_ended = false;
+  for (int turn = 0; !has_ended && (given < count || ends_empty); ++turn) {
     const int some = std::min(chunks[turn % chunks.size()], count - given);
-    const bool is_last = given + some == count && (!ends_empty || some == 0);
-    const Decoder& decoder = codec.decoder();
-    const Position before = decoder.final_samples(given, false);
-    const Position after = decoder.final_samples(given + some, is_last);
-    CHECK(static_cast<Position>(audio.size()) == before, "as much audio as was foreseen");
-    audio.resize(after, NAN);
-    codec.decode(state, frames.data() + given * streams, some, is_last, audio.data() + before);
+    has_ended = given + some == count && (!ends_empty || some == 0);
+    const std::size_t before = audio.size();
+    const Position samples = speech.samples_of(some, has_ended);
+    CHECK(samples <= speech.most_samples_of(some), "room");
+    audio.resize(before + samples, NAN);
+    speech.decode(frames.data() + given * streams, some, has_ended, audio.data() + before);
     given += some;
   }
   CHECK(static_cast<int>(audio.size()) == count * codec.sizes().hop_samples, "whole length");
@@ -106,6 +108,49 @@ void test_same_bits(const CodecSizes& sizes, FormatOf format, const char* what) 
   }
 }
 
+template <typename Work>
+void check_refused(Work&& work, slm_status status, const char* part) {
+  try {
+    work();
+  } catch (const Failure& failure) {
+    CHECK(failure.status() == status, failure.what());
+    CHECK(std::string(failure.what()).find(part) != std::string::npos, failure.what());
+    return;
+  }
+  CHECK(false, part);
+}
+
+// Hastened audio is there early, close to the exact one, and exact before and behind.
+void test_hastened(const CodecSizes& sizes) {
+  const Weights weights = random_weights(sizes, [](int) { return Format::fp32; });
+  const Codec codec(weights, sizes, *find_kernels(nullptr), 1);
+  const int hop = sizes.hop_samples, first = 30, count = 90;
+  const std::vector<std::int32_t> frames = random_frames(sizes, count);
+  const std::vector<float> exact = decode(codec, frames, {count});
+  const int final = static_cast<int>(codec.decoder().final_samples(first, false));
+  for (const int look_ahead : {0, 2, 5, 29, 60}) {
+    for (const std::vector<int>& chunks : {std::vector<int>{first, 1}, {first, 60}, {first, 0, 7}}) {
+      const std::vector<float> audio = decode(codec, frames, chunks, false, look_ahead);
+      const int join = std::max(0, (first - look_ahead) * hop);
+      const bool is_early = join > final;
+      for (int sample = 0; sample < count * hop; ++sample) {
+        const bool may_differ = is_early && sample >= final && sample < join + hop;
+        CHECK(may_differ || audio[sample] == exact[sample], "exact");
+      }
+      if (!is_early || look_ahead > 5) continue;  // farther frames may change no bit
+      CHECK(!std::equal(audio.begin() + final, audio.begin() + join, exact.begin() + final), "early");
+    }
+  }
+  Speech speech(codec, exact.data());
+  speech.hasten(2);
+  CHECK(speech.samples_of(first, false) == (first - 2) * hop, "up to the look-ahead");
+  CHECK(speech.samples_of(2, false) == 0, "nothing within the look-ahead");
+  check_refused([&] { speech.hasten(-1); }, SLM_BAD_ARGUMENT, "look_ahead");
+  std::vector<float> audio(count * hop);
+  speech.decode(frames.data(), 1, false, audio.data());
+  check_refused([&] { speech.hasten(2); }, SLM_BAD_ARGUMENT, "already");
+}
+
 void test_encoder(const CodecSizes& sizes, const char* what) {
   const Weights weights = random_weights(sizes, [](int) { return Format::fp32; });
   const Kernels& kernels = *find_kernels(nullptr);
@@ -123,31 +168,20 @@ void test_encoder(const CodecSizes& sizes, const char* what) {
   }
 }
 
-template <typename Work>
-void check_refused(Work&& work, slm_status status, const char* part) {
-  try {
-    work();
-  } catch (const Failure& failure) {
-    CHECK(failure.status() == status, failure.what());
-    CHECK(std::string(failure.what()).find(part) != std::string::npos, failure.what());
-    return;
-  }
-  CHECK(false, part);
-}
-
 void test_refusals() {
   const CodecSizes sizes = sizes_of(true, ContentEncoder::waveform);
   const Weights weights = random_weights(sizes, [](int) { return Format::fp32; });
   const Codec codec(weights, sizes, *find_kernels(nullptr), 1);
   std::vector<float> speaker(40, 0.1f), audio(600, 0.0f);
-  Decoder::State state = codec.open_speech(speaker.data());
+  Speech speech(codec, speaker.data());
   const std::int32_t wrong[][3] = {{0, 20, 0}, {-1, 0, 0}, {0, 0, 33}};
   for (const auto& frame : wrong) {
-    check_refused([&] { codec.decode(state, frame, 1, false, audio.data()); }, SLM_BAD_ARGUMENT,
+    check_refused([&] { speech.decode(frame, 1, false, audio.data()); }, SLM_BAD_ARGUMENT,
                   "is not in stream");
   }
-  CHECK(state.frames == 0, "nothing changed");
-  codec.decode(state, nullptr, 0, true, nullptr);  // an utterance of no frames
+  check_refused([&] { speech.samples_of(Position{1} << 50, false); }, SLM_BAD_ARGUMENT, "too many");
+  speech.decode(nullptr, 0, true, nullptr);  // an utterance of no frames, as nothing has changed
+  check_refused([&] { speech.decode(nullptr, 0, true, nullptr); }, SLM_BAD_ARGUMENT, "last frames");
   check_refused([&] { codec.encode(audio.data(), 31); }, SLM_BAD_ARGUMENT, "too short");
   audio.assign(12'000 * 30 + 1, 0.0f);
   check_refused([&] { codec.encode(audio.data(), audio.size()); }, SLM_BAD_ARGUMENT, "too long");
@@ -180,6 +214,8 @@ int main() {
   slm::test_same_bits(alias_free, [](int index) {
     return index % 3 == 0 ? Format::int8 : index % 3 == 1 ? Format::bf16 : Format::fp32;
   }, "alias-free, mixed");
+  slm::test_hastened(alias_free);
+  slm::test_hastened(plain);
   slm::test_encoder(alias_free, "waveform encoder");
   slm::test_encoder(plain, "mel encoder");
   slm::test_refusals();

@@ -8,37 +8,24 @@
 #include "api/guard.h"
 #include "api/handles.h"
 #include "codec/codec.h"
+#include "codec/speech.h"
 
 struct slm_speech {
-  const slm::Codec* codec;
-  slm::Decoder::State state;
+  slm::Speech speech;
 };
 
 namespace slm {
 namespace {
 
-// More frames than anyone can speak, few enough to count their samples.
-constexpr Position kMostFrames = Position{1} << 40;
-
-// Samples that become final with `count` more frames.
-Position count_samples(const slm_speech& speech, Position count, bool is_last) {
-  const Decoder& decoder = speech.codec->decoder();
-  return decoder.final_samples(speech.state.frames + count, is_last) -
-         decoder.final_samples(speech.state.frames, false);
+Position frames_of(std::size_t count) {
+  constexpr std::size_t kMost = std::numeric_limits<std::int64_t>::max() / 2;
+  return static_cast<Position>(std::min(count, kMost));
 }
 
-void check_decode(const slm_speech& speech, const std::int32_t* frames, std::size_t count,
+void check_decode(const Speech& speech, const std::int32_t* frames, std::size_t count,
                   bool is_last, const float* audio, std::size_t room) {
-  if (speech.state.has_ended) {
-    throw Failure(SLM_BAD_ARGUMENT, "speech: its last frames were already given; open another one");
-  }
-  if (count > static_cast<std::size_t>(std::numeric_limits<int>::max()) ||
-      speech.state.frames + static_cast<Position>(count) > kMostFrames) {
-    throw Failure(SLM_BAD_ARGUMENT, "count: too many frames; give fewer in a call");
-  }
   if (count > 0) require(frames, "frames");
-  const auto samples =
-      static_cast<std::size_t>(count_samples(speech, static_cast<Position>(count), is_last));
+  const auto samples = static_cast<std::size_t>(speech.samples_of(frames_of(count), is_last));
   if (samples > room) {
     throw Failure(SLM_BAD_ARGUMENT, "room: " + std::to_string(room) + " samples are too few, " +
                                         std::to_string(samples) +
@@ -57,11 +44,18 @@ slm_status slm_speech_open(const slm_bundle* bundle, const float* speaker, slm_s
     *speech = nullptr;
     slm::require(bundle, "bundle");
     slm::require(speaker, "speaker");
-    *speech = new slm_speech{bundle->codec.get(), bundle->codec->open_speech(speaker)};
+    *speech = new slm_speech{slm::Speech(*bundle->codec, speaker)};
   });
 }
 
 void slm_speech_close(slm_speech* speech) { delete speech; }
+
+slm_status slm_speech_hasten(slm_speech* speech, int32_t look_ahead, slm_error* error) {
+  return slm::guard(error, [&] {
+    slm::require(speech, "speech");
+    speech->speech.hasten(look_ahead);
+  });
+}
 
 slm_status slm_speech_decode(slm_speech* speech, const int32_t* frames, size_t count,
                              int32_t is_last, float* audio, size_t room, size_t* samples,
@@ -70,19 +64,18 @@ slm_status slm_speech_decode(slm_speech* speech, const int32_t* frames, size_t c
     slm::require(samples, "samples");
     *samples = 0;
     slm::require(speech, "speech");
-    slm::check_decode(*speech, frames, count, is_last != 0, audio, room);
-    const slm::Position written =
-        slm::count_samples(*speech, static_cast<slm::Position>(count), is_last != 0);
-    speech->codec->decode(speech->state, frames, count, is_last != 0, audio);
+    slm::Speech& decoded = speech->speech;
+    const slm::Position more = slm::frames_of(count);
+    slm::check_decode(decoded, frames, count, is_last != 0, audio, room);
+    const slm::Position written = decoded.samples_of(more, is_last != 0);
+    decoded.decode(frames, more, is_last != 0, audio);
     *samples = static_cast<std::size_t>(written);
   });
 }
 
 size_t slm_speech_room(const slm_speech* speech, size_t count) {
-  if (speech == nullptr || speech->state.has_ended) return 0;
-  const auto most = static_cast<std::size_t>(slm::kMostFrames - speech->state.frames);
-  return static_cast<std::size_t>(
-      slm::count_samples(*speech, static_cast<slm::Position>(std::min(count, most)), true));
+  if (speech == nullptr) return 0;
+  return static_cast<std::size_t>(speech->speech.most_samples_of(slm::frames_of(count)));
 }
 
 slm_status slm_encode(const slm_bundle* bundle, const float* audio, size_t samples, int32_t* frames,

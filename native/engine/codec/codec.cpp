@@ -36,11 +36,9 @@ Decoder::State Codec::open_speech(const float* speaker) const {
   return decoder_.open(workers_.kernels, speaker);
 }
 
-void Codec::decode(Decoder::State& state, const std::int32_t* frames, std::size_t count,
-                   bool is_last, float* audio) const {
-  check_frames(frames, count);
-  WorkingMemories::Loan memory = memories_.lend();
-  decoder_.decode(workers_, state, frames, count, is_last, *memory, audio);
+void Codec::decode(Decoder::State& state, const std::int32_t* frames, int count, bool is_last,
+                   WorkingMemory& memory, float* audio) const {
+  decoder_.decode(workers_, state, frames, count, is_last, memory, audio);
 }
 
 Encoder::Result Codec::encode(const float* audio, std::size_t samples) const {

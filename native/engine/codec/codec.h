@@ -1,7 +1,7 @@
 // The codec of a bundle: its decoder and encoder, and working memory for whoever calls them.
 //
 // In: weights and sizes. Out: audio of frames, frames and speakers of recordings. It does not change
-// after it was made, so any number of threads can use it; each has its own `Decoder::State`.
+// after it was made, so any number of threads can use it; each has its own `Speech`.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +23,16 @@ class Codec {
   const Decoder& decoder() const { return decoder_; }
 
   Decoder::State open_speech(const float* speaker) const;
-  // frames: [count][streams]. audio: room for all samples that become final. Throws Failure, with
-  // nothing changed: a code that no codebook has, or no memory.
-  void decode(Decoder::State& state, const std::int32_t* frames, std::size_t count, bool is_last,
-              float* audio) const;
+  // Throws Failure: a code that no codebook has.
+  void check_frames(const std::int32_t* frames, std::size_t count) const;
+  WorkingMemories::Loan lend_memory() const { return memories_.lend(); }
+  // frames: [count][streams], checked. audio: room for all samples that become final.
+  void decode(Decoder::State& state, const std::int32_t* frames, int count, bool is_last,
+              WorkingMemory& memory, float* audio) const;
   // Throws Failure: too short, too long, or not finite.
   Encoder::Result encode(const float* audio, std::size_t samples) const;
 
  private:
-  void check_frames(const std::int32_t* frames, std::size_t count) const;
   void check_recording(const float* audio, std::size_t samples) const;
 
   CodecSizes sizes_;

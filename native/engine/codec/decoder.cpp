@@ -81,6 +81,7 @@ void Decoder::decode(const Workers& workers, State& state, const std::int32_t* f
                      bool is_last, WorkingMemory& memory, float* audio) const {
   const Position last = state.frames + count;
   const std::ptrdiff_t streams = static_cast<std::ptrdiff_t>(vectors_.size());
+  const std::size_t mark = memory.mark();
   Signal latents{memory.take<float>(static_cast<std::size_t>(kCallFrames) * latent_stride_),
                  latent_stride_, 0};
   do {
@@ -99,6 +100,7 @@ void Decoder::decode(const Workers& workers, State& state, const std::int32_t* f
                      }
                    });
   } while (state.frames < last);
+  memory.return_to(mark);
   state.has_ended = is_last;
 }
 

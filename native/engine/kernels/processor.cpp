@@ -1,6 +1,8 @@
 // See processor.h.
 #include "kernels/processor.h"
 
+#include <cstddef>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #elif defined(__aarch64__) && defined(__linux__)

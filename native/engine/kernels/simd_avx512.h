@@ -11,7 +11,8 @@
 namespace slm {
 namespace {
 
-inline constexpr int kFloatRows = 12, kFloatPanels = 2, kFloatPanelsAlone = 4;
+inline constexpr int kFp32Rows = 12, kBf16Rows = 12, kHalfRows = 12;
+inline constexpr int kFloatPanels = 2, kFloatPanelsAlone = 4;
 inline constexpr int kInt8Rows = 8, kInt4Rows = 6, kCodePanels = 2, kCodePanelsAlone = 1;
 inline constexpr int kAttentionSums = 8;
 inline constexpr int kCodeOffset = 128;

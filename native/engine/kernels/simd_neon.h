@@ -11,7 +11,8 @@
 namespace slm {
 namespace {
 
-inline constexpr int kFloatRows = 6, kFloatPanels = 1, kFloatPanelsAlone = 2;
+inline constexpr int kFp32Rows = 6, kBf16Rows = 5, kHalfRows = 5;
+inline constexpr int kFloatPanels = 1, kFloatPanelsAlone = 2;
 inline constexpr int kAttentionSums = 5;
 inline constexpr int kPrefetchBytes = 1024;
 

@@ -1,12 +1,12 @@
 #include "language_model/team.h"
 
+#include <array>
+
 namespace slm {
 namespace {
 
-// Weights that a thread reads before it asks for more: enough for its panels to hide each other's
-// latency, little enough for threads to finish together.
-constexpr std::int64_t kPieceBytes = 32 << 10;
-constexpr int kPiecePanels = 4;  // at least: kernels work on several panels at a time
+constexpr int kLeastPanels = 4;  // of a piece: kernels work on several panels at a time
+constexpr int kMostPieces = 128;
 
 std::int64_t bytes_of_panel(const Matrix& matrix) {
   constexpr int kBits[] = {32, 16, 8, 4};
@@ -15,10 +15,27 @@ std::int64_t bytes_of_panel(const Matrix& matrix) {
   return (codes + std::int64_t{matrix.scale_blocks} * 2) * kPanel;
 }
 
-int panels_of_piece(const Matrix& matrix) {
-  const std::int64_t panels = kPieceBytes / std::max<std::int64_t>(1, bytes_of_panel(matrix));
-  return std::max(kPiecePanels, static_cast<int>(panels) / kPiecePanels * kPiecePanels);
-}
+// Where pieces of a product begin, and where the last one ends. Memory is read fastest in long
+// runs, so each thread begins with most of its share; what is left is cut ever smaller, so that
+// threads finish together although some are slower.
+class Pieces {
+ public:
+  Pieces(int panels, int threads) {
+    const int least = std::max(kLeastPanels, panels / (kMostPieces / 2));
+    while (bounds_[count_] < panels) {
+      const int left = panels - bounds_[count_];
+      const int share = round_up(left * 4 / (threads * 5), kLeastPanels);
+      bounds_[count_ + 1] = bounds_[count_] + std::min(left, std::max(least, share));
+      ++count_;
+    }
+  }
+  int count() const { return count_; }
+  Part part(int rows, int piece) const { return {rows, bounds_[piece], bounds_[piece + 1]}; }
+
+ private:
+  std::array<int, kMostPieces + 1> bounds_{};
+  int count_ = 0;
+};
 
 void multiply_part(const Kernels& kernels, const Matrix& matrix, const ProductRows& rows,
                    const Output& y, Part part) {
@@ -42,11 +59,9 @@ void Team::multiply(const Matrix& matrix, const ProductRows& rows, int count,
   if (threads == 1 || bytes_of_panel(matrix) * panels * count < kWorthSharing) {
     return multiply_part(*kernels, matrix, rows, y, {count, 0, panels});
   }
-  const int of_piece = panels_of_piece(matrix);
-  run((panels + of_piece - 1) / of_piece, [&](int piece) {
-    const int first = piece * of_piece;
-    multiply_part(*kernels, matrix, rows, y, {count, first, std::min(panels, first + of_piece)});
-  });
+  const Pieces pieces(panels, threads);
+  run(pieces.count(),
+      [&](int piece) { multiply_part(*kernels, matrix, rows, y, pieces.part(count, piece)); });
 }
 
 }  // namespace slm
