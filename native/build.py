@@ -119,8 +119,8 @@ def build(
     target = target or this_platform()
     name = f"{target}-{sanitizers.replace(',', '-')}" if sanitizers else target
     library = (output or build_folder(name)) / library_name(target)
-    with _alone(OBJECTS.parent / "lock"):
-        chosen = choose_compiler(commands, target, sanitizers)
+    chosen = choose_compiler(commands, target, sanitizers)
+    with _alone(_object_folder(chosen) / "lock"):
         objects = _compile_all(chosen, jobs)
         _link(chosen, objects, library)
     return library, chosen
@@ -189,10 +189,14 @@ def _knows_cpp20(compiler: Compiler) -> bool:
     if kept.is_file():
         return True
     kept.parent.mkdir(parents=True, exist_ok=True)
-    source = kept.with_suffix(".cpp")
-    source.write_text(PROBE, encoding="utf-8")
-    command = [*compiler.command, *compiler.compile_flags, "-c", str(source), "-o", str(kept)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        source, made = Path(folder) / "probe.cpp", Path(folder) / "probe.o"
+        source.write_text(PROBE, encoding="utf-8")
+        command = [*compiler.command, *compiler.compile_flags, "-c", str(source), "-o", str(made)]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            return False
+        made.replace(kept)
+    return True
 
 
 # Objects.
@@ -280,7 +284,7 @@ def _run(command: Sequence[str]) -> None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One build at a time in this clone: others wait, and then find everything built."""
+    """One such build at a time in this clone: others wait, and then find everything built."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         if sys.platform == "win32":

@@ -27,8 +27,8 @@ class Pair:
 
 
 def export_pair(
-    model: Path,
-    codec: Path,
+    model: Path | None,
+    codec: Path | None,
     folder: Path,
     precision: Precision = "fp32",
     calibration: Path | None = None,
@@ -36,10 +36,14 @@ def export_pair(
     text_head: bool = False,
     positions: int = 1024,
     threads: int = 1,
+    heads: int | None = None,
 ) -> Pair:
-    """Export both and load both. Nothing but the tests themselves compares them."""
+    """Export both and load both. Nothing but the tests themselves compares them.
+
+    Without a model: the demo voice with so many heads.
+    """
     options = ExportOptions(
-        Source(model, codec),
+        Source(model, codec, heads=heads),
         Numbers(precision, NATIVE, calibration),
         Capacity(positions, rows=16),
         text_head=text_head,

@@ -128,6 +128,20 @@ def test_a_seed_draws_the_same_frames_as_in_onnx_runtime(load: Load, recipe: Rec
     assert differing / codes <= limit("drawn codes", "fp32", "native")
 
 
+@pytest.mark.parametrize("heads", [3, 6, 12])
+def test_the_demo_voices_say_the_same(heads: int, tmp_path: Path) -> None:
+    pair = export_pair(None, None, tmp_path, heads=heads)
+    for sampling in (Sampling(do_sample=False), Sampling(seed=heads)):
+        ours, theirs = (
+            tts.synthesize(TEXTS[2], sampling=sampling) for tts in (pair.native, pair.reference)
+        )
+        assert ours.finished
+        assert theirs.finished
+        np.testing.assert_array_equal(ours.frames, theirs.frames)
+        error = np.abs(ours.audio - theirs.audio).max() / np.abs(theirs.audio).max()
+        assert error <= limit("codec_decoder", "fp32", "native")
+
+
 @pytest.mark.parametrize("chunk_frames", [1, 7, 20])
 def test_streamed_equals_whole_to_the_bit(load: Load, chunk_frames: int) -> None:
     tts = load(MODELS[3]).native

@@ -66,7 +66,9 @@ TOLERANCES = {
     ("codec_decoder noise", "int8", "portable"): Tolerance(0.05, 0.017, "8-bit weights and inputs"),
     ("codec_decoder noise", "fp8", "portable"): Tolerance(0.15, 0.061, "three bits of mantissa"),
     ("backbone", "fp32", "native"): Tolerance(1e-5, 2e-6, "sums in another order"),
-    ("codec_decoder", "fp32", "native"): Tolerance(1e-5, 5e-6, "sums in another order, sines"),
+    ("codec_decoder", "fp32", "native"): Tolerance(
+        2e-5, 1.03e-5, "against ONNX Runtime, which differs from PyTorch as much"
+    ),
     ("drawn codes", "fp32", "native"): Tolerance(
         1e-3, 1e-4, "noise between the engines' sums; 1e-5 without transformer heads"
     ),

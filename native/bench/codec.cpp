@@ -1,19 +1,22 @@
 // How long the codec's decoder takes for a second of audio, beside the processor's own limit.
 //
-//   bench_codec [published|small] [fp32|bf16|int8] [threads] [frames of a chunk, 0: whole] [piece KiB]
+//   bench_codec [published|small] [fp32|bf16|int8] [threads] [frames of a chunk] [piece KiB]
 //
-// Weights are random. The limit is a loop of fused multiply-adds in registers, measured in turn with
-// the decoder. Time is the processor's (all threads together), and the clock's; the least of the runs.
+// Weights are random. The limit is a loop of fused multiply-adds in registers, measured in turn
+// with the decoder. Time is the processor's (all threads together), and the clock's; the least of
+// the runs.
+#include "codec/codec.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <random>
 #include <string>
 #include <vector>
 
-#include "codec/codec.h"
 #include "codec/speech.h"
 #include "codec_file.h"
 
@@ -31,8 +34,8 @@ void measure(Seconds& least, const Work& work) {
   work();
   const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - clock;
   least.clock = std::min(least.clock, passed.count());
-  least.processor = std::min(
-      least.processor, static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC);
+  least.processor =
+      std::min(least.processor, static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC);
 }
 
 constexpr int kSteps = 200'000, kSums = 192;
@@ -92,7 +95,9 @@ Format always(int) {
 
 void run(const std::string& size, const std::string& format, int threads, int chunk, int piece) {
   const CodecSizes sizes = sizes_of(size == "published");
-  const std::string path = std::filesystem::temp_directory_path() / "slm_bench_codec.safetensors";
+  const std::string name =
+      "slm_bench_codec_" + std::to_string(std::random_device{}()) + ".safetensors";
+  const std::string path = std::filesystem::temp_directory_path() / name;
   CodecWriter(sizes,
               format == "bf16"   ? always<Format::bf16>
               : format == "int8" ? always<Format::int8>
@@ -128,11 +133,11 @@ void run(const std::string& size, const std::string& format, int threads, int ch
   }
   const double products = 2 * multiplications(sizes, frames);
   const double rate = products / decoding.processor, most = 2.0 * kSteps * kSums / limit.processor;
-  std::printf("%s %s %s, %d threads, chunks of %d, pieces of %d KiB: %.1f ms (processor %.1f ms); "
-              "%.0f GFLOP/s a thread, %.0f %% of %.0f\n",
-              kernels.name, size.c_str(), format.c_str(), threads, chunk, piece,
-              1e3 * decoding.clock, 1e3 * decoding.processor, rate / 1e9, 100 * rate / most,
-              most / 1e9);
+  std::printf(
+      "%s %s %s, %d threads, chunks of %d, pieces of %d KiB: %.1f ms (processor %.1f ms); "
+      "%.0f GFLOP/s a thread, %.0f %% of %.0f\n",
+      kernels.name, size.c_str(), format.c_str(), threads, chunk, piece, 1e3 * decoding.clock,
+      1e3 * decoding.processor, rate / 1e9, 100 * rate / most, most / 1e9);
 }
 
 }  // namespace

@@ -54,7 +54,8 @@ class CodecFile {
 
   void write(const std::string& path) const {
     std::string facts = "{\"format\": 1, \"matrices\": {" + matrices_ + "}}", quoted;
-    for (const char letter : facts) quoted += letter == '"' ? std::string("\\\"") : std::string(1, letter);
+    for (const char letter : facts)
+      quoted += letter == '"' ? std::string("\\\"") : std::string(1, letter);
     std::string header = "{\"__metadata__\": {\"slm\": \"" + quoted + "\"}" + tensors_ + "}";
     header.resize(round_up(static_cast<int>(header.size()) + 8, 4096) - 8, ' ');
     const std::uint64_t length = header.size();

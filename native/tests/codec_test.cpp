@@ -1,13 +1,15 @@
-// codec/: random tiny codecs. The same bits whatever the chunks, the pieces and the threads; the whole
-// against every layer written out plainly; hostile calls.
+// codec/: random tiny codecs. The same bits whatever the chunks, the pieces and the threads; hastened
+// speech; hostile calls. Values are compared with ONNX Runtime's by tests/test_native_parity.py.
+#include "codec/codec.h"
+
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "check.h"
-#include "codec/codec.h"
 #include "codec/speech.h"
 #include "codec_file.h"
 
@@ -129,7 +131,8 @@ void test_hastened(const CodecSizes& sizes) {
   const std::vector<float> exact = decode(codec, frames, {count});
   const int final = static_cast<int>(codec.decoder().final_samples(first, false));
   for (const int look_ahead : {0, 2, 5, 29, 60}) {
-    for (const std::vector<int>& chunks : {std::vector<int>{first, 1}, {first, 60}, {first, 0, 7}}) {
+    for (const std::vector<int>& chunks :
+         {std::vector<int>{first, 1}, {first, 60}, {first, 0, 7}}) {
       const std::vector<float> audio = decode(codec, frames, chunks, false, look_ahead);
       const int join = std::max(0, (first - look_ahead) * hop);
       const bool is_early = join > final;
@@ -138,7 +141,8 @@ void test_hastened(const CodecSizes& sizes) {
         CHECK(may_differ || audio[sample] == exact[sample], "exact");
       }
       if (!is_early || look_ahead > 5) continue;  // farther frames may change no bit
-      CHECK(!std::equal(audio.begin() + final, audio.begin() + join, exact.begin() + final), "early");
+      CHECK(!std::equal(audio.begin() + final, audio.begin() + join, exact.begin() + final),
+            "early");
     }
   }
   Speech speech(codec, exact.data());
@@ -160,7 +164,8 @@ void test_encoder(const CodecSizes& sizes, const char* what) {
     const Encoder::Result found = codec.encode(audio.data(), audio.size());
     CHECK(found.frames.size() >= samples / 10 * sizes.streams.size(), what);
     for (std::size_t i = 0; i < found.frames.size(); ++i) {
-      CHECK(found.frames[i] >= 0 && found.frames[i] < sizes.streams[i % sizes.streams.size()], what);
+      CHECK(found.frames[i] >= 0 && found.frames[i] < sizes.streams[i % sizes.streams.size()],
+            what);
     }
     for (const float value : found.speaker) CHECK(std::isfinite(value), what);
     const Encoder::Result again = pieces.encode(audio.data(), audio.size());
@@ -192,10 +197,12 @@ void test_refusals() {
   CodecSizes larger = sizes;
   larger.decoder_ratios = {2, 5};
   check_refused([&] { Codec(weights, larger, *find_kernels(nullptr), 1); }, SLM_BAD_BUNDLE, "up");
-  check_refused([&] {
-    const Weights codes = random_weights(sizes, [](int) { return Format::int4; });
-    Codec(codes, sizes, *find_kernels(nullptr), 1);
-  }, SLM_BAD_BUNDLE, "");
+  check_refused(
+      [&] {
+        const Weights codes = random_weights(sizes, [](int) { return Format::int4; });
+        Codec(codes, sizes, *find_kernels(nullptr), 1);
+      },
+      SLM_BAD_BUNDLE, "");
 }
 
 }  // namespace
@@ -203,7 +210,8 @@ void test_refusals() {
 
 int main() {
   using slm::ContentEncoder, slm::Format;
-  slm::folder = std::filesystem::temp_directory_path() / "slm_codec_test";
+  const std::string name = "slm_codec_test_" + std::to_string(std::random_device{}());
+  slm::folder = std::filesystem::temp_directory_path() / name;
   std::filesystem::create_directories(slm::folder);
   const slm::CodecSizes alias_free = slm::sizes_of(true, ContentEncoder::waveform);
   const slm::CodecSizes plain = slm::sizes_of(false, ContentEncoder::mel);
@@ -211,9 +219,12 @@ int main() {
   slm::test_same_bits(plain, [](int) { return Format::fp32; }, "plain, fp32");
   slm::test_same_bits(alias_free, [](int) { return Format::bf16; }, "alias-free, bf16");
   slm::test_same_bits(plain, [](int) { return Format::int8; }, "plain, int8");
-  slm::test_same_bits(alias_free, [](int index) {
-    return index % 3 == 0 ? Format::int8 : index % 3 == 1 ? Format::bf16 : Format::fp32;
-  }, "alias-free, mixed");
+  slm::test_same_bits(
+      alias_free,
+      [](int index) {
+        return index % 3 == 0 ? Format::int8 : index % 3 == 1 ? Format::bf16 : Format::fp32;
+      },
+      "alias-free, mixed");
   slm::test_hastened(alias_free);
   slm::test_hastened(plain);
   slm::test_encoder(alias_free, "waveform encoder");

@@ -1,6 +1,8 @@
 // Functions of slm.h about the codec: speeches and recordings.
 //
 // In: handles and memory of the caller, checked here. Out: what `Codec` computes.
+#include "codec/speech.h"
+
 #include <algorithm>
 #include <limits>
 #include <string>
@@ -8,7 +10,6 @@
 #include "api/guard.h"
 #include "api/handles.h"
 #include "codec/codec.h"
-#include "codec/speech.h"
 
 struct slm_speech {
   slm::Speech speech;
@@ -22,8 +23,8 @@ Position frames_of(std::size_t count) {
   return static_cast<Position>(std::min(count, kMost));
 }
 
-void check_decode(const Speech& speech, const std::int32_t* frames, std::size_t count,
-                  bool is_last, const float* audio, std::size_t room) {
+void check_decode(const Speech& speech, const std::int32_t* frames, std::size_t count, bool is_last,
+                  const float* audio, std::size_t room) {
   if (count > 0) require(frames, "frames");
   const auto samples = static_cast<std::size_t>(speech.samples_of(frames_of(count), is_last));
   if (samples > room) {

@@ -6,7 +6,8 @@
 namespace slm {
 namespace {
 
-constexpr int kLeastRows = 32;  // of a thread in an activation, which computes some rows around them
+// That an activation works on at a time, computing some rows around them.
+constexpr int kUnitRows = 32;
 
 }  // namespace
 
@@ -17,8 +18,7 @@ ActivatedConvolution::ActivatedConvolution(std::optional<Activation> activation,
 ActivatedConvolution::State ActivatedConvolution::open() const {
   const Matrix& matrix = convolution_.matrix;
   State state;
-  state.kept.resize(
-      InputRows::kept_bytes(matrix.format, matrix.channels, convolution_.context()));
+  state.kept.resize(InputRows::kept_bytes(matrix.format, matrix.channels, convolution_.context()));
   return state;
 }
 
@@ -68,7 +68,7 @@ void ActivatedConvolution::fill(const Workers& workers, const State& state, cons
                                 Position to, Position length, InputRows& rows) const {
   const int context = convolution_.context();
   const float scale = convolution_.matrix.input_scale;
-  workers.split(static_cast<int>(to - state.taken), kLeastRows, [&](int from, int behind) {
+  workers.split(static_cast<int>(to - state.taken), kUnitRows, [&](int from, int behind) {
     if (activation_) {
       activation_->apply(workers.kernels, x, length, state.taken + from, state.taken + behind,
                          scale, rows, context + from);

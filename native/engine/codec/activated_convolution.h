@@ -1,9 +1,9 @@
 // An activation and the convolution that reads it, on a signal that comes in parts.
 //
-// In: rows of a signal as they become known. Out: the result's rows that depend on no later ones; at
-// the signal's end the rest. Whatever the parts, the same bits: a row is computed once, from the same
-// inputs. The activation's output lies in working memory in the format of the weights; what later
-// rows read of it is kept in the state.
+// In: rows of a signal as they become known. Out: the result's rows that depend on no later ones;
+// at the signal's end the rest. Whatever the parts, the same bits: a row is computed once, from the
+// same inputs. The activation's output lies in working memory in the format of the weights; what
+// later rows read of it is kept in the state.
 #pragma once
 
 #include <optional>
@@ -18,7 +18,7 @@ class ActivatedConvolution {
  public:
   struct State {
     Position taken = 0;  // input rows that the activation is done with
-    Position made = 0;  // output rows
+    Position made = 0;   // output rows
     bool has_ended = false;
     std::vector<std::byte> kept;  // the activation's last `context` rows
   };

@@ -51,11 +51,10 @@ void Codec::check_frames(const std::int32_t* frames, std::size_t count) const {
   for (std::size_t i = 0; i < count * streams; ++i) {
     const int codes = sizes_.streams[i % streams];
     if (frames[i] >= 0 && frames[i] < codes) continue;
-    throw Failure(SLM_BAD_ARGUMENT,
-                  "frames: code " + std::to_string(frames[i]) + " of frame " +
-                      std::to_string(i / streams) + " is not in stream " +
-                      std::to_string(i % streams) + ", whose codes are 0 to " +
-                      std::to_string(codes - 1));
+    throw Failure(SLM_BAD_ARGUMENT, "frames: code " + std::to_string(frames[i]) + " of frame " +
+                                        std::to_string(i / streams) + " is not in stream " +
+                                        std::to_string(i % streams) + ", whose codes are 0 to " +
+                                        std::to_string(codes - 1));
   }
 }
 

@@ -1,7 +1,7 @@
 // The codec of a bundle: its decoder and encoder, and working memory for whoever calls them.
 //
-// In: weights and sizes. Out: audio of frames, frames and speakers of recordings. It does not change
-// after it was made, so any number of threads can use it; each has its own `Speech`.
+// In: weights and sizes. Out: audio of frames, frames and speakers of recordings. It does not
+// change after it was made, so any number of threads can use it; each has its own `Speech`.
 #pragma once
 
 #include <cstdint>

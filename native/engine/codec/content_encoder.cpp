@@ -97,8 +97,7 @@ FrameMap MelEncoder::encode(const Workers& workers, const FrameMap& mel) const {
   for (const Unit& unit : units_) {
     unit.norm.apply(workers, x, normed);
     unit.expand.apply(workers, normed, inner);
-    change_frames(workers, inner,
-                  [&](float* row) { workers.kernels.silu(row, inner.channels()); });
+    change_frames(workers, inner, [&](float* row) { workers.kernels.silu(row, inner.channels()); });
     unit.project.apply(workers, inner, x, true);
   }
   FrameMap latents(frames, latent_channels_);

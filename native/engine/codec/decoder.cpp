@@ -21,8 +21,8 @@ std::vector<Stage> read_stages(const Weights& weights, const CodecSizes& sizes,
     stages.emplace_back(std::move(entry), std::move(units), stride, reach, piece_bytes);
   };
   int channels = sizes.decoder_channels;
-  add({std::nullopt, read_convolution(weights, decoder + "first", channels, sizes.latent_channels,
-                                      kEndTaps)},
+  add({std::nullopt,
+       read_convolution(weights, decoder + "first", channels, sizes.latent_channels, kEndTaps)},
       {}, round_up(channels, kPanel));
   for (std::size_t index = 0; index < sizes.decoder_ratios.size(); ++index) {
     const std::string name = decoder + std::to_string(index);
@@ -34,8 +34,8 @@ std::vector<Stage> read_stages(const Weights& weights, const CodecSizes& sizes,
       units.emplace_back(weights, name + ".unit." + std::to_string(unit), channels,
                          kDilations[unit], is_alias_free);
     }
-    add({activation, read_upsampling(weights, name + ".up", channels, inputs,
-                                     sizes.decoder_ratios[index])},
+    add({activation,
+         read_upsampling(weights, name + ".up", channels, inputs, sizes.decoder_ratios[index])},
         std::move(units), round_up(channels, kPanel));
   }
   add({Activation(weights, decoder + "snake", channels, is_alias_free),
@@ -54,8 +54,7 @@ Decoder::Decoder(const Weights& weights, const CodecSizes& sizes, std::size_t pi
       chain_(read_stages(weights, sizes, piece_bytes)) {
   for (std::size_t stream = 0; stream < sizes.streams.size(); ++stream) {
     const std::size_t values = static_cast<std::size_t>(sizes.streams[stream]) * latent_stride_;
-    vectors_.push_back(
-        weights.floats("codec.vectors." + std::to_string(stream), values).data);
+    vectors_.push_back(weights.floats("codec.vectors." + std::to_string(stream), values).data);
   }
 }
 

@@ -19,8 +19,8 @@ Codebook::Codebook(const Weights& weights, int stream, const CodecSizes& sizes)
                sizes.latent_channels),
       directions_(weights, "codec.book." + std::to_string(stream) + ".directions", size_, channels_,
                   1, false) {
-  const std::size_t values = static_cast<std::size_t>(size_) *
-                             round_up(sizes.latent_channels, kPanel);
+  const std::size_t values =
+      static_cast<std::size_t>(size_) * round_up(sizes.latent_channels, kPanel);
   vectors_ = weights.floats("codec.vectors." + std::to_string(stream), values).data;
 }
 
@@ -37,7 +37,7 @@ void Codebook::find(const Workers& workers, const FrameMap& latents, std::int32_
 
 void Codebook::subtract(const Workers& workers, const FrameMap& latents, const std::int32_t* codes,
                         int step) const {
-  workers.split(latents.frames(), kLeastFrames, [&](int first, int behind) {
+  workers.split(latents.frames(), kUnitFrames, [&](int first, int behind) {
     for (int frame = first; frame < behind; ++frame) {
       const std::ptrdiff_t code = codes[static_cast<std::ptrdiff_t>(frame) * step];
       const float* const vector = vectors_ + code * latents.stride();

@@ -37,7 +37,7 @@ class Encoder {
 
   struct Result {
     std::vector<std::int32_t> frames;  // [frames][streams]
-    std::vector<float> speaker;  // [latent channels]
+    std::vector<float> speaker;        // [latent channels]
   };
   // audio: checked sizes.
   Result encode(const Workers& workers, const float* audio, int samples) const;
@@ -49,7 +49,7 @@ class Encoder {
   int latent_channels_, prosody_bins_, content_books_;
   LogMel log_mel_;
   std::optional<WaveformEncoder> waveform_;  // this one,
-  std::optional<MelEncoder> mel_;  // or this one
+  std::optional<MelEncoder> mel_;            // or this one
   FrameConvolution prosody_input_;
   TransformerEncoder prosody_, speaker_;
   std::vector<Codebook> books_;

@@ -19,9 +19,9 @@ FrameMap::FrameMap(int frames, int channels, int margin)
       channels_(channels),
       margin_(margin),
       stride_(round_up(channels, kPanel)),
-      data_(static_cast<float*>(::operator new(
-          static_cast<std::size_t>(frames + 2 * margin) * stride_ * sizeof(float),
-          kRowAlignment))) {
+      data_(static_cast<float*>(
+          ::operator new(static_cast<std::size_t>(frames + 2 * margin) * stride_ * sizeof(float),
+                         kRowAlignment))) {
   std::fill_n(data_.get(), static_cast<std::size_t>(frames + 2 * margin) * stride_, 0.0f);
 }
 
@@ -45,7 +45,7 @@ FrameNorm::FrameNorm(const Weights& weights, const std::string& name, int channe
       bias_(weights.floats(name + ".bias", round_up(channels, kPanel)).data) {}
 
 void FrameNorm::apply(const Workers& workers, const FrameMap& x, const FrameMap& y) const {
-  workers.split(x.frames(), kLeastFrames, [&](int first, int behind) {
+  workers.split(x.frames(), kUnitFrames, [&](int first, int behind) {
     for (int frame = first; frame < behind; ++frame) {
       workers.kernels.layer_norm(x.row(frame), weight_, bias_, kNormEpsilon, x.channels(),
                                  y.row(frame));

@@ -1,7 +1,7 @@
 // Layers on all frames of a recording at once, in float32.
 //
-// In and out: maps [frames][channels], channels filled up with zeros, and zero rows on both sides so
-// that convolutions can read beyond the ends.
+// In and out: maps [frames][channels], channels filled up with zeros, and zero rows on both sides
+// so that convolutions can read beyond the ends.
 #pragma once
 
 #include <cstddef>
@@ -58,12 +58,12 @@ class FrameNorm {
   const float* bias_;
 };
 
-inline constexpr int kLeastFrames = 16;  // of a thread in work on single frames
+inline constexpr int kUnitFrames = 16;  // of a piece of work on single frames
 
 // change(row) for every frame's channels.
 template <typename Change>
 void change_frames(const Workers& workers, const FrameMap& x, const Change& change) {
-  workers.split(x.frames(), kLeastFrames, [&](int first, int behind) {
+  workers.split(x.frames(), kUnitFrames, [&](int first, int behind) {
     for (int frame = first; frame < behind; ++frame) change(x.row(frame));
   });
 }

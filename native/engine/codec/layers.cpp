@@ -6,8 +6,8 @@
 namespace slm {
 namespace {
 
-// Floats on the stack between an activation and its codes: at most, and so few that they stay in the
-// first cache if that is not too few rows for an activation to work on.
+// Floats on the stack between an activation and its codes: at most, and so few that they stay in
+// the first cache if that is not too few rows for an activation to work on.
 constexpr int kBlockValues = 32 * 1024, kNearValues = 8 * 1024;
 constexpr int kLeastRows = 32;
 constexpr int kMostOutputs = 1 << 24;
@@ -78,8 +78,7 @@ void Activation::apply(const Kernels& kernels, const Signal& x, Position length,
 void Activation::bend(const Kernels& kernels, const Signal& x, Position length, Position from,
                       int rows, float* y) const {
   const Position origin = from - reach();
-  const SnakeRows input{x.at(origin), x.stride, clamp_row(-origin),
-                        clamp_row(length - 1 - origin)};
+  const SnakeRows input{x.at(origin), x.stride, clamp_row(-origin), clamp_row(length - 1 - origin)};
   kernels.snake(snake_, input, rows, y, snake_.channels);
 }
 
@@ -134,8 +133,8 @@ Convolution read_downsampling(const Weights& weights, const std::string& name, i
   return layer;
 }
 
-Matrix read_float_matrix(const Weights& weights, const std::string& name, int outputs,
-                         int channels, int taps, bool has_bias) {
+Matrix read_float_matrix(const Weights& weights, const std::string& name, int outputs, int channels,
+                         int taps, bool has_bias) {
   const Matrix matrix = read_matrix(weights, name, outputs, channels, taps, has_bias);
   if (matrix.format != Format::fp32) refuse(name, "must be in fp32");
   return matrix;

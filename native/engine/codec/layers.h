@@ -70,7 +70,7 @@ Convolution read_downsampling(const Weights& weights, const std::string& name, i
                               int channels, int ratio);
 // A matrix that is in float32 at every precision of the codec, as everything but the decoder's
 // convolutions is.
-Matrix read_float_matrix(const Weights& weights, const std::string& name, int outputs,
-                         int channels, int taps = 1, bool has_bias = true);
+Matrix read_float_matrix(const Weights& weights, const std::string& name, int outputs, int channels,
+                         int taps = 1, bool has_bias = true);
 
 }  // namespace slm

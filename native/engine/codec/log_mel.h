@@ -1,4 +1,5 @@
-// Log-mel analysis of a recording: a product with a windowed Fourier basis, then with the mel basis.
+// Log-mel analysis of a recording: a product with a windowed Fourier basis, then with the mel
+// basis.
 //
 // In: audio. Out: frames of log magnitudes, one for each hop.
 #pragma once

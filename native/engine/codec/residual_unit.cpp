@@ -5,7 +5,7 @@ namespace slm {
 namespace {
 
 constexpr int kTaps = 7;
-constexpr int kLeastRows = 32;  // of a thread in the second half
+constexpr int kUnitRows = 32;  // that an activation works on at a time
 
 }  // namespace
 
@@ -58,7 +58,7 @@ void ResidualUnit::project(const Workers& workers, const Signal& inner, const Si
                            WorkingMemory& memory) const {
   const Matrix& matrix = project_.matrix;
   InputRows rows(matrix.format, matrix.channels, static_cast<int>(to - from), memory);
-  workers.split(static_cast<int>(to - from), kLeastRows, [&](int first, int behind) {
+  workers.split(static_cast<int>(to - from), kUnitRows, [&](int first, int behind) {
     second_.apply(workers.kernels, inner, length, from + first, from + behind, matrix.input_scale,
                   rows, first);
     rows.multiply(workers.kernels, matrix, {first, 1, 1}, {behind - first, 0, matrix.panels()},

@@ -15,7 +15,7 @@ class ResidualUnit {
  public:
   struct State {
     ActivatedConvolution::State first;
-    Position finished = 0;  // rows of x that are the unit's result
+    Position finished = 0;    // rows of x that are the unit's result
     std::vector<float> kept;  // rows of conv_1's result that act_2 still reads
   };
 

@@ -27,8 +27,8 @@ class Speech {
   // The most that it can write.
   Position most_samples_of(Position count) const;
 
-  // Further frames [count][streams]. Throws Failure, with nothing changed: as `samples_of`, or a code
-  // that no codebook has, or no memory.
+  // Further frames [count][streams]. Throws Failure, with nothing changed: as `samples_of`, or a
+  // code that no codebook has, or no memory.
   void decode(const std::int32_t* frames, Position count, bool is_last, float* audio);
 
  private:
@@ -41,9 +41,9 @@ class Speech {
 
   const Codec& codec_;
   Decoder::State state_;
-  Position written_ = 0;  // samples
+  Position written_ = 0;           // samples
   std::optional<int> look_ahead_;  // until the first audio was written
-  std::vector<float> fading_;  // hastened audio behind what was written: one frame
+  std::vector<float> fading_;      // hastened audio behind what was written: one frame
   Position fading_begin_ = 0;
 };
 

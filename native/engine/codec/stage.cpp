@@ -61,8 +61,7 @@ Signal Stage::begin_piece(const State& state, WorkingMemory& memory) const {
 
 Position Stage::advance(const Workers& workers, State& state, const Signal& x, Position ready,
                         Position length, WorkingMemory& memory, const Signal& signal) const {
-  const Position to =
-      std::min(entry_.takeable(ready, length), state.entry.taken + piece_rows_);
+  const Position to = std::min(entry_.takeable(ready, length), state.entry.taken + piece_rows_);
   entry_.advance(workers, state.entry, x, to, length, memory, signal);
   Position finished = entry_.convolution().result_rows(state.entry.made, length);
   for (std::size_t unit = 0; unit < units_.size(); ++unit) {

@@ -28,7 +28,9 @@ class Stage {
   State open() const;
   int stride() const { return stride_; }
   int piece_rows() const { return piece_rows_; }
-  Position result_length(Position length) const { return entry_.convolution().result_length(length); }
+  Position result_length(Position length) const {
+    return entry_.convolution().result_length(length);
+  }
   // Finished rows once `ready` rows of the input are known, of `length`.
   Position finishable(Position ready, Position length) const;
 
@@ -48,7 +50,7 @@ class Stage {
 
  private:
   int most_kept() const;
-  int most_rows() const;  // of the signal in a piece
+  int most_rows() const;             // of the signal in a piece
   std::size_t bytes_of_row() const;  // of all signals of the stage, for a row of its input
 
   ActivatedConvolution entry_;

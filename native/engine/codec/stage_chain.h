@@ -1,7 +1,7 @@
 // Stages one behind another: the codec's decoder, and its waveform encoder.
 //
-// In: a signal that comes in parts. Out: the last stage's signal, in order, each row once. A piece of
-// a stage goes through all later stages before the next one is computed, so memory is bounded by
+// In: a signal that comes in parts. Out: the last stage's signal, in order, each row once. A piece
+// of a stage goes through all later stages before the next one is computed, so memory is bounded by
 // the pieces' sizes, whatever the length of the parts.
 #pragma once
 

@@ -23,7 +23,7 @@ struct TransformerEncoder::Room {
 
   FrameMap normed, packed, attended, inner;
   FrameMap keys, values;  // a row for each head
-  FrameMap scores;  // a row for each piece of work
+  FrameMap scores;        // a row for each piece of work
 };
 
 TransformerEncoder::TransformerEncoder(const Weights& weights, const std::string& name,
@@ -35,13 +35,12 @@ TransformerEncoder::TransformerEncoder(const Weights& weights, const std::string
   const int inner = inner_channels_;
   for (int index = 0; index < sizes.transformer_layers; ++index) {
     const std::string layer = name + "." + std::to_string(index);
-    layers_.push_back(
-        {FrameNorm(weights, layer + ".norm_1", channels_),
-         FrameNorm(weights, layer + ".norm_2", channels_),
-         FrameConvolution(weights, layer + ".attention_in", 3 * channels_, channels_),
-         FrameConvolution(weights, layer + ".attention_output", channels_, channels_),
-         FrameConvolution(weights, layer + ".ffn_1", inner, channels_, kFfnTaps),
-         FrameConvolution(weights, layer + ".ffn_2", channels_, inner)});
+    layers_.push_back({FrameNorm(weights, layer + ".norm_1", channels_),
+                       FrameNorm(weights, layer + ".norm_2", channels_),
+                       FrameConvolution(weights, layer + ".attention_in", 3 * channels_, channels_),
+                       FrameConvolution(weights, layer + ".attention_output", channels_, channels_),
+                       FrameConvolution(weights, layer + ".ffn_1", inner, channels_, kFfnTaps),
+                       FrameConvolution(weights, layer + ".ffn_2", channels_, inner)});
   }
 }
 
@@ -91,11 +90,10 @@ void TransformerEncoder::attend(const Workers& workers, const FrameMap& packed,
   workers.split_numbered(heads_ * blocks, 4, [&](int piece, int first, int behind) {
     for (int block = first; block < behind; ++block) {
       const int head = block / blocks, frame = block % blocks * kQueries;
-      workers.kernels.attend({packed.row(frame) + head * width, packed.stride(),
-                              room.keys.row(head), room.values.row(head),
-                              attended.row(frame) + head * width, attended.stride(),
-                              room.scores.row(piece), std::min(kQueries, frames - frame), width,
-                              frames, false});
+      workers.kernels.attend(
+          {packed.row(frame) + head * width, packed.stride(), room.keys.row(head),
+           room.values.row(head), attended.row(frame) + head * width, attended.stride(),
+           room.scores.row(piece), std::min(kQueries, frames - frame), width, frames, false});
     }
   });
 }

@@ -1,9 +1,11 @@
 // Who computes the codec: a table of kernels, and threads that share the work of a layer.
 //
-// In: how many rows and panels a layer has. Out: pieces of them, done by the pool. It knows no layers.
+// In: how many rows and panels a layer has. Out: pieces of them, done by the pool. It knows no
+// layers.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 #include "kernels/kernels.h"
@@ -18,19 +20,21 @@ struct Workers {
   // Pieces that `split` makes at most.
   int most_pieces() const { return threads == 1 ? 1 : kPiecesPerThread * threads; }
 
-  // body(first, behind) for consecutive ranges of 0 … count - 1 of at least `least` each.
+  // body(first, behind) for consecutive ranges of 0 … count - 1, which begin at multiples of
+  // `unit`.
   template <typename Body>
-  void split(int count, int least, const Body& body) const {
-    split_numbered(count, least, [&](int, int first, int behind) { body(first, behind); });
+  void split(int count, int unit, const Body& body) const {
+    split_numbered(count, unit, [&](int, int first, int behind) { body(first, behind); });
   }
 
   // body(piece, first, behind), piece in 0 … most_pieces() - 1.
   template <typename Body>
-  void split_numbered(int count, int least, const Body& body) const {
+  void split_numbered(int count, int unit, const Body& body) const {
     if (count <= 0) return;
-    const int pieces = std::clamp(count / least, 1, most_pieces());
+    const int units = (count + unit - 1) / unit, pieces = std::min(units, most_pieces());
     run(pieces, [&](int piece) {
-      body(piece, bound(count, piece, pieces), bound(count, piece + 1, pieces));
+      const int behind = bound(units, piece + 1, pieces) * unit;
+      body(piece, bound(units, piece, pieces) * unit, std::min(behind, count));
     });
   }
 
@@ -52,22 +56,36 @@ struct Workers {
   struct Grid {
     int row_pieces, panel_pieces;
   };
-  static constexpr int kPiecesPerThread = 4;  // so that a thread that lost its processor can be helped
-  static constexpr std::int64_t kPieceProducts = 500'000;  // some microseconds: worth a thread
-  static constexpr int kPieceRows = 24, kPiecePanels = 2;  // at least, to use what was loaded
+  static constexpr int kMostShares = 64;
+  struct alignas(64) Share {
+    std::atomic<int> piece = 0;  // that is taken next
+  };
+  static constexpr int kPiecesPerThread = 4;  // so that one without a processor can be helped
+  static constexpr std::int64_t kPieceProducts = 500'000;     // some microseconds: worth a thread
+  static constexpr int kPieceRows = 24, kPiecePanels = 2;     // at least, to use what was loaded
   static constexpr std::int64_t kCachedWeights = 128 * 1024;  // stay near while rows pass
 
   static int bound(int count, int piece, int pieces) {
     return static_cast<int>(static_cast<std::int64_t>(count) * piece / pieces);
   }
 
+  // Each thread has a share of neighbouring pieces, the same ones for layer after layer, so that it
+  // finds its own rows in its cache. Then it helps the others.
   template <typename Body>
   void run(int pieces, const Body& body) const {
-    if (pieces == 1 || threads == 1) {
+    const int shares = std::min({pieces, threads, kMostShares});
+    if (shares == 1) {
       for (int piece = 0; piece < pieces; ++piece) body(piece);
-    } else {
-      Pool::shared().run(threads, pieces, body);
+      return;
     }
+    Share next[kMostShares];
+    for (int share = 0; share < shares; ++share) next[share].piece = bound(pieces, share, shares);
+    Pool::shared().run(threads, shares, [&](int own) {
+      for (int turn = 0; turn < shares; ++turn) {
+        const int share = (own + turn) % shares, behind = bound(pieces, share + 1, shares);
+        for (int piece; (piece = next[share].piece.fetch_add(1)) < behind;) body(piece);
+      }
+    });
   }
 
   // Large weights are cut by panels, so that each is read by one thread; small ones by rows.

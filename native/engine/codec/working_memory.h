@@ -1,7 +1,8 @@
 // Memory for the signals between layers, taken again for every piece of a signal.
 //
-// In: a size in bytes. Out: aligned arrays, given out one behind another and taken back all at once.
-// It knows no layers. `WorkingMemories` keeps what several threads at once have used, for the next.
+// In: a size in bytes. Out: aligned arrays, given out one behind another and taken back all at
+// once. It knows no layers. `WorkingMemories` keeps what several threads at once have used, for the
+// next.
 #pragma once
 
 #include <cstddef>
@@ -43,7 +44,9 @@ class WorkingMemory {
 
  private:
   struct Release {
-    void operator()(std::byte* data) const { ::operator delete(data, std::align_val_t{kAlignment}); }
+    void operator()(std::byte* data) const {
+      ::operator delete(data, std::align_val_t{kAlignment});
+    }
   };
   std::unique_ptr<std::byte, Release> data_;
   std::size_t size_;

@@ -2,6 +2,7 @@
 #include "kernels/processor.h"
 
 #include <cstddef>
+#include <initializer_list>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -17,26 +18,46 @@ namespace slm {
 
 namespace {
 
-// Bit `bit` of EAX of leaf 7, subleaf 1, whose names the older compilers do not know.
-bool has_extension(int bit) {
+struct Registers {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> bit & 1) != 0;
+};
+
+// Zeros for leaves that the processor does not have.
+Registers ask(unsigned leaf, unsigned subleaf) {
+  Registers a;
+  return __get_cpuid_count(leaf, subleaf, &a.eax, &a.ebx, &a.ecx, &a.edx) != 0 ? a : Registers{};
+}
+
+bool has_bits(unsigned value, std::initializer_list<int> bits) {
+  for (const int bit : bits) {
+    if ((value >> bit & 1) == 0) return false;
+  }
+  return true;
+}
+
+// The registers that the system keeps for a process that loses its processor (XCR0).
+unsigned kept_registers() {
+  unsigned low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
 }
 
 }  // namespace
 
-// __builtin_cpu_supports asks the system as well, whether it keeps the wide registers.
+// Not by __builtin_cpu_supports, which finds nothing in programs that zig has linked.
 Processor find_processor() {
-  __builtin_cpu_init();
+  const Registers basic = ask(1, 0), extended = ask(7, 0), more = ask(7, 1);
   Processor found;
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  const bool has_f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx >> 29 & 1) != 0;
-  found.has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c;
-  found.has_avx_vnni = found.has_avx2 && has_extension(4);
-  found.has_avx512 = found.has_avx2 && __builtin_cpu_supports("avx512f") &&
-                     __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-  found.has_avx512_bf16 = found.has_avx512 && has_extension(5);
+  constexpr int kKept = 27, kAvx = 28, kFma = 12, kF16c = 29;
+  if (!has_bits(basic.ecx, {kKept, kAvx, kFma, kF16c})) return found;
+  const unsigned kept = kept_registers();
+  constexpr int kAvx2 = 5, kFoundation = 16, kDq = 17, kBw = 30, kVl = 31, kVnni = 11;
+  found.has_avx2 = has_bits(kept, {1, 2}) && has_bits(extended.ebx, {kAvx2});
+  found.has_avx_vnni = found.has_avx2 && has_bits(more.eax, {4});
+  found.has_avx512 = found.has_avx2 && has_bits(kept, {5, 6, 7}) &&
+                     has_bits(extended.ebx, {kFoundation, kDq, kBw, kVl}) &&
+                     has_bits(extended.ecx, {kVnni});
+  found.has_avx512_bf16 = found.has_avx512 && has_bits(more.eax, {5});
   return found;
 }
 
