@@ -2,7 +2,6 @@
 // refused with a status and one line.
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -208,9 +207,8 @@ void test_recordings(const Opened& opened) {
 
 int main() {
   using namespace slm::test;
-  const auto made = std::filesystem::temp_directory_path() / "slm_interface_test";
-  std::filesystem::remove_all(made);
-  folder = made.string();
+  const TemporaryFolder made;
+  folder = made.path();
   expect(slm_interface() == SLM_INTERFACE, "the library has the header's number");
   expect(std::strlen(slm_version()) > 0 && std::strlen(slm_kernels()) > 0, "names");
   for (const slm::TinyBundle& tiny : slm::tiny_bundles()) {
@@ -223,6 +221,5 @@ int main() {
     test_cancelling(opened);
     test_recordings(opened);
   }
-  std::filesystem::remove_all(made);
   return finish();
 }

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <climits>
 #include <cstdlib>
-#include <filesystem>
 #include <new>
 #include <string>
 #include <vector>
@@ -221,13 +220,12 @@ void test_life(const std::string& path) {
 
 int main() {
   using namespace slm::test;
-  const auto folder = std::filesystem::temp_directory_path() / "slm_memory_test";
+  const TemporaryFolder folder;
   for (const slm::TinyBundle& tiny : slm::tiny_bundles()) {
-    const std::string path = (folder / tiny.name).string();
+    const std::string path = folder.path() + "/" + tiny.name;
     slm::write_bundle(tiny, path);
     test_life(path);
   }
-  std::filesystem::remove_all(folder);
   return finish();
 }
 

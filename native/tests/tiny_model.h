@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -131,8 +132,7 @@ class OpenedModel {
   void write() {
     const std::filesystem::path path =
         std::filesystem::temp_directory_path() /
-        ("slm-tiny-model-" + std::to_string(reinterpret_cast<std::uintptr_t>(this)) +
-         ".safetensors");
+        ("slm-tiny-model-" + std::to_string(std::random_device()()) + ".safetensors");
     writer.write(path.string(), facts());
     weights_ = std::make_unique<Weights>(path.string(), false, 1);
     std::filesystem::remove(path);
