@@ -1,5 +1,5 @@
-// Attention of every table of kernels: the portable one against double precision, the others against
-// it in bits; and a query head gives the same bits alone as beside others.
+// Attention of every table of kernels: the portable one against double precision, the others
+// against it in bits; and a query head gives the same bits alone as beside others.
 #include <cmath>
 #include <cstdio>
 #include <cstring>

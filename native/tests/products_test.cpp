@@ -15,14 +15,14 @@ constexpr float kUntouched = 12345.0f;
 
 std::string described(const Kernels& kernels, const Matrix& m, int rows) {
   char text[160];
-  std::snprintf(text, sizeof text, "%s: format %d, outputs %d, channels %d, taps %d, block %d, rows %d",
-                kernels.name, static_cast<int>(m.format), m.outputs, m.channels, m.taps, m.block,
+  std::snprintf(text, sizeof text,
+                "%s: format %d, outputs %d, channels %d, taps %d, block %d, rows %d", kernels.name, static_cast<int>(m.format), m.outputs, m.channels, m.taps, m.block,
                 rows);
   return text;
 }
 
-// y as `multiply` left it, against want(row, output), in bits or within `tolerance`; nothing else in
-// y may have changed.
+// y as `multiply` left it, against want(row, output), in bits or within `tolerance`; nothing else
+// in y may have changed.
 template <typename Want>
 void check_output(const std::vector<float>& y, std::ptrdiff_t stride, int rows, const Matrix& m,
                   int first, int last, float tolerance, const std::string& name, Want want) {
@@ -45,12 +45,11 @@ void check_output(const std::vector<float>& y, std::ptrdiff_t stride, int rows, 
 
 // Calls multiply(output, part) on two parts, as two threads would.
 template <typename Multiply>
-void in_two_parts(const Matrix& m, int rows, int first, int last, const Output& output,
+void in_two_parts(int rows, int first, int last, const Output& output,
                   Multiply multiply) {
   const int middle = first + (last - first) / 2;
   multiply(output, Part{rows, first, middle});
   multiply(output, Part{rows, middle, last});
-  (void)m;
 }
 
 struct Shape {
@@ -110,7 +109,7 @@ void test_floats(const Kernels& kernels, Format format, Random& random) {
   const std::ptrdiff_t stride = m.outputs + random.integer(0, 5);
   std::vector<float> y(static_cast<std::size_t>(shape.rows * stride), kUntouched);
   const FloatRows rows{x.data(), signal.row_stride, m.channels, m.taps, signal.tap_stride};
-  in_two_parts(m, shape.rows, shape.first, shape.last, {y.data(), stride, shape.add},
+  in_two_parts(shape.rows, shape.first, shape.last, {y.data(), stride, shape.add},
                [&](const Output& output, Part part) { kernels.multiply(m, rows, output, part); });
   check_output(y, stride, shape.rows, m, shape.first, shape.last, 0,
                described(kernels, m, shape.rows), [&](int r, int n) {
@@ -133,7 +132,7 @@ void test_halves(const Kernels& kernels, Random& random) {
   const std::ptrdiff_t stride = m.outputs;
   std::vector<float> y(static_cast<std::size_t>(shape.rows * stride), kUntouched), alone = y;
   const HalfRows rows{x.data(), signal.row_stride, m.channels, m.taps, signal.tap_stride};
-  in_two_parts(m, shape.rows, shape.first, shape.last, {y.data(), stride, false},
+  in_two_parts(shape.rows, shape.first, shape.last, {y.data(), stride, false},
                [&](const Output& out, Part part) { kernels.multiply_half(m, rows, out, part); });
   const std::string name = described(kernels, m, shape.rows);
   check_output(y, stride, shape.rows, m, shape.first, shape.last, 2e-4f * m.gain, name,
@@ -173,7 +172,7 @@ void test_blocks(const Kernels& kernels, Format format, Random& random, bool is_
   const BlockRows rows{codes.data(), scales.data(), sums.data(), m.inputs, m.block};
   const std::ptrdiff_t stride = m.outputs + random.integer(0, 5);
   std::vector<float> y(static_cast<std::size_t>(shape.rows * stride), kUntouched);
-  in_two_parts(m, shape.rows, shape.first, shape.last, {y.data(), stride, shape.add},
+  in_two_parts(shape.rows, shape.first, shape.last, {y.data(), stride, shape.add},
                [&](const Output& out, Part part) { kernels.multiply_blocks(m, rows, out, part); });
   check_output(y, stride, shape.rows, m, shape.first, shape.last, 0,
                described(kernels, m, shape.rows), [&](int r, int n) {
@@ -213,7 +212,7 @@ void test_scaled(const Kernels& kernels, Random& random, bool is_extreme) {
                         sums.data(), stride_rows, dilation, scale};
   const std::ptrdiff_t stride = m.outputs;
   std::vector<float> y(static_cast<std::size_t>(shape.rows * stride), kUntouched);
-  in_two_parts(m, shape.rows, shape.first, shape.last, {y.data(), stride, shape.add},
+  in_two_parts(shape.rows, shape.first, shape.last, {y.data(), stride, shape.add},
                [&](const Output& out, Part part) { kernels.multiply_scaled(m, rows, out, part); });
   check_output(y, stride, shape.rows, m, shape.first, shape.last, 0,
                described(kernels, m, shape.rows), [&](int r, int n) {

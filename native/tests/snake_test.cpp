@@ -40,8 +40,8 @@ struct Signal {
   }
 };
 
-// Rows begin … end - 1 of the activation, computed by a window of the signal: rows outside of it are
-// not there. stride: of the window.
+// Rows begin … end - 1 of the activation, computed by a window of the signal: rows outside of it
+// are not there. stride: of the window.
 std::vector<float> bend(const Kernels& kernels, const Signal& signal, int begin, int end,
                         int stride) {
   const int reach = signal.is_alias_free ? 5 : 0;

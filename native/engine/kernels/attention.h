@@ -122,11 +122,11 @@ template <typename Cache>
 void attend_over(const Attention& a) {
   static constexpr auto functions = []<int... kIndex>(std::integer_sequence<int, kIndex...>) {
     struct Functions {
-      void (*of[kAttentionSums])(const Attention&, int);
+      void (*of[kAttentionHeads])(const Attention&, int);
     };
     return Functions{{&AttentionTile<Cache, kIndex + 1>::run...}};
-  }(std::make_integer_sequence<int, kAttentionSums>());
-  const RowTiles tiles(a.group, kAttentionSums);
+  }(std::make_integer_sequence<int, kAttentionHeads>());
+  const RowTiles tiles(a.group, kAttentionHeads);
   for (int tile = 0; tile < tiles.count; ++tile) {
     const int head = tiles.begin(tile);
     functions.of[tiles.begin(tile + 1) - head - 1](a, head);

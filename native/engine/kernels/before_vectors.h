@@ -3,7 +3,7 @@
 // that every processor can run.
 #pragma once
 
-// Only what is written as one multiply-add is rounded once; kernels of all tables give the same bits.
+// Only what is written as one multiply-add is rounded once: all tables give the same bits.
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #else

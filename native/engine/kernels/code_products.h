@@ -34,12 +34,12 @@ struct Int8Codes {
 
   template <int kRows, int kPanels>
   static void add(i32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
-                  const std::int8_t* x, std::ptrdiff_t stride, std::ptrdiff_t ahead) {
+                  const std::int8_t* x, std::ptrdiff_t stride, const Ahead& ahead) {
     SLM_UNROLL for (int k = 0; k < kInputs; k += 4) {
       Codes loaded[kPanels];
       SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
         loaded[p] = load_codes(codes[p]);
-        prefetch(codes[p], ahead);
+        prefetch(codes[p], ahead.of[k / 4]);
         codes[p] += 64;
       }
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -59,7 +59,7 @@ struct Int4Codes {
 
   template <int kRows, int kPanels>
   static void add(i32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
-                  const std::int8_t* x, std::ptrdiff_t stride, std::ptrdiff_t ahead) {
+                  const std::int8_t* x, std::ptrdiff_t stride, const Ahead& ahead) {
     NibbleSum products[kRows][kPanels];
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
       SLM_UNROLL for (int p = 0; p < kPanels; ++p) products[r][p] = nibble_sum(total[r][p]);
@@ -67,7 +67,7 @@ struct Int4Codes {
     SLM_UNROLL for (int j = 0; j < 4; ++j) {
       SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
         const Nibbles nibbles = load_nibbles(codes[p]);
-        prefetch(codes[p], ahead);
+        prefetch(codes[p], ahead.of[j]);
         codes[p] += 64;
         SLM_UNROLL for (int r = 0; r < kRows; ++r) {
           const std::int8_t* const four = x + r * stride + 4 * j;
@@ -88,25 +88,29 @@ struct BlockTile {
     const std::size_t panel_bytes =
         static_cast<std::size_t>(x.inputs) / Format::kInputs * Format::kPanelBytes;
     f32x16 total[kRows][kPanels];
-    const std::uint8_t* codes[kPanels];
-    const std::uint16_t* scales[kPanels];
+    Streams streams{{}, {}, Ahead(place, kPanels * panel_bytes)};
     SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
       const std::size_t panel = static_cast<std::size_t>(place.panel_at(p));
-      codes[p] = static_cast<const std::uint8_t*>(matrix.codes) + panel * panel_bytes;
-      scales[p] = matrix.scales + panel * matrix.scale_blocks * kPanel;
+      streams.codes[p] = static_cast<const std::uint8_t*>(matrix.codes) + panel * panel_bytes;
+      streams.scales[p] = matrix.scales + panel * matrix.scale_blocks * kPanel;
       SLM_UNROLL for (int r = 0; r < kRows; ++r) total[r][p] = splat(0.0f);
     }
     for (int block = 0; block < blocks; ++block) {
-      add_block(total, codes, scales, matrix, x, place.row, block,
-                place.ahead(block, kPanels * panel_bytes));
+      add_block(total, streams, matrix, x, place.row, block);
     }
-    finish(matrix, output, place, scales, total);
+    finish(matrix, output, place, streams, total);
   }
 
  private:
-  static void add_block(f32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
-                        const std::uint16_t* (&scales)[kPanels], const Matrix& matrix,
-                        const BlockRows& x, int row, int block, std::ptrdiff_t ahead) {
+  // How far the panels have been read.
+  struct Streams {
+    const std::uint8_t* codes[kPanels];
+    const std::uint16_t* scales[kPanels];
+    Ahead ahead;
+  };
+
+  static void add_block(f32x16 (&total)[kRows][kPanels], Streams& streams, const Matrix& matrix,
+                        const BlockRows& x, int row, int block) {
     const int blocks = x.inputs / x.block;
     i32x16 products[kRows][kPanels];
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -116,13 +120,13 @@ struct BlockTile {
     const std::int8_t* const start =
         x.codes + std::ptrdiff_t{row} * x.inputs + std::ptrdiff_t{block} * x.block;
     for (int k = 0; k < x.block; k += Format::kInputs) {
-      Format::add(products, codes, start + k, x.inputs, ahead);
+      Format::add(products, streams.codes, start + k, x.inputs, streams.ahead);
     }
     SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
       f32x16 scale = splat(1.0f);  // one scale for all blocks: at the end
       if (matrix.scale_blocks > 1) {
-        scale = load_half(scales[p]);
-        scales[p] += kPanel;
+        scale = load_half(streams.scales[p]);
+        streams.scales[p] += kPanel;
       }
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
         const f32x16 of_row = splat(x.scales[std::ptrdiff_t{row + r} * blocks + block]);
@@ -132,12 +136,11 @@ struct BlockTile {
   }
 
   static void finish(const Matrix& matrix, const Output& output, Place place,
-                     const std::uint16_t* const (&scales)[kPanels],
-                     const f32x16 (&total)[kRows][kPanels]) {
+                     const Streams& streams, const f32x16 (&total)[kRows][kPanels]) {
     SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
       if (p >= place.panels) continue;
       const int panel = place.panel + p;
-      const f32x16 scale = matrix.scale_blocks > 1 ? splat(1.0f) : load_half(scales[p]);
+      const f32x16 scale = matrix.scale_blocks > 1 ? splat(1.0f) : load_half(streams.scales[p]);
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
         store_product(matrix, output, place.row + r, panel,
                       with_bias(matrix, panel, total[r][p] * scale));
@@ -159,9 +162,9 @@ struct ScaledTile {
       const i32x16 start = without_offset(kCodeOffset, sum_of_row(x, place.row + r));
       SLM_UNROLL for (i32x16& one : total[r]) one = start;
     }
+    const Ahead ahead(place, kPanels * panel_bytes);
     const std::int8_t* const rows = x.rows.data + place.row * x.rows.row_stride;
     for (int tap = 0; tap < x.rows.taps; ++tap) {
-      const std::ptrdiff_t ahead = place.ahead(tap, kPanels * panel_bytes);
       const std::int8_t* const start = rows + tap * x.rows.tap_stride;
       for (int c = 0; c < x.rows.channels; c += Int8Codes::kInputs) {
         Int8Codes::add(total, codes, start + c, x.rows.row_stride, ahead);

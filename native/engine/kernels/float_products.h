@@ -18,8 +18,7 @@ inline std::int32_t pair_at(const std::uint16_t* p) {
   return pair;
 }
 
-// How a format's weights are read, and what one step of the sum is. kInputs: of one step; kBytes: of
-// 16 outputs with so many inputs.
+// How a format's weights are read, and what one step of the sum is. kInputs: of one step.
 struct FloatWeights {
   using Input = float;
   static constexpr int kInputs = 1;

@@ -1,4 +1,4 @@
-// Vectors of 16 lanes as two halves in AVX2, FMA and F16C; what each does is said in simd_portable.h.
+// Vectors of 16 lanes as two halves in AVX2, FMA and F16C; simd_portable.h says what each does.
 //
 // vpmaddubsw adds two products in 16 bits, and saturates if one factor is a full byte. int8 codes
 // are therefore split into magnitude and sign: |code| ≤ 128 and |x| ≤ 127 give at most 32,512.
@@ -14,7 +14,7 @@ namespace {
 inline constexpr int kFp32Rows = 6, kBf16Rows = 5, kHalfRows = 4;
 inline constexpr int kFloatPanels = 1, kFloatPanelsAlone = 2;
 inline constexpr int kInt8Rows = 4, kInt4Rows = 4, kCodePanels = 1, kCodePanelsAlone = 1;
-inline constexpr int kAttentionSums = 5;
+inline constexpr int kAttentionHeads = 5, kAttentionSums = 5;
 inline constexpr int kPrefetchBytes = 4096;
 
 struct f32x16 {
@@ -234,7 +234,7 @@ inline Nibbles load_nibbles(const std::uint8_t* p) {
           {_mm256_and_si256(_mm256_srli_epi16(a, 4), mask),
            _mm256_and_si256(_mm256_srli_epi16(b, 4), mask)}};
 }
-// A block's sixteen products of a lane's half are at most 16 · 15 · 127 = 30,480: 16 bits hold them.
+// A block's 16 products of half a lane are at most 16 · 15 · 127 = 30,480: 16 bits hold them.
 struct NibbleSum {
   i32x16 start;
   __m256i low, high;  // sums of 16 bits

@@ -1,4 +1,5 @@
-// Vectors of 16 lanes in AVX-512 (F, BW, DQ, VL, VNNI); what each does is said in simd_portable.h.
+// Vectors of 16 lanes in AVX-512 (F, BW, DQ, VL, VNNI); simd_portable.h says what
+// each does.
 //
 // bfloat16 products are those of AVX-512 BF16 if the including file has allowed it to the compiler
 // (kHasHalfProducts), otherwise two multiply-adds in order.
@@ -14,7 +15,7 @@ namespace {
 inline constexpr int kFp32Rows = 12, kBf16Rows = 12, kHalfRows = 12;
 inline constexpr int kFloatPanels = 2, kFloatPanelsAlone = 4;
 inline constexpr int kInt8Rows = 8, kInt4Rows = 6, kCodePanels = 2, kCodePanelsAlone = 1;
-inline constexpr int kAttentionSums = 8;
+inline constexpr int kAttentionHeads = 8, kAttentionSums = 16;
 inline constexpr int kCodeOffset = 128;
 inline constexpr int kPrefetchBytes = 4096;
 

@@ -1,4 +1,4 @@
-// Vectors of 16 lanes as four quarters in NEON; what each does is said in simd_portable.h.
+// Vectors of 16 lanes as four quarters in NEON; simd_portable.h says what each does.
 //
 // SLM_HAS_BYTE_PRODUCTS: the compiler may use sdot; SLM_HAS_HALF_PRODUCTS: and bfdot.
 #pragma once
@@ -13,7 +13,7 @@ namespace {
 
 inline constexpr int kFp32Rows = 6, kBf16Rows = 5, kHalfRows = 5;
 inline constexpr int kFloatPanels = 1, kFloatPanelsAlone = 2;
-inline constexpr int kAttentionSums = 5;
+inline constexpr int kAttentionHeads = 5, kAttentionSums = 5;
 inline constexpr int kPrefetchBytes = 1024;
 
 struct f32x16 {
@@ -157,11 +157,13 @@ inline i32x16 load_pairs(const void* p) {
   });
 }
 inline f32x16 first_of_pairs(i32x16 pairs) {
-  return quarters<f32x16>([&](int i) { return vreinterpretq_f32_s32(vshlq_n_s32(pairs.v[i], 16)); });
+  return quarters<f32x16>(
+      [&](int i) { return vreinterpretq_f32_s32(vshlq_n_s32(pairs.v[i], 16)); });
 }
 inline f32x16 second_of_pairs(i32x16 pairs) {
   const int32x4_t high = vdupq_n_s32(static_cast<std::int32_t>(0xffff0000u));
-  return quarters<f32x16>([&](int i) { return vreinterpretq_f32_s32(vandq_s32(pairs.v[i], high)); });
+  return quarters<f32x16>(
+      [&](int i) { return vreinterpretq_f32_s32(vandq_s32(pairs.v[i], high)); });
 }
 inline f32x16 dot_half(f32x16 total, i32x16 pairs, std::int32_t x) {
 #if defined(SLM_HAS_HALF_PRODUCTS)

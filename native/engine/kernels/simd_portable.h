@@ -21,7 +21,8 @@ namespace {
 inline constexpr int kFp32Rows = 2, kBf16Rows = 2, kHalfRows = 2;
 inline constexpr int kFloatPanels = 1, kFloatPanelsAlone = 1;
 inline constexpr int kInt8Rows = 2, kInt4Rows = 2, kCodePanels = 1, kCodePanelsAlone = 1;
-inline constexpr int kAttentionSums = 2;
+// Heads of an attention at once, and sums of all of them.
+inline constexpr int kAttentionHeads = 2, kAttentionSums = 2;
 // What a dot product has to subtract, times the sum of the inputs: int8 codes lie as code + 128.
 inline constexpr int kCodeOffset = 128;
 inline constexpr int kPrefetchBytes = 1024;

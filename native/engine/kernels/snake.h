@@ -1,9 +1,9 @@
 // SnakeBeta, plain or alias-free, on rows of channels.
 //
-// In: rows of a signal, and where it begins and ends. Out: as many rows, bent. Alias-free means: the
-// signal is brought to twice its rate, bent, low-passed and brought back (BigVGAN, arXiv 2206.04658).
-// It works on 16 channels and some rows at a time, in a scratch on the stack. Included after a
-// simd_*.h.
+// In: rows of a signal, and where it begins and ends. Out: as many rows, bent. Alias-free means:
+// the signal is brought to twice its rate, bent, low-passed and brought back (BigVGAN, arXiv
+// 2206.04658). It works on 16 channels and some rows at a time, in a scratch on the stack. Included
+// after a simd_*.h.
 #pragma once
 
 #include "kernels/curves.h"
@@ -26,8 +26,8 @@ struct Bend {
   f32x16 operator()(f32x16 x) const { return fma(gain, square_of_sine(frequency * x), x); }
 };
 
-// Output rows row … row + rows - 1 of 16 channels. Rows of the signal are counted as those of `data`
-// are: output row r stands at r + 5.
+// Output rows row … row + rows - 1 of 16 channels. Rows of the signal are counted as those of
+// `data` are: output row r stands at r + 5.
 class SnakePiece {
  public:
   SnakePiece(const Snake& snake, const SnakeRows& x, int channel, int row, int rows)

@@ -1,4 +1,4 @@
-// The tables of kernels that there are for this kind of processor, each compiled in a file of its own.
+// The tables of kernels that there are for this kind of processor, each from a file of its own.
 #pragma once
 
 #include "kernels/kernels.h"

@@ -23,12 +23,21 @@ struct Place {
 
   int panel_at(int index) const { return panel + (index < panels ? index : panels - 1); }
 
-  // How far ahead of what piece `piece` of a panel reads the memory should be asked for. A single
-  // tile reads as fast as memory gives. Of several, the first finds the panels in the cache, and
-  // each asks for its share of the next ones: they come in while the tiles are computed.
-  std::ptrdiff_t ahead(int piece, std::size_t bytes) const {
+  // How far ahead of line `line` of four, read of a panel, memory should be asked for. A single
+  // tile reads as fast as memory gives. Of several, each asks for its share of the next panels,
+  // which lie `bytes` behind: they come in while the tiles are computed.
+  std::ptrdiff_t ahead(int line, std::size_t bytes) const {
     if (tiles == 1) return kPrefetchBytes;
-    return piece % tiles == tile ? static_cast<std::ptrdiff_t>(bytes) : 0;
+    return line % tiles == tile ? static_cast<std::ptrdiff_t>(bytes) : 0;
+  }
+};
+
+// The same for each of four lines.
+struct Ahead {
+  std::ptrdiff_t of[4];
+
+  Ahead(const Place& place, std::size_t bytes) {
+    for (int line = 0; line < 4; ++line) of[line] = place.ahead(line, bytes);
   }
 };
 

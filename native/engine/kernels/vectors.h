@@ -1,7 +1,7 @@
 // Kernels of one vector: norms, activations, softmax, rotation.
 //
-// In and out: floats of any count; sums have 16 parts, as docs/native-engine.md says. Included after
-// a simd_*.h.
+// In and out: floats of any count; sums have 16 parts, as docs/native-engine.md says. Included
+// after a simd_*.h.
 #pragma once
 
 #include <cmath>
@@ -70,7 +70,7 @@ inline void layer_norm(const float* x, const float* scale, const float* shift, f
   });
 }
 
-// e^(x - largest) in place; returns the sum. Behind `count`, up to a multiple of 16, nothing changes.
+// e^(x - largest) in place; returns the sum.
 inline float exponentiate(float* x, int count) {
   f32x16 most = splat(-INFINITY);
   for_each_16(x, count, [&](f32x16 value, int, int some) {

@@ -1,5 +1,5 @@
-// The pool. Jobs lie in slots that are never freed: a thread that comes too late finds a job that is
-// closed, not one that is gone.
+// The pool. Jobs lie in slots that are never freed: a thread that comes too late finds a job that
+// is closed, not one that is gone.
 //
 // A process that was forked has no helpers. Nothing waits for helpers that have not come, so it
 // computes alone.
@@ -42,9 +42,9 @@ void wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
 // The work of one caller.
 //
 // A helper enters before it asks whether the job is open, and the caller closes the job before it
-// asks who is inside; all of that is sequentially consistent. So either the helper sees that the job
-// is closed, or the caller sees the helper and waits: what is not atomic here is only written while
-// nobody reads it.
+// asks who is inside; all of that is sequentially consistent. So either the helper sees that the
+// job is closed, or the caller sees the helper and waits: what is not atomic here is only written
+// while nobody reads it.
 struct alignas(64) Job {
   std::atomic<bool> taken{false};  // by a caller
   std::atomic<bool> open{false};  // to helpers
