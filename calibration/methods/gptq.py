@@ -42,7 +42,7 @@ def refit_scales(weight: Array, codes: Array, scales: Array, gram: Array) -> Arr
     """Scales (out, blocks) for codes (out, in) that are settled.
 
     Each block's scale in turn minimises |(W - codes · scales) Xᵀ|², given all others. A scale that
-    would not be a positive float16 stays as it is.
+    would change its sign, or leave float16, stays as it is.
     """
     block, scales = weight.shape[1] // scales.shape[1], scales.copy()
     error = weight - codes * spread(scales, weight.shape[1])
@@ -53,7 +53,7 @@ def refit_scales(weight: Array, codes: Array, scales: Array, gram: Array) -> Arr
         curvature = np.einsum("oi,oi->o", own @ gram[inside, inside], own)
         change = np.divide(slope, curvature, out=np.zeros_like(slope), where=curvature > 0)
         wanted = in_float16(old + change)
-        is_possible = np.isfinite(wanted) & (wanted >= SMALLEST_SCALE)
+        is_possible = np.isfinite(wanted) & (wanted * np.sign(old) >= SMALLEST_SCALE)
         scales[:, index] = np.where(is_possible, wanted, old)
         error[:, inside] -= own * (scales[:, index] - old)[:, None]
     return scales

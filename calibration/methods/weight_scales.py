@@ -2,10 +2,14 @@
 
 In: a weight (out, in). Out: scales float32 (out, blocks). "max" takes the scale that cuts off no
 value (INT4 reaches further below zero than above), "mse" the one up to it with the least squared
-error. All scales are exact in float16, the type in which engines may keep them.
+error. "signed" also tries negative scales, so that the code that reaches furthest, -8, can stand
+for the largest value, whatever its sign. All scales are exact in float16, the type in which engines
+may keep them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -29,18 +33,24 @@ def weight_scales(
     importance: (block), weights of the squared errors of a block's inputs; None if all are equal.
     """
     blocks = weight.reshape(len(weight), -1, block)
-    whole = np.maximum(blocks.max(axis=2) / form.largest, blocks.min(axis=2) / form.lowest)
-    shrinkage = SHRINKAGE if method == "mse" else SHRINKAGE[:1]
-    best = np.zeros_like(whole)
-    least = np.full(whole.shape, np.inf)
-    for share in shrinkage:
-        scales = in_float16(np.maximum(whole * share, SMALLEST_SCALE))
+    best = np.zeros(blocks.shape[:2], np.float32)
+    least = np.full(blocks.shape[:2], np.inf)
+    for scales in _candidates(blocks, form, method):
         errors = np.square(blocks - form.approximate(blocks, scales[..., None]))
         errors = errors.sum(axis=2) if importance is None else errors @ importance
-        better = errors < least
-        best = np.where(better, scales, best)
-        least = np.where(better, errors, least)
-    return best.astype(np.float32)
+        best = np.where(errors < least, scales, best)
+        least = np.minimum(errors, least)
+    return best
+
+
+def _candidates(blocks: Array, form: NumberFormat, method: WeightScaleMethod) -> Iterator[Array]:
+    """Scales (out, blocks) to try for blocks (out, blocks, block)."""
+    for share in SHRINKAGE[:1] if method == "max" else SHRINKAGE:
+        for sign in (1, -1) if method == "signed" else (1,):
+            signed = sign * blocks
+            whole = signed.max(axis=2) / form.largest
+            whole = np.maximum(whole, signed.min(axis=2) / form.lowest)
+            yield sign * in_float16(np.maximum(whole * share, SMALLEST_SCALE))
 
 
 def in_float16(scales: Array) -> Array:

@@ -123,12 +123,14 @@ typedef struct slm_sampling {
 SLM_API slm_status slm_sequence_open(const slm_bundle *bundle, int64_t positions,
                                      slm_sequence **sequence, slm_error *error);
 SLM_API void slm_sequence_close(slm_sequence *sequence);
-/* Read embeddings, float [count][hidden_size], after everything that was read before. */
+/* Read embeddings, float [count][hidden_size], after everything that was read before. Codes that the
+ * last slm_step drew are read first. Nothing has changed if this fails. */
 SLM_API slm_status slm_read(slm_sequence *sequence, const float *embeddings, size_t count,
                             slm_error *error);
 /* Hidden state (final norm) of the last position read, float [hidden_size]. */
 SLM_API slm_status slm_hidden(const slm_sequence *sequence, float *hidden, slm_error *error);
-/* Draw a token of text after the last position; it is not read yet. noise: in [0, 1). */
+/* Draw a token of text after the last position; it is not read yet. Codes that the last slm_step
+ * drew are read first. noise: in [0, 1). */
 SLM_API slm_status slm_write(slm_sequence *sequence, const slm_sampling *sampling, float noise,
                              int32_t *token, slm_error *error);
 

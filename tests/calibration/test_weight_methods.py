@@ -83,6 +83,32 @@ def test_scales_reach_as_far_as_the_format() -> None:
     np.testing.assert_array_equal(weight_scales(weight, 4, INT4, "max"), [[1.0]])
 
 
+def test_a_negative_scale_gives_the_furthest_code_to_the_largest_value() -> None:
+    weight = np.array([[8.0, -7.0, 0.0, 1.0], [-8.0, 7.0, 0.0, 1.0]], np.float32)
+    scales = weight_scales(weight, 4, INT4, "signed")
+    np.testing.assert_array_equal(scales, [[-1.0], [1.0]])
+    np.testing.assert_array_equal(approximate_weight(weight, scales, INT4), weight)
+    weight = random_weight()
+    lost = {
+        method: np.square(approximate_weight(weight, scales, INT4) - weight).sum()
+        for method in ("mse", "signed")
+        for scales in [weight_scales(weight, 32, INT4, method)]
+    }
+    assert lost["signed"] < 0.95 * lost["mse"]
+
+
+def test_gptq_keeps_the_signs_of_scales_when_it_refits_them() -> None:
+    weight, inputs = random_weight(), correlated_inputs()
+    gram = inputs.T @ inputs
+    codes, scales = round_gptq(weight, gram, 32, INT4, "signed")
+    assert (scales < 0).any()
+    assert (scales > 0).any()
+    np.testing.assert_array_equal(scales, scales.astype(np.float16))
+    other, theirs = round_gptq(weight, gram, 32, INT4, "mse")
+    ours = output_error(inputs, codes * spread(scales, IN))
+    assert ours < output_error(inputs, other * spread(theirs, IN))
+
+
 def test_inputs_that_matter_more_are_rounded_better() -> None:
     weight = random_weight()
     importance = np.geomspace(1.0, 1e4, 32).astype(np.float32)

@@ -31,6 +31,8 @@ int qkv_outputs(const ModelSizes& sizes) {
   return (sizes.query_heads + 2 * sizes.kv_heads) * sizes.head_dim;
 }
 
+constexpr int kAngleValues = 32;  // a cosine takes the time of so many values
+
 // Attentions that can be at work at a time, each with scratch memory of its own.
 int attention_pieces(int threads) {
   return threads == 1 ? 1 : Team::kPiecesPerThread * threads;
@@ -80,9 +82,9 @@ class DecoderStack::Call {
         kernels_(*team.kernels),
         memory_(memory),
         count_(count) {
-    for (int row = 0; row < count; ++row) {
+    team.each(count, kAngleValues * sizes_.head_dim, [&](int row) {
       memory.rotary_.fill(row, memory.rows_[row].position, decoder.frequencies_);
-    }
+    });
   }
 
   int count() const { return count_; }
@@ -101,7 +103,12 @@ class DecoderStack::Call {
     norm(layer.input_norm, layer.qkv);
     team_.multiply(layer.qkv, memory_.normed_, count_,
                    {memory_.qkv_.data(), memory_.qkv_stride_, false});
-    team_.each(count_, memory_.qkv_stride_, [&](int row) { store(row, cache_layer); });
+    // Sixteen positions share lines of the cache, so one thread writes them.
+    const int panels = (count_ + kPanel - 1) / kPanel;
+    team_.each(panels, std::int64_t{kPanel} * memory_.qkv_stride_, [&](int panel) {
+      const int end = std::min(count_, (panel + 1) * kPanel);
+      for (int row = panel * kPanel; row < end; ++row) store(row, cache_layer);
+    });
   }
 
   // What is left to do in the last layer is done for the rows that are wanted.
