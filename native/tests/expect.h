@@ -6,6 +6,8 @@
 
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <random>
 #include <string>
 
 namespace slm::test {
@@ -38,6 +40,27 @@ void expect_refusal(Body&& body, const std::string& part, int line = __builtin_L
   expect(!message.empty() && message.find(part) != std::string::npos,
          "should be refused with '" + part + "', was: '" + message + "'", line);
 }
+
+// A folder of this process alone, gone at the end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder()
+      : path_(std::filesystem::temp_directory_path() /
+              ("slm-test-" + std::to_string(std::random_device()()))) {
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
 
 // The exit status of a test program.
 inline int finish() {

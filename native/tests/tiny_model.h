@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@
 
 namespace slm {
 
-inline constexpr int kVocabulary = 300;  // of text heads
+inline constexpr int kVocabulary = 300;    // of text heads
+inline constexpr int kSpeakerHidden = 20;  // between the layers of the speaker projection
 
 struct TinyModel {
   HeadKind kind = HeadKind::linear;
@@ -24,6 +26,7 @@ struct TinyModel {
   int intermediate = 40;
   int max_positions = 400;
   bool has_text_head = false;
+  int speaker_channels = 0;  // 0: not speaker-aware
   std::string cache = "float32";
   std::vector<int> streams = {13, 9, 20};
   int query_heads = 4;
@@ -41,6 +44,7 @@ class OpenedModel {
   explicit OpenedModel(const TinyModel& tiny) : tiny(tiny), writer(7) {
     add_layers();
     add_heads();
+    add_speaker();
     write();
   }
 
@@ -49,6 +53,9 @@ class OpenedModel {
   }
 
   SpeechCodes codes() const { return SpeechCodes(*weights_, sizes_); }
+
+  // Sections of the "slm" metadata.
+  std::string facts() const;
 
   TinyModel tiny;
   WeightsWriter writer;
@@ -115,37 +122,18 @@ class OpenedModel {
     writer.add_bytes("text_head.never", never);
   }
 
+  void add_speaker() {
+    if (tiny.speaker_channels == 0) return;
+    const WeightsWriter::Form form;
+    writer.add_matrix("speaker.inner", kSpeakerHidden, tiny.speaker_channels, form, true);
+    writer.add_matrix("speaker.output", tiny.hidden(), kSpeakerHidden, form, true);
+  }
+
   void write() {
-    static constexpr const char* kKinds[] = {"linear", "mlp", "transformer", "lm_head"};
-    static constexpr const char* kFormats[] = {"fp32", "bf16", "int8", "int4"};
-    const auto number = [](const char* name, int value) {
-      std::string text("\"");
-      return text.append(name).append("\":").append(std::to_string(value)).append(",");
-    };
-    std::string facts = "\"language_model\":{\"kind\":\"";
-    facts += tiny.is_next_token() ? "ntp\"," : "mtp\",";
-    facts += number("heads", tiny.is_next_token() ? 1 : tiny.heads);
-    facts += number("hidden_size", tiny.hidden()) + number("layers", tiny.layers);
-    facts += number("intermediate_size", tiny.intermediate);
-    facts += number("query_heads", tiny.query_heads);
-    facts += number("kv_heads", tiny.kv_heads) + number("head_dim", tiny.head_dim);
-    facts += number("max_positions", tiny.max_positions);
-    facts += number("head_layers", tiny.kind == HeadKind::transformer ? 1 : 0);
-    facts += std::string("\"head_kind\":\"") + kKinds[static_cast<int>(tiny.kind)] + "\",";
-    facts += std::string("\"precision\":\"") + kFormats[static_cast<int>(tiny.form.format)] + "\",";
-    facts += "\"cache\":\"" + tiny.cache + "\",\"rms_norm_epsilon\":1e-6},\"streams\":[";
-    for (std::size_t stream = 0; stream < tiny.streams.size(); ++stream) {
-      facts.append(stream > 0 ? "," : "").append(std::to_string(tiny.streams[stream]));
-    }
-    facts += "]";
-    if (tiny.has_text_head) {
-      facts += ",\"text_head\":{\"vocabulary\":" + std::to_string(kVocabulary) + "}";
-    }
     const std::filesystem::path path =
         std::filesystem::temp_directory_path() /
-        ("slm-tiny-model-" + std::to_string(reinterpret_cast<std::uintptr_t>(this)) +
-         ".safetensors");
-    writer.write(path.string(), facts);
+        ("slm-tiny-model-" + std::to_string(std::random_device()()) + ".safetensors");
+    writer.write(path.string(), facts());
     weights_ = std::make_unique<Weights>(path.string(), false, 1);
     std::filesystem::remove(path);
     sizes_ = read_model_sizes(weights_->facts());
@@ -154,5 +142,38 @@ class OpenedModel {
   std::unique_ptr<Weights> weights_;
   ModelSizes sizes_;
 };
+
+inline std::string OpenedModel::facts() const {
+  static constexpr const char* kKinds[] = {"linear", "mlp", "transformer", "lm_head"};
+  static constexpr const char* kFormats[] = {"fp32", "bf16", "int8", "int4"};
+  const auto number = [](const char* name, int value) {
+    std::string text("\"");
+    return text.append(name).append("\":").append(std::to_string(value)).append(",");
+  };
+  std::string facts = "\"language_model\":{\"kind\":\"";
+  facts += tiny.is_next_token() ? "ntp\"," : "mtp\",";
+  facts += number("heads", tiny.is_next_token() ? 1 : tiny.heads);
+  facts += number("hidden_size", tiny.hidden()) + number("layers", tiny.layers);
+  facts += number("intermediate_size", tiny.intermediate);
+  facts += number("query_heads", tiny.query_heads);
+  facts += number("kv_heads", tiny.kv_heads) + number("head_dim", tiny.head_dim);
+  facts += number("max_positions", tiny.max_positions);
+  facts += number("head_layers", tiny.kind == HeadKind::transformer ? 1 : 0);
+  facts += std::string("\"head_kind\":\"") + kKinds[static_cast<int>(tiny.kind)] + "\",";
+  facts += std::string("\"precision\":\"") + kFormats[static_cast<int>(tiny.form.format)] + "\",";
+  facts += "\"cache\":\"" + tiny.cache + "\",\"rms_norm_epsilon\":1e-6},\"streams\":[";
+  for (std::size_t stream = 0; stream < tiny.streams.size(); ++stream) {
+    facts.append(stream > 0 ? "," : "").append(std::to_string(tiny.streams[stream]));
+  }
+  facts += "]";
+  if (tiny.has_text_head) {
+    facts += ",\"text_head\":{\"vocabulary\":" + std::to_string(kVocabulary) + "}";
+  }
+  if (tiny.speaker_channels > 0) {
+    facts += ",\"speaker\":{" + number("channels", tiny.speaker_channels);
+    facts += "\"hidden\":" + std::to_string(kSpeakerHidden) + "}";
+  }
+  return facts;
+}
 
 }  // namespace slm

@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -213,11 +212,8 @@ void test_damaged_files() {
 
 int main() {
   using namespace slm::test;
-  const auto made =
-      std::filesystem::temp_directory_path() /
-      ("slm_weights_test_" + std::to_string(std::hash<std::string>()(__FILE__) % 100'000));
-  std::filesystem::create_directories(made);
-  folder = made.string();
+  const TemporaryFolder made;
+  folder = made.path();
   test_json();
   test_json_refusals();
   test_utf8();
@@ -227,6 +223,5 @@ int main() {
   test_weights(true);
   test_lying_weights();
   test_damaged_files();
-  std::filesystem::remove_all(made);
   return finish();
 }

@@ -41,6 +41,29 @@ slm_options complete_options(const slm_options* given) {
   return options;
 }
 
+// Nothing is allocated for them, so nothing can fail.
+struct KernelNames {
+  char text[256] = "";
+
+  KernelNames() {
+    const KernelList& list = usable_kernels();
+    std::size_t written = 0;
+    for (int index = 0; index < list.count; ++index) {
+      const std::size_t length = std::strlen(list.tables[index]->name);
+      if (written + length + 2 > sizeof text) break;
+      if (written > 0) text[written++] = ' ';
+      std::memcpy(text + written, list.tables[index]->name, length);
+      written += length;
+    }
+    text[written] = '\0';
+  }
+};
+
+const KernelNames& kernel_names() {
+  static const KernelNames names;
+  return names;
+}
+
 const Kernels* choose_kernels(const char* name) {
   const Kernels* kernels = find_kernels(name);
   if (kernels == nullptr) {
@@ -133,16 +156,7 @@ uint32_t slm_interface(void) { return SLM_INTERFACE; }
 const char* slm_version(void) { return SLM_VERSION; }
 
 const char* slm_kernels(void) {
-  static const std::string kNames = [] {
-    std::string names;
-    const slm::KernelList& list = slm::usable_kernels();
-    for (int index = 0; index < list.count; ++index) {
-      if (index > 0) names += ' ';
-      names += list.tables[index]->name;
-    }
-    return names;
-  }();
-  return kNames.c_str();
+  return slm::kernel_names().text;
 }
 
 slm_status slm_open(const char* directory, const slm_options* options, slm_bundle** bundle,

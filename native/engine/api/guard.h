@@ -15,7 +15,8 @@
 
 namespace slm {
 
-// Write a message as one line that fits, cut between characters. `error` may be null.
+// Write a message as one line that fits, cut between characters. It allocates nothing. `error` may be
+// null.
 void write_error(slm_error* error, const char* message) noexcept;
 
 template <typename Work>
@@ -34,7 +35,7 @@ slm_status guard(slm_error* error, Work&& work) noexcept {
     write_error(error, "this would take more memory than a process can have");
     return SLM_NO_MEMORY;
   } catch (const std::system_error& failure) {
-    write_error(error, (std::string("the system refuses: ") + failure.what()).c_str());
+    write_error(error, failure.what());
     return SLM_BROKEN;
   } catch (const std::exception& failure) {
     write_error(error, failure.what());

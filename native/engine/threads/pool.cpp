@@ -9,7 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <system_error>
+#include <exception>
 #include <thread>
 
 namespace slm {
@@ -90,8 +90,8 @@ class Crew {
     const int wanted = free_processors() - 1;
     try {
       for (; helpers_ < wanted; ++helpers_) std::thread([this] { help_forever(); }).detach();
-    } catch (const std::system_error&) {
-      // The system gives no more threads: those that there are do the work.
+    } catch (const std::exception&) {
+      // The system gives no more threads or memory: those that there are do the work.
     }
   }
 
