@@ -70,9 +70,9 @@ class Bench:
             torch = [sys.executable, "-m", "benchmarks.cpu.torch_worker"]
             commands["PyTorch"] = [*torch, str(folder / "model"), threads]
         if python := self.peers.get("openvino"):
-            graph = str(folder / "onnxruntime-fp32" / "backbone.onnx")
+            graph = str(folder / f"onnxruntime-{precision}" / "backbone.onnx")
             worker = [python, "-m", "benchmarks.cpu.openvino_worker"]
-            commands["OpenVINO"] = [*worker, graph, precision, threads]
+            commands["OpenVINO"] = [*worker, graph, threads]
         if (python := self.peers.get("llama")) and precision != "fp32":
             model = str(folder / f"{ {'int8': 'q8_0', 'int4': 'q4_0'}[precision] }.gguf")
             worker = [python, "-m", "benchmarks.cpu.llama_worker"]

@@ -1,11 +1,10 @@
 """Measures OpenVINO on a bundle's own backbone, in an environment of its own.
 
-    PYTHON -m benchmarks.cpu.openvino_worker backbone.onnx fp32|int8|int4 THREADS
+    PYTHON -m benchmarks.cpu.openvino_worker backbone.onnx THREADS
 
-In: a float32 graph of the ort dialect, and the requests of `bundle_worker`, "step" and "prefill"
-only. It needs openvino, nncf and numpy, and none of this project. nncf stores the weights in fewer
-bits (int4: symmetric, groups of 128, the fastest of those tried). Caches are made states of the
-model, so that they stay inside. There are no speech heads: a step is the backbone's alone.
+In: a graph of the ort dialect, whose weights in few bits OpenVINO reads as they are, and the requests
+of `bundle_worker`, "step" and "prefill" only. It needs openvino and numpy, and none of this project.
+The caches go in and out of each call. There are no speech heads: a step is the backbone's alone.
 """
 
 from __future__ import annotations
@@ -24,20 +23,12 @@ CACHE = re.compile(r"past_(key|value)_\d+")
 class Worker:
     """A compiled model."""
 
-    def __init__(self, path: str, precision: str, threads: int) -> None:
+    def __init__(self, path: str, threads: int) -> None:
         import openvino
 
         core = openvino.Core()
         model = core.read_model(path)
         self._width = model.input("inputs_embeds").partial_shape[2].get_length()
-        if precision != "fp32":
-            import nncf
-
-            modes = nncf.CompressWeightsMode
-            form = {"mode": modes.INT8_SYM}
-            if precision == "int4":
-                form = {"mode": modes.INT4_SYM, "group_size": 128, "all_layers": True}
-            model = nncf.compress_weights(model, **form)
         self._caches = [
             port.get_any_name() for port in model.inputs if CACHE.fullmatch(port.get_any_name())
         ]
@@ -74,9 +65,9 @@ class Worker:
 
 def main() -> None:
     """Serve until the input ends."""
-    path, precision, threads = sys.argv[1:]
+    path, threads = sys.argv[1:]
     start = time.perf_counter()
-    worker = Worker(path, precision, int(threads))
+    worker = Worker(path, int(threads))
     print(f"ready {time.perf_counter() - start}", flush=True)
     for line in sys.stdin:
         request = json.loads(line)
