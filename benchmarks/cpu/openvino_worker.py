@@ -2,9 +2,9 @@
 
     PYTHON -m benchmarks.cpu.openvino_worker backbone.onnx THREADS
 
-In: a graph of the ort dialect, whose weights in few bits OpenVINO reads as they are, and the requests
-of `bundle_worker`, "step" and "prefill" only. It needs openvino and numpy, and none of this project.
-The caches go in and out of each call. There are no speech heads: a step is the backbone's alone.
+In: a graph of the ort dialect, whose weights in few bits OpenVINO reads as they are, and the
+requests of `bundle_worker`, "step" and "prefill" only. It needs openvino and numpy, and nothing of
+this project. Caches go in and out of each call. There are no heads: a step is the backbone's alone.
 """
 
 from __future__ import annotations

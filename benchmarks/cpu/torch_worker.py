@@ -49,8 +49,8 @@ class Worker:
             inputs_embeds=embeddings, past_key_values=cache, use_cache=True
         )
         hidden = found.last_hidden_state[:, -1:]
-        for head in self._model.speech_heads:
-            head(hidden)
+        for head in self._model.heads:
+            head(hidden, None)  # linear heads need no rotation
         return found.past_key_values, time.perf_counter() - start
 
 
