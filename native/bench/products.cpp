@@ -3,7 +3,8 @@
 //   bench_products [kernels]
 //
 // The published size: 24 layers of Qwen2.5-0.5B's four products, and the shapes of its codec's
-// convolutions. Medians of several rounds; limits are the best of several.
+// convolutions. Limits, and what runs on one thread for a moment, are the best of several rounds;
+// steps are given as medians, and at their best in brackets.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -24,13 +25,19 @@ double seconds(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double median_seconds(int rounds, const std::function<void()>& work) {
+struct Times {
+  double median, least;
+};
+
+Times measure(int rounds, const std::function<void()>& work) {
   std::vector<double> times;
   work();
   for (int i = 0; i < rounds; ++i) times.push_back(seconds(work));
-  std::nth_element(times.begin(), times.begin() + rounds / 2, times.end());
-  return times[static_cast<std::size_t>(rounds / 2)];
+  std::sort(times.begin(), times.end());
+  return {times[times.size() / 2], times.front()};
 }
+
+double least_seconds(const std::function<void()>& work) { return measure(15, work).least; }
 
 // Bytes a second that `threads` threads read of memory in large pages.
 double read_rate(const LargeMemory& memory, int threads) {
@@ -135,14 +142,15 @@ void measure_steps(const Kernels& kernels, LargeMemory& memory) {
       double alone = 0;
       for (const int rows : {1, 4, 16, 32, 128}) {
         Activations activations(rows);
-        const double took = median_seconds(rows > 16 ? 3 : 7, [&] {
+        const auto [median, least] = measure(rows > 16 ? 3 : 15, [&] {
           run_step(kernels, step, activations, rows, threads);
         });
-        if (rows == 1) alone = took;
-        const double bytes = static_cast<double>(step.bytes), weights = 357826560.0;
-        std::printf("  %s %3d rows: %6.1f ms, %4.1f GB/s (%.0f %%), %.2f x one row, %.0f Gmac/s\n",
-                    kind.name, rows, took * 1e3, bytes / took / 1e9, 100 * bytes / took / rate,
-                    took / alone, weights * rows / took / 1e9);
+        if (rows == 1) alone = least;
+        const double bytes = static_cast<double>(step.bytes);
+        std::printf("  %s %3d rows: %6.1f ms, %4.1f GB/s (%.1f ms, %4.1f GB/s, %.0f %%, %.2f x one "
+                    "row)\n",
+                    kind.name, rows, median * 1e3, bytes / median / 1e9, least * 1e3,
+                    bytes / least / 1e9, 100 * bytes / least / rate, least / alone);
       }
     }
   }
@@ -155,7 +163,7 @@ double peak_rate(const Kernels& kernels, LargeMemory& memory) {
   m.inputs = m.channels = 128;
   m.codes = memory.data();
   std::vector<float> x(128 * 48, 0.5f), y(32 * 48);
-  const double took = median_seconds(9, [&] {
+  const double took = least_seconds([&] {
     for (int i = 0; i < 200; ++i) {
       kernels.multiply(m, {x.data(), 128, 128, 1, 0}, {y.data(), 32}, {48, 0, 2});
     }
@@ -185,15 +193,15 @@ void measure_convolutions(const Kernels& kernels, LargeMemory& memory) {
     const std::ptrdiff_t row = shape.inputs, tap = row * dilation;
     const Output output{y.data(), m.outputs};
     const Part all{rows, 0, m.panels()};
-    const double fp32 = median_seconds(9, [&] {
+    const double fp32 = least_seconds([&] {
       m.format = Format::fp32;
       kernels.multiply(m, {x.data(), row, m.channels, taps, tap}, output, all);
     });
-    const double bf16 = median_seconds(9, [&] {
+    const double bf16 = least_seconds([&] {
       m.format = Format::bf16;
       kernels.multiply_half(m, {half.data(), row, m.channels, taps, tap}, output, all);
     });
-    const double int8 = median_seconds(9, [&] {
+    const double int8 = least_seconds([&] {
       m.format = Format::int8;
       const ScaledRows scaled{{codes.data(), row, m.channels, taps, tap}, sums.data(), 1, dilation,
                               0.01f};
@@ -214,7 +222,7 @@ void measure_snake(const Kernels& kernels) {
   for (const bool is_alias_free : {false, true}) {
     const Snake snake{bend.data(), bend.data(), is_alias_free ? filter.data() : nullptr,
                       filter.data(), channels};
-    const double took = median_seconds(9, [&] {
+    const double took = least_seconds([&] {
       kernels.snake(snake, {x.data(), channels, 0, rows + 9}, rows, y.data(), channels);
     });
     std::printf("snake, %s: %.2f ns a value\n", is_alias_free ? "alias-free" : "plain",
@@ -230,7 +238,7 @@ void measure_attention(const Kernels& kernels) {
     std::vector<float> scratch(std::size_t{1} * kGroup * length);
     const Attention attention{query.data(), kHeadDim, keys.data(), values.data(), output.data(),
                               kHeadDim, scratch.data(), kGroup, kHeadDim, length, true};
-    const double took = median_seconds(9, [&] {
+    const double took = least_seconds([&] {
       for (int i = 0; i < 20; ++i) kernels.attend(attention);
     }) / 20;
     std::printf("attention of 7 heads over %d positions: %.1f us, 48 of them %.2f ms\n", length,

@@ -206,15 +206,17 @@ struct Int4BlockTile : BlockTile<Int4Codes, kRows, kPanels> {};
 inline void multiply_blocks(const Matrix& matrix, const BlockRows& x, const Output& output,
                             Part part) {
   if (matrix.format == Format::int8) {
-    run_tiles<Int8BlockTile, kInt8Rows, kCodePanels, kCodePanelsAlone>(matrix, x, output, part);
+    run_tiles<Int8BlockTile, kInt8Rows, kCodePanels, kInt8Rows, kCodePanelsAlone>(matrix, x,
+                                                                                  output, part);
   } else {
-    run_tiles<Int4BlockTile, kInt4Rows, kCodePanels, kCodePanelsAlone>(matrix, x, output, part);
+    run_tiles<Int4BlockTile, kInt4Rows, kCodePanels, kInt4Rows, kCodePanelsAlone>(matrix, x,
+                                                                                  output, part);
   }
 }
 
 inline void multiply_scaled(const Matrix& matrix, const ScaledRows& x, const Output& output,
                             Part part) {
-  run_tiles<ScaledTile, kInt8Rows, kCodePanels, kCodePanelsAlone>(matrix, x, output, part);
+  run_tiles<ScaledTile, kInt8Rows, kCodePanels, 1, kCodePanelsAlone>(matrix, x, output, part);
 }
 
 }  // namespace

@@ -125,15 +125,15 @@ struct HalfPairTile : FloatTile<HalfPairs, kRows, kPanels> {};
 
 inline void multiply(const Matrix& matrix, const FloatRows& x, const Output& output, Part part) {
   if (matrix.format == Format::fp32) {
-    run_tiles<Fp32Tile, kFp32Rows, kFloatPanels, kFloatPanelsAlone>(matrix, x, output, part);
+    run_tiles<Fp32Tile, kFp32Rows, kFloatPanels, 1, kFloatPanelsAlone>(matrix, x, output, part);
   } else {
-    run_tiles<Bf16Tile, kBf16Rows, kFloatPanels, kFloatPanelsAlone>(matrix, x, output, part);
+    run_tiles<Bf16Tile, kBf16Rows, kFloatPanels, 1, kFloatPanelsAlone>(matrix, x, output, part);
   }
 }
 
 inline void multiply_half(const Matrix& matrix, const HalfRows& x, const Output& output,
                           Part part) {
-  run_tiles<HalfPairTile, kHalfRows, kFloatPanels, kFloatPanelsAlone>(matrix, x, output, part);
+  run_tiles<HalfPairTile, kHalfRows, kFloatPanels, 1, kFloatPanelsAlone>(matrix, x, output, part);
 }
 
 }  // namespace

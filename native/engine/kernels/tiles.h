@@ -59,35 +59,35 @@ struct RowTiles {
 template <typename Input>
 using TileFunction = void (*)(const Matrix&, const Input&, const Output&, Place);
 
-// One row: kPanels streams of weights, as many as are read fastest.
-template <typename Tile, int kPanels, typename Input>
-void run_alone(const Matrix& matrix, const Input& input, const Output& output, Part part) {
-  for (int panel = part.first_panel; panel < part.last_panel; panel += kPanels) {
-    const int left = part.last_panel - panel;
-    Tile::run(matrix, input, output, {0, panel, left < kPanels ? left : kPanels});
-  }
-}
-
-// Kind<rows, panels>::run computes a tile. Rows are the inner loop: a panel stays in the cache.
-template <template <int, int> class Kind, int kRows, int kPanels, int kPanelsAlone, typename Input>
-void run_tiles(const Matrix& matrix, const Input& input, const Output& output, Part part) {
+// The functions of tiles of 1 … kRows rows and kPanels panels.
+template <template <int, int> class Kind, int kRows, int kPanels, typename Input>
+TileFunction<Input> tile_of(int rows) {
   static constexpr auto functions = []<int... kIndex>(std::integer_sequence<int, kIndex...>) {
     struct Functions {
       TileFunction<Input> of[kRows];
     };
     return Functions{{&Kind<kIndex + 1, kPanels>::run...}};
   }(std::make_integer_sequence<int, kRows>());
+  return functions.of[rows - 1];
+}
+
+// Kind<rows, panels>::run computes a tile. Tiles of the same panels follow each other, so the panels
+// stay in the cache. Up to kRowsAlone rows are a single tile, which takes kPanelsAlone panels: as
+// many streams of weights as memory serves best.
+template <template <int, int> class Kind, int kRows, int kPanels, int kRowsAlone, int kPanelsAlone,
+          typename Input>
+void run_tiles(const Matrix& matrix, const Input& input, const Output& output, Part part) {
   if (part.rows <= 0) return;
+  const bool is_alone = part.rows <= kRowsAlone;
   const RowTiles tiles(part.rows, kRows);
-  if (part.rows == 1) {
-    return run_alone<Kind<1, kPanelsAlone>, kPanelsAlone>(matrix, input, output, part);
-  }
-  for (int panel = part.first_panel; panel < part.last_panel; panel += kPanels) {
+  const int step = is_alone ? kPanelsAlone : kPanels;
+  for (int panel = part.first_panel; panel < part.last_panel; panel += step) {
     const int left = part.last_panel - panel;
     for (int tile = 0; tile < tiles.count; ++tile) {
       const int row = tiles.begin(tile), rows = tiles.begin(tile + 1) - row;
-      functions.of[rows - 1](matrix, input, output,
-                             {row, panel, left < kPanels ? left : kPanels, tile, tiles.count});
+      const auto run = is_alone ? tile_of<Kind, kRowsAlone, kPanelsAlone, Input>(rows)
+                                : tile_of<Kind, kRows, kPanels, Input>(rows);
+      run(matrix, input, output, {row, panel, left < step ? left : step, tile, tiles.count});
     }
   }
 }
