@@ -91,6 +91,8 @@ class Compiler:
             flags += ["-s"]
         if system == "linux":
             flags += ["-pthread", f"-Wl,--version-script={EXPORTS}", "-Wl,-z,noexecstack"]
+        if system == "macos":
+            flags += ["-Wl,-install_name,@rpath/libslm.dylib"]
         return tuple(flags)
 
     def identity(self) -> str:

@@ -38,6 +38,8 @@ class Platform:
     system: re.Pattern[str]
 
 
+# What zig's linker for macOS cannot hide: how C++ allocates, and what every library there shows.
+_ALWAYS_SHOWN = re.compile(r"_Z(nw|na|dl|da)\w+|__dso_handle|_mh_dylib_header")
 _GLIBC = re.compile(r"(lib(c|m|pthread|dl|rt)|ld-linux(-x86-64|-aarch64))\.so\.\d")
 PLATFORMS = {
     "linux-x86_64": Platform("py3-none-manylinux_2_17_x86_64", _GLIBC),
@@ -46,7 +48,8 @@ PLATFORMS = {
         "py3-none-win_amd64", re.compile(r"(KERNEL32|ntdll|ADVAPI32|api-ms-win-crt-.*)\.dll", re.I)
     ),
     "macos-arm64": Platform(
-        "py3-none-macosx_11_0_arm64", re.compile(r"/usr/lib/lib(System\.B|c\+\+\.1)\.dylib")
+        "py3-none-macosx_11_0_arm64",
+        re.compile(r"/usr/lib/lib(System\.B|c\+\+\.1)\.dylib|@rpath/libslm\.dylib"),
     ),
 }
 assert PLATFORMS.keys() == ZIG_TARGETS.keys()
@@ -95,7 +98,8 @@ def exported_names(parsed: lief.Binary) -> set[str]:
         export = parsed.get_export()
         return {entry.name for entry in export.entries} if export else set()
     if isinstance(parsed, lief.MachO.Binary):
-        return {symbol.name.removeprefix("_") for symbol in parsed.exported_symbols}
+        names = (symbol.name.removeprefix("_") for symbol in parsed.exported_symbols)
+        return {name for name in names if not _ALWAYS_SHOWN.fullmatch(name)}
     return {symbol.name for symbol in parsed.exported_symbols}
 
 

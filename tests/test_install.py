@@ -177,8 +177,8 @@ def test_a_wheel_can_carry_the_native_library(
     """Outside of a clone, its library is the one that speaks."""
     tag = "py3-none-linux_x86_64"
     asked_for = {"SLM_WHEEL_LIBRARY": str(native_library), "SLM_WHEEL_TAG": tag}
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT]
-    subprocess.run(command, env=os.environ | asked_for, check=True, cwd=tmp_path)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
+    subprocess.run([*command, str(ROOT)], env=os.environ | asked_for, check=True, cwd=tmp_path)
     wheel = next(tmp_path.glob(f"*-{tag}.whl"))
     unpacked = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(unpacked)
@@ -195,7 +195,7 @@ def test_a_wheel_can_carry_the_native_library(
         cwd=tmp_path,
     )
     assert found.stdout == f"{library}\n"
-    speak = ["-P", "-m", "runtime.tts", "They know it.", "--engine", tiny_native_engine]
+    speak = ["-P", "-m", "runtime.tts", "They know it.", "--engine", str(tiny_native_engine)]
     subprocess.run(
         [sys.executable, *speak, "--max-steps", "3", "-o", "out.wav"],
         env=environment,

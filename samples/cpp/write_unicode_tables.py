@@ -1,4 +1,4 @@
-"""`python samples/cpp/write_unicode_tables.py`: write unicode_tables.h, for tokenizer.cpp.
+"""`python -m samples.cpp.write_unicode_tables`: write unicode_tables.h, for tokenizer.cpp.
 
 In: the `tokenizers` package, asked about every code point, and Python's own Unicode data. Out:
 which code points its regular expressions take for letters, numbers and white space, and how its NFC
@@ -7,11 +7,15 @@ composes. So the C++ program agrees with the package, whatever version of Unicod
 
 from __future__ import annotations
 
+import argparse
+import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
-from tokenizers import Regex, normalizers, pre_tokenizers
+from commands.arguments import CommandParser, command_parser
+from commands.run import run_command
 
 TABLES = Path(__file__).parent / "unicode_tables.h"
 CLASSES = {"kLetters": r"\p{L}", "kNumbers": r"\p{N}", "kSpaces": r"\s"}
@@ -20,11 +24,20 @@ HANGUL = range(0xAC00, 0xD7A4)  # composed by rule
 LATE_MARK = "\u0345"  # of combining class 240, the highest: all other marks go before it
 LINE = 100
 
-_NFC, _NFD = normalizers.NFC().normalize_str, normalizers.NFD().normalize_str
+
+@cache
+def normalizer(form: str) -> Callable[[str], str]:
+    """NFC or NFD, as the package does it."""
+    from tokenizers import normalizers
+
+    normalize: Callable[[str], str] = getattr(normalizers, form)().normalize_str
+    return normalize
 
 
 def find_ranges(pattern: str) -> Iterator[tuple[int, int]]:
     """First and last of each run of code points that match."""
+    from tokenizers import Regex, pre_tokenizers
+
     split = pre_tokenizers.Split(Regex(pattern), "removed")
     text = "".join(map(chr, POINTS))
     others = split.pre_tokenize_str(text)
@@ -47,21 +60,21 @@ def _runs(points: list[int]) -> Iterator[tuple[int, int]]:
 def find_decompositions() -> Iterator[tuple[int, int, int]]:
     """(point, first part, second part or 0): one step of the canonical decomposition."""
     for point in POINTS:
-        whole = _NFD(chr(point))
+        whole = normalizer("NFD")(chr(point))
         if point in HANGUL or whole == chr(point):
             continue
-        head, last = _NFC(whole[:-1]), whole[-1]
+        head, last = normalizer("NFC")(whole[:-1]), whole[-1]
         if len(whole) > 1 and len(head) != 1:  # parts that NFC leaves apart
             parts = unicodedata.decomposition(chr(point)).split()
             head, last = chr(int(parts[0], 16)), chr(int(parts[1], 16))
-        assert _NFD(head + last if len(whole) > 1 else last) == whole, hex(point)
+        assert normalizer("NFD")(head + last if len(whole) > 1 else last) == whole, hex(point)
         yield (point, ord(head), ord(last)) if len(whole) > 1 else (point, ord(last), 0)
 
 
 def find_compositions(decompositions: Iterable[tuple[int, int, int]]) -> Iterator[int]:
     """Points that NFC composes of their two parts."""
     for point, first, second in decompositions:
-        if second and _NFC(chr(first) + chr(second)) == chr(point):
+        if second and normalizer("NFC")(chr(first) + chr(second)) == chr(point):
             yield point
 
 
@@ -71,8 +84,8 @@ def find_marks() -> Iterator[tuple[int, int, int]]:
     for point in POINTS:
         mark = chr(point)
         number = unicodedata.combining(mark)
-        moves = mark != LATE_MARK and _NFD(LATE_MARK + mark).endswith(LATE_MARK)
-        if _NFD(mark) != mark:
+        moves = mark != LATE_MARK and normalizer("NFD")(LATE_MARK + mark).endswith(LATE_MARK)
+        if normalizer("NFD")(mark) != mark:
             continue
         assert number or not moves, f"this Python's Unicode is too old: {point:x}"
         if moves or mark == LATE_MARK:
@@ -104,7 +117,14 @@ def write_table(name: str, kind: str, rows: Iterable[tuple[int, ...]]) -> Iterat
     yield ""
 
 
-def main() -> None:
+def make_parser() -> CommandParser:
+    return command_parser(
+        "samples.cpp.write_unicode_tables", "Write what the C++ tokenizer has to know of Unicode."
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write unicode_tables.h beside this file."""
     decompositions = [*find_decompositions()]
     lines = [
         "// What tokenizer.cpp has to know of Unicode. Written by write_unicode_tables.py.",
@@ -127,5 +147,9 @@ def main() -> None:
     TABLES.write_text("\n".join(lines), encoding="utf-8")
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(make_parser, run, argv)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,13 +13,12 @@ from ctypes import c_void_p
 
 from commands.errors import UserError
 from runtime.bundle.loading import Bundle
-from runtime.bundle.manifest import Manifest
 from runtime.bundle.names import PACKED_WEIGHTS, TEXT_HEAD
 from runtime.engines.native.library import Facts, Library, Options, load_library
 
-ALL_FREE = 0  # threads: as many as processors are free to this process
-# Sharing a step out costs more than it brings where weights are small.
-LARGE_WEIGHTS_BYTES = 64 * 2**20
+# The library takes no more than the processors that are free to the process. More than these were
+# not measured; memory limits the reading of weights before that.
+MAX_DEFAULT_THREADS = 8
 
 
 class NativeModel:
@@ -35,7 +34,7 @@ class NativeModel:
         self._asked_for = threads
         options = Options(
             size=ctypes.sizeof(Options),
-            threads=_default_threads(bundle.manifest) if threads is None else threads,
+            threads=MAX_DEFAULT_THREADS if threads is None else threads,
         )
         folder = os.fsencode(bundle.folder)
         self.handle: c_void_p = self.library.open("slm_open", folder, ctypes.byref(options))
@@ -52,11 +51,6 @@ class NativeModel:
             said += f" instead of {self._asked_for}: this process may use no more"
         kernels = self.facts.kernels.decode()
         return f"native engine {self.library.version}, {kernels}, {said}"
-
-
-def _default_threads(manifest: Manifest) -> int:
-    is_large = manifest.files[PACKED_WEIGHTS].size_bytes >= LARGE_WEIGHTS_BYTES
-    return ALL_FREE if is_large else 1
 
 
 def _check_facts(bundle: Bundle, facts: Facts) -> None:
