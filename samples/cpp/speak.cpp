@@ -48,8 +48,11 @@ template <typename Handle>
 using Owned = std::unique_ptr<Handle, Close>;
 
 Owned<slm_bundle> open_bundle(const Options& options) {
-  if (slm_interface() != SLM_INTERFACE)
-    throw std::runtime_error("the library is of another version");
+  if (slm_interface() != SLM_INTERFACE) {
+    throw std::runtime_error("the library has interface " + std::to_string(slm_interface()) +
+                             ", and this program needs " + std::to_string(SLM_INTERFACE) +
+                             "; build both again");
+  }
   slm_options settings{};
   settings.size = sizeof settings;
   settings.threads = options.threads;
