@@ -2,14 +2,18 @@
 
 PYTHON ?= python3
 HEADS ?= 6
+TARGET ?= onnxruntime
+ZIGLANG := ziglang==0.17.1  # a C++ compiler from the package index
 TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help python demo venv test check gpu-check checked-gpu format lock docs clean
+.PHONY: help python demo library wheels venv test check gpu-check checked-gpu format lock docs clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: small install, export to demo-engine, speak to demo.wav"
+	@echo "make demo TARGET=native               the same with the native engine, which is compiled first"
+	@echo "make wheels                           wheels that carry the native engine, for four platforms"
 	@echo "make test                             run all tests in .venv"
 	@echo "make venv                             make .venv with everything that tests and training need"
 	@echo "make check                            ruff and mypy"
@@ -35,9 +39,24 @@ python:
 # The text reaches the program unchanged: neither make nor a shell expands it.
 unexport TEXT
 demo: export SPOKEN := $(value TEXT)
-demo: .venv-demo/installed
-	.venv-demo/bin/python -m export.build --heads $(HEADS) --output demo-engine
+demo: .venv-demo/installed $(if $(filter native,$(TARGET)),library)
+	.venv-demo/bin/python -m export.build $(if $(filter native,$(TARGET)),--target native) --heads $(HEADS) --output demo-engine
 	.venv-demo/bin/python -m runtime.tts --engine demo-engine -o demo.wav -- "$$SPOKEN"
+
+# The native engine, by the system's compiler or by the ziglang wheel; a library that is current stays.
+library: .venv-demo/installed
+	@.venv-demo/bin/python native/build.py --find >/dev/null 2>&1 || { \
+		echo "no C++ compiler is found: installing the ziglang wheel, 440 MB in .venv-demo ..."; \
+		.venv-demo/bin/python -m pip install --quiet $(ZIGLANG); }
+	.venv-demo/bin/python native/build.py
+
+wheels: .venv-wheels/installed
+	.venv-wheels/bin/python native/wheels.py
+
+.venv-wheels/installed: | python
+	$(PYTHON) -m venv .venv-wheels
+	.venv-wheels/bin/python -m pip install --quiet $(ZIGLANG) lief==1.0.0
+	touch $@
 
 .venv-demo/installed: pyproject.toml requirements.lock commands/version.py | python
 	$(PYTHON) -m venv .venv-demo
@@ -108,5 +127,5 @@ RTX_ENGINES := $(foreach heads,3 6 12,$(ALL_PRECISIONS:%=engine-rtx-$(heads)-%))
 MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
 	if test -f .venv/installed; then rm -rf .venv; fi
-	rm -rf .venv-demo demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
+	rm -rf .venv-demo .venv-wheels build/native demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
 	rm -rf build/typings build/site $(MADE_SCALES)

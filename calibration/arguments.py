@@ -50,4 +50,5 @@ def add_scales(options: Options) -> None:
 
 
 _ACTIVATIONS_HELP = "how the scale of a layer's inputs is found, int8 and fp8 (default: mse)"
-_WEIGHTS_HELP = "how the scales of weights are found (default: mse)"
+_WEIGHTS_HELP = """how the scales of weights are found (default: mse); signed: mse with negative
+scales as well, for int4 in ONNX Runtime and in the native engine"""

@@ -29,7 +29,7 @@ from export.readers.checkpoint import open_checkpoint
 from formats.calibration.record import hash_model
 from formats.weights import Array
 from runtime.bundle.loading import Bundle, load_bundle
-from runtime.bundle.names import BACKBONE
+from runtime.bundle.names import BACKBONE, NATIVE
 
 REFERENCE = "fp32"
 ROWS_COMPARED = 500  # of the embedding table
@@ -59,8 +59,8 @@ def compare(
     runs: of the profile; 0 leaves speed out.
 
     Raises:
-        UserError: a bundle is damaged, of another model, or holds plans, or the reference has
-            another precision than fp32.
+        UserError: a bundle is damaged, of another model, or holds plans or packed weights, or the
+            reference has another precision than fp32.
     """
     bundles = {REFERENCE: load_bundle(reference)}
     bundles |= {name: load_bundle(folder) for name, folder in others.items()}
@@ -121,6 +121,11 @@ def _check_origin(name: str, bundle: Bundle, model: Path, checkpoint: str) -> No
         raise UserError(
             f"{bundle.folder}: {name} holds plans for {engine.kind}, which are not compared; take "
             "the portable bundle that they were made from"
+        )
+    if engine.kind == NATIVE:
+        raise UserError(
+            f"{bundle.folder}: {name} holds packed weights, whose scores cannot be read; export "
+            "the same calibration without --target and take that"
         )
     made_from = bundle.manifest.built_with.get(MODEL_HASH)
     if made_from is None:

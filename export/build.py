@@ -31,8 +31,17 @@ from export.options import (
     PlanOptions,
     ReadyBundle,
 )
-from formats.precisions import PRECISIONS
-from runtime.bundle.names import DIALECTS, MAX_ROWS, ONNXRUNTIME, ORT, PORTABLE, TARGETS
+from formats.precisions import NATIVE_CODEC_PRECISIONS, PRECISIONS
+from runtime.bundle.names import (
+    DIALECTS,
+    GPU_TARGETS,
+    MAX_ROWS,
+    NATIVE,
+    ONNXRUNTIME,
+    ORT,
+    PORTABLE,
+    TARGETS,
+)
 
 if TYPE_CHECKING:
     from runtime.bundle.manifest import Manifest
@@ -41,8 +50,10 @@ DESCRIPTION = """\
 Turn a speech language model and its codec into a bundle, the directory that
 python -m runtime.tts --engine speaks from. The graphs are written from the
 checkpoint's tensors and checked in ONNX Runtime, and compared with PyTorch
-where that is installed, unless --no-compare is given. If anything fails, no
-new bundle appears, and an older one stays as it was."""
+where that is installed, unless --no-compare is given. With --target native,
+weights are packed for this project's own engine, which is then compared with
+ONNX Runtime. If anything fails, no new bundle appears, and an older one stays
+as it was."""
 
 EXAMPLES = """\
 examples:
@@ -55,6 +66,9 @@ examples:
   for an engine that knows standard ONNX operators only, in half precision:
     python -m export.build --model my-model --codec facodec \\
         --dialect portable --precision fp16
+  for this project's own engine on CPUs:
+    python native/build.py
+    python -m export.build --target native
   for RTX GPUs, on any machine; and for a Jetson, on the Jetson:
     python -m export.build --target tensorrt-rtx --sm 89 120 --precision fp16
     python -m export.build --target tensorrt --bundle portable-bundle"""
@@ -81,25 +95,32 @@ def run(arguments: argparse.Namespace) -> None:
 def read_options(arguments: argparse.Namespace) -> ExportOptions:
     """The options that were typed. Raises `UserError` for options that contradict each other."""
     _check_target(arguments)
-    for_gpus = arguments.target != ONNXRUNTIME
+    for_gpus = arguments.target in GPU_TARGETS
     if arguments.bundle is not None:
         _check_bundle(arguments)
         return ExportOptions(plans=_read_plans(arguments), output=arguments.output)
-    numbers = Numbers(
-        precision=arguments.precision or ("fp16" if for_gpus else "fp32"),
-        dialect=arguments.dialect or (PORTABLE if for_gpus else ORT),
-        calibration=arguments.calibration,
-        codec_calibration=arguments.codec_calibration,
-        codec_activation=arguments.codec_activation or OPERATORS,
-    )
     return ExportOptions(
         source=read_source(arguments),
-        numbers=numbers,
+        numbers=_read_numbers(arguments),
         capacity=_read_capacity(arguments),
         text_head=arguments.text_head,
         output=arguments.output,
         compare=arguments.compare,
         plans=_read_plans(arguments) if for_gpus else None,
+    )
+
+
+def _read_numbers(arguments: argparse.Namespace) -> Numbers:
+    for_gpus = arguments.target in GPU_TARGETS
+    usual_dialect = {ONNXRUNTIME: ORT, NATIVE: NATIVE}.get(arguments.target, PORTABLE)
+    has_scales = arguments.target == NATIVE and arguments.codec_calibration is not None
+    return Numbers(
+        precision=arguments.precision or ("fp16" if for_gpus else "fp32"),
+        dialect=arguments.dialect or usual_dialect,
+        calibration=arguments.calibration,
+        codec_calibration=arguments.codec_calibration,
+        codec_activation=arguments.codec_activation or OPERATORS,
+        codec_precision=arguments.codec_precision or ("int8" if has_scales else "fp32"),
     )
 
 
@@ -117,15 +138,19 @@ def _read_plans(arguments: argparse.Namespace) -> PlanOptions:
 
 def _check_target(arguments: argparse.Namespace) -> None:
     """Raise `UserError` for options that do not go with --target."""
-    if arguments.target == ONNXRUNTIME:
-        given = {
-            "--sm": arguments.sm,
-            "--bundle": arguments.bundle,
-            "--print-trtexec": arguments.print_trtexec,
-        }
-        for option in (option for option, value in given.items() if value):
-            raise UserError(f"{option} goes with --target {' or --target '.join(TARGETS[1:])}")
-    elif arguments.dialect == ORT:
+    goes_with = {
+        "sm": GPU_TARGETS,
+        "bundle": GPU_TARGETS,
+        "print_trtexec": GPU_TARGETS,
+        "codec_precision": (NATIVE,),
+        "dialect": (ONNXRUNTIME, *GPU_TARGETS),
+        "codec_activation": (ONNXRUNTIME, *GPU_TARGETS),
+    }
+    for option, targets in goes_with.items():
+        if getattr(arguments, option) and arguments.target not in targets:
+            name = option.replace("_", "-")
+            raise UserError(f"--{name} goes with --target {' or --target '.join(targets)}")
+    if arguments.dialect == ORT and arguments.target in GPU_TARGETS:
         raise UserError("--dialect ort is for ONNX Runtime; plans are built from portable graphs")
     if arguments.print_trtexec and arguments.bundle is None:
         raise UserError(
@@ -206,32 +231,38 @@ def make_parser() -> CommandParser:
     add("--calibration", type=Path, metavar="DIR", help=_CALIBRATION_HELP)
     add("--dialect", choices=DIALECTS, help=_DIALECT_HELP)
     add("--codec-calibration", type=Path, metavar="DIR", help=_CODEC_CALIBRATION_HELP)
+    add("--codec-precision", choices=NATIVE_CODEC_PRECISIONS, help=_CODEC_PRECISION_HELP)
     add("--codec-activation", choices=CODEC_ACTIVATIONS, help=_ACTIVATION_HELP)
     add("--text-head", action="store_true", help=_TEXT_HEAD_HELP)
     add_count(parser, "--max-positions", _POSITIONS_HELP)
     add_count(parser, "--rows", _ROWS_HELP)
     add("--compare", action=argparse.BooleanOptionalAction, help=_COMPARE_HELP)
+    add("--target", choices=TARGETS, default=ONNXRUNTIME, help=_TARGET_HELP)
     _add_plans(parser.add_argument_group("GPU"))
     return parser
 
 
 def _add_plans(group: Options) -> None:
     add = group.add_argument
-    add("--target", choices=TARGETS, default=ONNXRUNTIME, help=_TARGET_HELP)
     add("--sm", type=int, nargs="+", default=[], metavar="N", help=_SM_HELP)
     add("--bundle", type=Path, metavar="DIR", help=_BUNDLE_HELP)
     add("--print-trtexec", action="store_true", help=_TRTEXEC_HELP)
 
 
 _PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default); fp16 and bf16
-with --dialect portable; with --calibration, weights in int8 and int4 in both dialects and in fp8 in
-the portable one. For GPUs the default is fp16, or with --bundle the bundle's precision"""
+with --dialect portable, bf16 with --target native; with --calibration, weights in int8 and int4
+everywhere and in fp8 in the portable dialect. For GPUs the default is fp16, or with --bundle the
+bundle's precision"""
 _CALIBRATION_HELP = "scales for int8, fp8 and int4, from python -m calibration.run"
 _CODEC_CALIBRATION_HELP = """scales for the codec's decoder in int8 or fp8, from python -m
-calibration.codec; with --dialect portable or for GPUs (default: the codec is fp32)"""
+calibration.codec; for --target native (int8), for GPUs, or with --dialect portable (default: the
+codec is fp32)"""
 _DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
-_TARGET_HELP = f"""what runs the bundle (default: {ONNXRUNTIME}); tensorrt-rtx: RTX GPUs, built on
-any machine; tensorrt: Jetson and data centre GPUs, built on the device itself"""
+_CODEC_PRECISION_HELP = """number format of the codec's decoder with --target native: fp32
+(default), bf16, or int8 with --codec-calibration"""
+_TARGET_HELP = f"""what runs the bundle (default: {ONNXRUNTIME}); native: this project's own engine
+for CPUs; tensorrt-rtx: RTX GPUs, built on any machine; tensorrt: Jetson and data centre GPUs, built
+on the device itself"""
 _SM_HELP = """GPUs that tensorrt-rtx plans are for, as compute capability without the point: 75,
 80, 86, 89, 120, 121 (default: all from 80 to 120 that have the precision)"""
 _BUNDLE_HELP = "make plans from this bundle, which was exported with --dialect portable"
@@ -241,7 +272,8 @@ that were trained on questions"""
 _ROWS_HELP = f"""texts that are spoken side by side in one call, 1 to {MAX_ROWS} (default:
 {CPU_ROWS}; {PLAN_ROWS} for GPUs, whose plans need memory for all of them)"""
 _COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {COMPARISON_TAKES} (default: where
-PyTorch is installed)"""
+PyTorch is installed). With --target native: compare what the engine computes with ONNX Runtime
+(default)"""
 _ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
 or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""
 _POSITIONS_HELP = """longest prompt and speech together, in positions. The default is what the

@@ -45,16 +45,17 @@ def write_graphs(sources: Sources, options: ExportOptions, folder: Path) -> dict
 
 def _build_graphs(sources: Sources, options: ExportOptions) -> Iterator[ModelGraph]:
     numbers = options.numbers
-    calibration = _open_calibration(sources, numbers, options.source)
+    calibration = open_scales(sources, numbers, options.source)
     codec_calibration = _open_codec_calibration(sources.codec, numbers)
-    yield from _build_language_model(sources, options, calibration)
-    yield _build_decoder(sources.codec, numbers, codec_calibration)
+    yield from build_language_model(sources, options, calibration)
+    yield build_decoder(sources.codec, numbers, codec_calibration)
     yield build_codec_encoder(sources.codec, numbers.dialect)
 
 
-def _build_language_model(
+def build_language_model(
     sources: Sources, options: ExportOptions, calibration: Calibration | None
 ) -> Iterator[ModelGraph]:
+    """The language model's graphs, with the scales of a calibration if there is one."""
     numbers = options.numbers
     products: dict[str, tuple[int, ...]] = {}
     formats = quantized_formats(calibration.weights, numbers.dialect) if calibration else None
@@ -69,7 +70,7 @@ def _build_language_model(
         require_known(calibration, products)
 
 
-def _build_decoder(
+def build_decoder(
     codec: CodecCheckpoint, numbers: Numbers, calibration: Calibration | None
 ) -> ModelGraph:
     """The codec's decoder, in the precision of its own calibration."""
@@ -87,7 +88,7 @@ def _build_decoder(
     return graph
 
 
-def _open_calibration(sources: Sources, numbers: Numbers, source: Source) -> Calibration | None:
+def open_scales(sources: Sources, numbers: Numbers, source: Source) -> Calibration | None:
     """The scales of the language model, or None for floats. source: for the error message."""
     precision, folder = numbers.precision, numbers.calibration
     if precision in FEW_BITS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from formats.precisions import Precision
-from runtime.bundle.names import ORT, PORTABLE
+from runtime.bundle.names import NATIVE, ORT, PORTABLE
 
 DEMO_HEADS = 6  # the best understood of the demo voices: docs/voice.md
 OPERATORS, PLUGIN = "operators", "plugin"
@@ -48,8 +48,10 @@ class Source:
 class Numbers:
     """Number formats and operators of an export's graphs.
 
+    dialect: NATIVE for packed weights instead of graphs.
     calibration: a directory of `python -m calibration.run`, for a model in few bits.
     codec_calibration: one of `python -m calibration.codec`, for a codec in few bits.
+    codec_precision: of a native bundle's decoder; graphs of it have their calibration's.
     """
 
     precision: Precision = "fp32"
@@ -57,10 +59,13 @@ class Numbers:
     calibration: Path | None = None
     codec_calibration: Path | None = None
     codec_activation: str = OPERATORS
+    codec_precision: Precision = "fp32"
 
     def to_words(self) -> list[str]:
-        kind = ["--precision", self.precision, "--dialect", self.dialect]
-        return [*kind, *self.files_to_words()]
+        is_native = self.dialect == NATIVE
+        kind = ["--target", NATIVE] if is_native else ["--dialect", self.dialect]
+        codec = ["--codec-precision", self.codec_precision] if is_native else []
+        return ["--precision", self.precision, *kind, *codec, *self.files_to_words()]
 
     def files_to_words(self) -> list[str]:
         """All but precision and dialect."""
@@ -121,7 +126,8 @@ class ExportOptions:
     """One export. If `plans` has a bundle, only `plans` and `output` count.
 
     text_head: also export the head that writes answers. compare: with PyTorch; None to compare if
-    it is installed. plans: None for a bundle of graphs, which ONNX Runtime runs.
+    it is installed. A native bundle is compared with ONNX Runtime instead, unless this is False.
+    plans: None for a bundle of graphs, which ONNX Runtime runs, or of packed weights.
     """
 
     source: Source = field(default_factory=Source)

@@ -2,7 +2,8 @@
 
 In: options. Out: a bundle, checked and complete, or nothing. `build_bundle` calls the other parts
 of the package in order: `export.sources` reads, `export.graph_files` writes graphs,
-`export.checks` runs them, `export.bundle` adds the rest. `build_plans` exports graphs if there are
+`export.checks` runs them, `export.bundle` adds the rest; `export.native` packs weights instead of
+writing graphs. `build_plans` exports graphs if there are
 none yet, then `export.plans` builds plans from them. torch is needed only to read pickled `.bin`
 files and to compare.
 """
@@ -19,27 +20,28 @@ from export.bundle.tables import write_tables
 from export.bundle.voices import write_voices
 from export.bundle.writer import bundle_folder, publish_bundle
 from export.checks.check import (
-    Step,
     check_steps,
     comparison_steps,
     decide_comparison,
     format_checks,
     refuse_failures,
+    run_steps,
 )
 from export.checks.frontend_check import tell_lacking_symbols
 from export.checks.writing_check import tell_no_answers
 from export.graph_files import write_graphs
+from export.native.bundle import build_native_bundle
 from export.options import COMPARISON_TAKES, ExportOptions, PlanOptions
 from export.plans.library import open_library
 from export.plans.plan_bundle import PlanBuild, open_portable, read_precisions, write_plan_bundle
 from export.plans.targets import Precisions, choose_rtx_targets, choose_targets
 from export.plans.trtexec import trtexec_lines
-from export.sources import Sources, find_sources, open_sources
+from export.sources import Sources, read_sources
 from formats.calibration.record import read_record
 from formats.precisions import FEW_BITS
 from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import Check, GraphSpec, Manifest
-from runtime.bundle.names import CODEC_ENCODER, PORTABLE, TENSORRT_RTX
+from runtime.bundle.names import CODEC_ENCODER, NATIVE, PORTABLE, TENSORRT_RTX
 
 COMPARISON = f"compare with PyTorch: {COMPARISON_TAKES}; --no-compare leaves it out"
 
@@ -51,9 +53,11 @@ def build_bundle(options: ExportOptions) -> Manifest:
         UserError: an input does not fit, or a check failed. Nothing is written.
         OSError: a full disk, no permission. Nothing is written.
     """
+    if options.numbers.dialect == NATIVE:
+        return build_native_bundle(options)
     compare = decide_comparison(options.compare)
     with bundle_folder(options.output) as folder:
-        sources = _open_sources(options)
+        sources = read_sources(options)
         tell_lacking_symbols(sources.checkpoint)
         if options.text_head:
             tell_no_answers(sources.checkpoint)
@@ -102,39 +106,20 @@ def trtexec_commands(plans: PlanOptions) -> list[str]:
     return [*trtexec_lines(open_portable(plans.bundle.folder), plans.target, targets)]
 
 
-def _open_sources(options: ExportOptions) -> Sources:
-    folders = find_sources(options.source)
-    with progress(f"read {folders.model} and {folders.codec}"):
-        return open_sources(
-            folders,
-            options.source.heads,
-            options.capacity.max_positions,
-            fixed_capacity=options.numbers.dialect == PORTABLE,
-        )
-
-
 def _run_checks(
     sources: Sources, graphs: dict[str, GraphSpec], folder: Path, compare: bool
 ) -> tuple[Check, ...]:
     made_from = folder, graphs, sources.checkpoint, sources.codec
-    checks = _run_steps(check_steps(*made_from))
+    checks = run_steps(check_steps(*made_from))
     if compare:
         print(COMPARISON)
-        checks += _run_steps(comparison_steps(*made_from))
+        checks += run_steps(comparison_steps(*made_from))
     print(format_checks(checks), flush=True)
     if not compare:
         print("  not compared with PyTorch: --compare does it")
     calibrated = any(graph.precision in FEW_BITS for graph in graphs.values())
     refuse_failures(checks, calibrated=calibrated)
     return tuple(checks)
-
-
-def _run_steps(steps: dict[str, Step]) -> list[Check]:
-    checks = []
-    for name, step in steps.items():
-        with progress(name):
-            checks += step()
-    return checks
 
 
 def _find_precisions(options: ExportOptions) -> Precisions:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from commands.errors import UserError
+from commands.progress import progress
 from export.bundle.voices import VoiceSource, parse_voices, read_voices
 from export.language_model.decoder_layers import LONGEST_PREFILL
-from export.options import DEMO_HEADS, Source
+from export.options import DEMO_HEADS, ExportOptions, Source
 from export.readers.checkpoint import Checkpoint, open_checkpoint
 from export.readers.codec_checkpoint import CodecCheckpoint, open_codec
-from runtime.bundle.names import MAX_POSITIONS
+from runtime.bundle.names import MAX_POSITIONS, PORTABLE
 
 DEMO_VOICE = Path(__file__).parent.parent / "samples" / "demo_voice"
 DEMO_MODEL, DEMO_CODEC, DEMO_VOICES = "{heads}-heads", "codec", "voices"
@@ -40,6 +41,18 @@ class SourceFolders:
     model: Path
     codec: Path
     voices: dict[str, Path]
+
+
+def read_sources(options: ExportOptions) -> Sources:
+    """Everything that an export needs, opened while progress is printed. Raises `UserError`."""
+    folders = find_sources(options.source)
+    with progress(f"read {folders.model} and {folders.codec}"):
+        return open_sources(
+            folders,
+            options.source.heads,
+            options.capacity.max_positions,
+            fixed_capacity=options.numbers.dialect == PORTABLE,
+        )
 
 
 def find_sources(source: Source) -> SourceFolders:

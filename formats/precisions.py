@@ -13,4 +13,6 @@ Precision = Literal["fp32", "fp16", "bf16", FormatName]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FEW_BITS: tuple[FormatName, ...] = get_args(FormatName)
+NATIVE_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
+NATIVE_CODEC_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 CODEC_FEW_BITS: tuple[FormatName, ...] = ("int8", "fp8")  # of the codec's decoder, else fp32

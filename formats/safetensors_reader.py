@@ -32,6 +32,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
     "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
 }
 
 

@@ -28,6 +28,7 @@ _STAGE_MEANINGS = {  # in the order in which they are printed; names are runtime
     "prefill": "backbone, all positions of the prompt",
     "step": "backbone, one position",
     "head": "codes and next embedding",
+    "whole_step": "one step, backbone and head",
     "device_prefill": "GPU time: the prompt, backbone and head",
     "device_step": "GPU time: one step, backbone and head",
     "codec_chunk": "decoder, one chunk of audio",

@@ -14,7 +14,10 @@ import pytest
 import soundfile
 from hypothesis import settings
 
+from commands.errors import UserError
+from export.options import ExportOptions, Numbers, Source
 from runtime import TTS
+from runtime.bundle.names import NATIVE
 from tests.runtime.tiny_bundle import write_bundle
 
 SAMPLE_RATE_HZ = 16_000
@@ -30,12 +33,10 @@ SENTENCES = ("They know it.", "We read the letter twice.", "Is the door open?")
 
 
 @pytest.fixture(scope="session")
-def tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of a tiny random 3-head model and codec, with one voice."""
+def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """A tiny random 3-head model and codec, with one voice."""
     from safetensors.numpy import save_file
 
-    from export.options import ExportOptions, Source
-    from export.pipeline import build_bundle
     from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
     from tests.tiny_models import make_lm_checkpoint
 
@@ -44,9 +45,40 @@ def tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = make_lm_checkpoint(folder / "model", heads=3, streams=TINY_STREAMS)
     speaker = np.random.default_rng(0).standard_normal(256, dtype=np.float32)
     save_file({"speaker": speaker}, folder / "anna.safetensors")
-    source = Source(model, codec, (f"anna={folder / 'anna.safetensors'}",))
-    build_bundle(ExportOptions(source, output=folder / "engine"))
-    return folder / "engine"
+    return Source(model, codec, (f"anna={folder / 'anna.safetensors'}",))
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of `tiny_source` for ONNX Runtime."""
+    from export.pipeline import build_bundle
+
+    folder = tmp_path_factory.mktemp("tiny") / "engine"
+    build_bundle(ExportOptions(tiny_source, output=folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def native_library() -> Path:
+    """The native engine's library, compiled by this machine's compiler unless it is current."""
+    from native.build import build
+
+    try:
+        return build()[0]
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def tiny_native_engine(
+    native_library: Path, tiny_source: Source, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A bundle of `tiny_source` for the native engine."""
+    from export.native.bundle import build_native_bundle
+
+    folder = tmp_path_factory.mktemp("tiny") / "native"
+    build_native_bundle(ExportOptions(tiny_source, Numbers(dialect=NATIVE), output=folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

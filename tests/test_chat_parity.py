@@ -21,8 +21,10 @@ from export.graph.precisions import GraphNumbers
 from export.language_model.graphs import language_model_graphs
 from export.readers.checkpoint import open_checkpoint
 from runtime import Chat, Sampling
+from runtime.bundle.names import NATIVE
 from runtime.speech.text_decoding import TextDecoder
 from tests.export.lm_exports import Export, Recipe, random_speaker
+from tests.native_pairs import export_pair
 from tests.test_speech_parity import write_bundle
 from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
@@ -97,7 +99,7 @@ Load = Callable[[Recipe, str], Chatting]
 
 
 @pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Load:
     codec = make_codec_checkpoint(tmp_path_factory.mktemp("codec"))
 
     @functools.cache
@@ -117,6 +119,11 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
     def load_once(recipe: Recipe, dialect: str) -> Chatting:
         source = checkpoint_of(recipe)
         checkpoint, folder = open_checkpoint(source), tmp_path_factory.mktemp(dialect)
+        if dialect == NATIVE:
+            request.getfixturevalue("native_library")
+            pair = export_pair(source, codec, folder, text_head=True)
+            export = Export(checkpoint, load_checkpoint(source).model, folder, {}, dialect)
+            return Chatting(Chat(pair.native), export)
         graphs = language_model_graphs(checkpoint, GraphNumbers(dialect), with_text_head=True)
         specs = {graph.name: graph.save(folder) for graph in graphs}
         export = Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect)
@@ -126,7 +133,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
     return load_once
 
 
-@pytest.mark.parametrize("dialect", ["ort", "portable"])
+@pytest.mark.parametrize("dialect", ["ort", "portable", NATIVE])
 @pytest.mark.parametrize("recipe", MODELS, ids=str)
 def test_tokens_and_frames_equal_pytorch(
     load: Load, recipe: Recipe, dialect: str, monkeypatch: pytest.MonkeyPatch

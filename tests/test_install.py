@@ -169,3 +169,37 @@ def test_the_version_is_written_once() -> None:
     for file in ("CMakeLists.txt", "pyproject.toml", "CITATION.cff"):
         text = (ROOT / file).read_text("utf-8")
         assert not re.search(rf"^[^\n]*version[^\n]*{re.escape(VERSION)}", text, re.I | re.M), file
+
+
+def test_a_wheel_can_carry_the_native_library(
+    native_library: Path, tiny_native_engine: Path, tmp_path: Path
+) -> None:
+    """Outside of a clone, its library is the one that speaks."""
+    tag = "py3-none-linux_x86_64"
+    asked_for = {"SLM_WHEEL_LIBRARY": str(native_library), "SLM_WHEEL_TAG": tag}
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
+    subprocess.run([*command, str(ROOT)], env=os.environ | asked_for, check=True, cwd=tmp_path)
+    wheel = next(tmp_path.glob(f"*-{tag}.whl"))
+    unpacked = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+    library = unpacked / "runtime" / "engines" / "native" / "lib" / native_library.name
+    assert library.read_bytes() == native_library.read_bytes()
+    code = "from runtime.engines.native.places import find_library; print(find_library())"
+    environment = os.environ | {"PYTHONPATH": str(unpacked)}
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert found.stdout == f"{library}\n"
+    speak = ["-P", "-m", "runtime.tts", "They know it.", "--engine", str(tiny_native_engine)]
+    subprocess.run(
+        [sys.executable, *speak, "--max-steps", "3", "-o", "out.wav"],
+        env=environment,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert (tmp_path / "out.wav").stat().st_size > 44

@@ -79,6 +79,25 @@ def test_the_text_arrives_as_it_was_typed(clone: Path, text: str, from_environme
     assert not (clone / "pwned").exists()
 
 
+@pytest.mark.parametrize("has_compiler", [True, False])
+def test_the_native_demo_builds_the_library_first(clone: Path, has_compiler: bool) -> None:
+    python = write_stand_in(clone / ".venv-demo" / "bin" / "python")
+    if not has_compiler:
+        python.write_text(python.read_text().replace("--find-gpu", "--find"))
+    installed = clone / ".venv-demo" / "installed"
+    installed.touch()
+    os.utime(installed, (LATER, LATER))
+    done = make(clone, "demo", "TARGET=native", "TEXT=One.")
+    assert done.returncode == 0, done.stderr
+    asked, *installs, built, exported, spoken = calls(clone)[1:]  # the first is about its version
+    assert (asked, built) == (["native/build.py", "--find"], ["native/build.py"])
+    assert exported[:4] == ["-m", "export.build", "--target", "native"]
+    assert spoken[-1] == "One."
+    packages = [words[-1].split("==")[0] for words in installs]
+    assert packages == ([] if has_compiler else ["ziglang"])
+    assert ("no C++ compiler is found" in done.stdout) != has_compiler
+
+
 def test_what_the_documented_commands_leave_is_not_shown_as_new(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     shutil.copy(ROOT / ".gitignore", tmp_path)

@@ -8,7 +8,7 @@ from formats.precisions import FormatName
 
 MethodName = Literal["nearest", "smoothquant", "awq", "gptq"]
 ActivationMethod = Literal["max", "percentile", "entropy", "mse"]
-WeightScaleMethod = Literal["max", "mse"]
+WeightScaleMethod = Literal["max", "mse", "signed"]
 
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 ACTIVATION_METHODS: tuple[ActivationMethod, ...] = get_args(ActivationMethod)

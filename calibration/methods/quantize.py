@@ -49,6 +49,8 @@ class Recipe:
             raise UserError(
                 f"--method {self.method} is not for {self.precision}; take {' or '.join(possible)}"
             )
+        if self.weights == "signed" and self.precision != "int4":
+            raise UserError(f"--weights signed is for int4, not {self.precision}; take mse or max")
         if self.block not in BLOCKS:
             raise UserError(f"--block {self.block}; engines have kernels for {BLOCKS}")
 

@@ -30,9 +30,8 @@ from runtime.bundle.manifest import (
     PromptSpec,
     SamplingDefaults,
 )
-from runtime.bundle.names import SCHEMA_VERSION, TEXT_HEAD
+from runtime.bundle.names import NATIVE, ONNXRUNTIME, SCHEMA_VERSION, TEXT_HEAD
 
-ENGINE_KIND = "onnxruntime"
 NTP_HEAD_KIND: HeadKind = "lm_head"
 MODEL_HASH = "model_sha256"  # in built_with: of the checkpoint
 BUILT_WITH = ("slm-deploy", "numpy", "onnx-ir", "onnxscript", "onnxruntime")
@@ -49,12 +48,15 @@ def describe_bundle(
 ) -> Manifest:
     """The manifest of a bundle with these parts. Its first voice is the default one.
 
-    rows: the most that a call of a graph takes, as in the profiles of the graphs.
+    dialect: of its graphs; NATIVE if it has packed weights instead. rows: the most that a call of a
+    graph takes, as in the profiles of the graphs.
     """
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        engine=EngineSpec(kind=ENGINE_KIND, dialect=dialect, rows=rows),
-        language_model=_language_model(checkpoint.config),
+        engine=EngineSpec(
+            kind=NATIVE if dialect == NATIVE else ONNXRUNTIME, dialect=dialect, rows=rows
+        ),
+        language_model=describe_language_model(checkpoint.config),
         prompt=_prompt(checkpoint),
         sampling=SamplingDefaults(**asdict(checkpoint.config.sampling)),
         length=LengthBound(**asdict(checkpoint.length)),
@@ -71,7 +73,8 @@ def describe_bundle(
     )
 
 
-def _language_model(config: LanguageModelConfig) -> LanguageModelSpec:
+def describe_language_model(config: LanguageModelConfig) -> LanguageModelSpec:
+    """Sizes of the language model."""
     return LanguageModelSpec(
         kind="mtp" if config.kind == "mtp" else "ntp",
         heads=config.heads,

@@ -30,6 +30,12 @@ def write_tables(checkpoint: Checkpoint, folder: Path, precision: Precision = "f
     write_embeddings(checkpoint, folder, precision)
 
 
+def embedding_type(checkpoint: Checkpoint, precision: Precision) -> np.dtype[np.floating]:
+    """The type of input embeddings for a model of this precision."""
+    is_half = checkpoint.tensors[EMBEDDINGS].dtype == np.float16
+    return np.dtype("<f4" if precision == "fp32" and not is_half else "<f2")
+
+
 def write_embeddings(checkpoint: Checkpoint, folder: Path, precision: Precision = "fp32") -> None:
     """Write `folder/embeddings.npy` in blocks of rows.
 
@@ -39,8 +45,7 @@ def write_embeddings(checkpoint: Checkpoint, folder: Path, precision: Precision 
     Raises:
         UserError: a value is beyond float16.
     """
-    stored = checkpoint.tensors[EMBEDDINGS]
-    dtype = np.dtype("<f4" if precision == "fp32" and stored.dtype != np.float16 else "<f2")
+    stored, dtype = checkpoint.tensors[EMBEDDINGS], embedding_type(checkpoint, precision)
     header = {"descr": dtype.str, "fortran_order": False, "shape": stored.shape}
     with (folder / EMBEDDINGS_FILE).open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)

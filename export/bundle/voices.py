@@ -62,11 +62,16 @@ def read_voices(files: dict[str, Path], codec: CodecConfig) -> list[VoiceSource]
     return [_read_voice(name, file, codec) for name, file in files.items()]
 
 
-def write_voices(voices: Sequence[VoiceSource], folder: Path, encoder: GraphSpec) -> dict[str, str]:
-    """Write `voices/NAME.safetensors` into a bundle; returns the files by name."""
+def write_voices(
+    voices: Sequence[VoiceSource], folder: Path, encoder: GraphSpec, graphs: Path | None = None
+) -> dict[str, str]:
+    """Write `voices/NAME.safetensors` into a bundle; returns the files by name.
+
+    graphs: where the encoder's graph is, if not in the bundle.
+    """
     files = {}
     for voice in voices:
-        speaker = _encode(voice, folder, encoder) if voice.is_recording else voice.values
+        speaker = _encode(voice, graphs or folder, encoder) if voice.is_recording else voice.values
         files[voice.name] = f"{VOICE_FOLDER}/{voice.name}{SUFFIX}"
         write_speaker(folder / files[voice.name], speaker)
     return files

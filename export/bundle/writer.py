@@ -32,19 +32,29 @@ def bundle_folder(output: str | Path) -> AbstractContextManager[Path]:
     return unpublished_folder(output, BUNDLE)
 
 
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Complete `folder` with its manifest, so that it can be loaded.
+
+    The manifest gets the size and SHA-256 of every file in `folder`. Raises `OSError`.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    names.pop(MANIFEST_FILE, None)
+    records = {name: describe_file(path) for name, path in names.items()}
+    manifest = msgspec.structs.replace(manifest, files=records)
+    (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
+    return manifest
+
+
 def publish_bundle(folder: Path, manifest: Manifest, output: str | Path) -> Manifest:
     """Complete `folder` with its manifest and put it at `output`.
 
-    The manifest gets the size and SHA-256 of every file in `folder`. All files are on the disk
-    before the bundle appears.
+    All files are on the disk before the bundle appears.
 
     Raises:
         UserError: `output` has become something that must not be replaced.
         OSError: a full disk, no permission. In both cases `output` is as it was.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    records = {path.relative_to(folder).as_posix(): describe_file(path) for path in paths}
-    manifest = msgspec.structs.replace(manifest, files=records)
-    (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
+    manifest = write_manifest(folder, manifest)
     publish_folder(folder, output, BUNDLE)
     return manifest

@@ -14,6 +14,7 @@ from textwrap import indent
 
 from commands.errors import UserError
 from commands.extras import install_command
+from commands.progress import progress
 from commands.tables import text_table
 from export.checks.codec_checks import check_codec
 from export.checks.codec_parity import check_codec_parity
@@ -83,6 +84,15 @@ def comparison_steps(
         "compare language model": lambda: compare_with(computed.pop(), checkpoint, folder, graphs),
         "compare codec": compare_codec,
     }
+
+
+def run_steps(steps: Mapping[str, Step]) -> list[Check]:
+    """Run them in order, printing progress."""
+    checks = []
+    for name, step in steps.items():
+        with progress(name):
+            checks += step()
+    return checks
 
 
 def refuse_failures(checks: Iterable[Check], *, calibrated: bool) -> None:

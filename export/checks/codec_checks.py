@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -63,8 +64,18 @@ def example_audio(config: CodecConfig, samples: int) -> Array:
     return (0.1 * swell * buzz + 0.005 * noise).astype(np.float32)[None]
 
 
+class Decoder(Protocol):
+    """A codec's decoder: a `GraphRunner`, or an engine that is called in the same way."""
+
+    def reset(self) -> None:
+        """Begin another utterance."""
+
+    def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The next call."""
+
+
 def decode(
-    decoder: GraphRunner,
+    decoder: Decoder,
     config: CodecConfig,
     frames: Array,
     speaker: Array,

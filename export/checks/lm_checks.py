@@ -48,7 +48,7 @@ def check_language_model(
     checkpoint: Checkpoint, folder: Path, graphs: Mapping[str, GraphSpec]
 ) -> list[Check]:
     """Run every language-model graph in `graphs`. The caller compares figures with limits."""
-    hidden, checks = check_backbone(folder, graphs[BACKBONE], _some_embeddings(checkpoint))
+    hidden, checks = check_backbone(folder, graphs[BACKBONE], some_embeddings(checkpoint))
     checks += check_head(folder, graphs[head_name(graphs)], hidden, checkpoint.config.streams)
     if SPEAKER_PROJECTION in graphs:
         checks += check_speaker_projection(folder, graphs[SPEAKER_PROJECTION])
@@ -58,8 +58,8 @@ def check_language_model(
 def check_backbone(folder: Path, spec: GraphSpec, embeddings: Array) -> tuple[Array, list[Check]]:
     """Hidden states of `embeddings` (1, 33, H), and how much they differ in chunks."""
     runner = GraphRunner(folder, spec, CAPACITY)
-    whole = _read_in(runner, embeddings, [POSITIONS])
-    cached = _read_in(runner, embeddings, CHUNKS)
+    whole = read_in(runner, embeddings, [POSITIONS])
+    cached = read_in(runner, embeddings, CHUNKS)
     finite = _count_check("backbone: values that are not finite", ~np.isfinite(whole))
     if spec.precision in QUANTIZED:
         return whole, [finite, *_noise_checks(runner, embeddings, whole, cached)]
@@ -67,7 +67,7 @@ def check_backbone(folder: Path, spec: GraphSpec, embeddings: Array) -> tuple[Ar
     return whole, [finite, Check("backbone: cached against whole", difference, limit)]
 
 
-def _read_in(runner: GraphRunner, embeddings: Array, sizes: Sequence[int]) -> Array:
+def read_in(runner: GraphRunner, embeddings: Array, sizes: Sequence[int]) -> Array:
     """Hidden states of all positions. sizes: positions of each call."""
     runner.reset()
     parts, past_length = [], 0
@@ -83,17 +83,28 @@ def _noise_checks(
     runner: GraphRunner, embeddings: Array, whole: Array, cached: Array
 ) -> list[Check]:
     """For graphs in few bits: chunks against the whole, limited by the noise of last places."""
-    random, found = np.random.default_rng(0), []
-    for _ in range(RUNS):
-        factors = 1 + LAST_PLACE * random.choice((-1, 1), embeddings.shape)
-        moved = _read_in(runner, embeddings * factors.astype(np.float32), [POSITIONS])
-        found.append(relative_noise(moved, whole))
-    noise = float(np.max(found))
-    limit = max(limits.LEAST_CACHED_NOISE, limits.CACHED_NOISE_ROOM * noise)
+    moved = moved_by_last_places(runner, embeddings)
+    noise = max(relative_noise(hidden, whole) for hidden in moved)
+    limit = cached_noise_limit(noise)
     return [
         Check("backbone: noise of last places", noise, limits.LAST_PLACE_NOISE),
         Check("backbone: cached against whole: noise", relative_noise(cached, whole), limit),
     ]
+
+
+def moved_by_last_places(runner: GraphRunner, embeddings: Array) -> list[Array]:
+    """Hidden states (1, 33, H) of inputs that differ by last places of float16, several times."""
+    random, found = np.random.default_rng(0), []
+    for _ in range(RUNS):
+        factors = 1 + LAST_PLACE * random.choice((-1, 1), embeddings.shape)
+        moved = embeddings * factors.astype(np.float32)
+        found.append(read_in(runner, moved, [POSITIONS]))
+    return found
+
+
+def cached_noise_limit(noise: float) -> float:
+    """How much noise positions in several calls may add, if last places add `noise`."""
+    return max(limits.LEAST_CACHED_NOISE, limits.CACHED_NOISE_ROOM * noise)
 
 
 def check_head(folder: Path, spec: GraphSpec, hidden: Array, streams: Streams) -> list[Check]:
@@ -126,7 +137,7 @@ def check_speaker_projection(folder: Path, spec: GraphSpec) -> list[Check]:
     return [_count_check("speaker projection: values that are not finite", ~np.isfinite(token))]
 
 
-def _some_embeddings(checkpoint: Checkpoint) -> Array:
+def some_embeddings(checkpoint: Checkpoint) -> Array:
     """Input embeddings (1, 33, H) of tokens spread over the vocabulary."""
     rows = checkpoint.tensors[EMBEDDINGS].shape[0]
     ids = np.random.default_rng(0).integers(0, rows, POSITIONS)

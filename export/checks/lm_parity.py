@@ -181,7 +181,7 @@ def _compare_frames(
     decoder = GreedyDecoder(checkpoint, folder, graphs, len(prompt) + STEPS)
     for penalty, expected in reference.greedy.items():
         decoded = decoder.decode(prompt, reference.speaker, penalty, STEPS)
-        differing = _differing_codes(decoded.frames, expected.frames)
+        differing = differing_codes(decoded.frames, expected.frames)
         name = f"codes that differ from PyTorch, penalty {penalty}"
         yield Check(name, float(differing + abs(decoded.steps - expected.steps)), 0.0)
 
@@ -220,25 +220,22 @@ class GreedyDecoder:
         """Frames that follow `prompt` until <eosp> or `max_steps`."""
         self._backbone.reset()
         self._head.reset()
-        x, past_length = self._embed_prompt(prompt, speaker), 0
+        x, past_length = self.embed_prompt(prompt, speaker), 0
         codes: list[int] = []
+        streams = self._checkpoint.config.streams.count
         for step in range(max_steps):
             position = {PAST_LENGTH: np.array([past_length])}
             hidden = self._backbone.run({INPUTS_EMBEDS: x} | position)[HIDDEN]
             drawn = self._head.run(greedy_inputs(self._head.spec, hidden, past_length, penalty))
             codes += drawn[CODES][0, : drawn[KEPT_CODES][0]].tolist()
             if drawn[STOP][0]:
-                return GreedyFrames(self._whole_frames(codes), step + 1)
+                return GreedyFrames(whole_frames(codes, streams), step + 1)
             past_length += x.shape[1]
             x = drawn[NEXT_EMBEDDING]
-        return GreedyFrames(self._whole_frames(codes), max_steps)
+        return GreedyFrames(whole_frames(codes, streams), max_steps)
 
-    def _whole_frames(self, codes: list[int]) -> Array:
-        streams = self._checkpoint.config.streams.count
-        whole = len(codes) // streams * streams
-        return np.array(codes[:whole], np.int64).reshape(-1, streams)
-
-    def _embed_prompt(self, prompt: Sequence[int], speaker: Array | None) -> Array:
+    def embed_prompt(self, prompt: Sequence[int], speaker: Array | None) -> Array:
+        """Input embeddings (1, positions, H)."""
         embeddings = _embed(self._checkpoint, prompt)
         if self._projection is not None:
             assert speaker is not None
@@ -251,7 +248,13 @@ def _embed(checkpoint: Checkpoint, ids: Sequence[int] | Array) -> Array:
     return checkpoint.rows("prompt", ids, of=EMBEDDINGS).read()[None]
 
 
-def _differing_codes(frames: Array, reference: Array) -> int:
+def whole_frames(codes: list[int], streams: int) -> Array:
+    """Codes in order as frames (T, K), without those of a last frame that is not whole."""
+    whole = len(codes) // streams * streams
+    return np.array(codes[:whole], np.int64).reshape(-1, streams)
+
+
+def differing_codes(frames: Array, reference: Array) -> int:
     shared = min(len(frames), len(reference))
     differing = np.count_nonzero(frames[:shared] != reference[:shared])
     return int(differing) + abs(len(frames) - len(reference)) * frames.shape[1]

@@ -136,11 +136,11 @@ def _nearest(graph: ModelGraph, codec: CodecCheckpoint, latents: Value, book: st
     """
     name = f"{book}.in_proj"
     projected = graph.linear(latents, codec.weight(f"{name}.weight"), codec.weight(f"{name}.bias"))
-    scores = graph.linear(projected, _directions(codec.weight(f"{book}._codebook.weight")))
+    scores = graph.linear(projected, directions(codec.weight(f"{book}._codebook.weight")))
     return graph.op.ArgMax(scores, axis=2, keepdims=1)
 
 
-def _directions(codebook: Weight) -> Weight:
+def directions(codebook: Weight) -> Weight:
     """Codebook entries (codes, channels) scaled to length 1."""
 
     def read() -> Array:

@@ -21,15 +21,13 @@ POWER_FLOOR = 1e-9
 def log_mel(graph: ModelGraph, codec: CodecCheckpoint, audio: Value) -> Value:
     """Log of mel magnitudes: reflection padding of (n_fft - hop) / 2, frames not centred."""
     op, config = graph.op, codec.config
-    basis = _used_basis(codec)  # (bins, F)
-    fourier = _fourier_basis(
-        config, codec.vector("encoder.mel_transform.hann_window"), len(basis.T)
-    )
+    basis = used_basis(codec)  # (bins, F)
+    fourier = fourier_basis(config, codec.vector("encoder.mel_transform.hann_window"), len(basis.T))
     margin = (config.mel.window_samples - config.hop_samples) // 2
     padded = op.Pad(audio, [0, margin, 0, margin], mode="reflect")
     spectrum = op.Conv(
         op.Unsqueeze(padded, [1, 2]),
-        graph.weight(as_weight("encoder.mel_transform.fourier", fourier)),
+        graph.weight(as_weight("encoder.mel_transform.fourier", fourier[:, None, None])),
         kernel_shape=[1, config.mel.window_samples],
         strides=[1, config.hop_samples],
     )  # (1, 2·F, 1, T)
@@ -41,7 +39,7 @@ def log_mel(graph: ModelGraph, codec: CodecCheckpoint, audio: Value) -> Value:
     return op.Log(op.Max(mel, LOG_FLOOR))
 
 
-def _used_basis(codec: CodecCheckpoint) -> Array:
+def used_basis(codec: CodecCheckpoint) -> Array:
     """Rows of the mel basis that are used, up to the last frequency that counts in them."""
     config = codec.config
     bins = config.mel.bins if config.content_encoder == "mel" else config.prosody_bins
@@ -49,8 +47,8 @@ def _used_basis(codec: CodecCheckpoint) -> Array:
     return rows[:, : 1 + int(np.flatnonzero(rows.any(axis=0))[-1])]
 
 
-def _fourier_basis(config: CodecConfig, window: Array, frequencies: int) -> Array:
-    """Cosines, then sines, times the window: (2·F, 1, 1, window_samples).
+def fourier_basis(config: CodecConfig, window: Array, frequencies: int) -> Array:
+    """Cosines, then sines, times the window: float32 (2·F, window_samples).
 
     The published window stands in the middle of n_fft samples. Here the basis starts with the
     window, which changes the phase only. The padding is shorter by the difference.
@@ -58,4 +56,4 @@ def _fourier_basis(config: CodecConfig, window: Array, frequencies: int) -> Arra
     cycles = np.arange(frequencies)[:, None] * np.arange(len(window)) / config.mel.n_fft
     angles = 2 * np.pi * cycles
     basis = np.concatenate([np.cos(angles), np.sin(angles)]) * window.astype(np.float64)
-    return basis[:, None, None, :].astype(np.float32)
+    return basis.astype(np.float32)

@@ -87,7 +87,7 @@ class StreamLayers:
         weight, bias = (self._layers.codec.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
         _, channels, _ = weight.shape
         value = self._with_context(self._inside(x), 1)
-        value = self._layers.convolve(value, *_phases(weight, bias, ratio), (0, 0))
+        value = self._layers.convolve(value, *phases(weight, bias, ratio), (0, 0))
         op = self._graph.op
         value = op.Transpose(op.Reshape(value, [0, channels, ratio, -1]), perm=[0, 1, 3, 2])
         value = op.Reshape(value, [0, channels, 1, -1])
@@ -252,8 +252,11 @@ class _EndedMap:
         return self._op.GatherElements(self._value, cells, axis=TIME)
 
 
-def _phases(weight: Weight, bias: Weight, ratio: int) -> tuple[Weight, Weight]:
-    """Of a transposed convolution (in, out, 2·ratio): weight (out·ratio, in, 2) and bias."""
+def phases(weight: Weight, bias: Weight, ratio: int) -> tuple[Weight, Weight]:
+    """A transposed convolution (in, out, 2·ratio) as one: weight (out·ratio, in, 2) and bias.
+
+    Output c·ratio + r is sample r of channel c.
+    """
     inputs, channels, _ = weight.shape
     phases = Weight(
         f"{weight.name}.phases",

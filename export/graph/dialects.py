@@ -260,10 +260,15 @@ class _StandardAttention:
 
 def rotary_tables(geometry: AttentionGeometry) -> tuple[Array, Array]:
     """Cosines and sines of position · theta^(-2i/D), each float32 (max_positions, D / 2)."""
-    channels = np.arange(0, geometry.head_dim, 2, dtype=np.float32) / geometry.head_dim
-    frequencies = 1.0 / np.float32(geometry.rope_theta) ** channels
-    angles = np.outer(np.arange(geometry.max_positions, dtype=np.float32), frequencies)
+    positions = np.arange(geometry.max_positions, dtype=np.float32)
+    angles = np.outer(positions, rotary_frequencies(geometry.head_dim, geometry.rope_theta))
     return np.cos(angles), np.sin(angles)
+
+
+def rotary_frequencies(head_dim: int, theta: float) -> Array:
+    """theta^(-2i/D), float32 (D / 2)."""
+    channels = np.arange(0, head_dim, 2, dtype=np.float32) / head_dim
+    return np.asarray(1.0 / np.float32(theta) ** channels)
 
 
 def _rotary_constants(graph: ModelGraph, geometry: AttentionGeometry) -> tuple[Value, Value]:

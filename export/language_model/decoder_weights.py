@@ -7,7 +7,7 @@ same input fused, still unread. It knows nothing about graphs and number formats
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -65,4 +65,17 @@ def stack_layers(name: str, layers: Sequence[DecoderWeights]) -> DecoderWeights:
         mlp_norm=unit,
         gate_up=joined["gate_up"].scaled(joined["mlp_norm"].reshaped(count, 1, hidden)),
         down=joined["down"],
+    )
+
+
+def fold_norms(weights: DecoderWeights) -> DecoderWeights:
+    """The same layer with its norms' weights multiplied into the projections that follow them, as
+    `stack_layers` does it."""
+    unit = as_weight("unit_norm", np.ones(weights.input_norm.shape))
+    return replace(
+        weights,
+        input_norm=unit,
+        qkv=weights.qkv.scaled(weights.input_norm),
+        mlp_norm=unit,
+        gate_up=weights.gate_up.scaled(weights.mlp_norm),
     )

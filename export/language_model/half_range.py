@@ -36,6 +36,14 @@ class LayerGains:
 NO_GAINS = LayerGains()
 
 
+@dataclass(frozen=True)
+class LayerFit:
+    """What keeps a layer in range: its gains, and a factor (…, I) for each channel of its MLP."""
+
+    gains: LayerGains
+    factors: Array
+
+
 def fit_layer(
     weights: DecoderWeights, geometry: AttentionGeometry
 ) -> tuple[DecoderWeights, LayerGains]:
@@ -45,6 +53,12 @@ def fit_layer(
         UserError: queries, keys, values or gates can be too large. A factor would not help,
             because what follows is not linear.
     """
+    fit = find_fit(weights, geometry)
+    return scale_layer(weights, fit), fit.gains
+
+
+def find_fit(weights: DecoderWeights, geometry: AttentionGeometry) -> LayerFit:
+    """What `fit_layer` needs. Raises `UserError` as it does."""
     qkv = normed_reach(weights.qkv, weights.input_norm, weights.qkv_bias)
     require_reach(weights.qkv, qkv)
     attention = _power_of_two(
@@ -54,14 +68,19 @@ def fit_layer(
     require_reach(weights.gate_up, gate)
     factors = _powers_of_two(np.maximum(gate, 1.0) * up)  # one for each channel of the MLP
     mlp = _power_of_two(np.abs(weights.down.read()) @ (gate * up)[..., None])
+    return LayerFit(LayerGains(attention, mlp), factors)
+
+
+def scale_layer(weights: DecoderWeights, fit: LayerFit) -> DecoderWeights:
+    """The layer that computes the same with the gains and factors of `fit`."""
+    factors, gains = fit.factors, fit.gains
     up_factors = np.concatenate([np.ones_like(factors), 1.0 / factors], axis=-1)
-    fitted = replace(
+    return replace(
         weights,
-        attention_output=_scaled(weights.attention_output, np.array(1.0 / attention)),
+        attention_output=_scaled(weights.attention_output, np.array(1.0 / gains.attention)),
         gate_up=_scaled(weights.gate_up, up_factors[..., :, None]),
-        down=_scaled(weights.down, factors[..., None, :] / mlp),
+        down=_scaled(weights.down, factors[..., None, :] / gains.mlp),
     )
-    return fitted, LayerGains(attention, mlp)
 
 
 def normed_reach(weight: Weight, norm: Weight, bias: Weight | None = None) -> Array:

@@ -19,7 +19,7 @@ from export.language_model.decoder_layers import declare_calls
 from export.language_model.sampling import any_equal, declare_sampling, draw, one_hot, penalize
 from export.readers.checkpoint import Checkpoint
 from formats.streams import Streams
-from formats.weights import Array
+from formats.weights import Array, Weight
 from runtime.bundle.interfaces import NTP_SPECIAL
 from runtime.bundle.names import (
     CODES,
@@ -71,6 +71,15 @@ def build_ntp_head(checkpoint: Checkpoint, numbers: GraphNumbers) -> ModelGraph:
     return graph
 
 
+def speech_output(checkpoint: Checkpoint) -> Weight:
+    """Output embeddings (K · entries, H) of every stream: its codes, then `<eosp>` once or more."""
+    streams, tokens = checkpoint.config.streams, checkpoint.tokens
+    entries = streams.largest + NTP_SPECIAL
+    own = [(*codes, tokens.end) for codes in tokens.codes]
+    ids = [token for ids in own for token in (*ids, *[tokens.end] * (entries - len(ids)))]
+    return checkpoint.rows("speech_output", ids, of=checkpoint.output_embeddings)
+
+
 def _of_turn(graph: ModelGraph, values: Value, turn: Value) -> Value:
     """values (rows, K, entries) of the stream whose turn (rows, 1, 1) it is: (rows, 1, entries)."""
     return graph.op.GatherND(values, turn, batch_dims=1)
@@ -88,11 +97,9 @@ def _codes_of_slot(graph: ModelGraph, streams: Streams, slot: Value) -> StreamCo
 
 def _scores(graph: ModelGraph, checkpoint: Checkpoint, hidden: Value) -> Value:
     """Scores (rows, K, entries) of every stream at the last position."""
-    streams, tokens = checkpoint.config.streams, checkpoint.tokens
+    streams = checkpoint.config.streams
     entries = streams.largest + NTP_SPECIAL
-    own = [(*codes, tokens.end) for codes in tokens.codes]
-    ids = [token for ids in own for token in (*ids, *[tokens.end] * (entries - len(ids)))]
-    weight = checkpoint.rows("speech_output", ids, of=checkpoint.output_embeddings)
+    weight = speech_output(checkpoint)
     scores = graph.widen(graph.linear(graph.last_position(hidden), weight, exact=True))
     scores = graph.op.Reshape(scores, [-1, streams.count, entries])
     lacking = _lacking(streams, entries)

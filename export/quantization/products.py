@@ -125,6 +125,11 @@ class QuantizedPair:
 
     def product(self, graph: GraphWriter, x: Value, weight: Weight) -> Value:
         require_fit(self.quantized, weight)
+        if (self.quantized.scales < 0).any():
+            raise UserError(
+                f"{weight.name} has negative scales, which TensorRT does not take: calibrate with "
+                "--weights mse, or export for ONNX Runtime or the native engine"
+            )
         x = _smoothed(graph, graph.narrow(x), self.quantized, weight.name)
         if self.quantized.activation_scale is not None:
             x = few_bits(graph, x, self.quantized, weight.name)

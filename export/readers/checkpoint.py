@@ -140,7 +140,7 @@ def _check_tensors(checkpoint: Checkpoint) -> None:
             raise UserError(f"{checkpoint.folder}: tensor {name} is missing from the weights")
         if stored.shape != shape:
             raise UserError(f"{stored.where} has shape {list(stored.shape)}, not {list(shape)}")
-        if stored.dtype.kind == "i":
+        if stored.dtype.kind in "iu":
             raise UserError(f"{stored.where} holds integers ({stored.dtype}), not weights")
     for name, stored in checkpoint.tensors.items():
         if name not in expected and not _NOT_WEIGHTS.fullmatch(name):

@@ -104,7 +104,7 @@ def _check_tensors(folder: Path, config: CodecConfig, tensors: Mapping[str, Stor
             raise UserError(f"{folder}: tensor {name} is missing from the codec's weights")
         if found.shape != shape:
             raise UserError(f"{found.where} has shape {list(found.shape)}, not {list(shape)}")
-        if found.dtype.kind == "i":
+        if found.dtype.kind in "iu":
             raise UserError(f"{found.where} holds integers ({found.dtype}), not weights")
         if name not in tensors:
             _check_magnitude(tensors[f"{name}_g"], shape)

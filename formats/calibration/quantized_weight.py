@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from formats.number_formats import NumberFormat, spread
 from formats.weights import Array
 
@@ -13,8 +15,9 @@ class QuantizedWeight:
     """A weight (out, in) in few bits.
 
     block: input channels that share a scale. scales: float32 (out, in / block), exact in
-    float16. smoothing: float32 (in); inputs are divided by it, and the weight is multiplied by it.
-    codes: float32 (out, in), or None for the nearest ones.
+    float16; those of INT4 may be negative. smoothing: float32 (in); inputs are divided by it, and
+    the weight is multiplied by it.
+    codes: whole numbers (out, in) of any type, or None for the nearest ones.
     """
 
     form: NumberFormat
@@ -32,6 +35,6 @@ class QuantizedWeight:
     def encode(self, weight: Array) -> Array:
         """Codes (out, in) of the weight (out, in), as float32."""
         if self.codes is not None:
-            return self.codes
+            return self.codes.astype(np.float32, copy=False)
         smoothed = weight if self.smoothing is None else weight * self.smoothing
         return self.form.encode(smoothed, spread(self.scales, weight.shape[1]))

@@ -72,7 +72,8 @@ def _open_weight(
     smoothing = None
     if linear.alpha is not None:
         smoothing = _read(tensors, SMOOTHING.format(weight=name), "f", (inputs,))
-    for array in (scales, smoothing):
+    positive = np.abs(scales) if form is INT4 else scales
+    for array in (positive, smoothing):
         if array is not None and not (np.isfinite(array).all() and (array > 0).all()):
             raise UserError(f"{TENSORS_FILE}: {name} has scales that are not positive; {AGAIN}")
     codes = _read_codes(tensors, name, linear) if linear.has_codes else None
@@ -86,7 +87,8 @@ def _read_codes(
     if linear.format != INT4.name or inputs % 2:
         raise UserError(f"{RECORD_FILE}: {name} has codes, which only int4 stores; {AGAIN}")
     packed = _read(tensors, CODES.format(weight=name), "i", (outputs, inputs // 2))
-    return unpack_nibbles(packed.view(np.uint8)).astype(np.float32) + INT4.lowest
+    codes = unpack_nibbles(packed.view(np.uint8)).view(np.int8)
+    return np.asarray(codes + np.int8(INT4.lowest))
 
 
 def _read(

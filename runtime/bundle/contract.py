@@ -59,13 +59,14 @@ def _complaints(manifest: Manifest) -> Iterator[str]:
 
 def _engine_complaints(manifest: Manifest) -> Iterator[str]:
     engine = manifest.engine
+    is_native = engine.kind == names.NATIVE
     for field, found, known in (
         ("kind", engine.kind, names.TARGETS),
-        ("dialect", engine.dialect, names.DIALECTS),
+        ("dialect", engine.dialect, (names.NATIVE,) if is_native else names.DIALECTS),
     ):
         if found not in known:
             yield f"engine.{field} {found!r} is not known; there are {', '.join(known)}"
-    has_plans = engine.kind in (names.TENSORRT, names.TENSORRT_RTX)
+    has_plans = engine.kind in names.GPU_TARGETS
     if has_plans != (engine.plans is not None):
         yield f"engine.kind is {engine.kind!r} and engine.plans is {'not ' * has_plans}there"
     for name, spec in manifest.graphs.items():
@@ -73,6 +74,8 @@ def _engine_complaints(manifest: Manifest) -> Iterator[str]:
             yield f"graph {name!r} is not known; there are {', '.join(INTERFACES)}"
         if spec.file.endswith(names.PLAN_SUFFIX) and not has_plans:
             yield f"{name} is the plan {spec.file}, but the engine is {engine.kind}"
+        if is_native and spec.file != names.PACKED_WEIGHTS:
+            yield f"{name} is in {spec.file}, not in {names.PACKED_WEIGHTS}"
 
 
 def _model_complaints(manifest: Manifest) -> Iterator[str]:

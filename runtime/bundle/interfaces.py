@@ -43,7 +43,8 @@ class Interface(NamedTuple):
 
 def interface_of(manifest: Manifest, name: str) -> Interface:
     """The tensors that the graph called `name` must have, given the manifest's model and codec."""
-    return INTERFACES[name](manifest, manifest.graphs[name])
+    interface = INTERFACES[name](manifest, manifest.graphs[name])
+    return interface._replace(states={}) if manifest.engine.kind == names.NATIVE else interface
 
 
 def describe(dtype: str, shape: tuple[Dimension | None, ...]) -> str:

@@ -102,8 +102,8 @@ class PlansSpec(_Record, frozen=True):
 class EngineSpec(_Record, frozen=True):
     """What can run the graphs."""
 
-    kind: str  # ONNXRUNTIME, or TENSORRT or TENSORRT_RTX
-    dialect: str  # ORT: fused com.microsoft operators; PORTABLE: standard ONNX only
+    kind: str  # ONNXRUNTIME, NATIVE, TENSORRT or TENSORRT_RTX
+    dialect: str  # ORT: fused com.microsoft operators; PORTABLE: standard ONNX only; or NATIVE
     rows: Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)] = 1  # that one call takes at most
     plans: PlansSpec | None = None  # for TENSORRT and TENSORRT_RTX
 

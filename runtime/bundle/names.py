@@ -20,16 +20,22 @@ SPEAKER_PROJECTION = "speaker_projection"  # speaker embedding -> embedding at t
 CODEC_DECODER = "codec_decoder"  # frames + speaker embedding -> audio
 CODEC_ENCODER = "codec_encoder"  # audio -> frames + speaker embedding
 
-# Engines (EngineSpec.kind): the targets of an export. The latter two run plans, which are built
-# for certain GPUs.
+# Engines (EngineSpec.kind): the targets of an export. Those for GPUs run plans, which are built for
+# certain ones.
 ONNXRUNTIME = "onnxruntime"
+NATIVE = "native"  # this project's own, for CPUs (docs/native-engine.md)
 TENSORRT = "tensorrt"  # built on the device that runs it
 TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
-TARGETS = (ONNXRUNTIME, TENSORRT_RTX, TENSORRT)
+GPU_TARGETS = (TENSORRT_RTX, TENSORRT)
+TARGETS = (ONNXRUNTIME, NATIVE, *GPU_TARGETS)
 
 # Dialects of graphs (EngineSpec.dialect).
 ORT, PORTABLE = "ort", "portable"
 DIALECTS = (ORT, PORTABLE)
+# A bundle for the native engine has no graphs but packed weights, and `NATIVE` as its dialect. Its
+# entries in Manifest.graphs all name the file of the weights and the tensors that go in and out;
+# states stay inside of the engine, so there are none.
+PACKED_WEIGHTS = "weights.safetensors"
 
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
 ROWS = "rows"  # utterances side by side, independent of each other

@@ -35,8 +35,8 @@ class Calls(Protocol):
 
 
 @runtime_checkable
-class BackgroundGraph(Graph, Protocol):
-    """A graph whose calls go on in the background."""
+class SeriesGraph(Graph, Protocol):
+    """A graph whose engine keeps the states of its calls, which may go on in the background."""
 
     def open_calls(self) -> Calls:
         """A new series of calls of one row; the states are zeros."""
@@ -89,8 +89,8 @@ class HostCalls:
 
 
 def open_calls(graph: Graph) -> Calls:
-    """A series of calls, in the background if the graph's engine can do that."""
-    if isinstance(graph, BackgroundGraph):
+    """A series of calls, by the graph's own engine if it keeps their states."""
+    if isinstance(graph, SeriesGraph):
         return graph.open_calls()
     assert isinstance(graph, BindableGraph), graph
     return HostCalls(graph)

@@ -6,6 +6,7 @@ from commands.options import Options, add_former
 
 AUTO = "auto"  # what the bundle was built for
 ONNXRUNTIME = "onnxruntime"
+NATIVE = "native"  # this project's own (docs/native-engine.md)
 PROVIDERS = {  # name -> name in runtime.engines.onnxruntime.graphs
     ONNXRUNTIME: "CPU",
     "onnxruntime-cuda": "CUDA",
@@ -13,7 +14,7 @@ PROVIDERS = {  # name -> name in runtime.engines.onnxruntime.graphs
     "onnxruntime-tensorrt-rtx": "TENSORRT_RTX",
 }
 PLANS = ("tensorrt", "tensorrt-rtx")  # kinds of engine in runtime.bundle
-CHOICES = (AUTO, *PROVIDERS, *PLANS)
+CHOICES = (AUTO, *PROVIDERS, NATIVE, *PLANS)
 
 
 def add_run_with(options: Options) -> None:

@@ -17,6 +17,7 @@ from runtime.engines.graph import Call
 
 # Stages of a run. Any other graph is a stage that has the name of the graph.
 PREFILL, STEP, HEAD, CODEC_CHUNK = "prefill", "step", "head", "codec_chunk"
+WHOLE_STEP = "whole_step"  # backbone and head, in one call
 DEVICE_PREFILL, DEVICE_STEP = "device_prefill", "device_step"  # backbone and head, in GPU time
 
 _STAGES = {names.MTP_HEAD: HEAD, names.NTP_HEAD: HEAD, names.CODEC_DECODER: CODEC_CHUNK}

@@ -13,7 +13,7 @@ from commands.errors import UserError
 from commands.extras import install_command
 from runtime.bundle.loading import Bundle
 from runtime.bundle.names import BACKBONE, PLAN_SUFFIX
-from runtime.engines.choices import AUTO, CHOICES, ONNXRUNTIME, PROVIDERS
+from runtime.engines.choices import AUTO, CHOICES, NATIVE, ONNXRUNTIME, PROVIDERS
 from runtime.engines.graph import Graph
 from runtime.engines.observing import Observer
 
@@ -49,6 +49,8 @@ def open_engine(
         )
     if chosen in PROVIDERS:
         return _open_onnxruntime(bundle, chosen, threads, observer)
+    if chosen == NATIVE:
+        return _open_native(bundle, threads, observer)
     return _open_plans(bundle, threads, observer)
 
 
@@ -63,6 +65,16 @@ def _open_onnxruntime(
         lambda name: onnxruntime.OnnxRuntimeGraph(bundle, name, threads, provider, observer),
         onnxruntime.describe(threads, provider),
     )
+
+
+def _open_native(
+    bundle: Bundle, threads: int | None, observer: Observer | None
+) -> tuple[OpenGraph, str]:
+    from runtime.engines.native.graphs import open_native_graph
+    from runtime.engines.native.model import NativeModel
+
+    model = NativeModel(bundle, threads)
+    return lambda name: open_native_graph(model, name, observer), model.describe()
 
 
 def _open_plans(

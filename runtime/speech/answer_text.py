@@ -1,8 +1,8 @@
 """The text of an answer: written token by token, and handed out as it grows.
 
-In: the backbone and text head of a bundle, its prompts, and the embeddings of a question. Out: the
-answer's text in pieces, without what the template puts around it; then the tokens, and the memory
-in which the answer can be spoken. It does not know speech.
+In: what begins a text on an engine, a bundle's prompts, and the embeddings of a question. Out: the
+answer's text in pieces, without what the template puts around it; then the tokens, and the text
+after which the answer can be spoken. It does not know speech.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle.manifest import ChatSpec, SamplingDefaults
-from runtime.engines.graph import BindableGraph
-from runtime.engines.host_rows import Context
+from runtime.engines.texts import BeginText, Text
 from runtime.speech.prompt import PromptReader
 from runtime.speech.text_decoding import TextDecoder
 
@@ -22,14 +21,8 @@ from runtime.speech.text_decoding import TextDecoder
 class AnswerWriter:
     """Writes answers by the rules of a bundle's chat template."""
 
-    def __init__(
-        self,
-        backbone: BindableGraph,
-        text_head: BindableGraph,
-        prompts: PromptReader,
-        spec: ChatSpec,
-    ) -> None:
-        self._decoder = TextDecoder(backbone, text_head, prompts.embed_token)
+    def __init__(self, begin: BeginText, prompts: PromptReader, spec: ChatSpec) -> None:
+        self._decoder = TextDecoder(begin, prompts.embed_token)
         self._prompts = prompts
         self._spec = spec
         # Text heads of earlier exports can draw speech codes. Those end the text as well.
@@ -42,12 +35,12 @@ class AnswerWriter:
         random: np.random.Generator,
         max_tokens: int,
         capacity: int,
-    ) -> Generator[str, None, tuple[list[int], Context]]:
+    ) -> Generator[str, None, tuple[list[int], Text]]:
         """Yield the text of the answer. Returns its tokens, the last of which ends it unless the
-        bound cut it, and the context, which holds the prompt and all tokens but the last.
+        bound cut it, and the text, which has read the prompt and all tokens but the last.
 
         prompt: float32 [1, positions, hidden_size]. max_tokens: at most so many are written.
-        capacity: positions that the returned context has room for.
+        capacity: positions that the returned text has room for.
         """
         writing = self._decoder.write(prompt, sampling, random, self._ends, max_tokens, capacity)
         tokens: list[int] = []

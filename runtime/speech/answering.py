@@ -21,9 +21,8 @@ from commands.errors import TextWarning, UserError
 from runtime.bundle import names
 from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import ChatSpec, SamplingDefaults
-from runtime.engines.graph import BindableGraph
-from runtime.engines.host_rows import Context
 from runtime.engines.rows import Request
+from runtime.engines.texts import Text, find_writer
 from runtime.speech.answer_text import AnswerWriter
 from runtime.speech.codec import DecoderStream, no_frames
 from runtime.speech.decoding import bound_steps, check_max_steps, count_steps
@@ -175,7 +174,7 @@ class Chat:
     def _stream_answer(
         self, asked: _Question, schedule: ChunkSchedule
     ) -> Generator[str | Chunk, None, None]:
-        tokens, context = yield from self._writer.write(
+        tokens, text = yield from self._writer.write(
             asked.prompt,
             asked.text_settings,
             asked.text_random,
@@ -183,20 +182,20 @@ class Chat:
             asked.capacity,
         )
         if tokens[-1] == self._spec.speech_start_id:
-            yield from self._speak_answer(asked, tokens, context, schedule)
+            yield from self._speak_answer(asked, tokens, text, schedule)
         elif tokens[-1] != self._spec.text_end_id:
             if self._writer.is_end(tokens[-1]):
                 warnings.warn(_CODES_AS_TEXT, TextWarning, stacklevel=2)
             yield self._silence(finished=False)
 
     def _speak_answer(
-        self, asked: _Question, tokens: list[int], context: Context, schedule: ChunkSchedule
+        self, asked: _Question, tokens: list[int], text: Text, schedule: ChunkSchedule
     ) -> Iterator[Chunk]:
         manifest = self.bundle.manifest
-        bound = bound_steps(manifest, len(tokens), context.length + 1, asked.max_steps)
+        bound = bound_steps(manifest, len(tokens), text.length + 1, asked.max_steps)
         prompt = self.prompts.embed_token(tokens[-1])
         request = Request(prompt, asked.settings, asked.random, bound)
-        steps = self.decoder.steps(request, context)
+        steps = self.decoder.steps(request, text)
         return speak_steps(steps, DecoderStream(self.codec, asked.speaker, schedule))
 
     def _silence(self, *, finished: bool = True) -> Chunk:
@@ -206,13 +205,13 @@ class Chat:
 
 
 def _open_writer(tts: TTS, spec: ChatSpec) -> AnswerWriter:
-    text_head = tts.open_graph(names.TEXT_HEAD)
-    if not (isinstance(tts.backbone, BindableGraph) and isinstance(text_head, BindableGraph)):
+    begin = find_writer(tts.backbone, tts.open_graph(names.TEXT_HEAD))
+    if begin is None:
         raise UserError(
-            f"{tts.bundle.folder}: answers need ONNX Runtime, which this bundle was not built for; "
-            "export it without --target"
+            f"{tts.bundle.folder}: answers need ONNX Runtime or the native engine, which this "
+            "bundle was not built for; export it without --target"
         )
-    return AnswerWriter(tts.backbone, text_head, tts.prompts, spec)
+    return AnswerWriter(begin, tts.prompts, spec)
 
 
 def _chat_spec(bundle: Bundle) -> ChatSpec:

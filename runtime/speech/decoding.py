@@ -20,10 +20,11 @@ from commands.errors import UserError
 from runtime.bundle import names
 from runtime.bundle.manifest import Manifest
 from runtime.engines.graph import BindableGraph, Graph, LoopingGraph, OpenRows
-from runtime.engines.host_rows import Context, HostRows
+from runtime.engines.host_rows import HostRows
 from runtime.engines.rows import DRAWN, SETTINGS, Request, RowLoop, Step
+from runtime.engines.texts import Text
 
-_HEAD_TENSORS = (names.HIDDEN, names.PAST_SEEN, names.NOISE, *SETTINGS, *DRAWN)
+_HEAD_TENSORS = (names.HIDDEN, names.NOISE, *SETTINGS, *DRAWN)
 
 
 def check_max_steps(max_steps: int | None) -> None:
@@ -99,23 +100,22 @@ class SpeechDecoder:
             )
         return self._open(room)
 
-    def steps(self, request: Request, context: Context | None = None) -> Iterator[Step]:
+    def steps(self, request: Request, text: Text | None = None) -> Iterator[Step]:
         """Decode one text; the last step has `stop` unless the bound cut it.
 
-        context: what the backbone has read before the prompt, with room for the prompt and the
-        steps. Closing the iterator ends the work.
+        text: what the model has written before it speaks, with room for the prompt and the steps.
+        Closing the iterator ends the work.
         """
-        loop = self.open_rows(1) if context is None else self._open_on_host(1, context)
+        loop = text.continue_rows(self._head, self._streams) if text else self.open_rows(1)
         with closing(loop):
             row = loop.add(request)
             while not row.ended:
                 yield from loop.step()
 
-    def _open_on_host(self, room: int, context: Context | None = None) -> HostRows:
-        """A loop on the host: the only place where a context can be continued."""
+    def _open_on_host(self, room: int) -> HostRows:
         assert isinstance(self._backbone, BindableGraph), self._backbone
         assert isinstance(self._head, BindableGraph), self._head
-        return HostRows(self._backbone, self._head, self._streams, room, context)
+        return HostRows(self._backbone, self._head, self._streams, room)
 
 
 def _require(graph: Graph, tensors: tuple[str, ...]) -> None:

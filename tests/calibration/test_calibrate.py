@@ -311,6 +311,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
         change_tensors(lambda tensors: tensors.update({f"{QKV}.scales": np.ones(3, np.float32)})),
         r"is float32 \[3\]",
     ),
+    "scales of zero": (
+        change_tensors(lambda tensors: tensors[f"{QKV}.scales"].fill(0.0)),
+        "not positive",
+    ),
     "NaN": (
         change_tensors(lambda tensors: tensors[f"{QKV}.scales"].fill(np.nan)),
         "not positive",

@@ -81,7 +81,7 @@ def test_a_graph_that_loses_its_cache_is_found(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read_in = lm_checks._read_in
+    read_in = lm_checks.read_in
 
     def forget(runner: GraphRunner, embeddings: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
         if len(sizes) == 1:
@@ -91,7 +91,7 @@ def test_a_graph_that_loses_its_cache_is_found(
         )
         return np.concatenate([begun, ended], axis=1)
 
-    monkeypatch.setattr(lm_checks, "_read_in", forget)
+    monkeypatch.setattr(lm_checks, "read_in", forget)
     checks = checks_of(sources, weights, tmp_path)
     assert checks[CACHED].measured > checks[CACHED].limit
 

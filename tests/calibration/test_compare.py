@@ -133,6 +133,10 @@ def test_plans_are_not_compared(
     bundle = Bundle(folder, msgspec.structs.replace(manifest, engine=engine))
     with pytest.raises(UserError, match=r"holds plans for tensorrt-rtx.* portable bundle"):
         _check_origin("other", bundle, model, "")
+    engine = msgspec.structs.replace(manifest.engine, kind="native", dialect="native")
+    bundle = Bundle(folder, msgspec.structs.replace(manifest, engine=engine))
+    with pytest.raises(UserError, match=r"holds packed weights.* without --target"):
+        _check_origin("other", bundle, model, "")
 
 
 @pytest.mark.parametrize(

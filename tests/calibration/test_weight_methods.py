@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibration.methods.awq import search_awq
-from calibration.methods.gptq import round_gptq
+from calibration.methods.gptq import refit_scales, round_gptq
 from calibration.methods.smoothquant import search_smoothquant, smoothing_factors
 from calibration.methods.weight_scales import approximate_weight, weight_scales
 from formats.number_formats import INT4, INT8, spread
@@ -53,8 +53,72 @@ def test_gptq_beats_rounding_to_nearest_on_correlated_inputs(block: int) -> None
 
 def test_gptq_rounds_to_nearest_where_inputs_are_independent() -> None:
     weight = random_weight()
-    codes, scales = round_gptq(weight, np.eye(IN, dtype=np.float32), IN, INT4, "max")
-    np.testing.assert_array_equal(codes, INT4.encode(weight, scales))
+    codes, _ = round_gptq(weight, np.eye(IN, dtype=np.float32), IN, INT4, "max")
+    nearest = INT4.encode(weight, weight_scales(weight, IN, INT4, "max"))
+    np.testing.assert_array_equal(codes, nearest)
+
+
+def test_scales_are_refitted_to_the_codes() -> None:
+    weight, inputs = random_weight(), correlated_inputs()
+    gram = inputs.T @ inputs
+    before = weight_scales(weight, 32, INT4, "max")
+    codes = INT4.encode(weight, spread(before, IN))
+    after = refit_scales(weight, codes, before, gram)
+    ours, theirs = (output_error(inputs, codes * spread(scales, IN)) for scales in (after, before))
+    assert ours < 0.9 * theirs
+    np.testing.assert_array_equal(after, after.astype(np.float16))
+    again = refit_scales(weight, codes, after, gram)
+    assert output_error(inputs, codes * spread(again, IN)) > 0.9 * ours  # nothing is left to gain
+
+
+def test_scales_of_codes_that_are_all_zero_stay() -> None:
+    weight, before = random_weight(), np.full((OUT, 3), 0.5, np.float32)
+    after = refit_scales(weight, np.zeros_like(weight), before, np.eye(IN, dtype=np.float32))
+    np.testing.assert_array_equal(after, before)
+
+
+def test_scales_reach_as_far_as_the_format() -> None:
+    """The lowest INT4 code is -8, the largest 7."""
+    weight = np.array([[-8.0, 7.0, 0.0, 1.0]], np.float32)
+    np.testing.assert_array_equal(weight_scales(weight, 4, INT4, "max"), [[1.0]])
+
+
+def test_a_negative_scale_gives_the_furthest_code_to_the_largest_value() -> None:
+    weight = np.array([[8.0, -7.0, 0.0, 1.0], [-8.0, 7.0, 0.0, 1.0]], np.float32)
+    scales = weight_scales(weight, 4, INT4, "signed")
+    np.testing.assert_array_equal(scales, [[-1.0], [1.0]])
+    np.testing.assert_array_equal(approximate_weight(weight, scales, INT4), weight)
+    weight = random_weight()
+    lost = {
+        method: np.square(approximate_weight(weight, scales, INT4) - weight).sum()
+        for method in ("mse", "signed")
+        for scales in [weight_scales(weight, 32, INT4, method)]
+    }
+    assert lost["signed"] < 0.95 * lost["mse"]
+
+
+def test_gptq_keeps_the_signs_of_scales_when_it_refits_them() -> None:
+    weight, inputs = random_weight(), correlated_inputs()
+    gram = inputs.T @ inputs
+    codes, scales = round_gptq(weight, gram, 32, INT4, "signed")
+    assert (scales < 0).any()
+    assert (scales > 0).any()
+    np.testing.assert_array_equal(scales, scales.astype(np.float16))
+    other, theirs = round_gptq(weight, gram, 32, INT4, "mse")
+    ours = output_error(inputs, codes * spread(scales, IN))
+    assert ours < output_error(inputs, other * spread(theirs, IN))
+
+
+def test_inputs_that_matter_more_are_rounded_better() -> None:
+    weight = random_weight()
+    importance = np.geomspace(1.0, 1e4, 32).astype(np.float32)
+
+    def error(scales: np.ndarray) -> float:
+        lost = (weight - approximate_weight(weight, scales, INT4)).reshape(OUT, -1, 32)
+        return float((np.square(lost) @ importance).sum())
+
+    weighted = weight_scales(weight, 32, INT4, "mse", importance)
+    assert error(weighted) < error(weight_scales(weight, 32, INT4, "mse"))
 
 
 def test_gptq_survives_channels_that_are_always_zero() -> None:

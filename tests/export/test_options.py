@@ -21,8 +21,14 @@ from export.options import (
     Source,
 )
 from formats.number_formats import FORMATS
-from formats.precisions import CODEC_FEW_BITS, FEW_BITS, PRECISIONS
-from runtime.bundle.names import DIALECTS, PORTABLE, TARGETS
+from formats.precisions import (
+    CODEC_FEW_BITS,
+    FEW_BITS,
+    NATIVE_CODEC_PRECISIONS,
+    NATIVE_PRECISIONS,
+    PRECISIONS,
+)
+from runtime.bundle.names import DIALECTS, GPU_TARGETS, NATIVE, PORTABLE
 
 PATHS = st.sampled_from(["scales", "my model", "it's", "a/b", "ä"]).map(Path)
 MAYBE_PATH = st.none() | PATHS
@@ -43,7 +49,15 @@ NUMBERS = st.builds(
     codec_activation=st.sampled_from(CODEC_ACTIVATIONS),
 )
 CAPACITIES = st.builds(Capacity, max_positions=MAYBE_COUNT, rows=st.none() | st.integers(1, 256))
-TARGET = st.sampled_from(TARGETS[1:])
+NATIVE_NUMBERS = st.builds(
+    Numbers,
+    precision=st.sampled_from(NATIVE_PRECISIONS),
+    dialect=st.just(NATIVE),
+    calibration=MAYBE_PATH,
+    codec_calibration=MAYBE_PATH,
+    codec_precision=st.sampled_from(NATIVE_CODEC_PRECISIONS),
+)
+TARGET = st.sampled_from(GPU_TARGETS)
 GPUS = st.lists(st.sampled_from([75, 89, 120])).map(tuple)
 READY = st.builds(ReadyBundle, folder=PATHS, precision=st.none() | st.sampled_from(PRECISIONS))
 
@@ -52,7 +66,9 @@ def parse(words: list[str]) -> ExportOptions:
     return read_options(make_parser().parse_args(words))
 
 
-@given(SOURCES, NUMBERS, CAPACITIES, st.booleans(), PATHS, st.none() | st.booleans())
+@given(
+    SOURCES, NUMBERS | NATIVE_NUMBERS, CAPACITIES, st.booleans(), PATHS, st.none() | st.booleans()
+)
 def test_words_lead_to_the_same_bundle(
     source: Source,
     numbers: Numbers,
@@ -113,6 +129,28 @@ def test_plans_are_in_half_precision_and_of_portable_graphs(words: str, precisio
     options = parse(["--target", "tensorrt-rtx", *words.split()])
     assert (options.numbers.precision, options.numbers.dialect) == (precision, PORTABLE)
     assert options.plans == PlanOptions("tensorrt-rtx")
+
+
+def test_scales_of_a_codec_are_for_int8_in_a_native_bundle() -> None:
+    numbers = parse(["--target", "native", "--codec-calibration", "scales"]).numbers
+    assert (numbers.dialect, numbers.precision, numbers.codec_precision) == (NATIVE, "fp32", "int8")
+
+
+@pytest.mark.parametrize(
+    ("target", "option", "wanted"),
+    [
+        ("onnxruntime", "--sm 89", "tensorrt-rtx or --target tensorrt"),
+        ("native", "--bundle b", "tensorrt-rtx or --target tensorrt"),
+        ("native", "--print-trtexec", "tensorrt-rtx or --target tensorrt"),
+        ("native", "--dialect ort", "onnxruntime or --target tensorrt-rtx or --target tensorrt"),
+        ("native", "--codec-activation plugin", "onnxruntime or --target tensorrt-rtx"),
+        ("onnxruntime", "--codec-precision bf16", "native"),
+        ("tensorrt", "--codec-precision fp32", "native"),
+    ],
+)
+def test_options_of_another_target_are_refused(target: str, option: str, wanted: str) -> None:
+    with pytest.raises(UserError, match=f"{option.split()[0]} goes with --target {wanted}"):
+        parse(["--target", target, *option.split()])
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,17 @@ def test_products_are_those_of_rounded_factors(
     assert relative(actual, inputs @ weight.T) > 1e-4, "nothing was quantized"
 
 
+def test_negative_scales_are_for_onnx_runtimes_own_dialect(tmp_path: Path) -> None:
+    weight, inputs = random_weight(), random_inputs(1, ROWS, IN)
+    scales = weight_scales(weight, 32, INT4, "signed")
+    assert (scales < 0).any()
+    quantized = QuantizedWeight(INT4, 32, scales)
+    actual = run_product(tmp_path, "ort", "int4", {"w": quantized}, weight, inputs)
+    assert relative(actual, expected_product(inputs, weight, quantized, "ort")) < 0.01
+    with pytest.raises(UserError, match="negative scales, which TensorRT does not take"):
+        run_product(tmp_path, "portable", "int4", {"w": quantized}, weight, inputs)
+
+
 @pytest.mark.parametrize("dialect", ["ort", "portable"])
 def test_stored_codes_are_used_as_they_are(dialect: str, tmp_path: Path) -> None:
     """Codes from GPTQ are not the nearest ones."""

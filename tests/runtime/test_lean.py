@@ -47,6 +47,16 @@ def test_speaking_imports_nothing_heavy(plain_folder: Path, tmp_path: Path) -> N
     assert not modules.intersection(HEAVY)
 
 
+def test_native_speech_needs_no_onnxruntime(tiny_native_engine: Path, tmp_path: Path) -> None:
+    """Not even to be there: its import fails."""
+    output = tmp_path / "out.wav"
+    speak = SPEAK.format(engine=str(tiny_native_engine), output=str(output))
+    modules = modules_after(f"import sys\nsys.modules['onnxruntime'] = None\n{speak}")
+    assert output.is_file()
+    assert not modules.intersection(HEAVY)
+    assert "onnxruntime" not in modules_after(speak)
+
+
 @pytest.mark.parametrize(
     "module", ["runtime.tts", "runtime.chat", "runtime.profile", "runtime.gpu_check"]
 )

@@ -19,7 +19,7 @@ import soundfile
 
 from runtime import TTS, Sampling, UserError
 from runtime.audio.sound import to_pcm16
-from runtime.bundle.names import TENSORRT, TENSORRT_RTX
+from runtime.bundle.names import NATIVE, TENSORRT, TENSORRT_RTX
 from runtime.engines.choices import CHOICES, PROVIDERS
 from runtime.text.text_argument import read_text_argument
 from runtime.tts import main
@@ -267,7 +267,7 @@ def test_a_wrong_command_line_is_refused_before_anything_is_loaded(
 
 def test_what_can_run_an_engine_is_listed_and_known() -> None:
     shown = " ".join(parser_help("runtime.tts").split())
-    assert ("auto", *PROVIDERS, TENSORRT, TENSORRT_RTX) == CHOICES
+    assert ("auto", *PROVIDERS, NATIVE, TENSORRT, TENSORRT_RTX) == CHOICES
     assert all(name in shown for name in CHOICES)
 
 

@@ -1,0 +1,16 @@
+// The speaker embeddings of a bundle's voices.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "api/manifest.h"
+
+namespace slm {
+
+// float [channels] by name. Throws Failure: a file is damaged, or of another width.
+std::map<std::string, std::vector<float>, std::less<>> read_voices(const Manifest& manifest,
+                                                                   int channels);
+
+}  // namespace slm

@@ -1,0 +1,47 @@
+// Working memory: an array of plain values that begins as zeros, at a multiple of 64 bytes.
+//
+// In: a count. Out: memory, or std::bad_alloc. Zeros matter: what fills rows up to whole vectors is
+// never written, and products count on it. Large arrays cost nothing until they are touched.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <new>
+#include <type_traits>
+
+namespace slm {
+
+template <typename Value>
+class Buffer {
+  static_assert(std::is_trivial_v<Value>);
+  static constexpr std::size_t kAlignment = 64;
+
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t count) : size_(count) {
+    constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max() / 2;
+    if (count > kMost / sizeof(Value)) throw std::bad_alloc();
+    memory_.reset(std::calloc(count * sizeof(Value) + kAlignment, 1));
+    if (!memory_) throw std::bad_alloc();
+    const auto begin = reinterpret_cast<std::uintptr_t>(memory_.get());
+    const std::size_t skipped = (kAlignment - begin % kAlignment) % kAlignment;
+    data_ = reinterpret_cast<Value*>(static_cast<std::byte*>(memory_.get()) + skipped);
+  }
+
+  Value* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  Value& operator[](std::size_t index) const { return data_[index]; }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<void, Free> memory_;
+  Value* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace slm

@@ -1,0 +1,307 @@
+#include "language_model/language_model.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "failure.h"
+
+namespace slm {
+namespace {
+
+std::vector<const DecoderLayer*> all_layers(const DecoderStack& backbone,
+                                            const SpeechHeads& heads) {
+  std::vector<const DecoderLayer*> layers;
+  for (const DecoderLayer& layer : backbone.layers()) layers.push_back(&layer);
+  for (const SpeechHead& head : heads.heads()) {
+    for (const DecoderStack& decoder : head.decoder) {
+      for (const DecoderLayer& layer : decoder.layers()) layers.push_back(&layer);
+    }
+  }
+  return layers;
+}
+
+std::vector<DrawMemory> make_draw_memory(int count, int entries) {
+  std::vector<DrawMemory> memory;
+  for (int index = 0; index < count; ++index) memory.emplace_back(entries);
+  return memory;
+}
+
+void require_hidden(const Sequence& sequence) {
+  if (sequence.hidden() == nullptr) {
+    throw Failure(SLM_BAD_ARGUMENT, "the sequence has read nothing; call slm_read with a prompt");
+  }
+}
+
+}  // namespace
+
+class LanguageModel::Loan {
+ public:
+  explicit Loan(const LanguageModel& model) : store_(model.workspaces_), workspace_(store_.take()) {
+    if (!workspace_) workspace_ = model.make_workspace();
+  }
+  ~Loan() { store_.give(std::move(workspace_)); }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+  Workspace& operator*() const { return *workspace_; }
+
+ private:
+  WorkspaceStore& store_;
+  std::unique_ptr<Workspace> workspace_;
+};
+
+LanguageModel::LanguageModel(const Weights& weights, const ModelSizes& sizes,
+                             const Kernels& kernels, int threads)
+    : sizes_(sizes),
+      team_{&kernels, std::max(1, threads)},
+      backbone_(weights, sizes, "layer.", sizes.layers, 0),
+      final_norm_(weights.floats("final_norm", round_up(sizes.hidden_size, kPanel))),
+      codes_(weights, sizes),
+      heads_(weights, sizes, codes_) {
+  if (sizes.is_speaker_aware()) speaker_.emplace(weights, sizes);
+  if (!sizes.has_text_head()) return;
+  text_head_ = weights.matrix("text_head", sizes.text_vocabulary, sizes.hidden_size);
+  never_written_ = weights.bytes_of("text_head.never", sizes.text_vocabulary);
+}
+
+std::int64_t LanguageModel::step_bytes() const {
+  const auto norm = static_cast<std::int64_t>(final_norm_.size * sizeof(float));
+  return backbone_.bytes() + norm + heads_.bytes() + codes_.bytes_of(heads_.draws());
+}
+
+void LanguageModel::project_speaker(const float* speaker, float* embedding) const {
+  if (!speaker_) throw Failure(SLM_NOT_SUPPORTED, "the model of this bundle takes no speaker");
+  speaker_->run(team_, speaker, embedding);
+}
+
+std::unique_ptr<Sequence> LanguageModel::open(std::int64_t positions) const {
+  return std::make_unique<Sequence>(sizes_, heads_.most_entries(), positions);
+}
+
+std::unique_ptr<Workspace> LanguageModel::make_workspace() const {
+  ProductShape text(text_head_ ? sizes_.hidden_size : 0);
+  if (text_head_) text.add(*text_head_);
+  const int vocabulary = sizes_.text_vocabulary;
+  return std::make_unique<Workspace>(
+      Workspace{DecoderMemory(kBlockRows, sizes_, all_layers(backbone_, heads_)),
+                HeadMemory(kBlockRows, sizes_, heads_), std::vector<HeadRow>(kBlockRows),
+                make_draw_memory(Team::kPiecesPerThread * team_.threads, heads_.most_entries()),
+                ProductRows(1, text), Buffer<float>(vocabulary), DrawMemory(vocabulary)});
+}
+
+// Reading.
+
+void LanguageModel::read(Sequence& sequence, const float* embeddings, std::size_t count) const {
+  if (count > static_cast<std::size_t>(sizes_.max_positions)) {
+    throw Failure(SLM_NO_ROOM, "a sequence has room for " + std::to_string(sizes_.max_positions) +
+                                   " positions, and " + std::to_string(count) +
+                                   " are to be read; shorten the prompt");
+  }
+  Sequence* const one = &sequence;
+  const SequenceTurn turn({&one, 1});
+  sequence.check_cancelled();
+  read_in_turn(sequence, embeddings, static_cast<int>(count));
+}
+
+void LanguageModel::read_in_turn(Sequence& sequence, const float* embeddings, int count) const {
+  const int drawn = sequence.has_embedding() ? 1 : 0;
+  const int all = drawn + count;
+  if (all == 0) return;
+  Loan loan(*this);
+  DecoderMemory& memory = (*loan).decoder;
+  sequence.begin();
+  reserve(sequence, all, *loan);
+  for (int first = 0; first < all; first += kBlockRows) {
+    const int rows = std::min(kBlockRows, all - first);
+    for (int row = 0; row < rows; ++row) {
+      const int index = first + row;
+      const std::ptrdiff_t given = index - drawn;
+      const float* embedding =
+          given < 0 ? sequence.embedding_.data() : embeddings + given * sizes_.hidden_size;
+      fill_row(sequence, memory, row, index, embedding, index == all - 1);
+    }
+    const int wanted = backbone_.run(team_, memory, rows);
+    for (int row = 0; row < wanted; ++row) keep_hidden(sequence, memory, row);
+  }
+  sequence.next_.position += all;
+  sequence.next_.has_embedding = false;
+  sequence.commit();
+}
+
+void LanguageModel::reserve(Sequence& sequence, int more, Workspace& workspace) const {
+  sequence.reserve(more);
+  workspace.decoder.reserve(sequence.state_.position + more, team_.threads);
+}
+
+// Row `row` of the decoder is the `index`th that the sequence reads in this call. Only the last
+// hidden state is of use, unless heads have to read all of them.
+void LanguageModel::fill_row(Sequence& sequence, DecoderMemory& memory, int row, int index,
+                             const float* embedding, bool is_last) const {
+  std::copy_n(embedding, sizes_.hidden_size, memory.x(row));
+  memory.row(row) = {&sequence.cache_, sequence.state_.position + index,
+                     is_last || heads_.are_transformers(), &sequence.is_cancelled_};
+}
+
+void LanguageModel::keep_hidden(Sequence& sequence, DecoderMemory& memory, int row) const {
+  float* hidden = sequence.next_hidden_.data();
+  team_.kernels->rms_norm(memory.x(row), final_norm_.data, sizes_.rms_norm_epsilon,
+                          sizes_.hidden_size, hidden);
+  if (!heads_.are_transformers()) return;
+  const int unread = memory.row(row).position - sequence.state_.heads_position;
+  std::copy_n(hidden, sequence.width_, sequence.unread(unread));
+}
+
+void LanguageModel::copy_hidden(const Sequence& sequence, float* hidden) const {
+  sequence.check_cancelled();
+  require_hidden(sequence);
+  std::copy_n(sequence.hidden(), sizes_.hidden_size, hidden);
+}
+
+// Text.
+
+int LanguageModel::write(Sequence& sequence, const slm_sampling& sampling, float noise) const {
+  if (!text_head_) {
+    throw Failure(SLM_NOT_SUPPORTED, "this bundle has no text head; export it with --text-head");
+  }
+  check_sampling(sampling, noise);
+  Sequence* const one = &sequence;
+  const SequenceTurn turn({&one, 1});
+  sequence.check_cancelled();
+  require_hidden(sequence);
+  read_in_turn(sequence, nullptr, 0);
+  Loan loan(*this);
+  Workspace& workspace = *loan;
+  std::copy_n(sequence.hidden(), sizes_.hidden_size, workspace.text_input.row(0));
+  team_.project(*text_head_, workspace.text_input, 1, {workspace.text_scores.data(), 0, false});
+  const std::span<float> scores(workspace.text_scores.data(), workspace.text_scores.size());
+  for (std::size_t token = 0; token < scores.size(); ++token) {
+    if (never_written_[token]) scores[token] = -std::numeric_limits<float>::infinity();
+  }
+  return draw(*team_.kernels, scores, sampling, noise, workspace.text_draw);
+}
+
+// Speech.
+
+void LanguageModel::step(std::span<Sequence* const> sequences, const slm_sampling* sampling,
+                         const float* noise, std::int32_t* codes, slm_drawn* drawn) const {
+  const std::size_t draws = heads_.draws();
+  for (std::size_t row = 0; row < sequences.size(); ++row) {
+    for (std::size_t head = 0; head < draws; ++head) {
+      check_sampling(sampling[row], noise[row * draws + head]);
+    }
+  }
+  const SequenceTurn turn(sequences);
+  Loan loan(*this);
+  for (Sequence* sequence : sequences) prepare_step(*sequence, *loan);
+  for (std::size_t first = 0; first < sequences.size(); first += kBlockRows) {
+    const std::size_t count = std::min<std::size_t>(kBlockRows, sequences.size() - first);
+    step_block(sequences.subspan(first, count), sampling + first, noise + first * draws,
+               codes + first * draws, drawn + first, *loan);
+  }
+  for (std::size_t row = 0; row < sequences.size(); ++row) {
+    mark_seen(*sequences[row], {codes + row * draws, draws});
+    sequences[row]->commit();
+  }
+}
+
+void LanguageModel::prepare_step(Sequence& sequence, Workspace& workspace) const {
+  sequence.check_cancelled();
+  require_hidden(sequence);
+  sequence.begin();
+  const int more = sequence.has_embedding() ? 1 : 0;
+  reserve(sequence, more, workspace);
+  if (heads_.are_transformers()) sequence.reserve_heads(more);
+}
+
+void LanguageModel::step_block(std::span<Sequence* const> sequences, const slm_sampling* sampling,
+                               const float* noise, std::int32_t* codes, slm_drawn* drawn,
+                               Workspace& workspace) const {
+  read_drawn(sequences, workspace);
+  score(sequences, workspace);
+  const int draws = heads_.draws();
+  const int items = static_cast<int>(sequences.size()) * draws;
+  const int pieces = team_.count_pieces(items, heads_.most_entries());
+  team_.run(pieces, [&](int piece) {
+    const auto [first, last] = Team::piece_of(items, pieces, piece);
+    for (int item = first; item < last; ++item) {
+      const int row = item / draws;
+      codes[item] = draw_code(*sequences[row], row, item % draws, sampling[row], noise[item],
+                              workspace, workspace.draws[piece]);
+    }
+  });
+  for (std::size_t row = 0; row < sequences.size(); ++row) {
+    const std::span<const std::int32_t> of_row(codes + row * draws, draws);
+    drawn[row] = finish(*sequences[row], of_row);
+  }
+}
+
+// What was drawn in the step before is read now.
+void LanguageModel::read_drawn(std::span<Sequence* const> sequences, Workspace& workspace) const {
+  DecoderMemory& memory = workspace.decoder;
+  int rows = 0;
+  for (Sequence* sequence : sequences) {
+    if (!sequence->has_embedding()) continue;
+    fill_row(*sequence, memory, rows++, 0, sequence->embedding_.data(), true);
+  }
+  if (rows == 0) return;
+  backbone_.run(team_, memory, rows);
+  rows = 0;
+  for (Sequence* sequence : sequences) {
+    if (!sequence->has_embedding()) continue;
+    keep_hidden(*sequence, memory, rows++);
+    ++sequence->next_.position;
+  }
+}
+
+void LanguageModel::score(std::span<Sequence* const> sequences, Workspace& workspace) const {
+  for (std::size_t row = 0; row < sequences.size(); ++row) {
+    Sequence& sequence = *sequences[row];
+    const Sequence::State& next = sequence.next_;
+    const bool has_read = next.position > sequence.state_.position;
+    HeadRow& head_row = workspace.head_rows[row];
+    head_row = {has_read ? sequence.next_hidden_.data() : sequence.hidden_.data(),
+                1,
+                next.slot,
+                &sequence.head_cache_,
+                next.heads_position,
+                &sequence.is_cancelled_};
+    if (heads_.are_transformers()) {
+      head_row.hidden = sequence.unread(0);
+      head_row.unread = next.position - next.heads_position;
+    }
+  }
+  heads_.score(team_, {workspace.head_rows.data(), sequences.size()}, workspace.heads,
+               workspace.decoder);
+}
+
+int LanguageModel::draw_code(const Sequence& sequence, int row, int draw,
+                             const slm_sampling& sampling, float noise, Workspace& workspace,
+                             DrawMemory& memory) const {
+  const int slot = sequence.next_.slot;
+  const std::span<float> scores = workspace.heads.scores(row, draw, heads_.entries(draw, slot));
+  penalize(scores, sequence.seen(seen_row(sequence, draw)), sampling.repetition_penalty);
+  return slm::draw(*team_.kernels, scores, sampling, noise, memory);
+}
+
+slm_drawn LanguageModel::finish(Sequence& sequence, std::span<const std::int32_t> codes) const {
+  Sequence::State& next = sequence.next_;
+  const slm_drawn drawn = codes_.judge(codes, next.slot);
+  codes_.embed(codes, next.slot, drawn, sequence.next_embedding_.data());
+  next.has_embedding = true;
+  next.heads_position = next.position;
+  if (sizes_.is_next_token) next.slot = (next.slot + 1) % codes_.streams();
+  return drawn;
+}
+
+int LanguageModel::seen_row(const Sequence& sequence, int draw) const {
+  return sizes_.is_next_token ? sequence.state_.slot : draw;
+}
+
+void LanguageModel::mark_seen(Sequence& sequence, std::span<const std::int32_t> codes) const {
+  for (int draw = 0; draw < static_cast<int>(codes.size()); ++draw) {
+    sequence.seen(seen_row(sequence, draw))[codes[draw]] = 1;
+  }
+}
+
+}  // namespace slm

@@ -1,0 +1,225 @@
+// slm.h from outside: tiny bundles are opened and used, and every call that cannot be right is
+// refused with a status and one line.
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "expect.h"
+#include "slm.h"
+#include "tiny_bundle.h"
+
+namespace slm::test {
+namespace {
+
+std::string folder;
+
+struct Opened {
+  slm_bundle* bundle = nullptr;
+  slm_facts facts{};
+
+  explicit Opened(const std::string& path, int threads = 1, int map = 0) {
+    slm_error error{};
+    slm_options options{sizeof(slm_options), threads, map, nullptr};
+    const slm_status status = slm_open(path.c_str(), &options, &bundle, &error);
+    expect(status == SLM_OK && bundle != nullptr, path + ": " + error.message);
+    facts.size = sizeof facts;
+    expect(slm_describe(bundle, &facts, &error) == SLM_OK, error.message);
+  }
+  ~Opened() { slm_close(bundle); }
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+};
+
+// The audio of one utterance of a few steps.
+std::vector<float> speak(const Opened& opened, int steps) {
+  slm_error error{};
+  const slm_facts& facts = opened.facts;
+  const auto ok = [&](slm_status status) { expect(status == SLM_OK, error.message); };
+  std::vector<float> speaker(static_cast<std::size_t>(facts.speaker_channels));
+  ok(slm_voice(opened.bundle, nullptr, speaker.data(), &error));
+  const std::int32_t tokens[] = {299, 5, 17, 298, 297};
+  std::vector<float> embeddings(5 * static_cast<std::size_t>(facts.hidden_size));
+  ok(slm_embed(opened.bundle, tokens, 5, speaker.data(), embeddings.data(), &error));
+  slm_sequence* sequence = nullptr;
+  slm_speech* speech = nullptr;
+  ok(slm_sequence_open(opened.bundle, 3, &sequence, &error));
+  ok(slm_speech_open(opened.bundle, speaker.data(), &speech, &error));
+  ok(slm_read(sequence, embeddings.data(), 5, &error));
+  const slm_sampling sampling{1.0f, 7, 0.9f, 1.2f};
+  const std::vector<float> noise(static_cast<std::size_t>(facts.heads), 0.4f);
+  std::vector<std::int32_t> codes(noise.size()), frames;
+  for (int step = 0; step < steps; ++step) {
+    slm_drawn drawn{};
+    ok(slm_step(&sequence, 1, &sampling, noise.data(), codes.data(), &drawn, &error));
+    frames.insert(frames.end(), codes.begin(), codes.begin() + drawn.kept);
+    if (drawn.stop != 0) break;
+  }
+  const std::size_t count = frames.size() / static_cast<std::size_t>(facts.streams);
+  std::vector<float> audio(slm_speech_room(speech, count));
+  std::size_t samples = 0;
+  ok(slm_speech_decode(speech, frames.data(), count, 1, audio.data(), audio.size(), &samples,
+                       &error));
+  expect(samples == count * static_cast<std::size_t>(facts.hop_samples), "all samples");
+  slm_sequence_close(sequence);
+  slm_speech_close(speech);
+  audio.resize(samples);
+  return audio;
+}
+
+void test_speaking(const TinyBundle& tiny) {
+  const std::string path = folder + "/" + tiny.name;
+  slm_error error{};
+  expect(slm_verify(path.c_str(), &error) == SLM_OK, error.message);
+  const Opened one(path), two(path, 2, 1);
+  expect(one.facts.heads == (tiny.model.is_next_token() ? 1 : tiny.model.heads), "heads");
+  expect(one.facts.has_text_head == tiny.model.has_text_head, "a text head");
+  expect(one.facts.is_speaker_aware == (tiny.model.speaker_channels > 0), "speaker-aware");
+  expect(one.facts.step_bytes > 0 && one.facts.step_bytes < one.facts.weight_bytes, "bytes");
+  const std::vector<float> audio = speak(one, 20);
+  for (const float sample : audio) expect(std::fabs(sample) <= 1, "samples in [-1, 1]");
+  expect(audio == speak(two, 20), "the same with two threads and a mapped file");
+}
+
+// Statuses of calls that cannot be right.
+void test_refusals(const Opened& opened) {
+  slm_error error{};
+  slm_bundle* bundle = nullptr;
+  const auto refused = [&](slm_status status, slm_status wanted, const char* what,
+                           int line = __builtin_LINE()) {
+    expect(status == wanted && error.message[0] != '\0', std::string(what) + ": " + error.message,
+           line);
+    error.message[0] = '\0';
+  };
+  refused(slm_open(nullptr, nullptr, &bundle, &error), SLM_BAD_ARGUMENT, "no directory");
+  refused(slm_open("x", nullptr, nullptr, &error), SLM_BAD_ARGUMENT, "no handle");
+  refused(slm_open((folder + "/none").c_str(), nullptr, &bundle, &error), SLM_BAD_BUNDLE,
+          "missing");
+  const std::string path = folder + "/plain";
+  slm_options options{sizeof(slm_options), 1, 0, "abacus"};
+  refused(slm_open(path.c_str(), &options, &bundle, &error), SLM_NOT_SUPPORTED, "kernels");
+  options = {3, 1, 0, nullptr};
+  refused(slm_open(path.c_str(), &options, &bundle, &error), SLM_BAD_ARGUMENT, "a size");
+  options = {sizeof(slm_options), -1, 0, nullptr};
+  refused(slm_open(path.c_str(), &options, &bundle, &error), SLM_BAD_ARGUMENT, "threads");
+  options = {sizeof(slm_options), 1, 2, nullptr};
+  refused(slm_open(path.c_str(), &options, &bundle, &error), SLM_BAD_ARGUMENT, "mapping");
+  expect(bundle == nullptr, "no handle after failures");
+
+  std::vector<float> floats(4096);
+  refused(slm_voice(opened.bundle, "bob", floats.data(), &error), SLM_BAD_ARGUMENT, "a voice");
+  const std::int32_t tokens[] = {0, kVocabulary};
+  refused(slm_embed(opened.bundle, tokens, 2, nullptr, floats.data(), &error), SLM_BAD_ARGUMENT,
+          "a token");
+  slm_facts facts{};
+  refused(slm_describe(opened.bundle, &facts, &error), SLM_BAD_ARGUMENT, "size of facts");
+  expect(slm_describe(opened.bundle, &facts, nullptr) == SLM_BAD_ARGUMENT, "without an error");
+  slm_close(nullptr);
+  slm_sequence_close(nullptr);
+  slm_speech_close(nullptr);
+  slm_cancel(nullptr);
+}
+
+// A caller with an older header has smaller structs: nothing beyond them is written.
+void test_smaller_structs(const Opened& opened) {
+  struct {
+    std::uint32_t size = 3 * sizeof(std::int32_t);
+    std::int32_t heads = -1, is_next_token = -1, beyond = -1;
+  } older;
+  slm_error error{};
+  const slm_status status =
+      slm_describe(opened.bundle, reinterpret_cast<slm_facts*>(&older), &error);
+  expect(status == SLM_OK && older.heads == opened.facts.heads, error.message);
+  expect(older.beyond == -1, "nothing is written behind the caller's struct");
+}
+
+void test_sequences(const Opened& opened) {
+  slm_error error{};
+  slm_sequence* sequence = nullptr;
+  expect(slm_sequence_open(opened.bundle, -1, &sequence, &error) == SLM_BAD_ARGUMENT, "positions");
+  expect(slm_sequence_open(opened.bundle, 0, &sequence, &error) == SLM_OK, error.message);
+  const auto width = static_cast<std::size_t>(opened.facts.hidden_size);
+  std::vector<float> hidden(width);
+  const slm_sampling sampling{1.0f, 3, 1.0f, 1.0f};
+  std::vector<float> noise(static_cast<std::size_t>(opened.facts.heads), 0.5f);
+  std::vector<std::int32_t> codes(noise.size());
+  slm_drawn drawn{};
+  expect(slm_hidden(sequence, hidden.data(), &error) == SLM_BAD_ARGUMENT, "nothing was read");
+  const auto step = [&] {
+    return slm_step(&sequence, 1, &sampling, noise.data(), codes.data(), &drawn, &error);
+  };
+  expect(step() == SLM_BAD_ARGUMENT, "nothing was read");
+  const std::vector<float> prompt(width * 500, 0.1f);
+  expect(slm_read(sequence, prompt.data(), 500, &error) == SLM_NO_ROOM, "too long a prompt");
+  expect(slm_read(sequence, prompt.data(), 399, &error) == SLM_OK, error.message);
+  expect(step() == SLM_OK, error.message);  // draws after position 399
+  expect(step() == SLM_OK, error.message);  // reads them as position 400, and draws
+  expect(step() == SLM_NO_ROOM, "no room for another position");
+  noise[0] = 1.0f;
+  expect(step() == SLM_BAD_ARGUMENT, "noise of 1");
+  slm_sequence* twice[] = {sequence, sequence};
+  const std::vector<float> more_noise(2 * noise.size(), 0.5f);
+  const slm_sampling samplings[] = {sampling, sampling};
+  std::vector<std::int32_t> more_codes(2 * codes.size());
+  slm_drawn more_drawn[2];
+  expect(slm_step(twice, 2, samplings, more_noise.data(), more_codes.data(), more_drawn, &error) ==
+             SLM_BAD_ARGUMENT,
+         "a sequence twice");
+  slm_sequence_close(sequence);
+}
+
+// Cancelled calls end early, and later ones do nothing.
+void test_cancelling(const Opened& opened) {
+  slm_error error{};
+  slm_sequence* sequence = nullptr;
+  expect(slm_sequence_open(opened.bundle, 400, &sequence, &error) == SLM_OK, error.message);
+  const std::vector<float> prompt(static_cast<std::size_t>(opened.facts.hidden_size) * 390, 0.1f);
+  std::thread other([&] { slm_cancel(sequence); });
+  const slm_status status = slm_read(sequence, prompt.data(), 390, &error);
+  expect(status == SLM_OK || status == SLM_CANCELLED, error.message);
+  other.join();
+  expect(slm_read(sequence, prompt.data(), 1, &error) == SLM_CANCELLED, "after it was cancelled");
+  slm_sequence_close(sequence);
+}
+
+void test_recordings(const Opened& opened) {
+  slm_error error{};
+  Random random(3);
+  const std::vector<float> audio = random.reals(1'000, -0.5f, 0.5f);
+  std::vector<std::int32_t> frames(3 * 200);
+  std::vector<float> speaker(static_cast<std::size_t>(opened.facts.speaker_channels));
+  std::size_t count = 0;
+  expect(slm_encode(opened.bundle, audio.data(), audio.size(), frames.data(), 200, &count,
+                    speaker.data(), &error) == SLM_OK,
+         error.message);
+  expect(count > 0 && count <= audio.size() / 6 + 1, "frames of a recording");
+  expect(slm_encode(opened.bundle, audio.data(), audio.size(), frames.data(), 1, &count, nullptr,
+                    &error) == SLM_BAD_ARGUMENT,
+         "no room");
+  expect(slm_encode(opened.bundle, audio.data(), 2, frames.data(), 200, &count, nullptr, &error) ==
+             SLM_BAD_ARGUMENT,
+         "too short");
+}
+
+}  // namespace
+}  // namespace slm::test
+
+int main() {
+  using namespace slm::test;
+  const TemporaryFolder made;
+  folder = made.path();
+  expect(slm_interface() == SLM_INTERFACE, "the library has the header's number");
+  expect(std::strlen(slm_version()) > 0 && std::strlen(slm_kernels()) > 0, "names");
+  for (const slm::TinyBundle& tiny : slm::tiny_bundles()) {
+    slm::write_bundle(tiny, folder + "/" + tiny.name);
+    test_speaking(tiny);
+    const Opened opened(folder + "/" + tiny.name);
+    test_refusals(opened);
+    test_smaller_structs(opened);
+    test_sequences(opened);
+    test_cancelling(opened);
+    test_recordings(opened);
+  }
+  return finish();
+}

@@ -1,0 +1,77 @@
+"""A bundle that the native library has opened, and what it holds compared with the manifest.
+
+In: a checked bundle, and how many threads may work. Out: its handle, and a line that says what runs
+it. It knows no loops.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from ctypes import c_void_p
+
+from commands.errors import UserError
+from runtime.bundle.loading import Bundle
+from runtime.bundle.names import PACKED_WEIGHTS, TEXT_HEAD
+from runtime.engines.native.library import Facts, Library, Options, load_library
+
+# The library takes no more than the processors that are free to the process. More than these were
+# not measured; memory limits the reading of weights before that.
+MAX_DEFAULT_THREADS = 8
+
+
+class NativeModel:
+    """An opened bundle. Any number of threads may use it: nothing in it changes.
+
+    library: what runs it. handle: of the library. facts: what the library found in the weights.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int | None) -> None:
+        """Raises `UserError`: no library, a damaged bundle, or no memory."""
+        self.library: Library = load_library()
+        self.bundle = bundle
+        self._asked_for = threads
+        options = Options(
+            size=ctypes.sizeof(Options),
+            threads=MAX_DEFAULT_THREADS if threads is None else threads,
+        )
+        folder = os.fsencode(bundle.folder)
+        self.handle: c_void_p = self.library.open("slm_open", folder, ctypes.byref(options))
+        weakref.finalize(self, self.library.functions.slm_close, self.handle)
+        self.facts = Facts(size=ctypes.sizeof(Facts))
+        self.library.call("slm_describe", self.handle, ctypes.byref(self.facts))
+        _check_facts(bundle, self.facts)
+
+    def describe(self) -> str:
+        """Engine, version, kernels and threads, in words."""
+        threads = self.facts.threads
+        said = f"{threads} thread{'s' if threads > 1 else ''}"
+        if self._asked_for is not None and self._asked_for > threads:
+            said += f" instead of {self._asked_for}: this process may use no more"
+        kernels = self.facts.kernels.decode()
+        return f"native engine {self.library.version}, {kernels}, {said}"
+
+
+def _check_facts(bundle: Bundle, facts: Facts) -> None:
+    """Raises `UserError` if the weights are of another model than the manifest says."""
+    manifest = bundle.manifest
+    model, codec = manifest.language_model, manifest.codec
+    for name, found, described in (
+        ("heads", facts.heads, model.heads),
+        ("is_next_token", facts.is_next_token, int(model.kind == "ntp")),
+        ("hidden_size", facts.hidden_size, model.hidden_size),
+        ("max_positions", facts.max_positions, model.max_positions),
+        ("streams", facts.streams, len(codec.streams)),
+        ("sample_rate_hz", facts.sample_rate_hz, codec.sample_rate_hz),
+        ("hop_samples", facts.hop_samples, codec.hop_samples),
+        ("delay_frames", facts.delay_frames, codec.delay_frames),
+        ("speaker_channels", facts.speaker_channels, codec.speaker_channels),
+        ("is_speaker_aware", facts.is_speaker_aware, int(model.speaker_aware)),
+        ("has_text_head", facts.has_text_head, int(TEXT_HEAD in manifest.graphs)),
+    ):
+        if found != described:
+            raise UserError(
+                f"{bundle.path(PACKED_WEIGHTS)}: has {name} {found}, the manifest says "
+                f"{described}; export again"
+            )

@@ -1,0 +1,58 @@
+"""The engine on another kind of processor, emulated: it says the same as here."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from native import build
+
+ROOT = Path(__file__).parents[2]
+COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
+SYSROOT = "/usr/aarch64-linux-gnu"
+TARGET = "linux-aarch64"
+SAMPLE = ROOT / "samples" / "cpp"
+JSON_READER = ROOT / "native" / "engine" / "weights" / "json.cpp"
+EMULATED = (EMULATOR, "-cpu", "max", "-L", SYSROOT)
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which(COMPILER) and shutil.which(EMULATOR)),
+    reason=f"no {COMPILER} (Debian: g++-aarch64-linux-gnu) or no {EMULATOR} (qemu-user-static)",
+)
+
+
+def build_program(compiler: str, library: Path, output: Path) -> Path:
+    """samples/cpp on a library."""
+    sources = [*map(str, SAMPLE.glob("*.cpp")), str(JSON_READER)]
+    includes = [f"-I{folder}" for folder in build.INCLUDE_FOLDERS]
+    linked = [str(library), f"-Wl,-rpath,{library.parent}"]
+    command = [compiler, "-std=c++20", "-O1", *includes, *sources, *linked, "-o", str(output)]
+    subprocess.run(command, check=True)
+    return output
+
+
+def speak(program: list[str], engine: Path, output: Path) -> tuple[np.ndarray, str]:
+    """The samples of some tokens, and what the program says about itself."""
+    tokens = ",".join(str(token) for token in range(20, 45))
+    words = [*program, str(engine), "--tokens", tokens, "--seed", "7", "-o", str(output)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    with wave.open(str(output)) as sound:
+        return np.frombuffer(sound.readframes(sound.getnframes()), np.int16), done.stderr
+
+
+def test_an_emulated_arm_processor_says_the_same(
+    native_library: Path, tiny_native_engine: Path, tmp_path: Path
+) -> None:
+    library, _ = build.build(TARGET, COMPILER)
+    here = build_program("c++", native_library, tmp_path / "here")
+    there = build_program(COMPILER, library, tmp_path / "there")
+    ours, _ = speak([str(here)], tiny_native_engine, tmp_path / "here.wav")
+    theirs, said = speak([*EMULATED, str(there)], tiny_native_engine, tmp_path / "there.wav")
+    assert "neon" in said
+    assert ours.size > 1_000
+    np.testing.assert_array_equal(theirs, ours)
