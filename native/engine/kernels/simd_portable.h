@@ -16,7 +16,7 @@ namespace slm {
 namespace {
 
 // How many rows and panels a product works on at once: as many sums as registers hold. kBf16Rows:
-// weights in bfloat16, kHalfRows: inputs as well; …Alone: panels for a single row, each a stream of
+// weights in bfloat16 or float16, kHalfRows: bfloat16, inputs as well; …Alone: panels for a single row, each a stream of
 // weights from memory.
 inline constexpr int kFp32Rows = 2, kBf16Rows = 2, kHalfRows = 2;
 inline constexpr int kFloatPanels = 1, kFloatPanelsAlone = 1;
