@@ -140,10 +140,12 @@ class WeightsWriter {
         const int lane = row % kPanel;
         plain_values[static_cast<std::size_t>(row) * channels + input] = value;
         packed[panel + static_cast<std::size_t>(input) * kPanel + lane] = value;
-        halves[is_paired ? panel + static_cast<std::size_t>(input / 2) * kPanel * 2 + lane * 2 +
-                               input % 2
-                         : panel + static_cast<std::size_t>(input) * kPanel + lane] =
-            is_paired ? bfloat_from_float(value) : half_from_float(value);
+        if (is_paired) {
+          halves[panel + static_cast<std::size_t>(input / 2) * kPanel * 2 + lane * 2 + input % 2] =
+              bfloat_from_float(value);
+        } else {
+          halves[panel + static_cast<std::size_t>(input) * kPanel + lane] = half_from_float(value);
+        }
       }
     }
     plain[name] = plain_values;
