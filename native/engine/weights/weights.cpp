@@ -67,6 +67,7 @@ std::uint64_t half_bytes(Format format) {
     case Format::fp32:
       return 8;
     case Format::bf16:
+    case Format::fp16:
       return 4;
     case Format::int8:
       return 2;
@@ -77,8 +78,16 @@ std::uint64_t half_bytes(Format format) {
 }
 
 TensorType code_type(Format format) {
-  if (format == Format::fp32) return TensorType::f32;
-  return format == Format::bf16 ? TensorType::bf16 : TensorType::u8;
+  switch (format) {
+    case Format::fp32:
+      return TensorType::f32;
+    case Format::bf16:
+      return TensorType::bf16;
+    case Format::fp16:
+      return TensorType::f16;
+    default:
+      return TensorType::u8;
+  }
 }
 
 }  // namespace
@@ -159,10 +168,9 @@ void Weights::File::add_tensors(std::string_view name, Matrix& matrix) const {
   const auto panels = static_cast<std::uint64_t>(matrix.panels());
   const auto inputs = static_cast<std::uint64_t>(matrix.inputs);
   const std::uint64_t bytes = panels * kPanel * inputs * half_bytes(matrix.format) / 2;
-  const std::uint64_t width = matrix.format == Format::fp32   ? 4
-                              : matrix.format == Format::bf16 ? 2
-                                                              : 1;
-  matrix.codes = find(prefix + ".codes", code_type(matrix.format), bytes / width);
+  const TensorType type = code_type(matrix.format);
+  const std::uint64_t width = type == TensorType::f32 ? 4 : type == TensorType::u8 ? 1 : 2;
+  matrix.codes = find(prefix + ".codes", type, bytes / width);
   if (matrix.scale_blocks > 0) {
     const auto count = panels * static_cast<std::uint64_t>(matrix.scale_blocks) * kPanel;
     matrix.scales =
