@@ -36,7 +36,8 @@ TinyModel sizes_of(const char* name, Format format) {
     model.layers = 6;
     model.intermediate = 768;
   }
-  if (format != Format::fp32) model.cache = "float16";
+  // fp16 is what an fp32 bundle has of a checkpoint in float16: the cache is float32.
+  if (format != Format::fp32 && format != Format::fp16) model.cache = "float16";
   return model;
 }
 

@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commands.errors import UserError
-from runtime.audio.conditioning import condition_if_spoken
-from runtime.audio.sound import convert_sound
 from runtime.bundle import names
 from runtime.bundle.loading import Bundle, load_bundle
 from runtime.bundle.manifest import SamplingDefaults
@@ -187,6 +185,9 @@ class TTS:
         Raises:
             UserError: unfit audio, or a bundle that was exported without the encoder.
         """
+        from runtime.audio.conditioning import condition_if_spoken  # recordings are rare
+        from runtime.audio.sound import convert_sound
+
         sound = convert_sound(audio, sample_rate)
         frames, _ = self._encode(sound.at_rate(self.sample_rate))
         return frames, self._encode(condition_if_spoken(sound, self.sample_rate))[1]

@@ -1,7 +1,9 @@
 // `Weights`: tensors of weights.safetensors by name, and matrices put together from them.
 #include "weights/weights.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <optional>
 
@@ -16,6 +18,9 @@ namespace {
 constexpr std::uint64_t kAlignment = 64;
 constexpr std::uint64_t kDataAlignment = 4096;
 constexpr std::string_view kPadding = "padding.";
+// What only recordings are read with. Who speaks never needs it, so it is mapped, not copied.
+constexpr std::string_view kOfRecordings[] = {"codec.mel.", "codec.encoder.", "codec.prosody.",
+                                              "codec.speaker.", "codec.book."};
 constexpr const char* kFactsKey = "slm";
 constexpr int kFormat = 1;
 constexpr int kMaxOutputs = 1 << 24;
@@ -77,6 +82,18 @@ std::uint64_t half_bytes(Format format) {
   return 0;
 }
 
+// Bytes from the begin of the data that hold every tensor that speech needs.
+std::size_t bytes_of_speech(const SafetensorsHeader& header) {
+  std::uint64_t end = 0;
+  for (const auto& [name, tensor] : header.tensors) {
+    const bool is_left = name.starts_with(kPadding) ||
+                         std::any_of(std::begin(kOfRecordings), std::end(kOfRecordings),
+                                     [&](std::string_view part) { return name.starts_with(part); });
+    if (!is_left) end = std::max(end, tensor.begin + tensor.bytes);
+  }
+  return static_cast<std::size_t>(end);
+}
+
 TensorType code_type(Format format) {
   switch (format) {
     case Format::fp32:
@@ -96,8 +113,8 @@ struct Weights::File {
   std::string path;
   SafetensorsHeader header;
   Json facts;
-  Pages pages;
-  const std::byte* data = nullptr;
+  Pages mapped;  // the whole file
+  Pages copied;  // the first of its data
 
   File(const std::string& file_path, bool map, int threads) : path(file_path) {
     const InputFile file(path);
@@ -105,9 +122,13 @@ struct Weights::File {
     check_alignment(header, path);
     facts = parse_facts(header, path);
     if (header.data_bytes > std::numeric_limits<std::size_t>::max() / 2) throw std::bad_alloc();
-    const auto size = static_cast<std::size_t>(header.data_bytes);
-    pages = map ? Pages::map(file) : Pages::copy(file, header.data_begin, size, threads);
-    data = pages.data() + (map ? header.data_begin : 0);
+    mapped = Pages::map(file);
+    if (!map) copied = Pages::copy(file, header.data_begin, bytes_of_speech(header), threads);
+  }
+
+  const std::byte* data_of(const TensorEntry& entry) const {
+    if (entry.begin + entry.bytes <= copied.size()) return copied.data() + entry.begin;
+    return mapped.data() + header.data_begin + entry.begin;
   }
 
   std::string where(std::string_view tensor) const {
@@ -126,7 +147,7 @@ struct Weights::File {
       fail(where(tensor),
            "has " + std::to_string(entry.count) + " values, should have " + std::to_string(count));
     }
-    return data + entry.begin;
+    return data_of(entry);
   }
 
   bool has(std::string_view tensor) const { return header.tensors.contains(tensor); }
