@@ -14,10 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from commands.errors import EXIT_USER_ERROR
 from commands.version import VERSION
@@ -139,6 +136,11 @@ def _is_clone() -> bool:
 
 def _installed_from(brackets: str) -> str:
     """The wheel's file or the address as pip recorded it; otherwise the wheel's usual name."""
+    # Only here: they are slow to import, and every command imports this module.
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     try:
         noted = json.loads(distribution(PROJECT).read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):

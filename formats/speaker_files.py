@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from commands.errors import UserError
 from formats.files.atomic import write_atomically
@@ -57,5 +56,7 @@ def _find_tensor(path: Path) -> StoredTensor:
 
 def write_speaker(path: Path, embedding: NDArray[Any]) -> None:
     """Write an embedding [channels] as float32. The file is also a voice for the runtime."""
+    from safetensors.numpy import save  # whoever only speaks needs it not
+
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save({SPEAKER_TENSOR: np.ascontiguousarray(embedding, np.float32)}))

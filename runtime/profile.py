@@ -16,7 +16,7 @@ from commands.arguments import CommandParser, command_parser
 from commands.options import add_count
 from commands.run import run_command
 from formats.files.atomic import check_target, write_json
-from runtime.speaking_options import add_engine_options
+from runtime.speaking_options import add_engine_options, add_look_ahead
 from runtime.speed import DEFAULT_TEXT, SpeedOptions, format_speed, measure_speed
 
 
@@ -30,6 +30,7 @@ def make_parser() -> CommandParser:
     add_count(parser, "--runs", "how often the text is spoken and measured", default=5)
     add_count(parser, "--warmup", "runs before them, which do not count", default=1, least=0)
     add_count(parser, "--max-steps", "at most N steps for each sentence")
+    add_look_ahead(parser)
     parser.add_argument("--json", metavar="FILE", help="write all figures")
     return parser
 
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         voice=arguments.voice,
         max_steps=arguments.max_steps,
+        look_ahead=arguments.look_ahead,
     )
     if arguments.json:
         check_target(arguments.json)

@@ -33,6 +33,15 @@ def add_voice_options(options: Options) -> None:
     )
 
 
+def add_look_ahead(options: Options) -> None:
+    """How long listeners wait for the first audio."""
+    purpose = (
+        "let the first audio wait for N later frames instead of all that it depends on, and "
+        "estimate its end; for native bundles"
+    )
+    add_count(options, "--look-ahead", purpose, least=0)
+
+
 def add_drawing_options(options: Options, bounded: str) -> None:
     """How codes are drawn, and how many at most. bounded: what `--max-steps` applies to."""
     options.add_argument("--greedy", action="store_true", help="always pick the most likely code")

@@ -41,7 +41,7 @@ class SpeedOptions:
 
     engine: directory of the bundle. runs: how often the text is spoken and measured. warmup: runs
     before them, which do not count. max_steps: at most so many for each sentence. threads: of the
-    CPU; None takes the default.
+    CPU; None takes the default. look_ahead: as in `ChunkSchedule`.
     """
 
     engine: str | Path
@@ -52,6 +52,7 @@ class SpeedOptions:
     threads: int | None = None
     voice: str | None = None
     max_steps: int | None = None
+    look_ahead: int | None = None
 
     def __post_init__(self) -> None:
         if self.runs < 1 or self.warmup < 0:
@@ -110,13 +111,18 @@ def _measure_run(
 ) -> None:
     """Stream the text once, as a listener would."""
     from runtime.speech.sampling import seeded
+    from runtime.speech.schedule import soon_heard
 
     sampling = seeded(tts.bundle.manifest.sampling, seed)
     inside_before = observer.total()
     samples, first = 0, 0.0
     start = time.perf_counter()
     for chunk in tts.stream(
-        options.text, voice=options.voice, sampling=sampling, max_steps=options.max_steps
+        options.text,
+        voice=options.voice,
+        sampling=sampling,
+        max_steps=options.max_steps,
+        schedule=soon_heard(tts.bundle.manifest.codec, options.look_ahead),
     ):
         samples += len(chunk.audio)
         first = first or time.perf_counter() - start
@@ -142,6 +148,7 @@ def _summarize(
         "engine": tts.describe(),
         "engine_dir": str(Path(options.engine)),
         "threads": options.threads,
+        "look_ahead": options.look_ahead,
         "text": options.text,
         "runs": options.runs,
         "audio_seconds": sum(measurements.audio_seconds) / options.runs,

@@ -29,6 +29,7 @@ from runtime.speaking_options import (
     WARNING_CUT,
     add_drawing_options,
     add_engine_options,
+    add_look_ahead,
     add_voice_options,
     check_sound_output,
 )
@@ -66,6 +67,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-o", "--output", metavar="FILE", help="write a .wav file")
     group.add_argument("--play", action="store_true", help="play the speech while it is made")
     group.add_argument("--raw", action="store_true", help="stream 16-bit PCM to standard output")
+    add_look_ahead(group)
     group.add_argument("--frames-out", metavar="FILE", help="write the speech frames as JSON")
 
 
@@ -111,14 +113,14 @@ def run(arguments: argparse.Namespace) -> None:
     sampling = _sampling(arguments)
     tts = TTS.load(arguments.engine, arguments.run_with, arguments.threads)
     print(tts.describe(), file=sys.stderr)
-    is_heard = arguments.play or arguments.raw
+    is_heard, codec = arguments.play or arguments.raw, tts.bundle.manifest.codec
     progress = Progress(tts.sample_rate, is_heard)
     chunks = tts.stream(
         text,
         voice=arguments.voice,
         sampling=sampling,
         max_steps=arguments.max_steps,
-        schedule=(soon_heard if is_heard else least_work)(tts.bundle.manifest.codec),
+        schedule=soon_heard(codec, arguments.look_ahead) if is_heard else least_work(codec),
         strict=arguments.strict,
     )
     with progress:
@@ -133,6 +135,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _check_outputs(arguments: argparse.Namespace) -> None:
     if not (arguments.output or arguments.play or arguments.raw or arguments.frames_out):
         raise UserError("nothing to do with the speech: give -o FILE.wav, --play or --raw")
+    if arguments.look_ahead is not None and not (arguments.play or arguments.raw):
+        raise UserError("--look-ahead is for listeners: give --play or --raw too, or leave it out")
     if arguments.raw and arguments.play:
         raise UserError("--raw and --play cannot be used together; take one")
     if arguments.raw and output_is_closed():

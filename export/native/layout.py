@@ -4,8 +4,9 @@ In: rows of a weight, (outputs, taps, channels), as values or as codes of few bi
 arrays in the order in which kernels read them, and back. docs/native-engine.md describes it. It
 knows neither models nor files.
 
-Whatever the format, a panel is made of cells of four bytes: one of each output, then the next ones.
-A cell holds one input in fp32, two in bf16, four in int8. In int4, four cells hold 32 inputs.
+Whatever the format, a panel is made of cells: one of each output, then the next ones. A cell has
+four bytes and holds one input in fp32, two in bf16, four in int8; in int4, four cells hold 32
+inputs. In fp16 it has two bytes and holds one input.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import numpy as np
 
 from formats.weights import Array
 
-Format = Literal["fp32", "bf16", "int8", "int4"]
+Format = Literal["fp32", "bf16", "fp16", "int8", "int4"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 FEW_BITS: tuple[Format, ...] = ("int8", "int4")
 
 PANEL = 16  # outputs side by side
 LANES = 16  # widths are filled up to a multiple of this
 INT4_GROUP = 32  # inputs of four cells
-CELL = np.dtype("<u4")
+CELL, SHORT_CELL = np.dtype("<u4"), np.dtype("<u2")
 MIDDLE: Mapping[Format, int] = {"int8": 128, "int4": 8}  # stored for code 0
 
 
@@ -57,7 +58,8 @@ class Layout:
     @property
     def codes_type(self) -> str:
         """What safetensors calls the type of the codes."""
-        return {"fp32": "F32", "bf16": "BF16", "int8": "U8", "int4": "U8"}[self.format]
+        types = {"fp32": "F32", "bf16": "BF16", "fp16": "F16", "int8": "U8", "int4": "U8"}
+        return types[self.format]
 
     @property
     def codes_shape(self) -> tuple[int, ...]:
@@ -65,6 +67,7 @@ class Layout:
         shapes: dict[Format, tuple[int, ...]] = {
             "fp32": (panels, inputs, PANEL),
             "bf16": (panels, inputs // 2, PANEL, 2),
+            "fp16": (panels, inputs, PANEL),
             "int8": (panels, inputs // 4, PANEL, 4),
             "int4": (panels, inputs // INT4_GROUP, 4, PANEL, 4),
         }
@@ -86,7 +89,8 @@ class Layout:
 
     def unpack_codes(self, stored: Array) -> Array:
         """The rows (outputs, taps, channels) that `pack_codes` was given, from a whole tensor."""
-        cells = np.ascontiguousarray(stored).reshape(-1).view(CELL)
+        cell = SHORT_CELL if self.format == "fp16" else CELL
+        cells = np.ascontiguousarray(stored).reshape(-1).view(cell)
         panels = cells.reshape(self.panels, -1, PANEL).transpose(0, 2, 1)
         filled = _from_cells(self.format, np.ascontiguousarray(panels).reshape(-1, panels.shape[2]))
         taps = filled[: self.outputs, : self.taps * round_up(self.channels, LANES)]
@@ -129,6 +133,8 @@ def _to_cells(form: Format, rows: Array) -> Array:
         return np.ascontiguousarray(rows, "<f4").view(CELL)
     if form == "bf16":  # to the nearest, ties to even
         return rows.astype(ml_dtypes.bfloat16).view(CELL)
+    if form == "fp16":
+        return rows.astype("<f2").view(SHORT_CELL)
     codes = (rows + MIDDLE[form]).astype(np.uint8)
     if form == "int8":
         return codes.view(CELL)
@@ -143,6 +149,8 @@ def _from_cells(form: Format, cells: Array) -> Array:
         return cells.view("<f4")
     if form == "bf16":
         return cells.view(ml_dtypes.bfloat16).astype(np.float32)
+    if form == "fp16":
+        return cells.view("<f2").astype(np.float32)
     codes = cells.view(np.uint8)
     if form == "int4":
         packed = codes.reshape(len(codes), -1, 1, INT4_GROUP // 2)

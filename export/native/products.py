@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from export.graph.precisions import QUANTIZED
 from export.native.layout import Format
 from export.native.matrix import Matrix, float_matrix, part, quantized_matrix
 from export.quantization.products import part_name, require_fit
@@ -21,7 +23,10 @@ from formats.calibration.quantized_weight import QuantizedWeight
 from formats.precisions import Precision
 from formats.weights import Weight
 
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+SHORT_FORMATS: Mapping[np.dtype[Any], Format] = {  # of checkpoints
+    np.dtype(ml_dtypes.bfloat16): "bf16",
+    np.dtype(np.float16): "fp16",
+}
 ALL_ROWS = slice(None)
 
 
@@ -44,14 +49,15 @@ class Products:
     def of(
         cls, checkpoint: Checkpoint, precision: Precision, weights: Mapping[str, QuantizedWeight]
     ) -> Products:
-        """Those of a checkpoint. If it is in bfloat16, weights that are to be exact stay so: that
-        loses nothing, and half as many bytes are read."""
-        floats = [t.dtype for t in checkpoint.tensors.values() if t.dtype.kind not in "iu"]
-        is_short = all(dtype == BFLOAT16 for dtype in floats)
-        exact: Format = "bf16" if is_short else "fp32"
+        """Those of a checkpoint. If it is in bfloat16 or float16, weights that are to be exact stay
+        so: that loses nothing, and half as many bytes are read."""
+        floats = {t.dtype for t in checkpoint.tensors.values() if t.dtype.kind not in "iu"}
+        exact = SHORT_FORMATS.get(floats.pop(), "fp32") if len(floats) == 1 else "fp32"
         if precision == "bf16":
             return cls("bf16", exact, "bf16", weights)
-        return cls(exact, exact, "fp32", weights)
+        # Layers beside those in few bits are scaled by powers of two, which float16 may not hold.
+        is_scaled = precision in QUANTIZED and exact == "fp16"
+        return cls("fp32" if is_scaled else exact, exact, "fp32", weights)
 
     def find(self, whole: Weight, rows: slice = ALL_ROWS) -> QuantizedWeight | None:
         """What the calibration has for some rows of a weight."""

@@ -88,8 +88,8 @@ struct Step {
     const std::size_t weights = std::size_t{1} * shape.outputs * shape.inputs;
     const std::size_t code_bytes = format == Format::int4   ? weights / 2
                                    : format == Format::int8 ? weights
-                                   : format == Format::bf16 ? weights * 2
-                                                            : weights * 4;
+                                   : format == Format::fp32 ? weights * 4
+                                                            : weights * 2;
     const std::size_t scale_bytes = std::size_t{2} * shape.outputs * m.scale_blocks;
     m.codes = memory.data() + bytes;
     m.scales = reinterpret_cast<const std::uint16_t*>(memory.data() + bytes + code_bytes);
@@ -137,7 +137,7 @@ void measure_steps(const Kernels& kernels, LargeMemory& memory) {
     const double rate = read_rate(memory, threads);
     std::printf("%d threads read %.1f GB/s\n", threads, rate / 1e9);
     for (const Kind kind : {Kind{"int8", Format::int8, 128}, Kind{"int4", Format::int4, 32},
-                            Kind{"bf16", Format::bf16, 0}}) {
+                            Kind{"bf16", Format::bf16, 0}, Kind{"fp16", Format::fp16, 0}}) {
       const Step step(kind.format, kind.block, memory);
       double alone = 0;
       for (const int rows : {1, 4, 16, 32, 128}) {

@@ -1,6 +1,6 @@
 // How long a language model with random weights takes: prompts, and steps of 1, 4 and 16 sequences.
 //
-//   bench_steps published|demo fp32|bf16|int8|int4 THREADS [POSITIONS]
+//   bench_steps published|demo fp32|bf16|fp16|int8|int4 THREADS [POSITIONS]
 //
 // POSITIONS: of the prompt, 200 by default. Prints medians and the least times, and what steps read
 // of the weights.
@@ -36,7 +36,8 @@ TinyModel sizes_of(const char* name, Format format) {
     model.layers = 6;
     model.intermediate = 768;
   }
-  if (format != Format::fp32) model.cache = "float16";
+  // fp16 is what an fp32 bundle has of a checkpoint in float16: the cache is float32.
+  if (format != Format::fp32 && format != Format::fp16) model.cache = "float16";
   return model;
 }
 
@@ -97,12 +98,12 @@ void measure_steps(const LanguageModel& model, const std::vector<float>& prompt,
 int run(int count, char** arguments) {
   if (count < 4) {
     std::fprintf(stderr,
-                 "usage: bench_steps published|demo fp32|bf16|int8|int4 THREADS [POSITIONS]\n");
+                 "usage: bench_steps published|demo fp32|bf16|fp16|int8|int4 THREADS [POSITIONS]\n");
     return 2;
   }
-  constexpr const char* kFormats[] = {"fp32", "bf16", "int8", "int4"};
+  constexpr const char* kFormats[] = {"fp32", "bf16", "fp16", "int8", "int4"};
   int format = 0;
-  while (format < 3 && std::strcmp(arguments[2], kFormats[format]) != 0) ++format;
+  while (format < 4 && std::strcmp(arguments[2], kFormats[format]) != 0) ++format;
   const OpenedModel opened(sizes_of(arguments[1], static_cast<Format>(format)));
   const LanguageModel model = opened.open(std::atoi(arguments[3]));
   const int positions = count > 4 ? std::clamp(std::atoi(arguments[4]), 1, 4000) : 200;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "kernels/half.h"
 #include "kernels/kernels.h"
 #include "weights/sizes.h"
 
@@ -67,7 +68,8 @@ class CodecFile {
  private:
   void pack(const std::string& name, Format format, const std::vector<float>& rows, int outputs,
             int inputs, float most) {
-    const int group = format == Format::fp32 ? 1 : format == Format::bf16 ? 2 : 4;
+    const bool is_single = format == Format::fp32 || format == Format::fp16;
+    const int group = is_single ? 1 : format == Format::bf16 ? 2 : 4;
     std::vector<float> codes;
     codes.reserve(rows.size());
     for (int panel = 0; panel < outputs; panel += kPanel) {
@@ -80,6 +82,11 @@ class CodecFile {
       }
     }
     if (format == Format::fp32) return add(name + ".codes", "F32", codes);
+    if (format == Format::fp16) {
+      std::vector<std::uint16_t> halves;
+      for (const float code : codes) halves.push_back(half_from_float(code));
+      return add(name + ".codes", "F16", halves);
+    }
     if (format == Format::bf16) {
       std::vector<std::uint16_t> halves;
       for (const float code : codes) halves.push_back(bfloat_of(code));

@@ -203,6 +203,12 @@ void test_refusals() {
         Codec(codes, sizes, *find_kernels(nullptr), 1);
       },
       SLM_BAD_BUNDLE, "");
+  check_refused(
+      [&] {
+        const Weights halves = random_weights(sizes, [](int) { return Format::fp16; });
+        Codec(halves, sizes, *find_kernels(nullptr), 1);
+      },
+      SLM_BAD_BUNDLE, "is in fp16, which the codec does not take");
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ struct Kind {
 
 std::vector<Kind> kinds() {
   using Form = WeightsWriter::Form;
-  TinyModel linear, mlp, transformer, next_token, whole;
+  TinyModel linear, mlp, transformer, next_token, shortened, whole;
   mlp.kind = HeadKind::mlp;
   mlp.form = Form{Format::int8, 32, false, true};
   mlp.cache = "float16";
@@ -33,12 +33,15 @@ std::vector<Kind> kinds() {
   transformer.cache = "float16";
   next_token.kind = HeadKind::lm_head;
   next_token.form = Form{Format::bf16, 0, false, false};
+  shortened.form = Form{Format::fp16, 0, false, false};
+  shortened.kind = HeadKind::transformer;
   whole.form = Form{Format::int8, 128, true, false};
   linear.has_text_head = whole.has_text_head = true;
   return {{"linear fp32", linear},
           {"mlp int8", mlp},
           {"transformer int4", transformer},
           {"next-token bf16", next_token},
+          {"transformer fp16", shortened},
           {"linear int8, one scale", whole}};
 }
 
@@ -172,6 +175,43 @@ void test_threads() {
              std::string(kind.name) + ": one thread and several");
     }
   }
+}
+
+// Weights of 16 bits are widened exactly: the model speaks as if they were stored in float32.
+void test_short_weights() {
+  for (const HeadKind head_kind : {HeadKind::linear, HeadKind::transformer}) {
+    for (const Format format : {Format::bf16, Format::fp16}) {
+      TinyModel tiny;
+      tiny.kind = head_kind;
+      tiny.head_dim = 32;
+      const OpenedModel wide(tiny);
+      tiny.form.format = format;
+      const OpenedModel opened(tiny);
+      for (int index = 0; index < usable_kernels().count; ++index) {
+        const char* name = usable_kernels().tables[index]->name;
+        const LanguageModel model = opened.open(1, name), exact = wide.open(1, name);
+        expect(speak_alone(model, 2, 40) == speak_alone(exact, 2, 40),
+               std::string("weights in 16 and in 32 bits: ") + name);
+      }
+    }
+  }
+}
+
+// A step of a linear model reads its matrices' codes and scales and a few vectors.
+void test_step_bytes() {
+  const auto bytes = [](Format format, int block) {
+    TinyModel tiny;
+    tiny.head_dim = 32;
+    tiny.intermediate = 128;
+    tiny.form = WeightsWriter::Form{format, block, block > 0, false};
+    return OpenedModel(tiny).open().step_bytes();
+  };
+  const std::int64_t wide = bytes(Format::fp32, 0), halves = bytes(Format::bf16, 0);
+  const std::int64_t saved = wide - halves;  // half of the codes' 32 bits
+  expect(bytes(Format::fp16, 0) == halves, "bytes of fp16");
+  const std::int64_t int8 = bytes(Format::int8, 128), int4 = bytes(Format::int4, 128);
+  expect(4 * (int8 - int4) == saved, "bytes of int4");
+  expect(int8 > halves - saved / 2 && int8 < halves - saved / 2 + saved / 8, "bytes of int8");
 }
 
 void test_kernels() {
@@ -405,6 +445,7 @@ int main() {
   using namespace slm::test;
   test_reference(slm::Format::fp32);
   test_reference(slm::Format::bf16);
+  test_reference(slm::Format::fp16);
   for (const Kind& kind : kinds()) {
     test_company(kind);
     test_parts(kind);
@@ -413,6 +454,8 @@ int main() {
   }
   test_threads();
   test_kernels();
+  test_short_weights();
+  test_step_bytes();
   test_cancelling();
   return finish();
 }

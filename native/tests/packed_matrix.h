@@ -54,7 +54,7 @@ class PackedMatrix {
     fill_rest(sizes, random);
   }
 
-  // Codes of int8 and int4, without their offset; values of fp32 and bf16.
+  // Codes of int8 and int4, without their offset; values of fp32, bf16 and fp16.
   float weight(int output, int input) const {
     const std::size_t index = place(output, input);
     switch (matrix.format) {
@@ -67,6 +67,11 @@ class PackedMatrix {
         std::uint16_t half;
         std::memcpy(&half, &codes_[index * 2], 2);
         return float_from_bfloat(half);
+      }
+      case Format::fp16: {
+        std::uint16_t half;
+        std::memcpy(&half, &codes_[index * 2], 2);
+        return float_from_half(half);
       }
       case Format::int8:
         return static_cast<float>(codes_[index] - 128);
@@ -94,6 +99,7 @@ class PackedMatrix {
     const std::size_t inputs = matrix.inputs, k = input;
     switch (matrix.format) {
       case Format::fp32:
+      case Format::fp16:
         return (panel * inputs + k) * 16 + lane;
       case Format::bf16:
         return ((panel * (inputs / 2) + k / 2) * 16 + lane) * 2 + k % 2;
@@ -115,9 +121,13 @@ class PackedMatrix {
         }
         break;
       case Format::bf16:
+      case Format::fp16:
         codes_.resize(count * 2);
         for (std::size_t i = 0; i < count; ++i) {
-          const std::uint16_t half = bfloat_from_float(random.real(-1, 1));
+          const float value = random.real(-1, 1);
+          const std::uint16_t half = matrix.format == Format::bf16
+                                         ? bfloat_from_float(value)
+                                         : half_from_float(i % 7 == 0 ? value * 0x1p-14f : value);
           std::memcpy(&codes_[i * 2], &half, 2);
         }
         break;

@@ -234,6 +234,7 @@ void test_table(const Kernels& kernels) {
   for (int round = 0; round < 60; ++round) {
     test_floats(kernels, Format::fp32, random);
     test_floats(kernels, Format::bf16, random);
+    test_floats(kernels, Format::fp16, random);
     test_halves(kernels, random);
     for (const Format format : {Format::int8, Format::int4}) {
       test_blocks(kernels, format, random, false);

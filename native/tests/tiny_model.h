@@ -145,7 +145,7 @@ class OpenedModel {
 
 inline std::string OpenedModel::facts() const {
   static constexpr const char* kKinds[] = {"linear", "mlp", "transformer", "lm_head"};
-  static constexpr const char* kFormats[] = {"fp32", "bf16", "int8", "int4"};
+  static constexpr const char* kFormats[] = {"fp32", "bf16", "fp16", "int8", "int4"};
   const auto number = [](const char* name, int value) {
     std::string text("\"");
     return text.append(name).append("\":").append(std::to_string(value)).append(",");

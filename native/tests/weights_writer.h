@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "check.h"
+#include "kernels/half.h"
 #include "kernels/kernels.h"
 
 namespace slm {
@@ -84,7 +85,7 @@ class WeightsWriter {
   Random& random() { return random_; }
 
  private:
-  static constexpr const char* kNames[] = {"fp32", "bf16", "int8", "int4"};
+  static constexpr const char* kNames[] = {"fp32", "bf16", "fp16", "int8", "int4"};
 
   void add(const std::string& name, const char* type, const void* values, std::size_t count,
            std::size_t width) {
@@ -131,24 +132,34 @@ class WeightsWriter {
     std::vector<float> plain_values(static_cast<std::size_t>(rows) * channels);
     std::vector<float> packed(static_cast<std::size_t>(rows) * inputs, 0.0f);
     std::vector<std::uint16_t> halves(packed.size(), 0);
+    const bool is_paired = format == Format::bf16;
     for (int row = 0; row < rows; ++row) {
       for (int input = 0; input < channels; ++input) {
-        const float value = std::bit_cast<float>(
-            std::bit_cast<std::uint32_t>(random_.real(-size, size)) & 0xffff'0000u);
+        const float value = short_value(random_.real(-size, size));
         const std::size_t panel = static_cast<std::size_t>(row / kPanel) * inputs * kPanel;
         const int lane = row % kPanel;
         plain_values[static_cast<std::size_t>(row) * channels + input] = value;
         packed[panel + static_cast<std::size_t>(input) * kPanel + lane] = value;
-        halves[panel + static_cast<std::size_t>(input / 2) * kPanel * 2 + lane * 2 + input % 2] =
-            static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+        if (is_paired) {
+          halves[panel + static_cast<std::size_t>(input / 2) * kPanel * 2 + lane * 2 + input % 2] =
+              bfloat_from_float(value);
+        } else {
+          halves[panel + static_cast<std::size_t>(input) * kPanel + lane] = half_from_float(value);
+        }
       }
     }
     plain[name] = plain_values;
     if (format == Format::fp32) {
       add(name + ".codes", "F32", packed.data(), packed.size(), 4);
     } else {
-      add(name + ".codes", "BF16", halves.data(), halves.size(), 2);
+      add(name + ".codes", is_paired ? "BF16" : "F16", halves.data(), halves.size(), 2);
     }
+  }
+
+  // The value, cut to one that bfloat16 and float16 hold: weights are the same in every format.
+  static float short_value(float value) {
+    if (std::fabs(value) < 0x1p-14f) return 0.0f;
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xffff'0000u);
   }
 
   // Of a positive number in float16's range, cut.

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import io
 import warnings
+import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from commands.errors import SpeechWarning, UserError
@@ -58,6 +57,8 @@ class Sound:
         """float32 [samples] at another rate."""
         audio = self.mono
         if self.rate_hz != rate_hz:
+            import soxr  # whoever only speaks needs it not
+
             audio = soxr.resample(audio, self.rate_hz, rate_hz)
         return np.ascontiguousarray(audio, np.float32)
 
@@ -96,6 +97,8 @@ def read_sound(
         raise UserError(f"{path}: is {explain_raw(path)}")
     if foreign := explain_foreign(path):
         raise UserError(f"{path}: {foreign}")
+    import soundfile  # as soxr
+
     try:
         with soundfile.SoundFile(path) as recording:
             sound = _read_file(recording, path, max_seconds, min_seconds)
@@ -157,8 +160,11 @@ def write_wav(path: str | Path, audio: NDArray[np.float32], rate_hz: int) -> Non
     if path.suffix.lower() != ".wav":
         raise UserError(f"{path}: only WAV files can be written; end its name in .wav")
     content = io.BytesIO()
-    samples = np.frombuffer(to_pcm16(audio), "<i2")
-    soundfile.write(content, samples, rate_hz, format="WAV", subtype="PCM_16")
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(to_pcm16(audio))
     write_atomically(path, content.getvalue())
 
 

@@ -42,6 +42,19 @@ class SeriesGraph(Graph, Protocol):
         """A new series of calls of one row; the states are zeros."""
 
 
+@runtime_checkable
+class HasteningGraph(Graph, Protocol):
+    """A codec's decoder whose first audio need not wait for all the frames that it depends on."""
+
+    def open_hastened_calls(self, look_ahead: int) -> Calls:
+        """A new series of calls. Only the first one's audio is an estimate.
+
+        It is `look_ahead` frames late instead of the codec's `delay_frames`, and computed as though
+        its newest frame went on. Later calls are as late as always: what they would repeat of the
+        first one's audio is silence, and their own first frame fades from the estimate.
+        """
+
+
 @dataclass(frozen=True)
 class Finished:
     """The `Pending` of an engine that works while it is called."""
@@ -88,8 +101,14 @@ class HostCalls:
         return Finished({name: array.copy() for name, array in bound.outputs.items()})
 
 
-def open_calls(graph: Graph) -> Calls:
-    """A series of calls, by the graph's own engine if it keeps their states."""
+def open_calls(graph: Graph, look_ahead: int | None = None) -> Calls:
+    """A series of calls, by the graph's own engine if it keeps their states.
+
+    look_ahead: for a `HasteningGraph` only.
+    """
+    if look_ahead is not None:
+        assert isinstance(graph, HasteningGraph), graph
+        return graph.open_hastened_calls(look_ahead)
     if isinstance(graph, SeriesGraph):
         return graph.open_calls()
     assert isinstance(graph, BindableGraph), graph

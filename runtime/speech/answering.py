@@ -156,7 +156,9 @@ class Chat:
             max_steps,
             *self._bounds(prompt.shape[1]),
         )
-        return self._stream_answer(asked, schedule or soon_heard(self.bundle.manifest.codec))
+        schedule = schedule or soon_heard(self.bundle.manifest.codec)
+        self.codec.check_schedule(schedule)
+        return self._stream_answer(asked, schedule)
 
     def _bounds(self, positions: int) -> tuple[int, int]:
         """How many tokens may be written, and how many positions all of it may take."""

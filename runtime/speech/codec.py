@@ -9,6 +9,8 @@ of the whole utterance, without seams. Audio comes a fixed number of frames late
 
 An engine may decode in the background: then frames are added and chunks are started while earlier
 chunks are still being decoded. Chunks come out in order, each when it is done.
+
+A schedule with a look-ahead hastens the first chunk: it does not wait for all of the delay.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from commands.errors import UserError
 from runtime.bundle import names
 from runtime.bundle.manifest import CodecSpec
-from runtime.engines.calls import Pending, open_calls, start_together
+from runtime.engines.calls import HasteningGraph, Pending, open_calls, start_together
 from runtime.engines.graph import Array, Graph
 from runtime.speech.schedule import ChunkSchedule, least_work
 from runtime.speech.spoken import Chunk
@@ -48,6 +50,28 @@ class CodecDecoder:
         stream.add(check_frames(frames, self.spec.streams))
         return np.concatenate([chunk.audio for chunk in (*stream.ready(), *stream.finish())])
 
+    def check_schedule(self, schedule: ChunkSchedule) -> None:
+        """Raises `UserError` for a look-ahead that this codec does not have, or its engine."""
+        look_ahead, delay = schedule.look_ahead, self.spec.delay_frames
+        if look_ahead is None:
+            return
+        if look_ahead > delay:
+            raise UserError(
+                f"a look-ahead of {look_ahead} frames: this codec's audio depends on {delay} later "
+                f"frames; give 0 to {delay}, or no look-ahead for exact audio"
+            )
+        if not isinstance(self.graph, HasteningGraph):
+            raise UserError(
+                "this bundle's engine has no look-ahead: its first audio waits for all frames that "
+                "it depends on; for the native engine, build a bundle with: python -m export.build "
+                "--target native"
+            )
+        if (first := schedule.first_frames) + look_ahead > names.MAX_CALL_FRAMES:
+            raise UserError(
+                f"a first chunk of {first} frames is too long for a look-ahead of {look_ahead}: "
+                f"together they may have {names.MAX_CALL_FRAMES}"
+            )
+
     def start_due(self, streams: Sequence[DecoderStream]) -> None:
         """Start all chunks of several utterances that are due.
 
@@ -64,7 +88,7 @@ class CodecDecoder:
 class DecoderStream:
     """One utterance: frames go in as they are generated, chunks come out as early as possible.
 
-    sentence, sentences: as in `Chunk`.
+    sentence, sentences: as in `Chunk`. Raises `UserError` as `CodecDecoder.check_schedule` does.
     """
 
     def __init__(
@@ -75,8 +99,11 @@ class DecoderStream:
         sentence: int = 1,
         sentences: int = 1,
     ) -> None:
+        decoder.check_schedule(schedule)
         self.spec = decoder.spec
-        self.calls = open_calls(decoder.graph)
+        self._graph = decoder.graph
+        self._look_ahead = schedule.look_ahead
+        self.calls = open_calls(decoder.graph, schedule.look_ahead)
         self._speaker = check_speaker(speaker, self.spec.speaker_channels)[None]
         self._place = {"sentence": sentence, "sentences": sentences}
         self._utterance_frames = names.UNKNOWN_FRAMES
@@ -92,13 +119,12 @@ class DecoderStream:
         self._frames = np.concatenate([self._frames, frames])
 
     def is_due(self) -> bool:
-        """Whether the next chunk can be started: later frames cannot change it any more."""
-        has_room = len(self._under_way) < MAX_UNDER_WAY
-        return has_room and len(self._frames) >= self._size + self.spec.delay_frames
+        """Whether the next chunk can be started: all frames that it waits for are there."""
+        return len(self._under_way) < MAX_UNDER_WAY and self._has_frames()
 
     def ready(self) -> Iterator[Chunk]:
-        """The chunks that are decoded. Starts those that later frames cannot change any more."""
-        while len(self._frames) >= self._size + self.spec.delay_frames:
+        """The chunks that are decoded. Starts those for which the frames are there."""
+        while self._has_frames():
             yield from self._make_room()
             start_chunks([self], self.call_sizes())
             yield from self._fetch_done()
@@ -110,6 +136,8 @@ class DecoderStream:
         A short rest becomes a part of the chunk before it. If nothing is left, the last chunk is
         empty. stopped: whether the model ended the utterance; the last chunk says so.
         """
+        if not self._past_frames:  # nothing has to be hastened: all frames are there
+            self._look_ahead, self.calls = None, open_calls(self._graph)
         self._utterance_frames = self._done + len(self._frames)
         is_last = False
         while not is_last:
@@ -125,7 +153,7 @@ class DecoderStream:
     def call_sizes(self) -> tuple[int, ...]:
         """Frames of each call that the next chunk takes.
 
-        The first audio, of `delay_frames` frames, lies before the utterance.
+        The first audio of `early_frames` is not the chunk's.
         """
         left = self._size + self.early_frames() if self._size else 0
         whole, rest = divmod(left, names.MAX_CALL_FRAMES)
@@ -153,8 +181,18 @@ class DecoderStream:
         self._under_way.append(_StartedChunk(frames, calls, early, finished))
 
     def early_frames(self) -> int:
-        """How many frames of the next chunk's audio lie before the utterance."""
-        return 0 if self._past_frames else self.spec.delay_frames
+        """How many frames of the next calls' audio lie before the chunk: before the utterance, or
+        in the hastened chunk before it."""
+        return self._later_frames() - (self._past_frames - self._done)
+
+    def _has_frames(self) -> bool:
+        return len(self._frames) >= self._size + self._later_frames()
+
+    def _later_frames(self) -> int:
+        """For how many frames behind its own the next chunk waits."""
+        if self._look_ahead is None or self._past_frames:
+            return self.spec.delay_frames
+        return self._look_ahead
 
     def _make_room(self) -> Iterator[Chunk]:
         """Wait for the oldest chunk if too many are under way."""

@@ -8,7 +8,7 @@ this way: `reading` (sentences and token ids), `prompt` (embeddings), `decoding`
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commands.errors import UserError
-from runtime.audio.conditioning import condition_if_spoken
-from runtime.audio.sound import convert_sound
 from runtime.bundle import names
 from runtime.bundle.loading import Bundle, load_bundle
 from runtime.bundle.manifest import SamplingDefaults
@@ -137,11 +135,13 @@ class TTS:
         """The same speech in chunks, each as soon as its frames are there.
 
         The rest is still being made while chunks come out. Closing the iterator ends the work.
-        Joined chunks equal `synthesize(...)`, whatever the schedule. Mistakes in the arguments are
-        raised by this call, not by the first chunk.
+        Joined chunks equal `synthesize(...)`, whatever their sizes. A schedule's `look_ahead` lets
+        the first one out sooner and estimates its end. Mistakes in the arguments are raised by this
+        call, not by the first chunk.
         """
         task = self._check(text, voice, sampling, max_steps, strict)
         schedule = schedule or soon_heard(self.bundle.manifest.codec)
+        self.codec.check_schedule(schedule)
         return self._speak(task, schedule, is_awaited=True)
 
     def split(self, text: str) -> list[str]:
@@ -185,6 +185,9 @@ class TTS:
         Raises:
             UserError: unfit audio, or a bundle that was exported without the encoder.
         """
+        from runtime.audio.conditioning import condition_if_spoken  # recordings are rare
+        from runtime.audio.sound import convert_sound
+
         sound = convert_sound(audio, sample_rate)
         frames, _ = self._encode(sound.at_rate(self.sample_rate))
         return frames, self._encode(condition_if_spoken(sound, self.sample_rate))[1]
@@ -220,6 +223,7 @@ class TTS:
         for number in range(1, count + 1):
             if number > 1:
                 yield self._pause(number, count)
+                schedule = replace(schedule, look_ahead=None)  # nobody waits for their first audio
             steps = self._steps(task, number - 1)
             yield from speak_steps(
                 steps if is_awaited else iter([*steps]),

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from commands.errors import UserError
 from formats.speaker_files import SUFFIX, read_speaker
-from runtime.audio.conditioning import condition_speech
-from runtime.audio.sound import read_sound
 from runtime.bundle.loading import Bundle
 from runtime.speech.codec import check_speaker
 
@@ -51,6 +49,9 @@ def resolve_voice(voice: Voice, bundle: Bundle, encode: EncodeSpeaker) -> NDArra
         )
     if path.suffix == SUFFIX:
         return read_speaker(path, channels)
+    from runtime.audio.conditioning import condition_speech  # recordings are rare
+    from runtime.audio.sound import read_sound
+
     speech = condition_speech(read_sound(path), bundle.manifest.codec.sample_rate_hz)
     return check_speaker(encode(speech), channels)
 

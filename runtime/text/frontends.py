@@ -11,9 +11,11 @@ import re
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from commands.errors import UserError
 from commands.extras import install_command
+from runtime.text.hibari_reader import find_hibari, load_g2p
 from runtime.text.letters import simplify_letters, take_foreign_words
 from runtime.text.signs import PAUSES, STOPS, close_phonemes
 from runtime.text.spoken_english import find_unread_signs, write_as_spoken
@@ -99,32 +101,62 @@ def list_words(words: tuple[str, ...], most: int = 5, longest: int = 30) -> str:
 def _make_hibari(language: str) -> Reader:
     if language not in HIBARI_LANGUAGES:
         raise UserError(f"unknown language {language!r}; hibari has: {', '.join(HIBARI_LANGUAGES)}")
-    try:
-        from hibari import g2p
-    except ImportError:
-        raise UserError(
-            "this voice reads phonemes, which need the package hibari-tts; install it: "
-            + install_command("phonemes")
-        ) from None
-    phonemize = g2p.G2P(british=language == "en-gb")
-    alphabet = frozenset(g2p._load_json("vocab.json"))
-    letters = frozenset(g2p._load_json("oov.json")["in"])
-    words = ChainMap(phonemize.lexicon.golds.d, phonemize.lexicon.silvers.d)
+    if find_hibari() is None:
+        raise _not_installed()
 
     def read(text: str) -> Reading:
+        hibari = _load_hibari(language)
         latin, skipped = take_foreign_words(text)
-        spoken = simplify_letters(_write_signs(write_as_spoken(latin, words)), letters)
+        signs = _write_signs(write_as_spoken(latin, hibari.words))
+        phonemes = hibari.phonemize(simplify_letters(signs, hibari.letters), text)
+        known = "".join(symbol for symbol in phonemes if symbol in hibari.alphabet)
+        return Reading(close_phonemes(known), skipped + find_unread_signs(latin))
+
+    return read
+
+
+class _Hibari:
+    """hibari's reader for one language. words: of its lexicons, with phonemes. letters: those that
+    unknown words are read by. alphabet: all that it writes."""
+
+    def __init__(self, language: str) -> None:
+        try:
+            g2p = load_g2p()
+        except ImportError:
+            raise _not_installed() from None
+        self._phonemize = g2p.G2P(british=language == "en-gb")
+        self.alphabet = frozenset(g2p._load_json("vocab.json"))
+        self.letters = frozenset(g2p._load_json("oov.json")["in"])
+        lexicon = self._phonemize.lexicon
+        self.words = ChainMap(lexicon.golds.d, lexicon.silvers.d)
+
+    def phonemize(self, spoken: str, text: str) -> str:
+        """The phonemes of words as they are spoken. text: as it was written, for messages."""
         try:
             # hibari's own normalization is skipped: `write_as_spoken` is more accurate.
-            phonemes = phonemize(spoken, normalize_text=False) or ""
+            return self._phonemize(spoken, normalize_text=False) or ""
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"{text[:40]!r} holds a word that is not in hibari's lexicons, and to read those "
+                f"needs the package {error.name}; install it, or change the text"
+            ) from None
         except Exception as error:  # the library names no type for what it cannot read
             raise UserError(
                 f"hibari cannot read {text[:40]!r} ({error}); change the text"
             ) from None
-        known = "".join(symbol for symbol in phonemes if symbol in alphabet)
-        return Reading(close_phonemes(known), skipped + find_unread_signs(latin))
 
-    return read
+
+@cache
+def _load_hibari(language: str) -> _Hibari:
+    """When the first sentence is read: it takes longer than all else that a bundle needs."""
+    return _Hibari(language)
+
+
+def _not_installed() -> UserError:
+    return UserError(
+        "this voice reads phonemes, which need the package hibari-tts; install it: "
+        + install_command("phonemes")
+    )
 
 
 def _write_signs(text: str) -> str:

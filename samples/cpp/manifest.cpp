@@ -32,11 +32,15 @@ slm_sampling read_sampling(const slm::Json& json) {
 }  // namespace
 
 slm::Json read_json(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string content(kMostBytes, '\0');
-  file.read(content.data(), static_cast<std::streamsize>(content.size()));
-  content.resize(static_cast<std::size_t>(file.gcount()));
-  if (!file.eof()) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  const std::streamoff size = file ? static_cast<std::streamoff>(file.tellg()) : -1;
+  std::string content;
+  if (size >= 0 && size <= static_cast<std::streamoff>(kMostBytes)) {
+    content.resize(static_cast<std::size_t>(size));
+    file.seekg(0);
+    file.read(content.data(), size);
+  }
+  if (content.empty() || !file) {
     throw slm::Failure(SLM_BAD_BUNDLE,
                        path + ": is missing or too large; give a bundle's directory");
   }

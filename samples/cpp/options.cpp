@@ -64,6 +64,8 @@ void set_option(Options& options, const std::string& name, const std::string& va
     options.repetition_penalty = to_float(name, value, 1.0f, 100.0f);
   } else if (name == "--max-steps") {
     options.max_steps = to_integer(name, value, 1);
+  } else if (name == "--look-ahead") {
+    options.look_ahead = to_integer(name, value, 0);
   } else if (name == "--threads") {
     options.threads = to_integer(name, value, 0);
   } else {
@@ -77,6 +79,9 @@ void check_options(const Options& options, std::size_t words) {
   const bool has_drawing = options.temperature || options.top_k || options.top_p || options.seed;
   if (options.is_greedy && has_drawing) {
     refuse("--greedy draws nothing: leave out --temperature, --top-k, --top-p and --seed");
+  }
+  if (options.look_ahead && options.output != "-") {
+    refuse("--look-ahead is for listeners: leave out -o, or --look-ahead");
   }
 }
 

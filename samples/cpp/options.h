@@ -21,6 +21,7 @@ struct Options {
   std::optional<float> top_p;
   std::optional<float> repetition_penalty;
   std::optional<int> max_steps;
+  std::optional<int> look_ahead;  // frames; default: all that the audio depends on
   int threads = 0;
   bool only_tokens = false;  // print them and end
 };
@@ -37,6 +38,8 @@ inline constexpr const char* kUsage =
     "  --temperature T, --top-k K, --top-p P, --repetition-penalty R\n"
     "                           how codes are drawn; default: as the bundle says\n"
     "  --max-steps N            at most so many steps\n"
+    "  --look-ahead N           the first audio waits for N later frames instead of all that it\n"
+    "                           depends on, and its end is estimated; for raw PCM\n"
     "  --threads N              at most so many; default: as many as processors are free\n";
 
 // Throws std::runtime_error about what is wrong with the command line.

@@ -9,9 +9,11 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "audio_output.h"
@@ -89,33 +91,35 @@ Prompt make_prompt(const Options& options, const Manifest& manifest) {
 }
 
 // Frames go in as they are drawn, and become audio in chunks: short ones first, each twice as long
-// as the one before.
+// as the one before. A hastened speech has two short ones: the second waits for the rest of the
+// look-ahead while the first is heard.
 class Speech {
  public:
   Speech(const slm_bundle* bundle, const slm_facts& facts, const Manifest& manifest,
-         const std::vector<float>& speaker, AudioOutput& output)
+         const std::vector<float>& speaker, std::optional<int> look_ahead, AudioOutput& output)
       : streams_(static_cast<std::size_t>(facts.streams)),
-        delay_(static_cast<std::size_t>(facts.delay_frames)),
+        ahead_(frames_ahead(look_ahead, facts.delay_frames)),
+        more_ahead_(static_cast<std::size_t>(facts.delay_frames) - ahead_),
         longest_(frames_of(kLongestSeconds, manifest)),
         chunk_(std::min(frames_of(kFirstSeconds, manifest), longest_)),
         output_(output) {
     slm_speech* speech = nullptr;
     call(slm_speech_open, bundle, speaker.data(), &speech);
     speech_.reset(speech);
+    if (look_ahead) call(slm_speech_hasten, speech, *look_ahead);
   }
 
   void add(const int32_t* codes, std::size_t count) {
     codes_.insert(codes_.end(), codes, codes + count);
-    // A frame's audio depends on `delay_` later frames, so a chunk waits for them.
-    if (!is_first_ && codes_.size() / streams_ < chunk_) return;
-    if (is_first_ && codes_.size() / streams_ < chunk_ + delay_) return;
-    is_first_ = false;
-    decode(false);
-    chunk_ = std::min(2 * chunk_, longest_);
+    while (codes_.size() / streams_ >= chunk_ + ahead_) {
+      decode(chunk_ + ahead_, false);
+      if (more_ahead_ == 0) chunk_ = std::min(2 * chunk_, longest_);
+      ahead_ = std::exchange(more_ahead_, 0);
+    }
   }
 
   // What is left. Codes of a frame that was not completed are dropped.
-  void finish() { decode(true); }
+  void finish() { decode(codes_.size() / streams_, true); }
 
  private:
   static std::size_t frames_of(double seconds, const Manifest& manifest) {
@@ -123,8 +127,16 @@ class Speech {
         std::max(1.0, std::nearbyint(seconds * manifest.frames_per_second)));
   }
 
-  void decode(bool is_last) {
-    const std::size_t frames = codes_.size() / streams_;
+  static std::size_t frames_ahead(std::optional<int> asked_for, int delay) {
+    if (asked_for > delay) {
+      throw std::runtime_error("--look-ahead " + std::to_string(*asked_for) +
+                               ": this codec's audio depends on " + std::to_string(delay) +
+                               " later frames; give 0 to " + std::to_string(delay));
+    }
+    return static_cast<std::size_t>(asked_for.value_or(delay));
+  }
+
+  void decode(std::size_t frames, bool is_last) {
     std::vector<float> audio(slm_speech_room(speech_.get(), frames));
     std::size_t samples = 0;
     call(slm_speech_decode, speech_.get(), codes_.data(), frames, is_last ? 1 : 0, audio.data(),
@@ -133,11 +145,13 @@ class Speech {
     codes_.erase(codes_.begin(), codes_.begin() + static_cast<std::ptrdiff_t>(frames * streams_));
   }
 
-  std::size_t streams_, delay_, longest_, chunk_;
+  std::size_t streams_;
+  std::size_t ahead_;       // frames that the next chunk needs besides its own
+  std::size_t more_ahead_;  // those that the one behind it needs
+  std::size_t longest_, chunk_;
   AudioOutput& output_;
   Owned<slm_speech> speech_;
   std::vector<int32_t> codes_;  // of frames that were not decoded yet
-  bool is_first_ = true;
 };
 
 // Read the prompt, then draw codes step by step until the model ends, or `most_steps`. Returns
@@ -194,7 +208,7 @@ void speak(const Options& options) {
   if (options.max_steps) most_steps = std::min(most_steps, *options.max_steps);
 
   AudioOutput output(options.output, facts.sample_rate_hz);
-  Speech speech(bundle.get(), facts, manifest, speaker, output);
+  Speech speech(bundle.get(), facts, manifest, speaker, options.look_ahead, output);
   double first_seconds = 0;
   const auto heard = [&](const int32_t* codes, std::size_t count) {
     speech.add(codes, count);

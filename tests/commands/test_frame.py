@@ -25,11 +25,13 @@ HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "scipy", "matplotlib")
 
 
 def find_commands() -> list[str]:
+    """All but workers, which other programs start in environments of their own."""
     files = (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))
     return [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in files
         if "\nif __name__ ==" in path.read_text(encoding="utf-8")
+        and not path.stem.endswith("_worker")
     ]
 
 

@@ -95,6 +95,11 @@ def test_pieces_joined_are_the_whole(chat: Chat) -> None:
     np.testing.assert_allclose(np.concatenate([c.audio for c in chunks]), whole.audio, atol=1e-6)
 
 
+def test_a_look_ahead_is_refused_by_the_call_that_asks_for_it(chat: Chat) -> None:
+    with pytest.raises(UserError, match="engine has no look-ahead"):
+        chat.stream_answer(QUESTION, schedule=ChunkSchedule(5, 1.0, 5, look_ahead=0))
+
+
 def test_questions_do_not_remember_each_other(chat: Chat) -> None:
     first = chat.answer(QUESTION, sampling=GREEDY)
     chat.answer("Something longer?", sampling=GREEDY)

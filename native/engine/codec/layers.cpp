@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "weights/sizes.h"
+
 namespace slm {
 namespace {
 
@@ -35,7 +37,10 @@ Matrix read_matrix(const Weights& weights, const std::string& name, int outputs,
 Matrix read_kernel(const Weights& weights, const std::string& name, int outputs, int channels,
                    int taps) {
   const Matrix matrix = read_matrix(weights, name, outputs, channels, taps);
-  if (matrix.format == Format::int4) refuse(name, "is in int4, which the codec does not take");
+  if (matrix.format == Format::int4 || matrix.format == Format::fp16) {
+    refuse(name, std::string("is in ") + format_name(matrix.format) +
+                     ", which the codec does not take");
+  }
   if (matrix.format == Format::int8) {
     if (matrix.scale_blocks != 1) refuse(name, "has more than one scale for an output");
     if (!(std::isfinite(matrix.input_scale) && matrix.input_scale > 0)) {

@@ -24,6 +24,11 @@ struct HalfCache {
   static void write(std::uint16_t* p, f32x16 x, int count) { store_half(p, x, count); }
 };
 
+// Bytes. A processor reads ahead within a page only, and less than attention needs: without asking,
+// keys and values that lie in memory take more than twice the time.
+constexpr int kLine = 64;
+constexpr int kKeysAhead = 8192, kValuesAhead = 8192;
+
 // Vectors that a tile of so many heads works on at a time.
 constexpr int beside(int heads) {
   const int many = kAttentionSums / heads;
@@ -42,6 +47,7 @@ struct AttentionTile {
   static void run(const Attention& a, int first_head) {
     const int panels = count_panels(a.length);
     for (int panel = 0; panel < panels; panel += kBeside) score(a, first_head, panel, panels);
+    for (int byte = 0; byte < kValuesAhead; byte += kLine) prefetch(a.values, byte);
     float factors[kHeads];
     for (int h = 0; h < kHeads; ++h) {
       factors[h] = exponentiate(scores_of(a, first_head + h), a.length);
@@ -73,6 +79,7 @@ struct AttentionTile {
       f32x16 key[kBeside];
       SLM_UNROLL for (int p = 0; p < kBeside; ++p) {
         key[p] = Cache::read(keys[p] + std::ptrdiff_t{d} * kPanel);
+        prefetch(keys[p] + std::ptrdiff_t{d} * kPanel, kKeysAhead);
       }
       SLM_UNROLL for (int h = 0; h < kHeads; ++h) {
         const f32x16 q = splat(query[h * a.query_stride + d]);
@@ -97,7 +104,10 @@ struct AttentionTile {
     const auto* values = static_cast<const typename Cache::Value*>(a.values) + channel;
     const float* const scores = scores_of(a, first_head);
     const std::ptrdiff_t stride = round_up(a.length, kPanel);
+    // The first channels bring in the lines of all.
+    const int bytes = channel == 0 ? a.head_dim * static_cast<int>(sizeof *values) : 0;
     for (int position = 0; position < a.length; ++position, values += a.head_dim) {
+      for (int byte = 0; byte < bytes; byte += kLine) prefetch(values, kValuesAhead + byte);
       f32x16 value[kVectors];
       SLM_UNROLL for (int v = 0; v < kVectors; ++v) {
         value[v] = some == kPanel ? Cache::read(values + v * kPanel) : Cache::read(values, some);

@@ -1,4 +1,4 @@
-// Products with weights in fp32 and bf16 (docs/native-engine.md, "Order of sums").
+// Products with weights in fp32, bf16 and fp16 (docs/native-engine.md, "Order of sums").
 //
 // In: a packed matrix, rows of floats or of bfloat16. Out: y (+)= gain · x · Wᵀ + bias. Included
 // after a simd_*.h.
@@ -45,6 +45,21 @@ struct HalfWeights {  // bfloat16, times float
   static Spread spread(const float* x) { return {splat(x[0]), splat(x[1])}; }
   static f32x16 step(f32x16 total, const Loaded& weights, const Spread& x) {
     return fma(x.second, weights.second, fma(x.first, weights.first, total));
+  }
+};
+
+struct Float16Weights {  // float16, times float: two inputs one after the other, as in fp32
+  using Input = float;
+  static constexpr int kInputs = 2;
+  using Loaded = HalfWeights::Loaded;
+  static Loaded read(const char* p) {
+    const auto* const halves = reinterpret_cast<const std::uint16_t*>(p);
+    return {load_half(halves), load_half(halves + kPanel)};
+  }
+  using Spread = HalfWeights::Spread;
+  static Spread spread(const float* x) { return HalfWeights::spread(x); }
+  static f32x16 step(f32x16 total, const Loaded& weights, const Spread& x) {
+    return HalfWeights::step(total, weights, x);
   }
 };
 
@@ -121,13 +136,17 @@ struct Fp32Tile : FloatTile<FloatWeights, kRows, kPanels> {};
 template <int kRows, int kPanels>
 struct Bf16Tile : FloatTile<HalfWeights, kRows, kPanels> {};
 template <int kRows, int kPanels>
+struct Fp16Tile : FloatTile<Float16Weights, kRows, kPanels> {};
+template <int kRows, int kPanels>
 struct HalfPairTile : FloatTile<HalfPairs, kRows, kPanels> {};
 
 inline void multiply(const Matrix& matrix, const FloatRows& x, const Output& output, Part part) {
   if (matrix.format == Format::fp32) {
     run_tiles<Fp32Tile, kFp32Rows, kFloatPanels, 1, kFloatPanelsAlone>(matrix, x, output, part);
-  } else {
+  } else if (matrix.format == Format::bf16) {
     run_tiles<Bf16Tile, kBf16Rows, kFloatPanels, 1, kFloatPanelsAlone>(matrix, x, output, part);
+  } else {
+    run_tiles<Fp16Tile, kBf16Rows, kFloatPanels, 1, kFloatPanelsAlone>(matrix, x, output, part);
   }
 }
 

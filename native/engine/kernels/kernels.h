@@ -16,7 +16,7 @@ inline constexpr int kInt4Block = 32;  // inputs of one packed block of int4 cod
 constexpr int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 constexpr int count_panels(int outputs) { return (outputs + kPanel - 1) / kPanel; }
 
-enum class Format : std::uint8_t { fp32, bf16, int8, int4 };
+enum class Format : std::uint8_t { fp32, bf16, fp16, int8, int4 };
 
 // Weights of one product, packed in panels of 16 outputs (docs/native-engine.md). Memory belongs to
 // `Weights`, is aligned to 64 bytes, and is never written.
@@ -28,7 +28,7 @@ struct Matrix {
   int taps = 1;
   int block = 0;  // int8, int4: inputs that share a scale of the row; `inputs` if all do
   int scale_blocks = 0;  // int8, int4: scales of each output: 1, or inputs / block
-  const void* codes = nullptr;  // [panels][inputs / group][16][group]
+  const void* codes = nullptr;  // [panels][inputs / group][16][group]; fp16: group = 1
   const std::uint16_t* scales = nullptr;  // float16 [panels][scale_blocks][16]
   const float* bias = nullptr;  // [panels * 16], or null
   const float* smoothing = nullptr;  // [inputs], inputs are multiplied by it; or null
@@ -125,7 +125,7 @@ struct Kernels {
   const char* name;
 
   // y (+)= gain · x · Wᵀ + bias. Sums run over the inputs in order, one fused multiply-add each.
-  void (*multiply)(const Matrix&, const FloatRows&, const Output&, Part);  // fp32 and bf16 weights
+  void (*multiply)(const Matrix&, const FloatRows&, const Output&, Part);  // fp32, bf16, fp16
   // bf16 weights and inputs, for the codec. The order of sums is the processor's own.
   void (*multiply_half)(const Matrix&, const HalfRows&, const Output&, Part);
   // int8 and int4 weights: exact sums of each block, scaled and added in the order of the blocks.

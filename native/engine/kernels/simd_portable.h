@@ -16,8 +16,8 @@ namespace slm {
 namespace {
 
 // How many rows and panels a product works on at once: as many sums as registers hold. kBf16Rows:
-// weights in bfloat16, kHalfRows: inputs as well; …Alone: panels for a single row, each a stream of
-// weights from memory.
+// weights in bfloat16 or float16, kHalfRows: inputs in bfloat16 as well; …Alone: panels for a single
+// row, each a stream of weights from memory.
 inline constexpr int kFp32Rows = 2, kBf16Rows = 2, kHalfRows = 2;
 inline constexpr int kFloatPanels = 1, kFloatPanelsAlone = 1;
 inline constexpr int kInt8Rows = 2, kInt4Rows = 2, kCodePanels = 1, kCodePanelsAlone = 1;

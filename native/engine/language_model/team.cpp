@@ -5,13 +5,26 @@
 namespace slm {
 namespace {
 
+int bits_of(Format format) {
+  switch (format) {
+    case Format::fp32:
+      return 32;
+    case Format::bf16:
+    case Format::fp16:
+      return 16;
+    case Format::int8:
+      return 8;
+    case Format::int4:
+      return 4;
+  }
+  return 0;
+}
+
 constexpr int kLeastPanels = 4;  // of a piece: kernels work on several panels at a time
 constexpr int kMostPieces = 128;
 
 std::int64_t bytes_of_panel(const Matrix& matrix) {
-  constexpr int kBits[] = {32, 16, 8, 4};
-  const std::int64_t codes =
-      std::int64_t{matrix.inputs} * kBits[static_cast<int>(matrix.format)] / 8;
+  const std::int64_t codes = std::int64_t{matrix.inputs} * bits_of(matrix.format) / 8;
   return (codes + std::int64_t{matrix.scale_blocks} * 2) * kPanel;
 }
 

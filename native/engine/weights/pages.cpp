@@ -190,8 +190,9 @@ Pages::Pages(void* region, std::size_t region_size, std::size_t begin, std::size
 Pages Pages::copy(const InputFile& file, std::uint64_t offset, std::size_t count, int threads) {
   if (offset > file.size() || count > file.size() - offset) fail(file.path(), "ends too early");
   if (count == 0) return Pages();
-  // One large page more than needed, so that the bytes begin with one.
-  const std::size_t region_size = (count / kLargePage + 2) * kLargePage;
+  // A large page more than needed, so that the bytes begin with one. It ends with the bytes: what
+  // would not fill a large page lies in small ones.
+  const std::size_t region_size = count + kLargePage;
   void* region = allocate(region_size);
   const auto address = reinterpret_cast<std::uintptr_t>(region);
   const std::size_t begin = (kLargePage - address % kLargePage) % kLargePage;

@@ -134,7 +134,9 @@ void check_codec(const CodecSizes& sizes) {
   if (books != static_cast<int>(sizes.streams.size())) {
     fail("the codec must have a stream for each content and each prosody codebook");
   }
-  if (sizes.precision == Format::int4) fail("a codec has no precision int4");
+  if (sizes.precision == Format::int4 || sizes.precision == Format::fp16) {
+    fail(std::string("a codec has no precision ") + format_name(sizes.precision));
+  }
 }
 
 void read_encoder(const Json& codec, CodecSizes& sizes) {
@@ -211,16 +213,17 @@ CodecSizes read_codec_sizes(const Json& facts) {
 }
 
 const char* format_name(Format format) {
-  static constexpr const char* kNames[] = {"fp32", "bf16", "int8", "int4"};
+  static constexpr const char* kNames[] = {"fp32", "bf16", "fp16", "int8", "int4"};
   return kNames[static_cast<int>(format)];
 }
 
 Format read_format(const Json& value) {
-  for (const Format format : {Format::fp32, Format::bf16, Format::int8, Format::int4}) {
+  for (const Format format :
+       {Format::fp32, Format::bf16, Format::fp16, Format::int8, Format::int4}) {
     if (value.string() == format_name(format)) return format;
   }
   fail(std::string("'").append(value.string(), 0, 40) +
-       "' is no number format; there are fp32, bf16, int8, int4");
+       "' is no number format; there are fp32, bf16, fp16, int8, int4");
 }
 
 }  // namespace slm

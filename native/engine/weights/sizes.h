@@ -81,7 +81,7 @@ struct CodecSizes {
 ModelSizes read_model_sizes(const Json& facts);
 CodecSizes read_codec_sizes(const Json& facts);
 
-// "fp32", "bf16", "int8", "int4".
+// "fp32", "bf16", "fp16", "int8", "int4".
 const char* format_name(Format format);
 // Throws Failure unless the value is one of them.
 Format read_format(const Json& value);

@@ -1,7 +1,9 @@
 // `Weights`: tensors of weights.safetensors by name, and matrices put together from them.
 #include "weights/weights.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <optional>
 
@@ -16,6 +18,9 @@ namespace {
 constexpr std::uint64_t kAlignment = 64;
 constexpr std::uint64_t kDataAlignment = 4096;
 constexpr std::string_view kPadding = "padding.";
+// What only recordings are read with. Who speaks never needs it, so it is mapped, not copied.
+constexpr std::string_view kOfRecordings[] = {"codec.mel.", "codec.encoder.", "codec.prosody.",
+                                              "codec.speaker.", "codec.book."};
 constexpr const char* kFactsKey = "slm";
 constexpr int kFormat = 1;
 constexpr int kMaxOutputs = 1 << 24;
@@ -67,6 +72,7 @@ std::uint64_t half_bytes(Format format) {
     case Format::fp32:
       return 8;
     case Format::bf16:
+    case Format::fp16:
       return 4;
     case Format::int8:
       return 2;
@@ -76,9 +82,29 @@ std::uint64_t half_bytes(Format format) {
   return 0;
 }
 
+// Bytes from the begin of the data that hold every tensor that speech needs.
+std::size_t bytes_of_speech(const SafetensorsHeader& header) {
+  std::uint64_t end = 0;
+  for (const auto& [name, tensor] : header.tensors) {
+    const bool is_left = name.starts_with(kPadding) ||
+                         std::any_of(std::begin(kOfRecordings), std::end(kOfRecordings),
+                                     [&](std::string_view part) { return name.starts_with(part); });
+    if (!is_left) end = std::max(end, tensor.begin + tensor.bytes);
+  }
+  return static_cast<std::size_t>(end);
+}
+
 TensorType code_type(Format format) {
-  if (format == Format::fp32) return TensorType::f32;
-  return format == Format::bf16 ? TensorType::bf16 : TensorType::u8;
+  switch (format) {
+    case Format::fp32:
+      return TensorType::f32;
+    case Format::bf16:
+      return TensorType::bf16;
+    case Format::fp16:
+      return TensorType::f16;
+    default:
+      return TensorType::u8;
+  }
 }
 
 }  // namespace
@@ -87,8 +113,8 @@ struct Weights::File {
   std::string path;
   SafetensorsHeader header;
   Json facts;
-  Pages pages;
-  const std::byte* data = nullptr;
+  Pages mapped;  // the whole file
+  Pages copied;  // the first of its data
 
   File(const std::string& file_path, bool map, int threads) : path(file_path) {
     const InputFile file(path);
@@ -96,9 +122,13 @@ struct Weights::File {
     check_alignment(header, path);
     facts = parse_facts(header, path);
     if (header.data_bytes > std::numeric_limits<std::size_t>::max() / 2) throw std::bad_alloc();
-    const auto size = static_cast<std::size_t>(header.data_bytes);
-    pages = map ? Pages::map(file) : Pages::copy(file, header.data_begin, size, threads);
-    data = pages.data() + (map ? header.data_begin : 0);
+    mapped = Pages::map(file);
+    if (!map) copied = Pages::copy(file, header.data_begin, bytes_of_speech(header), threads);
+  }
+
+  const std::byte* data_of(const TensorEntry& entry) const {
+    if (entry.begin + entry.bytes <= copied.size()) return copied.data() + entry.begin;
+    return mapped.data() + header.data_begin + entry.begin;
   }
 
   std::string where(std::string_view tensor) const {
@@ -117,7 +147,7 @@ struct Weights::File {
       fail(where(tensor),
            "has " + std::to_string(entry.count) + " values, should have " + std::to_string(count));
     }
-    return data + entry.begin;
+    return data_of(entry);
   }
 
   bool has(std::string_view tensor) const { return header.tensors.contains(tensor); }
@@ -159,10 +189,9 @@ void Weights::File::add_tensors(std::string_view name, Matrix& matrix) const {
   const auto panels = static_cast<std::uint64_t>(matrix.panels());
   const auto inputs = static_cast<std::uint64_t>(matrix.inputs);
   const std::uint64_t bytes = panels * kPanel * inputs * half_bytes(matrix.format) / 2;
-  const std::uint64_t width = matrix.format == Format::fp32   ? 4
-                              : matrix.format == Format::bf16 ? 2
-                                                              : 1;
-  matrix.codes = find(prefix + ".codes", code_type(matrix.format), bytes / width);
+  const TensorType type = code_type(matrix.format);
+  const std::uint64_t width = type == TensorType::f32 ? 4 : type == TensorType::u8 ? 1 : 2;
+  matrix.codes = find(prefix + ".codes", type, bytes / width);
   if (matrix.scale_blocks > 0) {
     const auto count = panels * static_cast<std::uint64_t>(matrix.scale_blocks) * kPanel;
     matrix.scales =

@@ -26,8 +26,9 @@ struct Vector {
 
 class Weights {
  public:
-  // map: leave the file's pages where they are, shared with other processes. Otherwise they are
-  // copied into large pages by `threads` threads. Throws Failure: damaged, or no memory.
+  // map: leave the file's pages where they are, shared with other processes. Otherwise what speech
+  // needs is copied into large pages by `threads` threads; the encoder stays mapped, and takes no
+  // memory before its first use. Throws Failure: damaged, or no memory.
   Weights(const std::string& path, bool map, int threads);
   ~Weights();
   Weights(Weights&&) noexcept;

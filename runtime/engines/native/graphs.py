@@ -65,6 +65,10 @@ class NativeDecoder(NativeGraph):
         """See `SeriesGraph`."""
         return SpeechCalls(self._model, self._observer)
 
+    def open_hastened_calls(self, look_ahead: int) -> SpeechCalls:
+        """See `HasteningGraph`."""
+        return SpeechCalls(self._model, self._observer, look_ahead)
+
 
 class NativeProjection(NativeGraph):
     """A speaker becomes the embedding that stands for it in a prompt."""

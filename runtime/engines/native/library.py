@@ -108,6 +108,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "slm_write": (_HANDLE, POINTER(SamplingSettings), c_float, POINTER(c_int32)),
     "slm_step": (_ARRAY, c_size_t, _ARRAY, _ARRAY, _ARRAY, _ARRAY),
     "slm_speech_open": (_HANDLE, _ARRAY, _NEW_HANDLE),
+    "slm_speech_hasten": (_HANDLE, c_int32),
     "slm_speech_decode": (
         _HANDLE,
         _ARRAY,

@@ -2,7 +2,8 @@
 
 In: frames of one utterance, call by call, as `runtime.engines.calls` has them. Out: audio that is
 `delay_frames` late. The library hands out samples as soon as later frames cannot change them; what
-is ahead of a call's own samples waits for the next call.
+is ahead of a call's own samples waits for the next call. The first call of hastened speech is less
+late: see `HasteningGraph`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,17 @@ from runtime.engines.observing import CODEC_CHUNK, Observer, observed
 class SpeechCalls:
     """See `Calls`. One thread at a time may use it."""
 
-    def __init__(self, model: NativeModel, observer: Observer | None) -> None:
+    def __init__(
+        self, model: NativeModel, observer: Observer | None, look_ahead: int | None = None
+    ) -> None:
+        """look_ahead: how late the first call is, in frames, if it is hastened."""
         self._model, self._observer = model, observer
+        self._look_ahead = look_ahead
         self._speech: ctypes.c_void_p | None = None
-        facts = model.facts
+        # How late the next call is.
+        self._late = model.facts.delay_frames if look_ahead is None else look_ahead
         # Samples that are made but were not asked for. What lies before the utterance is silent.
-        self._ready = np.zeros(facts.delay_frames * facts.hop_samples, np.float32)
+        self._ready = self._silence(self._late)
         self._has_ended = False
 
     def start(self, inputs: Mapping[str, Array], dimensions: Mapping[str, int]) -> Finished:
@@ -47,7 +53,9 @@ class SpeechCalls:
         audio = np.zeros((1, dimensions[names.SAMPLES]), np.float32)  # silent behind the end
         taken = self._ready[: audio.shape[1]]
         audio[0, : len(taken)] = taken
-        self._ready = self._ready[len(taken) :]
+        later = self._model.facts.delay_frames - self._late
+        self._ready = np.concatenate([self._silence(later), self._ready[len(taken) :]])
+        self._late += later
         return Finished({names.AUDIO: audio})
 
     def _decode(
@@ -75,7 +83,12 @@ class SpeechCalls:
         library, values = self._model.library, as_floats(speaker)
         speech = library.open("slm_speech_open", self._model.handle, address_of(values))
         weakref.finalize(self, _close_speech, library.functions, speech, self._model)
+        if self._look_ahead is not None:
+            library.call("slm_speech_hasten", speech, self._look_ahead)
         return speech
+
+    def _silence(self, frames: int) -> NDArray[np.float32]:
+        return np.zeros(frames * self._model.facts.hop_samples, np.float32)
 
 
 def _close_speech(functions: Any, speech: ctypes.c_void_p, _model: NativeModel) -> None:

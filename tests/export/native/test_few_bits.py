@@ -202,6 +202,22 @@ def test_weights_that_a_calibration_leaves_are_floats(
     assert forms["layer.1.qkv"] == "int4"
 
 
+def test_layers_that_a_calibration_leaves_are_not_in_float16(
+    codec: CodecCheckpoint, tmp_path: Path
+) -> None:
+    """They are scaled to fit those in few bits; heads are not."""
+    checkpoint = opened(Recipe(3, dtype="float16", mlp_factor=300.0))
+    left = "model.layers.1.mlp.down_proj.weight"
+    calibration = calibrated(checkpoint, "int8", tmp_path, leave=(left, "speech_heads.head.weight"))
+    packed = pack(tmp_path, checkpoint, codec, Formats("int8", calibration))
+    entries = packed.facts["matrices"]
+    assert (entries["layer.1.down"]["format"], entries["head.0.output"]["format"]) == (
+        "fp32",
+        "fp16",
+    )
+    assert entries["layer.1.down"]["gain"] > 1
+
+
 def test_a_calibration_of_another_model_is_refused(codec: CodecCheckpoint, tmp_path: Path) -> None:
     checkpoint = opened(Recipe(3))
     calibration = calibrated(checkpoint, "int8", tmp_path)

@@ -196,15 +196,16 @@ def test_layers_in_bfloat16_and_heads_in_float32(codec: CodecCheckpoint, tmp_pat
     assert packed.facts["matrices"]["head.1.output"]["format"] == "fp32"
 
 
-def test_a_bfloat16_checkpoint_stays_exact_in_half_the_bytes(
-    codec: CodecCheckpoint, tmp_path: Path
+@pytest.mark.parametrize(("dtype", "form"), [("bfloat16", "bf16"), ("float16", "fp16")])
+def test_a_checkpoint_of_16_bits_stays_exact_in_half_the_bytes(
+    dtype: str, form: str, codec: CodecCheckpoint, tmp_path: Path
 ) -> None:
-    checkpoint = opened(Recipe(3, "transformer", dtype="bfloat16"))
+    checkpoint = opened(Recipe(3, "transformer", dtype=dtype))
     packed = pack(tmp_path, checkpoint, codec, Formats())
     forms = {name: entry["format"] for name, entry in packed.facts["matrices"].items()}
     assert packed.facts["language_model"]["precision"] == "fp32"
-    assert {forms[n] for n in ("layer.0.down", "head.0.output", "head.0.layer.0.down")} == {"bf16"}
-    assert forms["head.0.layer.0.qkv"] == "fp32"  # a product of two bfloat16 is not one
+    assert {forms[n] for n in ("layer.0.down", "head.0.output", "head.0.layer.0.down")} == {form}
+    assert forms["head.0.layer.0.qkv"] == "fp32"  # a product of two such numbers is not one
     for name, expected in layer_values(checkpoint, "model.layers.2").items():
         np.testing.assert_array_equal(packed.rows(f"layer.2.{name}"), expected)
     check_head_layers(checkpoint, packed, 1)

@@ -13,6 +13,7 @@ from formats.weights import Array
 
 SIZES = st.integers(1, 70)
 FORMAT = st.sampled_from(FORMATS)
+STORED = {"fp32": "<f4", "bf16": ml_dtypes.bfloat16, "fp16": "<f2", "int8": np.uint8}
 BLOCKS = st.sampled_from([32, 64, 128])
 
 
@@ -32,8 +33,7 @@ def random_rows(layout: Layout, seed: int = 0) -> Array:
         lowest, highest = (-127, 127) if layout.format == "int8" else (-8, 7)
         return random.integers(lowest, highest, shape, endpoint=True).astype(np.float32)
     values = random.standard_normal(shape).astype(np.float32)
-    is_short = layout.format == "bf16"
-    return values.astype(ml_dtypes.bfloat16).astype(np.float32) if is_short else values
+    return values.astype(STORED[layout.format]).astype(np.float32)
 
 
 @given(FORMAT, SIZES, SIZES, st.integers(1, 7), BLOCKS, st.integers(0, 9))
@@ -43,7 +43,8 @@ def test_what_is_packed_comes_back(
     layout = a_layout(form, outputs, channels, taps, block)
     rows = random_rows(layout, seed)
     packed = layout.pack_codes(rows)
-    assert packed.nbytes == np.prod(layout.codes_shape) * {"fp32": 4, "bf16": 2}.get(form, 1)
+    width = np.dtype(STORED.get(form, np.uint8)).itemsize
+    assert packed.nbytes == np.prod(layout.codes_shape) * width
     np.testing.assert_array_equal(layout.unpack_codes(packed), rows)
 
 
@@ -70,16 +71,15 @@ def test_blocks_of_rows_join_to_the_whole(
 def test_where_an_input_of_an_output_lies() -> None:
     """Panel, group, output and place in the group, as the page on the engine has them."""
     output, panel = 16 + 5, 1
-    for form in ("fp32", "bf16", "int8"):
+    for form in ("fp32", "bf16", "fp16", "int8"):
         layout = a_layout(form, 30, 40, 2, 0)
         rows = random_rows(layout)
-        stored = {"fp32": "<f4", "bf16": ml_dtypes.bfloat16, "int8": np.uint8}[form]
-        packed = layout.pack_codes(rows).view(stored).reshape(layout.codes_shape)
+        packed = layout.pack_codes(rows).view(STORED[form]).reshape(layout.codes_shape)
         value = rows[output, 1, 7] + (128 if form == "int8" else 0)
         place = 48 + 7  # channels of a tap are filled up to 48
-        group = {"fp32": 1, "bf16": 2, "int8": 4}[form]
+        group = {"bf16": 2, "int8": 4}.get(form, 1)
         found = packed[panel, place // group, 5]
-        assert (found if form == "fp32" else found[place % group]) == value
+        assert (found if group == 1 else found[place % group]) == value
 
 
 def test_where_codes_of_four_bits_lie() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from runtime import TTS, Sampling
 from runtime.audio.sound import to_pcm16
+from runtime.speech.schedule import soon_heard
 
 ROOT = Path(__file__).parents[3]
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
@@ -95,6 +96,21 @@ def test_the_length_bound_is_that_of_python(
     assert (b"was cut" in said.stderr) != spoken.finished
 
 
+@pytest.mark.parametrize(("seed", "is_long"), [(0, True), (1, False)])
+def test_hastened_speech_is_that_of_python(
+    speak: Path, tts: TTS, tiny_native_engine: Path, seed: int, is_long: bool
+) -> None:
+    """Short speech ends before the first chunk has to be estimated."""
+    codec, sampling = tts.bundle.manifest.codec, Sampling(seed=seed)
+    exact = to_pcm16(tts.synthesize(TEXT, sampling=sampling).audio)
+    for look_ahead in (0, 2, codec.delay_frames):
+        schedule = soon_heard(codec, look_ahead)
+        chunks = [*tts.stream(TEXT, sampling=sampling, schedule=schedule)]
+        said = run(speak, tiny_native_engine, TEXT, "--seed", seed, "--look-ahead", look_ahead)
+        assert said.stdout == b"".join(to_pcm16(chunk.audio) for chunk in chunks)
+        assert (said.stdout != exact) == (is_long and look_ahead < codec.delay_frames)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -103,6 +119,10 @@ def test_the_length_bound_is_that_of_python(
         (["{bundle}", "x", "--greedy", "--top-k", "5"], "--greedy draws nothing"),
         (["{bundle}", "x", "--voice", "nobody"], "the bundle has no voice 'nobody'"),
         (["{bundle}", "x", "--volume", "11"], "there is no option --volume"),
+        (["{bundle}", "x", "--look-ahead", "-1"], "whole number of 0 or more"),
+        (["{bundle}", "x", "--look-ahead", "2147483648"], "whole number of 0 or more"),
+        (["{bundle}", "x", "--look-ahead", "500"], "--look-ahead 500: this codec's audio depends"),
+        (["{bundle}", "x", "--look-ahead", "2", "-o", "x.wav"], "--look-ahead is for listeners"),
         (["{bundle}", "--tokens", "1,,2"], "whole number"),
         (["{bundle}", "--tokens", "999999999"], "token 999999999 is not in"),
         (["nowhere", "x"], "nowhere/manifest.json"),
