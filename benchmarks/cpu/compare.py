@@ -169,13 +169,29 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def format_report(limits: Mapping[str, float], figures: Mapping[str, Mapping[str, float]]) -> str:
-    """Markdown tables: limits, then a line for each figure with all engines."""
+    """Markdown tables: limits, then figures of the same kind of engines together."""
     lines = [f"{name}: {value}\n" for name, value in limits.items()]
-    for title, row in figures.items():
-        best = min(row.values())
-        cells = [f"{value:.3g} ({value / best:.2f})" for value in row.values()]
-        lines.append("\n" + markdown_table([title, *row], [["", *cells]]))
-    return "".join(lines)
+    codecs = {title: row for title, row in figures.items() if title.startswith("codec")}
+    others = {title: row for title, row in figures.items() if title not in codecs}
+    return "".join([*lines, *(f"\n{_table(part)}" for part in (others, codecs) if part)])
+
+
+def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """A line for each figure, a column for each engine, with its share of the first one's."""
+    engines = list(dict.fromkeys(name for row in figures.values() for name in row))
+    return markdown_table(
+        ["", *engines],
+        [[title, *(_cell(row, name) for name in engines)] for title, row in figures.items()],
+    )
+
+
+def _cell(row: Mapping[str, float], engine: str) -> str:
+    if engine not in row:
+        return "–"
+    value, own = row[engine], next(iter(row.values()))
+    return (
+        f"{value:.0f} ({value / own:.2f})" if value >= 100 else f"{value:.3g} ({value / own:.2f})"
+    )
 
 
 def make_parser() -> CommandParser:
