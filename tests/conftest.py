@@ -49,11 +49,12 @@ def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Source:
 
 
 @pytest.fixture(scope="session")
-def tiny_engine(tiny_source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of `tiny_source` for ONNX Runtime."""
+def tiny_engine(tiny_source: Source) -> Path:
+    """A bundle of `tiny_source` for ONNX Runtime, beside its model."""
     from export.pipeline import build_bundle
 
-    folder = tmp_path_factory.mktemp("tiny") / "engine"
+    assert tiny_source.model is not None
+    folder = tiny_source.model.parent / "engine"
     build_bundle(ExportOptions(tiny_source, output=folder))
     return folder
 

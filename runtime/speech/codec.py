@@ -136,7 +136,7 @@ class DecoderStream:
         A short rest becomes a part of the chunk before it. If nothing is left, the last chunk is
         empty. stopped: whether the model ended the utterance; the last chunk says so.
         """
-        if not self._past_frames:  # nothing has to be hastened: all frames are there
+        if self._look_ahead is not None and not self._past_frames:  # all frames are there
             self._look_ahead, self.calls = None, open_calls(self._graph)
         self._utterance_frames = self._done + len(self._frames)
         is_last = False
