@@ -2,22 +2,19 @@
 
     python -m benchmarks.cpu.bundle_worker ENGINE THREADS
 
-In: requests, one line of JSON each: {"measure": "step", "context": 256, "count": 20}. Out: a line
-"ready" with the seconds of loading, then one line of JSON for each request: a list of seconds. It
-loads the bundle as `runtime.tts` does. Between requests it sleeps, so that others can be
-measured.
+In: requests of `benchmarks.cpu.serving`: {"measure": "step", "context": 256, "count": 20}. Out:
+seconds. It loads the bundle as `runtime.tts` does.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from benchmarks.cpu.serving import serve
 from commands.peak_memory import peak_memory_mb
 from runtime.bundle import names
 from runtime.engines.rows import Request
@@ -122,13 +119,7 @@ class Worker:
 def main() -> None:
     """Serve until the input ends."""
     engine, threads = sys.argv[1:]
-    start = time.perf_counter()
-    worker = Worker(engine, int(threads))
-    print(f"ready {time.perf_counter() - start}", flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        measure: Callable[..., list[float]] = getattr(worker, request.pop("measure"))
-        print(json.dumps(measure(**request)), flush=True)
+    serve(Worker, engine, int(threads))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks.cpu.contestants import Contestant, Request, measure_in_turn, started
@@ -25,6 +26,7 @@ from commands.options import add_count, whole_from
 from commands.progress import progress
 from commands.run import run_command
 from commands.tables import markdown_table
+from formats.files.atomic import write_atomically
 from runtime.speed import DEFAULT_TEXT
 
 NATIVE, ONNXRUNTIME = "native", "ONNX Runtime"
@@ -139,7 +141,7 @@ def measure_speech(bench: Bench, commands: Mapping[str, Sequence[str]], title: s
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure everything, and print the tables."""
+    """Measure everything, and print the tables. The file has all figures so far at any time."""
     bench = Bench(
         arguments.published,
         arguments.demo,
@@ -149,23 +151,30 @@ def run(arguments: argparse.Namespace) -> None:
     )
     with progress("limits of the machine", to_stderr=True):
         limits = measure_limits(bench.threads)
-    for precision in ("int8", "int4", "fp32"):
-        with progress(f"steps {precision}", to_stderr=True):
-            measure_steps(bench, precision)
-    with progress("codec", to_stderr=True):
-        measure_codec(bench)
-    for heads in (3, 6, 12):
-        with progress(f"speech int4, {heads} heads", to_stderr=True):
-            measure_speech(bench, bench.ours(heads, "int4"), f"int4, {heads} heads")
-    with progress("demo voice", to_stderr=True):
-        demo = {
-            NATIVE: bench.bundle(bench.demo / "native", threads=1),
-            ONNXRUNTIME: bench.bundle(bench.demo / "onnxruntime", threads=1),
-        }
-        measure_speech(bench, demo, "demo voice, one thread")
     report = {"limits": limits, "threads": bench.threads, "figures": bench.figures}
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    for title, measure in _stages(bench).items():
+        with progress(title, to_stderr=True):
+            measure()
+        write_atomically(arguments.output, (json.dumps(report, indent=2) + "\n").encode())
     print(format_report(limits, bench.figures), end="")
+
+
+def _stages(bench: Bench) -> dict[str, Callable[[], None]]:
+    """All measurements, by what progress says of them."""
+    stages: dict[str, Callable[[], None]] = {
+        f"steps {precision}": partial(measure_steps, bench, precision)
+        for precision in ("int8", "int4", "fp32")
+    }
+    stages["codec"] = partial(measure_codec, bench)
+    for heads in (3, 6, 12):
+        title = f"int4, {heads} heads"
+        stages[title] = partial(measure_speech, bench, bench.ours(heads, "int4"), title)
+    demo = {
+        NATIVE: bench.bundle(bench.demo / "native", threads=1),
+        ONNXRUNTIME: bench.bundle(bench.demo / "onnxruntime", threads=1),
+    }
+    stages["demo voice"] = partial(measure_speech, bench, demo, "demo voice, one thread")
+    return stages
 
 
 def format_report(limits: Mapping[str, float], figures: Mapping[str, Mapping[str, float]]) -> str:

@@ -1,6 +1,6 @@
 """Programs that are measured in turn: each is a process that sleeps until it is asked.
 
-In: a command. Out: seconds of what it is asked to do (`bundle_worker` has the protocol). Only one
+In: a command. Out: seconds of what it is asked to do (`serving` has the protocol). Only one
 of them works at a time.
 """
 

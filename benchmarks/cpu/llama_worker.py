@@ -4,17 +4,18 @@
     PYTHON -m benchmarks.cpu.llama_worker --write FILE.gguf q8_0|q4_0
 
 In: the requests of `bundle_worker`, "step" and "prefill" only. It needs llama-cpp-python, gguf and
-numpy, and none of this project. Weights are random. The vocabulary is tiny, so that the product
-with it costs nothing, and there are no speech heads: a step is the backbone's alone.
+numpy, and `serving` alone of this project. Weights are random. The vocabulary is tiny, so that the
+product with it costs nothing, and there are no speech heads: a step is the backbone's.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
+
+from benchmarks.cpu.serving import serve
 
 HIDDEN, INNER, LAYERS, HEADS, KV_HEADS = 896, 4864, 24, 14, 2
 HEAD_DIM = HIDDEN // HEADS
@@ -123,14 +124,9 @@ def main() -> None:
     """Write a model, or serve until the input ends."""
     if sys.argv[1] == "--write":
         write(*sys.argv[2:])
-        return
-    path, threads = sys.argv[1:]
-    start = time.perf_counter()
-    worker = Worker(path, int(threads))
-    print(f"ready {time.perf_counter() - start}", flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(getattr(worker, request.pop("measure"))(**request)), flush=True)
+    else:
+        path, threads = sys.argv[1:]
+        serve(Worker, path, int(threads))
 
 
 if __name__ == "__main__":

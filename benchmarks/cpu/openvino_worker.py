@@ -3,19 +3,20 @@
     PYTHON -m benchmarks.cpu.openvino_worker backbone.onnx THREADS
 
 In: a graph of the ort dialect, whose weights in few bits OpenVINO reads as they are, and the
-requests of `bundle_worker`, "step" and "prefill" only. It needs openvino and numpy, and nothing of
-this project. Caches go in and out of each call. There are no heads: a step is the backbone's alone.
+requests of `bundle_worker`, "step" and "prefill" only. It needs openvino and numpy, and `serving`
+alone of this project. Caches go in and out of each call. A step is the backbone's: no heads.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
 from typing import Any
 
 import numpy as np
+
+from benchmarks.cpu.serving import serve
 
 CACHE = re.compile(r"past_(key|value)_\d+")
 
@@ -66,12 +67,7 @@ class Worker:
 def main() -> None:
     """Serve until the input ends."""
     path, threads = sys.argv[1:]
-    start = time.perf_counter()
-    worker = Worker(path, int(threads))
-    print(f"ready {time.perf_counter() - start}", flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(getattr(worker, request.pop("measure"))(**request)), flush=True)
+    serve(Worker, path, int(threads))
 
 
 if __name__ == "__main__":

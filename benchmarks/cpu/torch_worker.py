@@ -8,7 +8,6 @@ heads.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.cpu.serving import serve
 from train.language_model.checkpoint import load_checkpoint
 
 
@@ -57,12 +57,7 @@ class Worker:
 def main() -> None:
     """Serve until the input ends."""
     folder, threads = sys.argv[1:]
-    start = time.perf_counter()
-    worker = Worker(folder, int(threads))
-    print(f"ready {time.perf_counter() - start}", flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(getattr(worker, request.pop("measure"))(**request)), flush=True)
+    serve(Worker, folder, int(threads))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ keeps them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import msgspec
 
 from formats.precisions import Precision
 from runtime.bundle.interfaces import Tensor, interface_of
-from runtime.bundle.manifest import GraphSpec, LanguageModelSpec, Manifest, TensorSpec
+from runtime.bundle.manifest import DType, GraphSpec, LanguageModelSpec, Manifest, TensorSpec
 from runtime.bundle.names import (
     BACKBONE,
     CODEC_DECODER,
@@ -60,6 +61,6 @@ def _describe(manifest: Manifest, name: str) -> GraphSpec:
 
 def _specify(tensors: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(name=name, dtype=tensor.dtypes[0], shape=tensor.shape)  # type: ignore[arg-type]
+        TensorSpec(name=name, dtype=cast(DType, tensor.dtypes[0]), shape=tensor.shape)
         for name, tensor in tensors.items()
     )
