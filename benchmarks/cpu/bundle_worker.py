@@ -8,6 +8,7 @@ seconds. It loads the bundle as `runtime.tts` does.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from benchmarks.cpu.serving import serve
 from commands.peak_memory import peak_memory_mb
+from formats.safetensors_reader import read_safetensors
 from runtime.bundle import names
 from runtime.engines.rows import Request
 from runtime.speech.codec import DecoderStream
@@ -100,14 +102,11 @@ class Worker:
         return [peak_memory_mb() or 0.0]
 
     def weight_bytes(self) -> list[float]:
-        """Bytes on the disk of what a step reads: backbone and head."""
-        files = {
-            file
-            for name in (names.BACKBONE, self._manifest.head)
-            for file in (self._manifest.graphs[name].file, self._manifest.graphs[name].weights)
-            if file
-        }
-        return [float(sum(self._manifest.files[file].size_bytes for file in files))]
+        """Bytes of a native bundle that a step reads: the layers and the heads."""
+        folder = self._tts.bundle.folder
+        tensors = read_safetensors(folder / names.PACKED_WEIGHTS).values()
+        read = [tensor for tensor in tensors if tensor.name.startswith(("layer.", "head."))]
+        return [float(sum(math.prod(each.shape) * each.dtype.itemsize for each in read))]
 
     def _request(self, positions: int, max_steps: int) -> Request:
         width = self._manifest.language_model.hidden_size

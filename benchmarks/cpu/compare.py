@@ -3,7 +3,8 @@ the machine: the tables in docs/performance.md.
 
 In: the folders that `make cpu-engines` fills, and the environments of the peers. Out: tables, and a
 file with all figures. All engines are loaded once and measured in turn, in both orders; a figure is
-a median. The limits are measured in the same run.
+a median. The limits are measured in the same run, and how fast memory is read in every round:
+machines that share it with others change that from one second to the next.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks.cpu.contestants import Contestant, Request, measure_in_turn, started
-from benchmarks.cpu.limits import measure_limits
+from benchmarks.cpu.contestants import Request, TakesTurns, measure_in_turn, started
+from benchmarks.cpu.limits import measure_limits, reading_alone
 from benchmarks.thread_settings import busy
 from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
@@ -74,14 +75,15 @@ class Bench:
         if python := self.peers.get("openvino"):
             graph = str(folder / f"onnxruntime-{precision}" / "backbone.onnx")
             worker = [python, "-m", "benchmarks.cpu.openvino_worker"]
-            commands["OpenVINO"] = [*worker, graph, threads]
+            numbers = ["f32"] if precision == "fp32" else []
+            commands["OpenVINO"] = [*worker, graph, threads, *numbers]
         if (python := self.peers.get("llama")) and precision != "fp32":
             model = str(folder / f"{ {'int8': 'q8_0', 'int4': 'q4_0'}[precision] }.gguf")
             worker = [python, "-m", "benchmarks.cpu.llama_worker"]
             commands["llama.cpp"] = [*worker, model, threads]
         return commands
 
-    def note(self, title: str, contestants: Sequence[Contestant], request: Request) -> None:
+    def note(self, title: str, contestants: Sequence[TakesTurns], request: Request) -> None:
         """Measure one row of milliseconds."""
         found = measure_in_turn(contestants, request, self.rounds)
         self.figures[title] = {
@@ -94,7 +96,9 @@ def measure_steps(bench: Bench, precision: str) -> None:
     commands = bench.ours(12, precision) | bench.theirs(precision)
     with started(commands) as contestants:
         step = {"measure": "step", "context": 256, "count": 12}
-        bench.note(f"step {precision}, ms", contestants, step)
+        [read_bytes] = contestants[0].ask({"measure": "weight_bytes"})
+        with reading_alone(bench.threads, read_bytes) as limit:
+            bench.note(f"step {precision}, ms", [*contestants, limit], step)
         prompt = {"measure": "prefill", "positions": 32, "count": 4}
         bench.note(f"prefill of 32 positions {precision}, ms", contestants, prompt)
         ours = contestants[:2]

@@ -11,11 +11,21 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from commands.errors import UserError
 
 Request = Mapping[str, object]
+
+
+class TakesTurns(Protocol):
+    """What can be asked for figures."""
+
+    @property
+    def name(self) -> str: ...
+
+    def ask(self, request: Request) -> list[float]:
+        """The figures of one measurement."""
 
 
 class Contestant:
@@ -60,7 +70,7 @@ class Contestant:
 
 
 def measure_in_turn(
-    contestants: Sequence[Contestant], request: Request, rounds: int
+    contestants: Sequence[TakesTurns], request: Request, rounds: int
 ) -> dict[str, list[float]]:
     """Ask each of them once a round, in both orders alternately; returns all figures by name."""
     figures: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}

@@ -1,10 +1,12 @@
 """Measures OpenVINO on a bundle's own backbone, in an environment of its own.
 
-    PYTHON -m benchmarks.cpu.openvino_worker backbone.onnx THREADS
+    PYTHON -m benchmarks.cpu.openvino_worker backbone.onnx THREADS [f32]
 
 In: a graph of the ort dialect, whose weights in few bits OpenVINO reads as they are, and the
 requests of `bundle_worker`, "step" and "prefill" only. It needs openvino and numpy, and `serving`
 alone of this project. Caches go in and out of each call. A step is the backbone's: no heads.
+"f32" calculates in float32; OpenVINO by itself takes bfloat16 where the processor has it, whatever
+the graph says.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ CACHE = re.compile(r"past_(key|value)_\d+")
 class Worker:
     """A compiled model."""
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, path: str, threads: int, numbers: str = "") -> None:
         import openvino
 
         core = openvino.Core()
@@ -33,7 +35,12 @@ class Worker:
         self._caches = [
             port.get_any_name() for port in model.inputs if CACHE.fullmatch(port.get_any_name())
         ]
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        if numbers:
+            options["INFERENCE_PRECISION_HINT"] = numbers
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
 
     def step(self, context: int, count: int) -> list[float]:
@@ -66,8 +73,8 @@ class Worker:
 
 def main() -> None:
     """Serve until the input ends."""
-    path, threads = sys.argv[1:]
-    serve(Worker, path, int(threads))
+    path, threads, *numbers = sys.argv[1:]
+    serve(Worker, path, int(threads), *numbers)
 
 
 if __name__ == "__main__":

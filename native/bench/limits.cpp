@@ -1,10 +1,13 @@
 // What this machine can do at most: the limits that the engine's figures are shares of.
 //
-//   limits THREADS
+//   limits THREADS        once, everything
+//   limits THREADS read   a line with the read bandwidth for each line of the input
 //
-// In: a number of threads. Out: one line of JSON: read bandwidth in pages of 4 KB and of 2 MB, and
+// In: a number of threads. Out: lines of JSON: read bandwidth in pages of 4 KB and of 2 MB, and
 // the rates of fused multiply-adds in float32, bfloat16 pairs and int8 groups, whichever of them the
-// processor has. Best of several short runs. It knows nothing about models.
+// processor has. Best of several short runs. A memory that other machines use too is not the same
+// from one second to the next: hence the second form, for comparing engines with it in turn. It
+// knows nothing about models.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -91,21 +94,32 @@ std::uint64_t read_part(const std::uint64_t* data, std::size_t count) {
   return sum_of(data, count);
 }
 
-// GB/s. large: ask for pages of 2 MB.
-double read_bandwidth(int threads, bool large) {
-  void* memory = std::aligned_alloc(std::size_t{2} << 20, kBytes);
-  if (memory == nullptr) return 0.0;
+// Memory to read. large: ask for pages of 2 MB.
+class Memory {
+ public:
+  explicit Memory(bool large) : data_(std::aligned_alloc(std::size_t{2} << 20, kBytes)) {
+    if (data_ == nullptr) std::abort();
 #if defined(__linux__)
-  madvise(memory, kBytes, large ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    madvise(data_, kBytes, large ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 #endif
-  std::memset(memory, 1, kBytes);
-  const auto* data = static_cast<const std::uint64_t*>(memory);
-  const std::size_t part = kBytes / sizeof(std::uint64_t) / threads / 64 * 64;
-  const double seconds =
-      fastest(threads, [&](int thread) { unused += read_part(data + thread * part, part); });
-  std::free(memory);
-  return static_cast<double>(part) * threads * sizeof(std::uint64_t) / seconds / 1e9;
-}
+    std::memset(data_, 1, kBytes);
+  }
+  ~Memory() { std::free(data_); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  // GB/s.
+  double bandwidth(int threads) const {
+    const auto* data = static_cast<const std::uint64_t*>(data_);
+    const std::size_t part = kBytes / sizeof(std::uint64_t) / threads / 64 * 64;
+    const double seconds =
+        fastest(threads, [&](int thread) { unused += read_part(data + thread * part, part); });
+    return static_cast<double>(part) * threads * sizeof(std::uint64_t) / seconds / 1e9;
+  }
+
+ private:
+  void* data_;
+};
 
 // One instruction in as many registers as there are chains, kSteps times.
 #if defined(__x86_64__)
@@ -163,16 +177,9 @@ std::vector<Rate> find_rates() {
 std::vector<Rate> find_rates() { return {}; }
 #endif
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  const int threads = argc == 2 ? std::atoi(argv[1]) : 0;
-  if (threads < 1) {
-    std::fprintf(stderr, "usage: limits THREADS\n");
-    return 2;
-  }
+void print_everything(int threads) {
   std::printf("{\"threads\": %d, \"read_gb_s_small_pages\": %.2f, \"read_gb_s\": %.2f", threads,
-              read_bandwidth(threads, false), read_bandwidth(threads, true));
+              Memory(false).bandwidth(threads), Memory(true).bandwidth(threads));
   for (const Rate& rate : find_rates()) {
     if (rate.work == nullptr) continue;
     const double seconds = fastest(threads, rate.work);
@@ -180,5 +187,30 @@ int main(int argc, char** argv) {
     std::printf(", \"%s_gmac_s\": %.1f", rate.name, products / seconds / 1e9);
   }
   std::printf("}\n");
+}
+
+void serve_bandwidth(int threads) {
+  const Memory memory(true);
+  for (int byte = std::getchar(); byte != EOF; byte = std::getchar()) {
+    if (byte != '\n') continue;
+    std::printf("%.2f\n", memory.bandwidth(threads));
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::atoi(argv[1]) : 0;
+  const bool serves = argc == 3 && std::strcmp(argv[2], "read") == 0;
+  if (threads < 1 || (argc != 2 && !serves)) {
+    std::fprintf(stderr, "usage: limits THREADS [read]\n");
+    return 2;
+  }
+  if (serves) {
+    serve_bandwidth(threads);
+  } else {
+    print_everything(threads);
+  }
   return 0;
 }
