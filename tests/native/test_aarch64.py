@@ -20,9 +20,10 @@ SAMPLE = ROOT / "samples" / "cpp"
 JSON_READER = ROOT / "native" / "engine" / "weights" / "json.cpp"
 EMULATED = (EMULATOR, "-cpu", "max", "-L", SYSROOT)
 
+MISSING = [tool for tool in (COMPILER, EMULATOR, "cmake") if not shutil.which(tool)]
 pytestmark = pytest.mark.skipif(
-    not (shutil.which(COMPILER) and shutil.which(EMULATOR) and shutil.which("cmake")),
-    reason=f"no {COMPILER} (Debian: g++-aarch64-linux-gnu), no {EMULATOR} (qemu-user-static) or cmake",
+    bool(MISSING),
+    reason=f"no {', '.join(MISSING)} (Debian: g++-aarch64-linux-gnu, qemu-user-static, cmake)",
 )
 
 
