@@ -49,6 +49,7 @@ NEEDED_BY = {
     "samples.demo_voice.synthesize": "teachers",
     "benchmarks.published_size": "train",
     "benchmarks.cpu.qwen2_checkpoint": "train",
+    "benchmarks.systems.compare": "evaluate",
     "benchmarks.quantized_voice": "calibration",
     "benchmarks.second_opinion": "calibration",
 }

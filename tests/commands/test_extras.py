@@ -66,13 +66,16 @@ IMPORT_NAMES = {  # of packages that are called otherwise
     "whisper_normalizer": "whisper-normalizer",
     "yaml": "pyyaml",
 }
-# What benchmarks compare with, in environments of their own: `make cpu-peers`.
+# What benchmarks compare with, in environments of their own: `make cpu-peers`, `make system-peers`.
 PEERS = {
     "gguf",
     "llama_cpp",
     "openvino",
     "onnxruntime_genai",
     "optimum",
+    "pocket_tts",
+    "kokoro_onnx",
+    "espeakng_loader",
 }
 MISSING = [  # command, the extra that it names
     ("runtime.tts Hello. -o {out}/out.wav", ""),
