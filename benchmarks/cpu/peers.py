@@ -43,6 +43,9 @@ def step_commands(
         graph = folder / f"onnxruntime-{precision}" / "backbone.onnx"
         numbers = ["f32"] if precision == "fp32" else []
         commands["OpenVINO"] = [*_worker(python, "openvino", graph, threads), *numbers]
+        own = folder / f"openvino-{precision}"
+        worker = _worker(python, "openvino_stateful", own, threads)
+        commands["OpenVINO's own export"] = [*worker, *numbers]
     if precision in INTEGERS:
         if python := pythons.get("genai"):
             model = folder / f"genai-{precision}"

@@ -1,10 +1,11 @@
-"""Runs pocket-tts at the shapes of its English model, with random weights: no package has its own.
+"""Runs pocket-tts at the shapes of an English model, with random weights: no package has its own.
 
-    PYTHON -m benchmarks.systems.pocket_worker FOLDER
+    PYTHON -m benchmarks.systems.pocket_worker FOLDER MODEL
 
-In: a folder for the configuration and a tokenizer that is trained on this clone's sentences. Out:
-see `speaking`; noise, at the cost of speech. It never stops by itself, so each text takes as long
-as the library allows; two threads share the one processor. It needs pocket-tts and PyTorch.
+In: a folder for the configuration and a tokenizer that is trained on this clone's sentences, and
+the name of a configuration in the package. Out: see `speaking`; noise, at the cost of speech. It
+never stops by itself, so each text takes as long as the library allows; two threads share the one
+processor. It needs pocket-tts and PyTorch.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from numpy.typing import NDArray
 
 from benchmarks.systems.speaking import serve_voice
 
-MODEL = "english.yaml"
 WEIGHT_STD = 0.02
 PROMPT_SECONDS = 5
 SENTENCES = Path(__file__).parents[2] / "samples"
 
 
-def write_config(folder: Path) -> Path:
+def write_config(folder: Path, model: str) -> Path:
     """The package's configuration without the addresses of weights, which would be downloaded."""
     import yaml
     from pocket_tts.utils.config import CONFIGS_DIR
 
-    config: dict[str, Any] = yaml.safe_load((CONFIGS_DIR / MODEL).read_text(encoding="utf-8"))
+    config: dict[str, Any] = yaml.safe_load((CONFIGS_DIR / f"{model}.yaml").read_text("utf-8"))
     del config["weights_path"], config["weights_path_without_voice_cloning"]
     table = config["flow_lm"]["lookup_table"]
+    table["tokenizer"] = "tokenizers"  # of two libraries, the one that can be given any pieces
     table["tokenizer_path"] = str(folder.resolve() / "tokenizer.json")
     write_tokenizer(Path(table["tokenizer_path"]), table["n_bins"])
-    path = folder / MODEL
+    path = folder / f"{model}.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
 
@@ -58,14 +59,14 @@ def write_tokenizer(path: Path, entries: int) -> None:
 class PocketVoice:
     """A model of random weights, and a voice of random noise."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, model: str) -> None:
         import torch
         from pocket_tts import TTSModel
 
         torch.manual_seed(0)
         torch.set_num_threads(1)
         Path(folder).mkdir(parents=True, exist_ok=True)
-        config = write_config(Path(folder))
+        config = write_config(Path(folder), model)
         self._model = TTSModel.load_model(config=config, eos_threshold=float("inf"))
         self._model.eval()
         with torch.no_grad():

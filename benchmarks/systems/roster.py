@@ -23,8 +23,8 @@ class System:
     """One system.
 
     environment, files: names in the two folders. package: the one that names its version. counted:
-    the part of the files that its packages do not hold. whole: it hands out a sentence at once.
-    noise: its weights are random.
+    the part of the files that its packages do not hold. model: one of several that its package
+    knows. whole: it hands out a sentence at once. noise: its weights are random.
     """
 
     name: str
@@ -33,6 +33,7 @@ class System:
     package: str
     files: str = ""
     counted: str = ""
+    model: str = ""
     whole: bool = False
     noise: bool = False
 
@@ -47,7 +48,7 @@ class System:
         """What starts its worker."""
         module = f"benchmarks.systems.{self.worker}_worker"
         own = [str(files / self.files)] if self.files else []
-        return [self.python(environments), "-m", module, *own]
+        return [self.python(environments), "-m", module, *own, *filter(None, [self.model])]
 
     def describe(self, environments: Path, files: Path) -> dict[str, Any]:
         """Its version, and the bytes that it takes once it is installed."""
@@ -76,6 +77,11 @@ def _ours(heads: int) -> System:
     return System(f"ours, {heads} heads", "bundle", "ours", "slm-deploy", bundle, bundle)
 
 
+def _pocket(size: str, model: str) -> System:
+    name = f"pocket-tts {size}, random weights"
+    return System(name, "pocket", "pocket", "pocket-tts", f"pocket-{size}", model=model, noise=True)
+
+
 SYSTEMS = (
     *map(_ours, (3, 6, 12)),
     System("hibari", "hibari", "hibari", "hibari-tts", whole=True),
@@ -84,5 +90,6 @@ SYSTEMS = (
         "Kokoro, int8", "kokoro", "kokoro", "kokoro-onnx", "kokoro", "kokoro/voices.npz", whole=True
     ),
     System("eSpeak NG", "espeak", "espeak", "espeakng-loader", whole=True),
-    System("pocket-tts, random weights", "pocket", "pocket", "pocket-tts", "pocket", noise=True),
+    _pocket("100M", "english"),
+    _pocket("7M", "english_7m_2026-10"),
 )
