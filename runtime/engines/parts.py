@@ -1,8 +1,7 @@
 """What each part of a model costs: the interface of engines that can tell.
 
 In: calls of graphs that a recorder has opened. Out: for each call of a stage, the seconds of every
-part, which add up to the whole call. Engines time parts only in graphs of a recorder; all others run
-without.
+part, which add up to the whole call. Engines time parts only in graphs of a recorder.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ NORM, QKV, ATTENTION, OUTPUT = "norm", "qkv", "attention", "output"
 GATE_UP, ACTIVATION, DOWN = "gate_up", "activation", "down"
 # Parts of heads, besides decoder layers: the first of two linear layers, the last one; drawing.
 INNER, CODES = "inner", "codes"
-# Parts of the codec's decoder: a stage's convolution that changes the rate, with its activation, and
-# its residual units, "unit 0" …
+# Parts of the codec's decoder: a stage's convolution that changes the rate, with its activation,
+# and its residual units, "unit 0" …
 CONVOLUTION, LATENTS = "convolution", "latents"
 # Layers that are none of the backbone's: "0", "1" …
 HEADS, DRAWING, FINAL, FIRST, LAST, OTHER = "heads", "drawing", "final", "first", "last", "other"
@@ -51,7 +50,7 @@ class PartRecorder(Protocol):
         """What is called from now on is one call of the stages of `phase`; None: of no interest."""
 
     def finish(self) -> dict[tuple[str, str], list[Costs]]:
-        """The costs of each call, by phase and stage (`runtime.engines.observing`). It comes last."""
+        """The costs of each call, by phase and stage of `runtime.engines.observing`. Comes last."""
 
 
 def add_cost(costs: Costs, place: Place, seconds: float, calls: int = 1) -> None:

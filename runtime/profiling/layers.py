@@ -16,8 +16,8 @@ import numpy as np
 from runtime.bundle import names
 from runtime.bundle.loading import Bundle
 from runtime.engines.calls import open_calls
-from runtime.engines.choices import AUTO, ONNXRUNTIME
-from runtime.engines.graph import Graph
+from runtime.engines.choices import AUTO, NATIVE, ONNXRUNTIME
+from runtime.engines.graph import Array, Graph
 from runtime.engines.observing import CODEC_CHUNK, HEAD, PREFILL, STEP, WHOLE_STEP
 from runtime.engines.parts import DRAWING, FINAL, FIRST, HEADS, LAST, OTHER, Costs, PartRecorder
 from runtime.engines.rows import Request
@@ -65,6 +65,10 @@ def _open_recorder(bundle: Bundle, run_with: str, threads: int | None) -> PartRe
         from runtime.engines.onnxruntime.recorder import OnnxRuntimeRecorder
 
         return OnnxRuntimeRecorder(bundle, threads)
+    if engine == NATIVE:
+        from runtime.engines.native.recorder import NativeRecorder
+
+        return NativeRecorder(bundle, threads)
     return None
 
 
@@ -147,7 +151,7 @@ def _decode_chunks(bundle: Bundle, graph: Graph, recorder: PartRecorder) -> None
     dimensions = {names.FRAMES: CHUNK_FRAMES, names.SAMPLES: CHUNK_FRAMES * codec.hop_samples}
     for number in range(-first, CHUNKS):
         shape = 1, CHUNK_FRAMES, len(codec.streams)
-        inputs = {
+        inputs: dict[str, Array] = {
             names.CODEC_FRAMES: random.integers(0, codec.streams, shape),
             names.SPEAKER: speaker,
             names.PAST_FRAMES: np.array([(first + number) * CHUNK_FRAMES]),

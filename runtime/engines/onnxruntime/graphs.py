@@ -102,8 +102,7 @@ class OnnxRuntimeGraph:
         observer: Observer | None = None,
         profile: Path | None = None,
     ) -> None:
-        """profile: where ONNX Runtime keeps the times of its operators, if it should: the begin of a
-        file's name. `end_profile` writes it."""
+        """profile: begin of a file's name, for the times of all operators; see `end_profile`."""
         self.spec = bundle.graph(name)
         self.rows = 1 if provider.memory else bundle.manifest.engine.rows
         self._name, self._observer = name, observer

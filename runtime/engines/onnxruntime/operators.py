@@ -1,9 +1,9 @@
 """Operators of ONNX Runtime's profile, folded into the layers and parts of the model.
 
-In: names and types of the operators of one call, as they ran. Out: a place for each. Exporters name a
-node SCOPE/OPERATOR_node_NUMBER, numbered along the graph; optimizers keep the number in the names
-they make. So a place follows from the scope and the number, with the products as landmarks. What
-cannot be folded keeps its operator's name, so that the places are the whole call.
+In: names and types of the operators of one call, as they ran. Out: a place for each. Exporters
+name a node SCOPE/OPERATOR_node_NUMBER, numbered along the graph; optimizers keep the number in the
+names they make. So a place follows from the scope and the number, with the products as landmarks.
+What cannot be folded keeps its operator's name, so that the places are the whole call.
 """
 
 from __future__ import annotations
