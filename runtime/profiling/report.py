@@ -1,8 +1,8 @@
 """The report of a profile: its schema, and its JSON.
 
 In: what `runtime.profiling.measuring` has measured, or a file. Out: a typed `Report`, the same
-either way. It measures nothing and draws nothing: the table for a terminal, the page and the trace are made
-from it. Times are in seconds, sizes in bytes, rates a second, unless a name says otherwise.
+either way. It measures nothing and draws nothing: the table for a terminal, the page and the trace
+are made from it. Times are in seconds, sizes in bytes, rates a second, unless a name says else.
 """
 
 from __future__ import annotations
