@@ -678,6 +678,16 @@ def test_emulating_float32_is_refused(
     assert not (output.parent / "emulated").exists()
 
 
+def test_emulating_packed_weights_is_refused(
+    tiny_native_engine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert emulate.main([str(tiny_native_engine), "--output", str(tmp_path / "emulated")]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert "is for native and holds no graphs; export the model again with --dialect" in message
+
+
 def test_the_ort_dialect_refuses_half_precision(
     inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
