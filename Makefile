@@ -46,7 +46,7 @@ demo: .venv-demo/installed $(if $(filter native,$(TARGET)),library)
 # The native engine, by the system's compiler or by the ziglang wheel; a library that is current stays.
 library: .venv-demo/installed
 	@.venv-demo/bin/python native/build.py --find >/dev/null 2>&1 || { \
-		echo "no C++ compiler is found: installing the ziglang wheel, 440 MB in .venv-demo ..."; \
+		echo "no C++ compiler is found: installing the ziglang wheel, 410 MB in .venv-demo ..."; \
 		.venv-demo/bin/python -m pip install --quiet $(ZIGLANG); } || { \
 		echo "error: no ziglang either; make demo TARGET=onnxruntime speaks without a compiler" >&2; exit 2; }
 	.venv-demo/bin/python native/build.py
