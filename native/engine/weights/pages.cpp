@@ -33,7 +33,7 @@ constexpr std::size_t kPiece = 4 * kLargePage;  // that one thread reads at a ti
   throw Failure(SLM_BAD_BUNDLE, path + ": " + what + "; copy or export the bundle again");
 }
 
-// Memory that a reader fills, and then nobody writes.
+// Memory that begins as zeros.
 void* allocate(std::size_t size);
 void prefer_large_pages(void* begin, std::size_t size) noexcept;
 void protect(void* region, std::size_t size);
@@ -230,6 +230,10 @@ Pages& Pages::operator=(Pages&& other) noexcept {
   std::swap(size_, other.size_);
   return *this;
 }
+
+void* take_pages(std::size_t size) { return allocate(size); }
+
+void give_back_pages(void* begin, std::size_t size) noexcept { release(begin, size); }
 
 std::string read_file(const std::string& path, std::size_t most_bytes) {
   const InputFile file(path);
