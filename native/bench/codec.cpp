@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "codec/speech.h"
-#include "codec_file.h"
+#include "../tests/codec_file.h"
 
 namespace slm {
 namespace {

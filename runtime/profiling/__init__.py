@@ -1,0 +1,1 @@
+"""Where the time of speech goes: measured, described, compared."""
