@@ -62,6 +62,7 @@ class Limits(_Record, frozen=True, kw_only=True):
     fp32_macs_per_second: float | None = None
     bf16_macs_per_second: float | None = None
     int8_macs_per_second: float | None = None
+    cache_bytes: int | None = None  # of the largest cache: what fits is not read from memory
     measured_by: str
 
 
