@@ -63,7 +63,7 @@ def measure_gpu_limits() -> Limits:
 
 
 def _measure_by_numpy(threads: int) -> Limits:
-    command = [sys.executable, "-m", "runtime.profiling.numpy_limits", str(threads)]
+    command = [sys.executable, "-m", "runtime.profiling.machine.limits_worker", str(threads)]
     environment = os.environ | dict.fromkeys(_BLAS_VARIABLES, str(threads))
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

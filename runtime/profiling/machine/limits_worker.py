@@ -1,4 +1,4 @@
-"""`python -m runtime.profiling.numpy_limits THREADS`: what numpy reads and multiplies at best.
+"""`python -m runtime.profiling.machine.limits_worker THREADS`: what numpy reads and multiplies.
 
 In: a number of threads, for which whoever starts this has set BLAS's variables. Out: a line of
 JSON. What is read has twice the size of the caches, at least 256 MB, but at most a quarter of the

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from commands.errors import UserError
-from runtime.profiling import limits, numpy_limits
+from runtime.profiling import limits
 from runtime.profiling.limits import measure_gpu_limits, measure_limits
+from runtime.profiling.machine import limits_worker
 
 MIB = 2**20
 # From a slow core to a large server, and less than a byte or a product could be.
@@ -61,11 +62,11 @@ def test_no_threads_are_refused() -> None:
     ],
 )
 def test_what_is_read_leaves_the_caches(free: int | None, cache: int, chosen: int | None) -> None:
-    assert numpy_limits.choose_bytes(free, cache) == chosen
+    assert limits_worker.choose_bytes(free, cache) == chosen
 
 
 def test_every_slice_is_read() -> None:
-    assert SLOWEST < numpy_limits.measure_reading(3, 4 * MIB) < FASTEST
+    assert SLOWEST < limits_worker.measure_reading(3, 4 * MIB) < FASTEST
 
 
 def test_a_gpu_copies(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
