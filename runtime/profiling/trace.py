@@ -17,6 +17,7 @@ from pathlib import Path
 from formats.files.atomic import write_atomically
 from runtime.profiling.buffered_audio import begins, buffered_audio
 from runtime.profiling.lanes import Lane, find_lanes
+from runtime.profiling.plausible import require_plausible
 from runtime.profiling.report import PlayedChunk, Report, Subject
 from runtime.profiling.trace_packets import Annotations, Packets, Track
 
@@ -26,12 +27,17 @@ MAX_SAMPLES = 5000
 
 
 def write_trace(path: str | Path, report: Report) -> None:
-    """Write the trace; the file appears whole or not at all."""
+    """Write the trace; the file appears whole or not at all.
+
+    Raises:
+        UserError: the report has a figure that nobody can have measured.
+    """
     write_atomically(path, make_trace(report))
 
 
 def make_trace(report: Report) -> bytes:
     """The content of the file."""
+    require_plausible(report)
     starts = (span.start for subject in report.subjects for span in subject.timeline.spans)
     packets = Packets(earliest=min(starts, default=0.0))
     for number, subject in enumerate(report.subjects, 1):

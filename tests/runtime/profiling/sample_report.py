@@ -46,7 +46,7 @@ def around(middle: float, *, count: int = 60, seed: int = 0) -> schema.Summary:
 def make_timeline(
     speed: float = 1.0, chunks: int = 12, hiccup: int | None = None
 ) -> schema.Timeline:
-    """speed: 2 takes half the time. hiccup: before this chunk the engine hangs for a second."""
+    """speed: 2 takes half the time. hiccup: before this chunk the engine hangs."""
     noise = random.Random(7)
     spans: list[schema.Span] = []
     played: list[schema.PlayedChunk] = []
@@ -67,7 +67,7 @@ def make_timeline(
             work("language model", "step", STEP)
             work("language model", "head", HEAD)
         if number == hiccup:
-            now += 1.0
+            now += 0.3
         work("codec", "codec_chunk", CHUNK * steps / 2)
         due = now if due is None else due
         frames = round(steps * FRAMES_PER_STEP)
@@ -178,7 +178,7 @@ def make_points(contexts: Sequence[int], rows: Sequence[int]) -> tuple[schema.Po
 
 
 def make_full_subject() -> schema.Subject:
-    timeline = make_timeline(hiccup=5)
+    timeline = make_timeline(hiccup=2)
     first = around(timeline.first_audio, seed=1)
     shares = {"text": 0.066, "prefill": 0.4, "step": 0.265, "head": 0.068, "codec_chunk": 0.195}
     parts = {name: share * first.p50 for name, share in shares.items()}
@@ -205,7 +205,7 @@ def make_full_subject() -> schema.Subject:
         first_audio_parts=parts,
         real_time_factor=around(timeline.seconds / timeline.audio_seconds, seed=2),
         audio_seconds=timeline.audio_seconds,
-        outside_stages=0.03,
+        outside_stages=1 - sum(span.seconds for span in timeline.spans) / timeline.seconds,
         stages=make_stages(timeline, MEANINGS),
         playback=schema.Playback(
             runs=60,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from commands.errors import UserError
 from runtime.profiling import trace_packets
 from runtime.profiling.buffered_audio import buffered_audio, playback_end
 from runtime.profiling.lanes import find_lanes
@@ -140,6 +141,15 @@ def test_times_before_the_text_move_the_origin() -> None:
     due = next(packet for packet in packets if packet.track_event.name == "due: chunk 1")
     assert begun.timestamp == 0
     assert due.timestamp == round(early.chunks[0].due * 1e9) + 500_000_000
+
+
+def test_a_time_that_no_trace_can_hold_is_refused(tmp_path: Path) -> None:
+    subject = REPORT.subjects[0]
+    late = msgspec.structs.replace(subject.timeline, spans=(span("late", 1e10, 1e10 + 1),))
+    subjects = (msgspec.structs.replace(subject, timeline=late),)
+    with pytest.raises(UserError, match=r"timeline\.spans\[0\]\.start is 1e\+10|10000000000"):
+        write_trace(tmp_path / "t", msgspec.structs.replace(REPORT, subjects=subjects))
+    assert not list(tmp_path.iterdir())
 
 
 def test_spans_that_overlap_get_a_lane_beside() -> None:
