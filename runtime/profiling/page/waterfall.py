@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from runtime.profiling.buffered_audio import begins, buffered_audio, playback_end
-from runtime.profiling.lanes import find_lanes
 from runtime.profiling.page.colours import colour_of, swatch
 from runtime.profiling.page.markup import Markup, element
 from runtime.profiling.page.plots import Plot, Scale
 from runtime.profiling.page.quantities import count, duration, tick_duration
 from runtime.profiling.report import PlayedChunk, Span, Subject, Timeline
+from runtime.profiling.timeline.buffered_audio import begins, buffered_audio, playback_end
+from runtime.profiling.timeline.lanes import find_lanes
 
 ROW, LABEL, BAR = 40, 14, 18  # pixels: of a row, of its label, of its bars
 HEAD = 16  # pixels: above the rows, for the moment of first audio

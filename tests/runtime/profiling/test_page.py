@@ -8,7 +8,6 @@ import html
 import math
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,55 +21,13 @@ from runtime.profiling.page.plots import Scale
 from runtime.profiling.page.stages import bin_values
 from runtime.profiling.page.waterfall import COLUMNS, MAX_SPANS, merge_into_columns
 from runtime.profiling.report import Report, Span
+from tests.runtime.profiling.parsed_page import Parsed
 from tests.runtime.profiling.sample_report import SPARSE, make_sample_report
 
 REPORT = make_sample_report()
 PAGE = make_page(REPORT)
-VOID = {"meta", "br", "link", "img", "input"}
 ATTACK = "\"'><script>alert(1)</script><b onclick=alert(1)>&amp;\x00\u202e"
 NUMBERS = ("x", "y", "x1", "y1", "x2", "y2", "width", "height", "cx", "cy", "r")
-
-
-class Parsed(HTMLParser):
-    """Elements as they come, and the text between them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[str] = []
-        self.inside: dict[str, str] = {}  # of style and script
-        self._open: list[str] = []
-        self.feed(page)
-        self.close()
-        assert not self._open, f"left open: {self._open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        names = [name for name, _ in attrs]
-        assert len(names) == len(set(names)), f"{tag}: an attribute stands twice"
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self._open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] in ("style", "script"):
-            self.inside[self._open[-1]] = data
-        else:
-            self.texts.append(data)
-
-    def values(self, name: str) -> list[str]:
-        return [attributes[name] for _, attributes in self.elements if name in attributes]
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.texts)
 
 
 def change(report: Report, to: Callable[[Any], Any]) -> Report:

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from commands.errors import UserError
-from runtime.profiling import trace_packets
-from runtime.profiling.buffered_audio import buffered_audio, playback_end
-from runtime.profiling.lanes import find_lanes
 from runtime.profiling.report import PlayedChunk, Report, Span
+from runtime.profiling.timeline.buffered_audio import buffered_audio, playback_end
+from runtime.profiling.timeline.lanes import find_lanes
 from runtime.profiling.trace import make_trace, write_trace
+from runtime.profiling.trace.packets import field, varint
 from tests.runtime.profiling.sample_report import FULL, SPARSE, make_sample_report
 from tests.runtime.profiling.trace_processor import query_trace
 
@@ -42,7 +42,7 @@ def chunk(ready: float, due: float, audio_seconds: float) -> PlayedChunk:
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**32, 2**64 - 1])
 def test_a_varint_has_seven_bits_a_byte(value: int) -> None:
-    encoded = trace_packets.varint(value)
+    encoded = varint(value)
     assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(encoded)) == value
     assert [byte >> 7 for byte in encoded] == [1] * (len(encoded) - 1) + [0]
 
@@ -51,9 +51,9 @@ def count_unknown_fields(message: Any) -> int:
     """Of a protobuf message and all messages in it."""
     unknown_fields = pytest.importorskip("google.protobuf.unknown_fields")
     count = len(unknown_fields.UnknownFieldSet(message))
-    for field, value in message.ListFields():
-        if field.message_type:
-            count += sum(map(count_unknown_fields, value if field.is_repeated else [value]))
+    for described, value in message.ListFields():
+        if described.message_type:
+            count += sum(map(count_unknown_fields, value if described.is_repeated else [value]))
     return count
 
 
@@ -63,9 +63,7 @@ def test_perfettos_messages_know_every_field() -> None:
 
 
 def test_the_count_of_unknown_fields_sees_them() -> None:
-    (packet,) = read_packets(
-        trace_packets.field(1, trace_packets.field(11, trace_packets.field(999, 1)))
-    )
+    (packet,) = read_packets(field(1, field(11, field(999, 1))))
     assert count_unknown_fields(packet) == 1
 
 

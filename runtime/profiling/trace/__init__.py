@@ -15,11 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from formats.files.atomic import write_atomically
-from runtime.profiling.buffered_audio import begins, buffered_audio
-from runtime.profiling.lanes import Lane, find_lanes
 from runtime.profiling.plausible import require_plausible
 from runtime.profiling.report import PlayedChunk, Report, Subject
-from runtime.profiling.trace_packets import Annotations, Packets, Track
+from runtime.profiling.timeline.buffered_audio import begins, buffered_audio
+from runtime.profiling.timeline.lanes import Lane, find_lanes
+from runtime.profiling.trace.packets import Annotations, Packets, Track
 
 IDS_OF_A_SUBJECT = 1000  # process ids 1000, 2000, …: threads of two subjects never share an id
 SAMPLE_SECONDS = 0.01  # between two points of the counter: Perfetto draws steps, no slopes

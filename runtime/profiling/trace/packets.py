@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping
 from typing import NewType
 
-from runtime.profiling.lanes import nanoseconds
+from runtime.profiling.timeline.lanes import nanoseconds
 
 Track = NewType("Track", int)  # its uuid
 Annotations = Mapping[str, int | float | str]
