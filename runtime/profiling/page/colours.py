@@ -16,7 +16,11 @@ _KNOWN = {
     "whole_step": "c2",
     "device_step": "c2",
     "head": "c3",
+    "steps": "c2",
+    "codec": "c4",
     "codec_chunk": "c4",
+    "speaker_projection": "c6",
+    "between calls": "c7",
     "playback": "c5",
 }
 _OTHERS = ("c6", "c7", "c8")

@@ -28,20 +28,22 @@ def draw_warnings(report: Report) -> Markup | None:
 
 
 def draw_cards(report: Report) -> Markup:
-    return element("div", [_card(subject) for subject in report.subjects], class_="columns")
+    """The peak memory of a process with several subjects belongs to none of them."""
+    alone = len(report.subjects) == 1
+    return element("div", [_card(subject, alone) for subject in report.subjects], class_="columns")
 
 
-def _card(subject: Subject) -> Markup:
+def _card(subject: Subject, alone: bool) -> Markup:
     facts = {
         "real-time factor": significant(subject.real_time_factor.p50),
         "first audio": duration(subject.first_audio.p50),
-        "peak memory": amount(subject.peak_bytes, "B") if subject.peak_bytes else None,
+        "peak memory": amount(subject.peak_bytes, "B") if alone and subject.peak_bytes else None,
         "loading": duration(subject.load_seconds),
     }
     return element(
         "article",
         element("h3", subject.label),
-        element("p", f"{subject.engine}. {_model(subject)}", class_="soft"),
+        element("p", _engine(subject), class_="soft"),
         element(
             "dl",
             [
@@ -56,11 +58,10 @@ def _card(subject: Subject) -> Markup:
     )
 
 
-def _model(subject: Subject) -> str:
-    return (
-        f"{subject.precision}, codec {subject.codec_precision}, {count(subject.heads, 'head')}, "
-        f"{count(subject.threads, 'thread')}, {count(subject.runs, 'run')}"
-    )
+def _engine(subject: Subject) -> str:
+    """What the engine says of itself begins with the bundle's name."""
+    said = subject.engine.removeprefix(f"{subject.label}: ")
+    return f"{said}; codec in {subject.codec_precision}; {count(subject.runs, 'run')}."
 
 
 def _sentences(subject: Subject) -> Iterator[Content]:
@@ -125,6 +126,11 @@ def _limit(stage: Stage) -> str:
         return "What bounds it is not known: its bytes and products, or the limits, are missing."
     bound = "reading memory" if stage.limited_by == "memory" else "products"
     reached = share(stage.limit / stage.seconds.p50)
+    if stage.limit > stage.seconds.p50:
+        return (
+            f"It takes less time than the limits allow ({reached}): what it reads stays in the "
+            "processor's caches, or the limits were measured too low."
+        )
     return f"It is bounded by {bound}, at {reached} of what the machine can do."
 
 

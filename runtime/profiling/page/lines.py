@@ -93,4 +93,5 @@ def _draw_line(
         tip = f"{label}: {duration(point.seconds.p50)}"
         plot.mark(place, index, class_=f"mark {colour}", tip=tip)
     (x, height) = curve[-1]
-    plot.text((x, height - 12), label, "end", class_="label ink")
+    anchor = "start" if x < 0.5 else "end"
+    plot.text((x, height - 12), label, anchor, class_="label ink")

@@ -120,8 +120,7 @@ def _draw_for(limits: Limits, subjects: Sequence[Subject]) -> Markup | None:
     plot = Plot(HEIGHT + AXIS, f"Roofline, {threads}", described)
     _draw_axes(plot, x, y)
     _draw_roofs(plot, x, y, roofs, bandwidth)
-    for place in places:
-        _draw_place(plot, x, y, place)
+    _draw_places(plot, x, y, places)
     caption = (
         f"{threads}, limits measured by {limits.measured_by}. Up: MACs a second. "
         "Right: MACs for each byte read. Both are logarithmic."
@@ -174,14 +173,21 @@ def _draw_roofs(plot: Plot, x: Scale, y: Scale, roofs: dict[str, float], bandwid
         plot.text((1, height - 6), f"{name}: {amount(rate, 'MAC/s')}", "end", class_="strong")
 
 
-def _draw_place(plot: Plot, x: Scale, y: Scale, place: Place) -> None:
-    across, height = x.place(place.intensity), _height(y, place.rate)
-    tip = f"{place.name} of {place.subject}: {_text(place)}"
-    plot.mark((across, height), place.index, class_=f"mark {colour_of(place.name)}", tip=tip)
-    end = across > 0.7
-    space = "\N{NO-BREAK SPACE}" * 3
-    label = f"{place.name}{space}" if end else f"{space}{place.name}"
-    plot.text((across, height + 4), label, "end" if end else "start", class_="label ink")
+def _draw_places(plot: Plot, x: Scale, y: Scale, places: Sequence[Place]) -> None:
+    """Marks that are near each other share a label, because two would cover each other."""
+    labels: dict[tuple[float, float], list[str]] = {}
+    for place in places:
+        across, height = x.place(place.intensity), _height(y, place.rate)
+        tip = f"{place.name} of {place.subject}: {_text(place)}"
+        plot.mark((across, height), place.index, class_=f"mark {colour_of(place.name)}", tip=tip)
+        near = (at for at in labels if abs(at[0] - across) < 0.06 and abs(at[1] - height) < 14)
+        labels.setdefault(next(near, (across, height)), []).append(place.name)
+    for (across, height), names in labels.items():
+        end = across > 0.7
+        space, text = "\N{NO-BREAK SPACE}" * 3, ", ".join(dict.fromkeys(names))
+        label = f"{text}{space}" if end else f"{space}{text}"
+        anchor = "end" if end else "start"
+        plot.text((across, height + 4), label, anchor, class_="label ink")
 
 
 def _shares(subjects: Sequence[Subject]) -> Markup:

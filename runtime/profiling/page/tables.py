@@ -100,7 +100,7 @@ def _subjects(subjects: Sequence[Subject]) -> Markup:
         "runs": [str(subject.runs) for subject in subjects],
         "loading": [duration(subject.load_seconds) for subject in subjects],
         "memory after the runs": [amount(s.resident_bytes, "B") for s in subjects],
-        "peak memory of the process": [amount(s.peak_bytes, "B") for s in subjects],
+        "peak memory of the process so far": [amount(s.peak_bytes, "B") for s in subjects],
         "weights read by a step": [amount(s.step_bytes, "B") for s in subjects],
         "audio of a run": [duration(subject.audio_seconds) for subject in subjects],
         "outside the stages": [share(subject.outside_stages) for subject in subjects],

@@ -4,8 +4,8 @@ In: a report. Out: a file of TracePackets (perfetto/trace/trace_packet.proto, tr
 subject is a process. Its threads have the stages as slices; a track of the player has the chunks as
 slices, deadlines and underruns as instants; a counter says how much audio waits.
 
-Perfetto also reads Chrome's JSON events, but there a counter has no unit, and tracks have no order
-and have to pretend that they are threads.
+Perfetto also reads Chrome's JSON events, but there a counter has no unit, and a track that is no
+thread has to pretend that it is one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def make_trace(report: Report) -> bytes:
 
 
 def _write_subject(packets: Packets, subject: Subject, process_id: int) -> None:
-    process = packets.add_process(f"{subject.label}: {subject.engine}", process_id)
+    said = subject.engine.removeprefix(f"{subject.label}: ")  # engines begin with the bundle's name
+    process = packets.add_process(f"{subject.label}: {said}", process_id)
     for place, lane in enumerate(find_lanes(subject.timeline.spans), 1):
         thread = packets.add_thread(_lane_name(lane), process_id, process_id + place)
         _write_lane(packets, thread, lane)
@@ -57,7 +58,7 @@ def _write_subject(packets: Packets, subject: Subject, process_id: int) -> None:
 def _lane_name(lane: Lane) -> str:
     tracks = ", ".join(dict.fromkeys(span.track for span in lane.spans))
     beside = f", beside {lane.depth}" if lane.depth else ""
-    return f"{tracks} (thread {lane.thread}{beside})"
+    return f"thread {lane.thread}{beside}: {tracks}"
 
 
 def _write_lane(packets: Packets, track: Track, lane: Lane) -> None:
@@ -66,9 +67,9 @@ def _write_lane(packets: Packets, track: Track, lane: Lane) -> None:
 
 
 def _write_playback(packets: Packets, process: Track, chunks: tuple[PlayedChunk, ...]) -> None:
-    played = packets.add_track("playback", process, rank=1)
-    deadlines = packets.add_track("deadlines", process, rank=2)
-    waiting = packets.add_counter("audio buffered", process, unit="s", rank=3)
+    played = packets.add_track("playback", process)
+    deadlines = packets.add_track("deadlines", process)
+    waiting = packets.add_counter("audio buffered", process, unit="s")
     for number, chunk in enumerate(chunks, 1):
         details: Annotations = {
             "frames": chunk.frames,

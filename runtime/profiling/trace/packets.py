@@ -18,7 +18,6 @@ Annotations = Mapping[str, int | float | str]
 
 SEQUENCE = 1  # all packets come from one writer
 SLICE_BEGIN, SLICE_END, INSTANT, COUNTER = 1, 2, 3, 4  # TrackEvent.Type
-EXPLICIT_ORDER = 3  # TrackDescriptor.ChildTracksOrdering
 VARINT, FIXED64, BYTES = 0, 1, 2  # wire types
 
 
@@ -54,19 +53,18 @@ class Packets:
 
     def add_process(self, name: str, process_id: int) -> Track:
         process = field(1, process_id) + field(6, name)
-        return self._add_track(field(3, process) + field(11, EXPLICIT_ORDER))
+        return self._add_track(field(3, process))
 
     def add_thread(self, name: str, process_id: int, thread_id: int) -> Track:
         thread = field(1, process_id) + field(2, thread_id) + field(5, name)
         return self._add_track(field(4, thread))
 
-    def add_track(self, name: str, parent: Track, rank: int) -> Track:
-        """A track that is no thread. Those with lower ranks stand above."""
-        return self._add_track(field(2, name) + field(5, parent) + field(12, rank))
+    def add_track(self, name: str, parent: Track) -> Track:
+        """A track that is no thread."""
+        return self._add_track(field(2, name) + field(5, parent))
 
-    def add_counter(self, name: str, parent: Track, unit: str, rank: int) -> Track:
-        counter = field(8, field(6, unit))
-        return self._add_track(field(2, name) + field(5, parent) + counter + field(12, rank))
+    def add_counter(self, name: str, parent: Track, unit: str) -> Track:
+        return self._add_track(field(2, name) + field(5, parent) + field(8, field(6, unit)))
 
     def add_slice(
         self,

@@ -75,7 +75,7 @@ def test_the_trace_processor_sees_every_span_on_its_thread() -> None:
         "join thread using (utid) join process using (upid) order by upid, ts",
     )
     expected = [
-        (f"{subject.label}: {subject.engine}", span.name, span.start, span.seconds)
+        (subject.engine, span.name, span.start, span.seconds)
         for subject in REPORT.subjects
         for span in subject.timeline.spans
     ]
