@@ -77,9 +77,6 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     )
 
 
-_PROFILE_HELP = "write a page (.html) that shows where the time of this speech went"
-
-
 def _add_sampling(group: argparse._ArgumentGroup) -> None:
     add_drawing_options(group, "each sentence")
     group.add_argument(
