@@ -14,6 +14,8 @@ from runtime.profiling.page.quantities import round_number, significant
 from runtime.profiling.report import Comparison
 
 BAR = 44  # pixels
+LEGEND = """Right of 1: the second one is faster. Left of 1: the first one is. In brackets, and as a
+line: the 95 % interval. Grey: the interval has 1 in it."""
 
 
 def draw_comparisons(comparisons: Sequence[Comparison]) -> list[Markup]:
@@ -24,16 +26,14 @@ def draw_comparisons(comparisons: Sequence[Comparison]) -> list[Markup]:
     most = 1.25 * max(1.2, *edges, *(1 / edge for edge in edges if edge > 0))
     scale = Scale(1 / most, most, logarithmic=True)
     return [
-        element("p", "Right of 1: the other one is faster. Left of 1: the baseline is."),
+        element("p", LEGEND),
         element("div", [_comparison(each, scale) for each in comparisons], class_="columns"),
     ]
 
 
 def _comparison(each: Comparison, scale: Scale) -> Markup:
-    figures = (
-        f"{significant(each.ratio)} ({significant(each.low)} to {significant(each.high)} "
-        "with 95 % confidence)"
-    )
+    interval = f"{significant(each.low)} to {significant(each.high)}"
+    figures = f"{significant(each.ratio)} ({interval})"
     plot = Plot(BAR, f"{each.figure}: {each.baseline} / {each.other}", figures)
     if each.low > 0 and each.ratio > 0:
         _draw(plot, each, scale, figures)

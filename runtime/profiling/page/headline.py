@@ -6,6 +6,7 @@ In: a report. Out: a card of figures and sentences for each subject, and the war
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from runtime.profiling.page.markup import Content, Markup, element
 from runtime.profiling.page.quantities import amount, count, duration, share, significant
@@ -60,7 +61,7 @@ def _card(subject: Subject, alone: bool) -> Markup:
 
 def _engine(subject: Subject) -> str:
     """What the engine says of itself begins with the bundle's name."""
-    said = subject.engine.removeprefix(f"{subject.label}: ")
+    said = subject.engine.removeprefix(f"{Path(subject.folder).name}: ")
     return f"{said}; codec in {subject.codec_precision}; {count(subject.runs, 'run')}."
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from runtime.profiling.page.markup import Markup, element
-from runtime.profiling.page.plots import Plot, Scale
+from runtime.profiling.page.plots import MARKS, Plot, Scale
 from runtime.profiling.page.quantities import duration, listing, tick_duration
 from runtime.profiling.report import Point, Subject
 
@@ -57,7 +57,22 @@ def _picture(caption: str, lines: dict[str, tuple[Point, ...]], across: Across) 
         ordered = sorted(line, key=across)
         places = [_inset(x.place(values.index(across(point)))) for point in ordered]
         _draw_line(plot, y, list(zip(places, ordered, strict=True)), index, label)
-    return [element("figure", element("figcaption", caption), plot.render())]
+    forms = [
+        element(
+            "li",
+            element("span", class_=f"swatch {_colour(index)}", aria_hidden="true"),
+            label,
+            f": {MARKS[index % len(MARKS)]}",
+        )
+        for index, (label, line) in enumerate(lines.items())
+        if line
+    ]
+    legend = element("ul", forms, class_="legend")
+    return [element("figure", element("figcaption", caption), legend, plot.render())]
+
+
+def _colour(index: int) -> str:
+    return ("c2", "c4", "c5", "c6")[index % 4]
 
 
 def _inset(x: float) -> float:
@@ -81,7 +96,7 @@ def _draw_axes(plot: Plot, y: Scale, values: Sequence[int]) -> None:
 def _draw_line(
     plot: Plot, y: Scale, places: Sequence[tuple[float, Point]], index: int, label: str
 ) -> None:
-    colour = ("c2", "c4", "c5", "c6")[index % 4]
+    colour = _colour(index)
     curve = [(x, _height(y, point.seconds.p50)) for x, point in places]
     if not curve:
         return
@@ -92,6 +107,3 @@ def _draw_line(
         plot.line((x, low), (x, high), class_=f"curve {colour}")
         tip = f"{label}: {duration(point.seconds.p50)}"
         plot.mark(place, index, class_=f"mark {colour}", tip=tip)
-    (x, height) = curve[-1]
-    anchor = "start" if x < 0.5 else "end"
-    plot.text((x, height - 12), label, anchor, class_="label ink")

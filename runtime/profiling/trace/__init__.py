@@ -46,7 +46,7 @@ def make_trace(report: Report) -> bytes:
 
 
 def _write_subject(packets: Packets, subject: Subject, process_id: int) -> None:
-    said = subject.engine.removeprefix(f"{subject.label}: ")  # engines begin with the bundle's name
+    said = subject.engine.removeprefix(f"{Path(subject.folder).name}: ")
     process = packets.add_process(f"{subject.label}: {said}", process_id)
     for place, lane in enumerate(find_lanes(subject.timeline.spans), 1):
         thread = packets.add_thread(_lane_name(lane), process_id, process_id + place)

@@ -119,7 +119,7 @@ def make_full_subject() -> schema.Subject:
     parts["between the stages"] = first.p50 - sum(parts.values())
     return schema.Subject(
         label=FULL,
-        engine=f"{FULL}: 6 heads, int8, native engine 0.1, avx512vnni, 1 thread",
+        engine="demo-int8: 6 heads, int8, native engine 0.1, avx512vnni, 1 thread",
         folder="build/demo-int8",
         bundle_sha256="0f" * 32,
         kind="native",
@@ -161,7 +161,7 @@ def make_sparse_subject() -> schema.Subject:
     meanings = {"prefill": MEANINGS["prefill"], "step": MEANINGS["step"], "head": "codes"}
     return schema.Subject(
         label=SPARSE,
-        engine=f"{SPARSE}: 6 heads, fp32, ONNX Runtime 1.23 on the CPU, 2 threads",
+        engine="demo-fp32: 6 heads, fp32, ONNX Runtime 1.23 on the CPU, 2 threads",
         folder="build/demo-fp32",
         bundle_sha256="a1" * 32,
         kind="onnxruntime",

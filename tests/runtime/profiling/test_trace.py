@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_the_trace_processor_sees_every_span_on_its_thread() -> None:
         "join thread using (utid) join process using (upid) order by upid, ts",
     )
     expected = [
-        (subject.engine, span.name, span.start, span.seconds)
+        (f"{subject.label}: {subject.engine.split(': ')[1]}", span.name, span.start, span.seconds)
         for subject in REPORT.subjects
         for span in subject.timeline.spans
     ]
@@ -128,6 +129,18 @@ def test_the_trace_processor_finds_nothing_to_complain_about() -> None:
         "select name, value from stats where severity in ('error', 'data_loss') and value > 0",
     )
     assert errors == []
+
+
+def test_the_query_of_the_docs_lists_the_slowest_calls() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "profiling.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    rows = query_trace(make_trace(REPORT), query)
+    spans = [each for subject in REPORT.subjects for each in subject.timeline.spans]
+    slowest = sorted(spans, key=lambda each: each.seconds, reverse=True)[:10]
+    assert [row["name"] for row in rows] == [each.name for each in slowest]
+    for row, each in zip(rows, slowest, strict=True):
+        assert row["ms"] == pytest.approx(1000 * each.seconds, abs=1e-5)
+        assert row["at_ms"] == pytest.approx(1000 * each.start, abs=1e-5)
 
 
 def test_times_before_the_text_move_the_origin() -> None:
