@@ -13,9 +13,11 @@ import sys
 
 from commands.errors import UserError
 from runtime.engines.native.places import find_library
+from runtime.profiling.machine import limits_worker
+from runtime.profiling.machine.limits_worker import NATIVE_ENGINE, NUMPY
 from runtime.profiling.report import Limits
 
-NATIVE_ENGINE, NUMPY, GPU_COPIES = "native engine", "numpy", "GPU copies"
+GPU_COPIES = "GPU copies"
 # How many threads BLAS takes is read when numpy is imported: hence a process of its own.
 _BLAS_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -28,24 +30,22 @@ _BLAS_VARIABLES = (
 def measure_limits(threads: int) -> Limits:
     """The limits of so many threads, in about 2 seconds. Nobody else should use the machine.
 
+    They are measured by a process of its own, whose memory is not this one's.
+
     Raises:
-        UserError: a library of another version, or numpy that does not work in a new process.
+        UserError: a library of another version, or a process that fails.
     """
     if threads < 1:
         raise UserError(f"threads is {threads}; give 1 or more")
-    if find_library() is None:
-        return _measure_by_numpy(threads)
-    from runtime.engines.native.limits import measure_machine
-
-    found = measure_machine(threads)
-    return Limits(
-        threads=threads,
-        read_bytes_per_second=found.read_bytes_per_second,
-        fp32_macs_per_second=found.fp32_macs_per_second,
-        bf16_macs_per_second=found.bf16_macs_per_second,
-        int8_macs_per_second=found.int8_macs_per_second,
-        measured_by=NATIVE_ENGINE,
-    )
+    measured_by = NUMPY if find_library() is None else NATIVE_ENGINE
+    command = [sys.executable, "-m", limits_worker.__name__, str(threads), measured_by]
+    environment = os.environ | dict.fromkeys(_BLAS_VARIABLES, str(threads))
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise UserError(f"the machine's limits cannot be measured by {measured_by}: {told}")
+    return Limits(threads=threads, measured_by=measured_by, **json.loads(done.stdout))
 
 
 def measure_gpu_limits() -> Limits:
@@ -60,20 +60,3 @@ def measure_gpu_limits() -> Limits:
     from runtime.engines.tensorrt.memory import measure_bandwidth
 
     return Limits(threads=1, read_bytes_per_second=measure_bandwidth(), measured_by=GPU_COPIES)
-
-
-def _measure_by_numpy(threads: int) -> Limits:
-    command = [sys.executable, "-m", "runtime.profiling.machine.limits_worker", str(threads)]
-    environment = os.environ | dict.fromkeys(_BLAS_VARIABLES, str(threads))
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise UserError(f"the machine's limits cannot be measured by numpy: {told}")
-    found = json.loads(done.stdout)
-    return Limits(
-        threads=threads,
-        read_bytes_per_second=found["read_bytes_per_second"],
-        fp32_macs_per_second=found["fp32_macs_per_second"],
-        measured_by=NUMPY,
-    )

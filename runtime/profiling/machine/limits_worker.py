@@ -1,8 +1,9 @@
-"""`python -m runtime.profiling.machine.limits_worker THREADS`: what numpy reads and multiplies.
+"""`python -m runtime.profiling.machine.limits_worker THREADS BY`: what a machine can do at most.
 
-In: a number of threads, for which whoever starts this has set BLAS's variables. Out: a line of
-JSON. What is read has twice the size of the caches, at least 256 MB, but at most a quarter of the
-memory that is free. Where that would lie in caches, reading is not measured.
+In: a number of threads, for which whoever starts this has set BLAS's variables, and what measures:
+the native engine's library, or numpy. Out: a line of JSON with fields of `Limits`. What numpy reads
+has twice the size of the caches, at least 256 MB, but at most a quarter of the memory that is free.
+Where that would lie in caches, reading is not measured.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+NATIVE_ENGINE, NUMPY = "native engine", "numpy"  # what measures
 USUAL_BYTES, MOST_BYTES = 256 * 2**20, 2**30
 USUAL_CACHE_BYTES = 32 * 2**20  # where the system does not say
 SIZE = 768  # of the matrices: rows, columns and inputs
@@ -78,13 +80,25 @@ def _fastest(work: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def main(argv: Sequence[str]) -> int:
+def measure_by_numpy(threads: int) -> dict[str, float | None]:
+    """numpy has no products of bfloat16 and int8 that a processor's own would be compared with."""
     size_bytes = choose_bytes(free_bytes(), cache_bytes())
-    limits = {
-        "read_bytes_per_second": size_bytes and measure_reading(int(argv[0]), size_bytes),
+    return {
+        "read_bytes_per_second": size_bytes and measure_reading(threads, size_bytes),
         "fp32_macs_per_second": measure_products(),
     }
-    print(json.dumps(limits))
+
+
+def measure_by_library(threads: int) -> dict[str, float | None]:
+    from runtime.engines.native.limits import measure_machine
+
+    return measure_machine(threads)._asdict()
+
+
+def main(argv: Sequence[str]) -> int:
+    threads, measured_by = argv
+    measure = measure_by_numpy if measured_by == NUMPY else measure_by_library
+    print(json.dumps(measure(int(threads)) | {"cache_bytes": cache_bytes()}))
     return 0
 
 

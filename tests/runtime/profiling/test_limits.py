@@ -25,6 +25,8 @@ def test_the_library_measures(native_library: Path) -> None:
     rates = [found.read_bytes_per_second, found.fp32_macs_per_second, found.int8_macs_per_second]
     assert all(rate is None or SLOWEST < rate < FASTEST for rate in rates)
     assert found.fp32_macs_per_second is not None, "every processor has them"
+    assert found.cache_bytes is not None
+    assert found.cache_bytes >= 16 * 1024
 
 
 def test_numpy_measures_where_there_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
