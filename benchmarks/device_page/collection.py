@@ -9,6 +9,7 @@ without the folders of whoever measured.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,8 @@ def keep_report(source: Path, folder: Path, name: str) -> Path:
     _check_name(path, report)
     subjects = tuple(_without_bulk(subject) for subject in report.subjects)
     folder.mkdir(parents=True, exist_ok=True)
-    write_report(path, msgspec.structs.replace(report, subjects=subjects))
+    command = shlex.join(_last_part(word) for word in shlex.split(report.command))
+    write_report(path, msgspec.structs.replace(report, command=command, subjects=subjects))
     return path
 
 
@@ -129,4 +131,9 @@ def _check_name(path: Path, report: Report) -> dict[str, str]:
 
 def _without_bulk(subject: Subject) -> Subject:
     timeline = msgspec.structs.replace(subject.timeline, spans=())
-    return msgspec.structs.replace(subject, folder=Path(subject.folder).name, timeline=timeline)
+    return msgspec.structs.replace(subject, folder=_last_part(subject.folder), timeline=timeline)
+
+
+def _last_part(path: str) -> str:
+    """Of a path of any system; other words stay."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]

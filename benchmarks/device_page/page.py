@@ -131,7 +131,8 @@ def share_of_limit(entry: Entry) -> str:
     least, step = entry.least_step_seconds, entry.step_seconds
     if least is None or not step:
         return DASH
-    return f"{100 * least / step:.0f} % ({entry.limited_by})"
+    by = entry.limited_by if least <= step else "it stays in caches"
+    return f"{100 * least / step:.0f} % ({by})"
 
 
 def _model(entry: Entry) -> str:
@@ -139,11 +140,11 @@ def _model(entry: Entry) -> str:
 
 
 def _memory(entry: Entry) -> str:
-    """The most that the process took, which is no bundle's if it ran several."""
-    peak = entry.subject.peak_bytes
-    if peak is None or len(entry.report.subjects) > 1:
+    """What the process took after the runs, which is no bundle's if it ran several."""
+    taken = entry.subject.resident_bytes
+    if taken is None or len(entry.report.subjects) > 1:
         return DASH
-    return f"{peak / 2**20:.0f} MiB"
+    return f"{taken / 2**20:.0f} MiB"
 
 
 def _precisions(entry: Entry) -> str:

@@ -99,7 +99,7 @@ def subject(**planted: Any) -> Subject:
 def report(*subjects: Subject, **planted: Any) -> Report:
     fields: Mapping[str, Any] = {
         "created": "2026-11-30T12:00:00Z",
-        "command": "python -m runtime.profile --engine engine",
+        "command": "profile --engine /home/somebody/engine --json profile.json",
         "text": "They know it.",
         "machine": Machine(
             system="Linux-6.1-x86_64",

@@ -96,6 +96,7 @@ def test_kept_reports_are_small_and_name_no_folders(tmp_path: Path) -> None:
     [kept] = read_report(path).subjects
     assert kept.timeline.spans == ()
     assert kept.folder == "engine"
+    assert read_report(path).command == "profile --engine engine --json profile.json"
     assert kept.timeline.chunks == report().subjects[0].timeline.chunks
 
 
@@ -138,6 +139,13 @@ def test_a_step_and_its_limit_are_of_one_stage_or_of_two(tmp_path: Path) -> None
     assert share_of_limit(found) == "50 % (products)"
 
 
+def test_a_step_below_its_limit_is_explained(tmp_path: Path) -> None:
+    found = entry(
+        changed(report(), stages=(stage("whole_step", 0.004, 0.008, "memory"),)), tmp_path
+    )
+    assert share_of_limit(found) == "200 % (it stays in caches)"
+
+
 def test_what_is_not_known_is_a_dash(tmp_path: Path) -> None:
     half = (stage("step", 0.008, 0.004, "memory"), stage("head", 0.002))
     found = entry(changed(report(), stages=half), tmp_path)
@@ -161,9 +169,9 @@ def test_the_table_of_the_readme_has_the_native_engine_only(tmp_path: Path) -> N
 
 
 def test_memory_is_of_a_process_that_ran_one_bundle(tmp_path: Path) -> None:
-    assert "381 MiB" in measured_table([entry(report(), tmp_path)])
+    assert "286 MiB" in measured_table([entry(report(), tmp_path)])
     keep(tmp_path, report(subject(), subject(label="other")))
-    assert "381 MiB" not in measured_table(read_entries(tmp_path / "reports"))
+    assert "286 MiB" not in measured_table(read_entries(tmp_path / "reports"))
 
 
 def test_noise_of_a_report_stands_below_the_table(tmp_path: Path) -> None:
