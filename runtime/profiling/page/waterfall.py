@@ -23,6 +23,7 @@ HEAD = 16  # pixels: above the rows, for the moment of first audio
 WAITING = 44  # pixels: of the audio that waits
 MAX_SPANS = 2000  # of a row; more are drawn as columns
 COLUMNS = 1000
+MAX_DUE = 200  # chunks; of more, only late ones get a tick, because ticks would cover them
 
 
 @dataclass(frozen=True)
@@ -138,23 +139,26 @@ def _draw_row(plot: Plot, scale: Scale, row: Row, top: float) -> None:
 
 
 def merge_into_columns(spans: Sequence[Span], scale: Scale) -> list[Span]:
-    """As many spans as a screen has room for: each shows the stage with most time in it."""
+    """At most as many spans as there are columns: each has the stage with most time in it."""
     width = (scale.most - scale.least) / COLUMNS
     shares: dict[int, dict[str, float]] = {}
     for span in spans:
         for column, seconds in _columns_of(span, scale.least, width):
             names = shares.setdefault(column, {})
             names[span.name] = names.get(span.name, 0.0) + seconds
-    return [
-        Span(
-            track=spans[0].track,
-            name=max(names, key=lambda name: names[name]),
-            start=scale.least + column * width,
-            seconds=width,
-            thread=spans[0].thread,
-        )
-        for column, names in sorted(shares.items())
-    ]
+    merged: list[Span] = []
+    for column, names in sorted(shares.items()):
+        name, start = max(names, key=lambda name: names[name]), scale.least + column * width
+        begun = merged.pop() if merged and _continues(merged[-1], name, start, width) else None
+        first = begun.start if begun else start
+        seconds = start + width - first
+        track, thread = spans[0].track, spans[0].thread
+        merged.append(Span(track=track, name=name, start=first, seconds=seconds, thread=thread))
+    return merged
+
+
+def _continues(span: Span, name: str, start: float, width: float) -> bool:
+    return span.name == name and span.start + span.seconds > start - width / 2
 
 
 def _columns_of(span: Span, least: float, width: float) -> Iterator[tuple[int, float]]:
@@ -181,7 +185,8 @@ def _draw_playback(plot: Plot, scale: Scale, chunks: Sequence[PlayedChunk], top:
         shade = "call c5" if number % 2 else "call c5 other"
         plot.rect(start, end, bars, BAR, class_=shade, tip=tip)
         due = scale.place(chunk.due)
-        plot.line((due, bars - 5), (due, bars + BAR), class_="due")
+        if chunk.late > 0 or len(chunks) <= MAX_DUE:
+            plot.line((due, bars - 5), (due, bars + BAR), class_="due")
         if chunk.late > 0:
             tip = f"chunk {number} is late by {duration(chunk.late)}"
             plot.rect(due, start, bars, BAR, class_="late", tip=tip)

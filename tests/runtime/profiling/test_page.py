@@ -213,9 +213,18 @@ def span(start: float, name: str = "step") -> Span:
 def test_a_long_utterance_is_drawn_in_columns() -> None:
     spans = tuple(span(float(start), "head" if start % 3 == 0 else "step") for start in range(9000))
     assert len(spans) > MAX_SPANS
-    columns = merge_into_columns(spans, Scale(0, 9000))
-    assert len(columns) == COLUMNS
-    assert {column.name for column in columns} == {"step"}  # it has most time in each
+    (column,) = merge_into_columns(spans, Scale(0, 9000))
+    assert column.name == "step"  # it has most time in each column
+    assert column.start == 0
+    assert column.seconds == pytest.approx(9000)
+    halves = [span(float(start), "head") for start in range(4000)]
+    halves += [span(float(start), "step") for start in range(6000, 9000)]
+    columns = merge_into_columns(halves, Scale(0, 9000))
+    assert [(each.name, each.start) for each in columns] == [
+        ("head", 0.0),
+        ("step", pytest.approx(6000, abs=9000 / COLUMNS)),
+    ]
+    assert columns[0].seconds == pytest.approx(4000, abs=9000 / COLUMNS)
     subject = REPORT.subjects[0]
     long = msgspec.structs.replace(subject.timeline, spans=spans, seconds=9000.0)
     page = make_page(
