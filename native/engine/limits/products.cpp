@@ -27,17 +27,24 @@ void halves_of_512_bits(int) { SLM_REPEAT("vdpbf16ps %%zmm10, %%zmm10, %%zmm\\r"
 void bytes_of_512_bits(int) { SLM_REPEAT("vpdpbusd %%zmm10, %%zmm10, %%zmm\\r"); }
 #elif defined(__aarch64__)
 #define SLM_REPEAT(instruction)                                                              \
-  long steps = kSteps;                                                                       \
-  asm volatile(".arch_extension dotprod\n.arch_extension bf16\n"                             \
-               "1:\n.irp r, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n" instruction "\n.endr\n"          \
+  long long steps = kSteps;                                                                  \
+  asm volatile("1:\n.irp r, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n" instruction "\n.endr\n"           \
                "subs %0, %0, #1\nb.ne 1b\n"                                                  \
                : "+r"(steps)                                                                 \
                :                                                                             \
                : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10")
+// As in kernels/neon_half.cpp, for one function.
+#if defined(__clang__)
+#define SLM_BYTES __attribute__((target("dotprod")))
+#define SLM_HALVES __attribute__((target("bf16")))
+#else
+#define SLM_BYTES __attribute__((target("arch=armv8.2-a+dotprod")))
+#define SLM_HALVES __attribute__((target("arch=armv8.2-a+bf16")))
+#endif
 
 void floats_of_128_bits(int) { SLM_REPEAT("fmla v\\r\\().4s, v10.4s, v10.4s"); }
-void halves_of_128_bits(int) { SLM_REPEAT("bfdot v\\r\\().4s, v10.8h, v10.8h"); }
-void bytes_of_128_bits(int) { SLM_REPEAT("sdot v\\r\\().4s, v10.16b, v10.16b"); }
+SLM_HALVES void halves_of_128_bits(int) { SLM_REPEAT("bfdot v\\r\\().4s, v10.8h, v10.8h"); }
+SLM_BYTES void bytes_of_128_bits(int) { SLM_REPEAT("sdot v\\r\\().4s, v10.16b, v10.16b"); }
 #endif
 
 struct Instruction {
