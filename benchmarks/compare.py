@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     changes = compare_reports(old, new, arguments.tolerance)
     if not changes:
         raise UserError(f"{arguments.old} and {arguments.new} are not comparable: no common bundle")
-    print(format_changes(changes, _remarks(old, new, reasons)), end="")
+    print(format_changes(changes, _remarks(old, new, reasons, changes)), end="")
     if count_verdicts(changes)["slower"]:
         raise Slower
 
@@ -69,15 +69,20 @@ def format_changes(changes: Sequence[Change], remarks: Sequence[str]) -> str:
     return "\n".join([*(f"note: {remark}" for remark in remarks), *said, "", table])
 
 
-def _remarks(old: Report, new: Report, reasons: Sequence[str]) -> list[str]:
-    from benchmarks.regressions import other_versions
+def _remarks(
+    old: Report, new: Report, reasons: Sequence[str], changes: Sequence[Change]
+) -> list[str]:
+    from benchmarks.regressions import count_verdicts, other_versions
 
     remarks = [f"compared nevertheless: {reason}" for reason in reasons]
     remarks += other_versions(old, new)
     for name, report in (("old", old), ("new", new)):
         remarks += [f"{name} report: {warning}" for warning in report.noise.warnings]
-    if old.noise.warnings or new.noise.warnings:
-        remarks.append("a disturbed machine can show changes that are none: measure both again")
+    noisy = count_verdicts(changes)["noise"]
+    if noisy:
+        remarks.append(
+            f"figures that changed no more than the machine: {noisy}; measure both again"
+        )
     return remarks
 
 

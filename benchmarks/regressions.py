@@ -2,18 +2,20 @@
 
 In: two reports of the same bundles on the same machine. Out: why they cannot be compared, or the
 changes, each with a sentence. A figure has changed if the 95 % intervals of its medians do not
-overlap and the medians differ by more than a tolerance. It reads no files and measures nothing.
+overlap and the medians differ by more than a tolerance, and by more than the machine itself did: an
+interval knows how runs differ, but not that others were busy during all of them. It reads no files
+and measures nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from runtime.profiling.report import Report, Subject, Summary
 
-Verdict = Literal["faster", "slower", "same", "other"]
+Verdict = Literal["faster", "slower", "same", "noise", "other"]
 FIRST_AUDIO, FACTOR = "first audio", "real-time factor"
 
 
@@ -21,8 +23,9 @@ FIRST_AUDIO, FACTOR = "first audio", "real-time factor"
 class Change:
     """One figure of one bundle. old, new: medians, as text with their unit. ratio: new / old.
 
-    verdict "other": a fact that is neither faster nor slower, such as the number of chunks.
-    sentence: what it means; empty if nothing has changed.
+    verdict "noise": it has changed, but no more than the machine. "other": a fact that is neither
+    faster nor slower, such as the number of chunks. sentence: what it means; empty if nothing has
+    changed.
     """
 
     subject: str
@@ -59,7 +62,13 @@ def compare_reports(old: Report, new: Report, tolerance: float) -> list[Change]:
     return [
         change
         for label, (before, after) in pairs.items()
-        for change in _compare_subjects(label, before, after, tolerance)
+        for change in _compare_subjects(
+            label,
+            before,
+            after,
+            tolerance,
+            max(disturbance(old, before.threads), disturbance(new, after.threads)),
+        )
     ]
 
 
@@ -89,6 +98,14 @@ def other_versions(old: Report, new: Report) -> list[str]:
     ]
 
 
+def disturbance(report: Report, threads: int) -> float:
+    """By what share of a time the machine alone may have changed it: its clock, and others who had
+    processors that the engine's threads wanted."""
+    noise, processors = report.noise, max(1, report.machine.processors)
+    busy = threads + (noise.others_share or 0.0) * processors
+    return max(1.0, busy / processors) / max(noise.slowest_clock, 0.01) - 1.0
+
+
 def is_beyond_noise(old: Summary, new: Summary, tolerance: float) -> bool:
     """Whether the medians' intervals lie apart, and the medians by more than the tolerance."""
     lie_apart = new.low > old.high or new.high < old.low
@@ -105,11 +122,13 @@ def _reasons_of(label: str, old: Subject, new: Subject) -> Iterator[str]:
         yield f"{label}: another bundle ({hashes})"
 
 
-def _compare_subjects(label: str, old: Subject, new: Subject, tolerance: float) -> Iterator[Change]:
+def _compare_subjects(
+    label: str, old: Subject, new: Subject, tolerance: float, disturbed: float
+) -> Iterator[Change]:
     after = _figures(new)
     for figure, summary in _figures(old).items():
         if figure in after:
-            yield _compare_figure(label, figure, summary, after[figure], tolerance)
+            yield _compare_figure(label, figure, summary, after[figure], tolerance, disturbed)
     yield from _compare_facts(label, old, new)
 
 
@@ -122,12 +141,14 @@ def _figures(subject: Subject) -> dict[str, Summary]:
 
 
 def _compare_figure(
-    label: str, figure: str, old: Summary, new: Summary, tolerance: float
+    label: str, figure: str, old: Summary, new: Summary, tolerance: float, disturbed: float
 ) -> Change:
     texts = _text(figure, old.p50), _text(figure, new.p50)
     ratio = new.p50 / old.p50 if old.p50 > 0 else None
     if not is_beyond_noise(old, new, tolerance):
         return Change(label, figure, *texts, ratio, "same")
+    if max(new.p50, old.p50) <= (1 + disturbed) * min(new.p50, old.p50):
+        return Change(label, figure, *texts, ratio, "noise")
     verdict: Verdict = "slower" if new.p50 > old.p50 else "faster"
     percent = "" if ratio is None else f" ({100 * (ratio - 1):+.0f} %)"
     said = f"{label}: {_say(figure, new.p50 - old.p50)}: {texts[0]}, then {texts[1]}{percent}."
@@ -175,6 +196,6 @@ def _plain(value: object) -> str:
 
 
 def count_verdicts(changes: Sequence[Change]) -> Mapping[Verdict, int]:
-    """How many figures are faster, slower, the same, or other."""
-    verdicts: tuple[Verdict, ...] = ("faster", "slower", "same", "other")
+    """How many figures have each verdict."""
+    verdicts: tuple[Verdict, ...] = get_args(Verdict)
     return {verdict: sum(one.verdict == verdict for one in changes) for verdict in verdicts}

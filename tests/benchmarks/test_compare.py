@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.compare import main
-from benchmarks.regressions import compare_reports, count_verdicts, reasons_against
+from benchmarks.regressions import compare_reports, count_verdicts, disturbance, reasons_against
 from runtime.profiling.report import Point, Report, write_report
 from tests.benchmarks.made_up_report import changed, report, stage, subject, summary, timeline
 
@@ -67,6 +67,24 @@ def test_a_change_within_the_tolerance_is_none() -> None:
     assert new.subjects[0].first_audio.low > report().subjects[0].first_audio.high
     assert verdicts(report(), new) == {}
     assert count_verdicts(compare_reports(report(), new, 0.01))["slower"] == 1
+
+
+def test_a_change_within_what_the_machine_did_is_noise() -> None:
+    noise = msgspec.structs.replace(report().noise, slowest_clock=0.8)
+    old, new = report(noise=noise), changed(report(), first_audio=summary(0.30))
+    assert verdicts(old, new) == {"first audio": "noise"}
+    assert sentences(old, new) == []
+    assert verdicts(old, changed(report(), first_audio=summary(0.33))) == {"first audio": "slower"}
+    assert verdicts(changed(report(), first_audio=summary(0.33)), old) == {"first audio": "faster"}
+
+
+def test_others_disturb_who_wants_their_processors() -> None:
+    noise = msgspec.structs.replace(report().noise, others_share=0.25, slowest_clock=1.0)
+    disturbed = report(noise=noise)
+    assert disturbance(disturbed, threads=1) == 0.0, "a processor and a half were enough"
+    assert disturbance(disturbed, threads=2) == 0.25
+    unknown = msgspec.structs.replace(noise, others_share=None, slowest_clock=0.5)
+    assert disturbance(report(noise=unknown), threads=1) == 1.0
 
 
 @given(st.floats(0.5, 2.0), st.floats(0.0, 0.2))
@@ -176,9 +194,13 @@ def test_another_schema_is_refused(
 def test_disturbances_and_versions_are_remarks(
     files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    noise = msgspec.structs.replace(report().noise, warnings=("Others took a processor.",))
+    noise = msgspec.structs.replace(
+        report().noise, warnings=("Others took a processor.",), slowest_clock=0.5
+    )
     machine = msgspec.structs.replace(report().machine, packages={"numpy": "2.4.0"})
-    assert compare(files, report(), report(noise=noise, machine=machine)) == 0
+    new = changed(report(noise=noise, machine=machine), first_audio=summary(0.4))
+    assert compare(files, report(), new) == 0
     said = capsys.readouterr().out
     assert "note: numpy 2.3.1, then 2.4.0\n" in said
     assert "note: new report: Others took a processor.\n" in said
+    assert "note: figures that changed no more than the machine: 1; measure both again\n" in said
