@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 HEADS ?= 6
-TARGET ?= onnxruntime
+TARGET ?= native
 ZIGLANG := ziglang==0.17.1  # a C++ compiler from the package index
 TEXT ?= The birds sang in the old garden while the rain fell softly.
 
@@ -12,13 +12,14 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: small install, export to demo-engine, speak to demo.wav"
-	@echo "make demo TARGET=native               the same with the native engine, which is compiled first"
+	@echo "make demo TARGET=onnxruntime          the same with ONNX Runtime, and without compiling"
 	@echo "make wheels                           wheels that carry the native engine, for four platforms"
 	@echo "make test                             run all tests in .venv"
 	@echo "make venv                             make .venv with everything that tests and training need"
 	@echo "make check                            ruff and mypy"
 	@echo "make docs                             the docs as a site, in build/site"
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
+	@echo "make bench [HEADS=]                   measure this clone on this CPU into bench.json, for comparing"
 	@echo "make engines [HEADS=]                 build plans of the demo voice for RTX GPUs; no GPU needed"
 	@echo "make published-engines [HEADS=]       the same with random weights of the published size"
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; hours, can be stopped"
@@ -43,14 +44,15 @@ python:
 unexport TEXT
 demo: export SPOKEN := $(value TEXT)
 demo: .venv-demo/installed $(if $(filter native,$(TARGET)),library)
-	.venv-demo/bin/python -m export.build $(if $(filter native,$(TARGET)),--target native) --heads $(HEADS) --output demo-engine
+	.venv-demo/bin/python -m export.build --target $(TARGET) --heads $(HEADS) --output demo-engine
 	.venv-demo/bin/python -m runtime.tts --engine demo-engine -o demo.wav -- "$$SPOKEN"
 
 # The native engine, by the system's compiler or by the ziglang wheel; a library that is current stays.
 library: .venv-demo/installed
 	@.venv-demo/bin/python native/build.py --find >/dev/null 2>&1 || { \
-		echo "no C++ compiler is found: installing the ziglang wheel, 440 MB in .venv-demo ..."; \
-		.venv-demo/bin/python -m pip install --quiet $(ZIGLANG); }
+		echo "no C++ compiler is found: installing the ziglang wheel, 410 MB in .venv-demo ..."; \
+		.venv-demo/bin/python -m pip install --quiet $(ZIGLANG); } || { \
+		echo "error: no ziglang either; make demo TARGET=onnxruntime speaks without a compiler" >&2; exit 2; }
 	.venv-demo/bin/python native/build.py
 
 wheels: .venv-wheels/installed

@@ -38,7 +38,7 @@ def quantize_voice(heads: int, output: Path, sentences: int, runs: int, judge: b
     model = SAMPLES / "demo_voice" / f"{heads}-heads"
     reference = output / "fp32"
     of_model = ["--heads", str(heads)]
-    _run("export.build", *of_model, "--output", reference)
+    _run("export.build", *of_model, "--target", "onnxruntime", "--output", reference)
     engines = []
     for precision in HALVES:
         original, engine = output / f"{precision}-original", output / f"{precision}-portable"

@@ -86,8 +86,8 @@ def _time_rows(tts: TTS, count: int, steps: int) -> tuple[float, list[float]]:
 
 def _request(tts: TTS, seed: int, max_steps: int) -> Request:
     from runtime.engines.rows import Request
+    from runtime.profiling.runs import DEFAULT_TEXT
     from runtime.speech.sampling import seeded
-    from runtime.speed import DEFAULT_TEXT
 
     manifest = tts.bundle.manifest
     sampling = seeded(manifest.sampling, seed)

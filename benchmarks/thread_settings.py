@@ -26,7 +26,7 @@ from commands.options import add_count, add_engine, whole_from
 from commands.progress import progress
 from commands.run import run_command
 from commands.tables import markdown_table
-from runtime.speed import DEFAULT_TEXT
+from runtime.profiling.runs import DEFAULT_TEXT
 
 DEFAULT = "default"
 BUSY = "print(flush=True)\nwhile True: pass"

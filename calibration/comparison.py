@@ -110,7 +110,7 @@ def _check_bundles(bundles: Mapping[str, Bundle], model: Path) -> None:
     if precision != REFERENCE:
         raise UserError(
             f"{reference.folder}: is in {precision}; --reference takes the bundle in {REFERENCE}: "
-            f"python -m export.build --model {model} …"
+            f"python -m export.build --target onnxruntime --model {model} …"
         )
 
 
@@ -125,13 +125,13 @@ def _check_origin(name: str, bundle: Bundle, model: Path, checkpoint: str) -> No
     if engine.kind == NATIVE:
         raise UserError(
             f"{bundle.folder}: {name} holds packed weights, whose scores cannot be read; export "
-            "the same calibration without --target and take that"
+            "it again with --target onnxruntime and take that"
         )
     made_from = bundle.manifest.built_with.get(MODEL_HASH)
     if made_from is None:
         raise UserError(
             f"{bundle.folder}: {name} does not say which checkpoint it was made from; export it "
-            "again with python -m export.build"
+            "again with python -m export.build --target onnxruntime"
         )
     if made_from != checkpoint:
         raise UserError(

@@ -31,6 +31,7 @@ from export.options import (
     PlanOptions,
     ReadyBundle,
 )
+from export.target import check_target, make_library, settle_target, usual_target
 from formats.precisions import NATIVE_CODEC_PRECISIONS, PRECISIONS
 from runtime.bundle.names import (
     DIALECTS,
@@ -48,12 +49,12 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Turn a speech language model and its codec into a bundle, the directory that
-python -m runtime.tts --engine speaks from. The graphs are written from the
-checkpoint's tensors and checked in ONNX Runtime, and compared with PyTorch
-where that is installed, unless --no-compare is given. With --target native,
-weights are packed for this project's own engine, which is then compared with
-ONNX Runtime. If anything fails, no new bundle appears, and an older one stays
-as it was."""
+python -m runtime.tts --engine speaks from. For this project's own engine, the
+usual one on CPUs, weights are packed, and what the engine computes is compared
+with ONNX Runtime. For ONNX Runtime and GPUs, graphs are written from the
+checkpoint's tensors, checked in ONNX Runtime, and compared with PyTorch where
+that is installed. --no-compare leaves comparisons out. If anything fails, no
+new bundle appears, and an older one stays as it was."""
 
 EXAMPLES = """\
 examples:
@@ -66,35 +67,53 @@ examples:
   for an engine that knows standard ONNX operators only, in half precision:
     python -m export.build --model my-model --codec facodec \\
         --dialect portable --precision fp16
-  for this project's own engine on CPUs:
-    python native/build.py
-    python -m export.build --target native
+  for ONNX Runtime instead of this project's own engine:
+    python -m export.build --target onnxruntime
   for RTX GPUs, on any machine; and for a Jetson, on the Jetson:
     python -m export.build --target tensorrt-rtx --sm 89 120 --precision fp16
     python -m export.build --target tensorrt --bundle portable-bundle"""
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Build a bundle of graphs or of plans, and print a summary. Raises `UserError`."""
+    """Build a bundle of graphs, of weights or of plans, and print a summary. Raises `UserError`."""
     options = read_options(arguments)
     if arguments.print_trtexec:
         _print_trtexec(options)
         return
+    from export.pipeline import build_bundle, build_plans  # a missing package is told first
+
+    if arguments.target is None:
+        options = _settle_options(arguments)
+    elif arguments.target == NATIVE and options.compare is not False:
+        make_library()
     started = time.perf_counter()
-    if options.plans is None:
-        from export.pipeline import build_bundle
-
-        manifest = build_bundle(options)
-    else:
-        from export.pipeline import build_plans
-
-        manifest = build_plans(options)
+    manifest = build_bundle(options) if options.plans is None else build_plans(options)
     _print_summary(manifest, options.output, time.perf_counter() - started)
 
 
+def _settle_options(arguments: argparse.Namespace) -> ExportOptions:
+    """The options with the usual target, or with what this machine has instead; it is told."""
+    choice = settle_target(arguments)
+    print(choice.line, flush=True)
+    options = read_options(_with_target(arguments, choice.target))
+    if choice.target == NATIVE:
+        make_library()
+    return options
+
+
+def _with_target(arguments: argparse.Namespace, target: str) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(arguments), "target": target})
+
+
 def read_options(arguments: argparse.Namespace) -> ExportOptions:
-    """The options that were typed. Raises `UserError` for options that contradict each other."""
-    _check_target(arguments)
+    """The options that were typed. Without --target they are those of the usual one.
+
+    Raises:
+        UserError: options contradict each other.
+    """
+    if arguments.target is None:
+        arguments = _with_target(arguments, usual_target(arguments).target)
+    check_target(arguments)
     for_gpus = arguments.target in GPU_TARGETS
     if arguments.bundle is not None:
         _check_bundle(arguments)
@@ -134,29 +153,6 @@ def _read_plans(arguments: argparse.Namespace) -> PlanOptions:
     folder = arguments.bundle
     bundle = None if folder is None else ReadyBundle(folder, arguments.precision)
     return PlanOptions(arguments.target, tuple(arguments.sm), bundle)
-
-
-def _check_target(arguments: argparse.Namespace) -> None:
-    """Raise `UserError` for options that do not go with --target."""
-    goes_with = {
-        "sm": GPU_TARGETS,
-        "bundle": GPU_TARGETS,
-        "print_trtexec": GPU_TARGETS,
-        "codec_precision": (NATIVE,),
-        "dialect": (ONNXRUNTIME, *GPU_TARGETS),
-        "codec_activation": (ONNXRUNTIME, *GPU_TARGETS),
-    }
-    for option, targets in goes_with.items():
-        if getattr(arguments, option) and arguments.target not in targets:
-            name = option.replace("_", "-")
-            raise UserError(f"--{name} goes with --target {' or --target '.join(targets)}")
-    if arguments.dialect == ORT and arguments.target in GPU_TARGETS:
-        raise UserError("--dialect ort is for ONNX Runtime; plans are built from portable graphs")
-    if arguments.print_trtexec and arguments.bundle is None:
-        raise UserError(
-            "--print-trtexec needs graphs on the disk: export them with --dialect portable and "
-            "name them with --bundle DIR"
-        )
 
 
 def _check_bundle(arguments: argparse.Namespace) -> None:
@@ -237,7 +233,7 @@ def make_parser() -> CommandParser:
     add_count(parser, "--max-positions", _POSITIONS_HELP)
     add_count(parser, "--rows", _ROWS_HELP)
     add("--compare", action=argparse.BooleanOptionalAction, help=_COMPARE_HELP)
-    add("--target", choices=TARGETS, default=ONNXRUNTIME, help=_TARGET_HELP)
+    add("--target", choices=TARGETS, help=_TARGET_HELP)
     _add_plans(parser.add_argument_group("GPU"))
     return parser
 
@@ -249,20 +245,22 @@ def _add_plans(group: Options) -> None:
     add("--print-trtexec", action="store_true", help=_TRTEXEC_HELP)
 
 
-_PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default); fp16 and bf16
-with --dialect portable, bf16 with --target native; with --calibration, weights in int8 and int4
+_PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default); bf16 with
+--target native, fp16 and bf16 with --dialect portable; with --calibration, weights in int8 and int4
 everywhere and in fp8 in the portable dialect. For GPUs the default is fp16, or with --bundle the
 bundle's precision"""
 _CALIBRATION_HELP = "scales for int8, fp8 and int4, from python -m calibration.run"
 _CODEC_CALIBRATION_HELP = """scales for the codec's decoder in int8 or fp8, from python -m
 calibration.codec; for --target native (int8), for GPUs, or with --dialect portable (default: the
 codec is fp32)"""
-_DIALECT_HELP = """operators: ort is fastest in ONNX Runtime (default), portable is standard ONNX"""
+_DIALECT_HELP = """operators of graphs: ort (default) is fastest in ONNX Runtime, portable is
+standard ONNX"""
 _CODEC_PRECISION_HELP = """number format of the codec's decoder with --target native: fp32
 (default), bf16, or int8 with --codec-calibration"""
-_TARGET_HELP = f"""what runs the bundle (default: {ONNXRUNTIME}); native: this project's own engine
-for CPUs; tensorrt-rtx: RTX GPUs, built on any machine; tensorrt: Jetson and data centre GPUs, built
-on the device itself"""
+_TARGET_HELP = """what runs the bundle; native: this project's own engine for CPUs, whose library is
+compiled first if that is necessary (default, where there is the library or a C++ compiler, for all
+options that it has); onnxruntime: ONNX Runtime (default otherwise); tensorrt-rtx: RTX GPUs, built
+on any machine; tensorrt: Jetson and data centre GPUs, built on the device itself"""
 _SM_HELP = """GPUs that tensorrt-rtx plans are for, as compute capability without the point: 75,
 80, 86, 89, 120, 121 (default: all from 80 to 120 that have the precision)"""
 _BUNDLE_HELP = "make plans from this bundle, which was exported with --dialect portable"
@@ -272,7 +270,7 @@ that were trained on questions"""
 _ROWS_HELP = f"""texts that are spoken side by side in one call, 1 to {MAX_ROWS} (default:
 {CPU_ROWS}; {PLAN_ROWS} for GPUs, whose plans need memory for all of them)"""
 _COMPARE_HELP = f"""compare what the graphs compute with PyTorch: {COMPARISON_TAKES} (default: where
-PyTorch is installed). With --target native: compare what the engine computes with ONNX Runtime
+PyTorch is installed). For the native engine: compare what the engine computes with ONNX Runtime
 (default)"""
 _ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
 or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""

@@ -33,15 +33,21 @@ def emulate_bundle(source: Path, output: Path) -> list[str]:
     """Write the copy to `output`; returns the names of the graphs that are in half precision.
 
     Raises:
-        UserError: not a bundle, a damaged one, or one without half precision.
+        UserError: not a bundle, a damaged one, or one without graphs in half precision.
     """
     import shutil
 
     from export.bundle.writer import bundle_folder, publish_bundle
     from export.graph.half_session import write_rounding_copy
     from runtime.bundle.loading import load_bundle
+    from runtime.bundle.names import ONNXRUNTIME
 
     bundle = load_bundle(source)
+    if (kind := bundle.manifest.engine.kind) != ONNXRUNTIME:
+        raise UserError(
+            f"{source}: is for {kind} and holds no graphs; export the model again with --dialect "
+            "portable --precision fp16 or bf16"
+        )
     with bundle_folder(output) as folder:
         for file in bundle.manifest.files:
             (folder / file).parent.mkdir(exist_ok=True)

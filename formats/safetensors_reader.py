@@ -50,7 +50,16 @@ class StoredTensor:
 def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     """All tensors of one file. Raises `UserError` if anything in its header is wrong."""
     header, data_start = _read_header(path)
+    header.pop(METADATA_KEY, None)
     return {name: _stored_tensor(path, name, entry, data_start) for name, entry in header.items()}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the file says of itself. Raises `UserError` as `read_safetensors` does."""
+    metadata = _read_header(path)[0].get(METADATA_KEY, {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise UserError(f"{path}: has damaged metadata; download it again")
+    return metadata
 
 
 def read_sharded_safetensors(index: Path) -> dict[str, StoredTensor]:
@@ -77,7 +86,6 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
         if not 2 <= length <= min(HEADER_LIMIT, size - LENGTH_BYTES):
             raise UserError(f"{path}: not a safetensors file, or truncated; download it again")
         header = _parse_object(file.read(length), path)
-    header.pop(METADATA_KEY, None)
     return header, LENGTH_BYTES + length
 
 

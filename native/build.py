@@ -211,11 +211,22 @@ def _compile_all(compiler: Compiler, jobs: int) -> list[Path]:
     objects = [folder / f"{_stem(source)}.{_hash_source(source)}.o" for source in sources]
     with ThreadPoolExecutor(jobs) as pool:
         pairs = [pair for pair in zip(sources, objects, strict=True) if not pair[1].is_file()]
+        if pairs:
+            print(_announce(compiler, len(pairs), len(sources)), file=sys.stderr, flush=True)
         for done in [pool.submit(_compile, compiler, *pair) for pair in pairs]:
             done.result()
     for old in {*folder.glob("*.*.o")}.difference(objects):
         old.unlink()
     return objects
+
+
+def _announce(compiler: Compiler, changed: int, sources: int) -> str:
+    what = (
+        "all of it, half a minute or more"
+        if changed == sources
+        else f"{changed} of {sources} files"
+    )
+    return f"compiling the native engine with {compiler}: {what} ..."
 
 
 def _compile(compiler: Compiler, source: Path, kept: Path) -> None:
@@ -320,6 +331,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--find", action="store_true", help="only say which compiler there is; status 2 if none"
     )
     parser.add_argument(
+        "--quiet", action="store_true", help="say only what is compiled, and nothing if nothing is"
+    )
+    parser.add_argument(
         "--jobs", type=int, default=DEFAULT_JOBS, metavar="N", help=f"default: {DEFAULT_JOBS}"
     )
     return parser
@@ -342,8 +356,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
-    size = library.stat().st_size / 2**20
-    print(f"{library}: {size:.1f} MB, compiled by {compiler}", file=sys.stderr)
+    if not arguments.quiet:
+        size = library.stat().st_size / 2**20
+        print(f"{library}: {size:.1f} MB, compiled by {compiler}", file=sys.stderr)
     return 0
 
 

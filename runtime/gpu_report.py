@@ -21,11 +21,14 @@ import numpy as np
 from commands.errors import UserError
 from runtime.bundle import names
 from runtime.engines.graph import state_bytes
+from runtime.engines.observing import DEVICE_STEP
 from runtime.engines.tensorrt.this_gpu import require_gpu
+from runtime.profiling.measuring import ProfileOptions, measure
+from runtime.profiling.report import Report
+from runtime.profiling.text import format_report as format_profile
 from runtime.speech.sampling import Sampling
 from runtime.speech.spoken import Utterance
 from runtime.speech.synthesis import TTS
-from runtime.speed import SpeedOptions, format_speed, measure_speed
 
 SENTENCES = (
     "The birds sang in the old garden while the rain fell softly.",
@@ -76,8 +79,8 @@ def make_report(
         "plans": None if plans is None else msgspec.to_builtins(plans),
         "parity": [asdict(parity) for parity in compare_speech(on_cpu, on_gpu)],
         "floor": step_floor(on_gpu),
-        "profile": measure_speed(
-            SpeedOptions(engine, runs=runs, warmup=WARMUP_RUNS, max_steps=MAX_STEPS)
+        "profile": msgspec.to_builtins(
+            measure(ProfileOptions((engine,), runs=runs, warmup=WARMUP_RUNS, max_steps=MAX_STEPS))
         ),
     }
 
@@ -167,11 +170,18 @@ def versions() -> dict[str, str]:
     return found
 
 
+def profile_of(report: Mapping[str, Any]) -> Report:
+    """The profile of a report."""
+    return msgspec.convert(report["profile"], Report)
+
+
 def format_report(report: Mapping[str, Any]) -> str:
     """The report as text for people."""
     machine, floor = report["machine"], report["floor"]
     gpu = machine["gpu"]
-    step = report["profile"]["stages_ms"]["device_step"]["p50"]
+    profile = profile_of(report)
+    stages = {stage.name: stage for stage in profile.subjects[0].stages}
+    step = 1e3 * stages[DEVICE_STEP].seconds.p50
     lines = [
         f"GPU        {gpu['name']}, compute capability {gpu['compute_capability']}, "
         f"{gpu['memory_bytes'] / 2**30:.1f} GiB, driver for CUDA {gpu['driver_cuda']}",
@@ -188,7 +198,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         f"{floor['copy_bandwidth_gb_s']:.0f} GB/s, measured by a copy): "
         f"{step / floor['step_floor_ms']:.2f} x the floor",
         "",
-        format_speed(report["profile"]),
+        format_profile(profile),
     ]
     return "\n".join(lines)
 

@@ -36,6 +36,7 @@ from runtime.speaking_options import (
 from runtime.text.text_argument import STANDARD_INPUT, read_text_argument
 
 if TYPE_CHECKING:
+    from runtime.profiling.profiled_voice import ProfiledVoice
     from runtime.speech.sampling import Sampling
     from runtime.speech.spoken import Chunk
     from runtime.speech.synthesis import TTS
@@ -69,6 +70,11 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--raw", action="store_true", help="stream 16-bit PCM to standard output")
     add_look_ahead(group)
     group.add_argument("--frames-out", metavar="FILE", help="write the speech frames as JSON")
+    group.add_argument(
+        "--profile",
+        metavar="FILE",
+        help="write a page (.html) of where the time of this speech went",
+    )
 
 
 def _add_sampling(group: argparse._ArgumentGroup) -> None:
@@ -111,11 +117,13 @@ def run(arguments: argparse.Namespace) -> None:
     from runtime.speech.synthesis import TTS
 
     sampling = _sampling(arguments)
-    tts = TTS.load(arguments.engine, arguments.run_with, arguments.threads)
+    profiled = _open_profiled(arguments, text) if arguments.profile else None
+    engine = arguments.engine, arguments.run_with, arguments.threads
+    tts = profiled.tts if profiled else TTS.load(*engine)
     print(tts.describe(), file=sys.stderr)
     is_heard, codec = arguments.play or arguments.raw, tts.bundle.manifest.codec
     progress = Progress(tts.sample_rate, is_heard)
-    chunks = tts.stream(
+    chunks = (profiled or tts).stream(
         text,
         voice=arguments.voice,
         sampling=sampling,
@@ -128,6 +136,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.raw and reader_has_left():
         print("the reader of --raw left before the end; the files are whole", file=sys.stderr)
     _write_files(spoken, tts.sample_rate, arguments)
+    if profiled:
+        profiled.write_page(arguments.profile)
+        print(f"wrote {arguments.profile}", file=sys.stderr)
     if not all(chunk.finished for chunk in spoken):
         print(WARNING_CUT, file=sys.stderr)
 
@@ -146,8 +157,27 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     check_sound_output(arguments.output, play=arguments.play)
     if arguments.frames_out:
         check_target(arguments.frames_out)
+    if arguments.profile:
+        check_target(arguments.profile)
+        if not arguments.profile.lower().endswith(".html"):
+            raise UserError(
+                f"{arguments.profile}: only pages can be written; end its name in .html"
+            )
     if arguments.output and arguments.frames_out:
         require_two_files(arguments.output, arguments.frames_out)
+
+
+def _open_profiled(arguments: argparse.Namespace, text: str) -> ProfiledVoice:
+    from runtime.profiling.profiled_voice import ProfiledVoice
+
+    return ProfiledVoice(
+        arguments.engine,
+        arguments.run_with,
+        arguments.threads,
+        text=text,
+        voice=arguments.voice,
+        max_steps=arguments.max_steps,
+    )
 
 
 def _sampling(arguments: argparse.Namespace) -> Sampling:

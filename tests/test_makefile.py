@@ -70,24 +70,26 @@ def test_the_text_arrives_as_it_was_typed(clone: Path, text: str, from_environme
     installed.touch()
     os.utime(installed, (LATER, LATER))
     words, environment = ([], {"TEXT": text}) if from_environment else ([f"TEXT={text}"], {})
-    done = make(clone, "demo", "HEADS=3", *words, **environment)
+    done = make(clone, "demo", "HEADS=3", "TARGET=onnxruntime", *words, **environment)
     assert done.returncode == 0, done.stderr
     export, speak = calls(clone)[-2:]
-    assert export == ["-m", "export.build", "--heads", "3", "--output", "demo-engine"]
+    made = ["--target", "onnxruntime", "--heads", "3", "--output", "demo-engine"]
+    assert export == ["-m", "export.build", *made]
+    assert not any("native/build.py" in words for words in calls(clone))
     assert speak[:2] == ["-m", "runtime.tts"]
     assert speak[-2:] == ["--", text]
     assert not (clone / "pwned").exists()
 
 
 @pytest.mark.parametrize("has_compiler", [True, False])
-def test_the_native_demo_builds_the_library_first(clone: Path, has_compiler: bool) -> None:
+def test_the_demo_builds_the_library_first(clone: Path, has_compiler: bool) -> None:
     python = write_stand_in(clone / ".venv-demo" / "bin" / "python")
     if not has_compiler:
         python.write_text(python.read_text().replace("--find-gpu", "--find"))
     installed = clone / ".venv-demo" / "installed"
     installed.touch()
     os.utime(installed, (LATER, LATER))
-    done = make(clone, "demo", "TARGET=native", "TEXT=One.")
+    done = make(clone, "demo", "TEXT=One.")
     assert done.returncode == 0, done.stderr
     asked, *installs, built, exported, spoken = calls(clone)[1:]  # the first is about its version
     assert (asked, built) == (["native/build.py", "--find"], ["native/build.py"])
@@ -154,6 +156,7 @@ RECIPES = {
     "compare": "-m samples.demo_voice.compare ntp=runs/demo/engine-ntp",
     "chat": "-m evaluation.answers --engine engine-chat --output judged/chat",
     "chat-speakerless": "-m train.lm --config samples/demo_chat/lm-6-speakerless.yaml",
+    "bench": "--against runs/bench/onnxruntime --threads 1 --runs 10 --json bench.json",
     "engines": "--target tensorrt-rtx --precision int4 --output engine-rtx-6-int4",
     "published-engines": "-m benchmarks.published_size --heads 6 --output runs/published-6",
 }

@@ -31,7 +31,7 @@ from commands.progress import progress
 from commands.run import run_command
 from commands.tables import markdown_table
 from formats.files.atomic import write_atomically
-from runtime.speed import DEFAULT_TEXT
+from runtime.profiling.runs import DEFAULT_TEXT
 
 NATIVE, ONNXRUNTIME = "native", "ONNX Runtime"
 CODEC_MACS = 12.27e9  # of the published codec's decoder, a second of audio

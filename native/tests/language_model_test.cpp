@@ -1,5 +1,6 @@
 // language_model/: sequences of tiny models are read and stepped in every company, and must have
 // the same bits. One model is computed again in double precision.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -7,8 +8,14 @@
 #include <set>
 #include <thread>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 #include "expect.h"
 #include "failure.h"
+#include "language_model/buffer.h"
 #include "tiny_model.h"
 
 namespace slm::test {
@@ -438,11 +445,40 @@ void test_reference(Format format) {
          "hidden states differ from double precision by " + std::to_string(largest));
 }
 
+#if defined(__linux__)
+
+std::size_t count_touched_pages(const void* begin, std::size_t bytes) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<std::uintptr_t>(begin) / page * page;
+  std::vector<unsigned char> is_there((bytes + page - 1) / page);
+  expect(mincore(reinterpret_cast<void*>(first), bytes, is_there.data()) == 0, "mincore fails");
+  return std::count_if(is_there.begin(), is_there.end(), [](auto each) { return each & 1; });
+}
+
+// A cache that is opened again costs what is used of it, as the first one did.
+void test_untouched_buffers() {
+  constexpr std::size_t kBytes = std::size_t{3} << 20;
+  for (int turn = 0; turn < 3; ++turn) {
+    const Buffer<unsigned char> buffer(kBytes);
+    const std::size_t touched = count_touched_pages(buffer.data(), kBytes);
+    expect(touched <= 1, "a new buffer has " + std::to_string(touched) + " pages");
+    bool is_zero = true;
+    for (std::size_t i = 0; i < kBytes; ++i) is_zero &= buffer[i] == 0;
+    expect(is_zero, "a new buffer does not begin as zeros");
+    std::memset(buffer.data(), 1, kBytes);
+  }
+}
+
+#endif
+
 }  // namespace
 }  // namespace slm::test
 
 int main() {
   using namespace slm::test;
+#if defined(__linux__)
+  test_untouched_buffers();
+#endif
   test_reference(slm::Format::fp32);
   test_reference(slm::Format::bf16);
   test_reference(slm::Format::fp16);

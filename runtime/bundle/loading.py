@@ -6,6 +6,7 @@ its `Manifest`, and paths of files whose sizes and hashes were checked.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +55,9 @@ def load_bundle(folder: str | Path) -> Bundle:
     manifest = read_manifest(folder)
     check_manifest(manifest, str(folder / MANIFEST_FILE))
     _check_references(folder, manifest)
-    with ThreadPoolExecutor() as pool:  # hashing large files takes seconds; it runs in parallel
+    # Hashing large files takes seconds, so it runs in parallel. Threads beyond the processors would
+    # cost memory for nothing.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for checked in [
             pool.submit(_check_file, folder, file, record)
             for file, record in manifest.files.items()

@@ -1,8 +1,8 @@
 """The report of a profile: its schema, and its JSON.
 
 In: what `runtime.profiling.measuring` has measured, or a file. Out: a typed `Report`, the same
-either way. It measures nothing and draws nothing: the table for a terminal, the page and the trace are made
-from it. Times are in seconds, sizes in bytes, rates a second, unless a name says otherwise.
+either way. It measures nothing and draws nothing: the table for a terminal, the page and the trace
+are made from it. Times are in seconds, sizes in bytes, rates a second, unless a name says else.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Limits(_Record, frozen=True, kw_only=True):
     fp32_macs_per_second: float | None = None
     bf16_macs_per_second: float | None = None
     int8_macs_per_second: float | None = None
+    cache_bytes: int | None = None  # of the largest cache: what fits is not read from memory
     measured_by: str
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from commands.errors import UserError
 from formats.streams import LETTERS
@@ -22,6 +21,7 @@ from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import ChatSpec
 from runtime.engines.graph import Graph
 from runtime.text.frontends import HIBARI, HIBARI_SCRIPT, Reading, make_reader
+from runtime.text.phoneme_tokenizer import PhonemeTokenizer, TextTokenizer
 from runtime.text.signs import fit_phonemes, join_parts, soften_stops
 from runtime.text.symbols import HeldSymbols
 
@@ -213,8 +213,12 @@ class PromptReader:
         return places[0]
 
 
-def _load_tokenizer(bundle: Bundle) -> Tokenizer:
+def _load_tokenizer(bundle: Bundle) -> TextTokenizer:
     path = bundle.path(bundle.manifest.tokenizer)
+    if phonemes := PhonemeTokenizer.from_file(path):
+        return phonemes
+    from tokenizers import Tokenizer  # 12 MB that a voice that reads phonemes does without
+
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises no narrower type

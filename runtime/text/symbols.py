@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import functools
 import json
+from typing import Any
 
-from tokenizers import Tokenizer
+from runtime.text.phoneme_tokenizer import PhonemeTokenizer, TextTokenizer
 
 
 class HeldSymbols:
     """The symbols that one tokenizer has tokens for."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         self._unknown = _unknown_id(tokenizer)
         self.holds = functools.lru_cache(maxsize=4096)(self._holds)
@@ -48,8 +49,10 @@ class HeldSymbols:
         return bool(encoding.ids) or character.isspace()
 
 
-def _unknown_id(tokenizer: Tokenizer) -> int | None:
+def _unknown_id(tokenizer: Any) -> int | None:
     """The id of the model's unknown token; None if it has none."""
+    if isinstance(tokenizer, PhonemeTokenizer):
+        return tokenizer.unknown_id
     if hasattr(tokenizer.model, "unk_token"):
         token = tokenizer.model.unk_token
         found: int | None = tokenizer.token_to_id(token) if token else None

@@ -21,11 +21,10 @@ from commands.errors import UserError
 from commands.progress import progress
 from runtime.bundle.loading import load_bundle
 from runtime.engines.opening import open_engine
+from runtime.profiling.runs import STEP_STAGES
+from runtime.profiling.spans import SpanRecorder
 from runtime.speech.sampling import seeded
 from runtime.speech.synthesis import TTS
-from runtime.speed import StageSeconds
-
-DECODING = ("step", "head")  # stages of runtime.profile: without the prompt and the codec
 
 
 @dataclass(frozen=True)
@@ -53,18 +52,18 @@ class TimedVoice:
 
     def __init__(self, engine: Path, threads: int | None) -> None:
         bundle = load_bundle(engine)
-        self._observer = StageSeconds()
+        self._observer = SpanRecorder()
         self.tts = TTS(bundle, *open_engine(bundle, threads=threads, observer=self._observer))
 
     def say(self, text: str, seed: int) -> Timing | None:
         """Speak at the bundle's default sampling; None if there was no audio."""
-        self._observer.forget()
+        self._observer.begin()
         sampling = seeded(self.tts.bundle.manifest.sampling, seed)
         start = time.perf_counter()
         audio = self.tts.synthesize(text, sampling=sampling).audio
         elapsed = time.perf_counter() - start
         seconds = len(audio) / self.tts.sample_rate
-        decoding = sum(sum(self._observer.stages[stage]) for stage in DECODING)
+        decoding = sum(span.seconds for span in self._observer.spans if span.name in STEP_STAGES)
         return Timing(decoding / seconds, elapsed / seconds) if seconds else None
 
 

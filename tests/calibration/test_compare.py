@@ -135,7 +135,7 @@ def test_plans_are_not_compared(
         _check_origin("other", bundle, model, "")
     engine = msgspec.structs.replace(manifest.engine, kind="native", dialect="native")
     bundle = Bundle(folder, msgspec.structs.replace(manifest, engine=engine))
-    with pytest.raises(UserError, match=r"holds packed weights.* without --target"):
+    with pytest.raises(UserError, match=r"holds packed weights.* again with --target onnxruntime"):
         _check_origin("other", bundle, model, "")
 
 

@@ -1,4 +1,4 @@
-"""`python -m export.build` from its command line: what it leaves, and what it refuses."""
+"""`python -m export.build --target onnxruntime`: what it leaves, and what it refuses."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from commands.errors import UserError
 from export import emulate, sources
+from export import target as targets
 from export.build import main
 from export.checks import check
 from export.graph.model_graph import ModelGraph
@@ -74,7 +75,8 @@ def _without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def build(inputs: Path, output: Path, model: str, *more: str | Path) -> int:
     output.parent.mkdir(exist_ok=True)
-    arguments = ["--model", inputs / model, "--codec", inputs / "codec", "--output", output, *more]
+    source = ["--model", inputs / model, "--codec", inputs / "codec"]
+    arguments = ["--target", "onnxruntime", *source, "--output", output, *more]
     return main([str(argument) for argument in arguments])
 
 
@@ -338,10 +340,30 @@ def test_the_demo_voice_is_the_default(
     shutil.copy(inputs / "ben.safetensors", demo / "voices" / "ben.safetensors")
     monkeypatch.setattr(sources, "DEMO_VOICE", demo)
     output.parent.mkdir()
-    assert main(["--heads", "6", "--output", str(output)]) == 0
+    assert main(["--target", "onnxruntime", "--heads", "6", "--output", str(output)]) == 0
     manifest = load_bundle(output).manifest
     assert manifest.language_model.heads == 6
     assert manifest.default_voice == "ben"
+
+
+@pytest.mark.parametrize(("lacking", "kind"), [("", "native"), ("no compiler", "onnxruntime")])
+def test_the_first_line_says_what_a_bundle_is_for(
+    lacking: str,
+    kind: str,
+    inputs: Path,
+    output: Path,
+    native_library: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(targets, "_find_lacking", lambda: lacking)
+    output.parent.mkdir()
+    source = ["--model", inputs / "three", "--codec", inputs / "codec"]
+    assert main([str(word) for word in (*source, "--output", output)]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert load_bundle(output).manifest.engine.kind == kind
+    assert first.startswith("for ONNX Runtime " if lacking else "for the native engine ")
+    assert first.endswith(lacking or "(--target onnxruntime: for ONNX Runtime)")
 
 
 def test_an_engine_is_replaced(inputs: Path, output: Path) -> None:
@@ -424,7 +446,8 @@ def test_an_empty_recording(inputs: Path, output: Path, capsys: pytest.CaptureFi
 
 def test_no_codec(inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output.parent.mkdir()
-    status = main(["--model", str(inputs / "three"), "--output", str(output)])
+    words = ["--target", "onnxruntime", "--model", str(inputs / "three")]
+    status = main([*words, "--output", str(output)])
     refused(capsys, output, status, "--codec DIR")
 
 
@@ -443,9 +466,10 @@ def test_a_demo_voice_that_does_not_exist(
     (demo / "12-heads").mkdir(parents=True)
     monkeypatch.setattr(sources, "DEMO_VOICE", demo)
     output.parent.mkdir()
-    refused(capsys, output, main(["--heads", "9", "--output", str(output)]), "9 heads", "can be 12")
+    words = ["--target", "onnxruntime", "--output", str(output)]
+    refused(capsys, output, main([*words, "--heads", "9"]), "9 heads", "can be 12")
     shutil.rmtree(demo)
-    refused(capsys, output, main(["--output", str(output)]), "clone the repository")
+    refused(capsys, output, main(words), "clone the repository")
 
 
 def broken(inputs: Path, output: Path, file: str, content: bytes | None) -> Path:
@@ -652,6 +676,16 @@ def test_emulating_float32_is_refused(
     assert status == 2
     assert "has no graph in half precision" in capsys.readouterr().err
     assert not (output.parent / "emulated").exists()
+
+
+def test_emulating_packed_weights_is_refused(
+    tiny_native_engine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert emulate.main([str(tiny_native_engine), "--output", str(tmp_path / "emulated")]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert "is for native and holds no graphs; export the model again with --dialect" in message
 
 
 def test_the_ort_dialect_refuses_half_precision(

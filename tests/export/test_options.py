@@ -121,7 +121,7 @@ def test_the_origin_of_plans_of_a_bundle_is_the_bundle() -> None:
 
 
 def test_the_defaults_are_those_of_the_command() -> None:
-    assert parse([]) == ExportOptions()
+    assert parse(["--target", "onnxruntime"]) == ExportOptions()
 
 
 @pytest.mark.parametrize(("words", "precision"), [("", "fp16"), ("--precision bf16", "bf16")])

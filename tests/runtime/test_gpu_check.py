@@ -15,6 +15,7 @@ from runtime.engines.tensorrt import gpu_driver
 from runtime.gpu_check import main
 from runtime.gpu_report import snr_db
 from runtime.profile import main as profile
+from runtime.profiling.report import read_report
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 TEXT_ROWS = ("GPU ", "versions ", "codec SNR", "x the floor", "device_step, ms", "first audio, ms")
@@ -51,7 +52,7 @@ def test_the_report(
 ) -> None:
     folder = tmp_path / "report"
     assert check(engine, plain_folder, folder) == 0
-    assert sorted(os.listdir(folder)) == ["gpu-check.json", "gpu-check.txt"]
+    assert sorted(os.listdir(folder)) == ["gpu-check.json", "gpu-check.txt", "profile.json"]
     report = json.loads((folder / "gpu-check.json").read_text())
     assert report["machine"]["gpu"]["name"] == "stand-in"
     assert report["machine"]["versions"]["numpy"] == np.__version__
@@ -61,12 +62,14 @@ def test_the_report(
         assert row["cpu_frames"] == row["gpu_frames"] > 0
         assert row["first_difference"] is None
         assert row["codec_snr_db"] is None
-    stages = report["profile"]["stages_ms"]
-    assert stages["device_prefill"]["count"] == 2
-    assert stages["device_step"]["count"] == 2 * 12, (
-        "11 more steps of speech and the one that stops"
-    )
-    assert stages["codec_chunk"]["count"] >= 2
+    [subject] = report["profile"]["subjects"]
+    [same] = read_report(folder / "profile.json").subjects
+    assert same.kind == subject["kind"]
+    assert same.first_audio.p50 == subject["first_audio"]["p50"]
+    counts = {stage["name"]: stage["seconds"]["count"] for stage in subject["stages"]}
+    assert counts["device_prefill"] == 2
+    assert counts["device_step"] == 2 * 12, "11 more steps of speech and the one that stops"
+    assert counts["codec_chunk"] >= 2
     plans = [engine / "backbone.plan", engine / "mtp_head.plan"]
     assert report["floor"]["plan_bytes"] == sum(path.stat().st_size for path in plans)
     assert report["floor"]["step_floor_ms"] > 0
@@ -107,7 +110,7 @@ def test_the_profile_runs_on_the_gpu(
     table = capsys.readouterr().out
     for row in ("device_prefill, ms", "device_step, ms", "codec_chunk, ms"):
         assert row in table
-    assert "outside graphs" not in table, "stages overlap"
+    assert "outside of the stages" not in table, "stages overlap"
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:

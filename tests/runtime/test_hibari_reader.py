@@ -12,7 +12,14 @@ import pytest
 
 from commands.errors import UserError
 from runtime.text.frontends import make_reader
-from runtime.text.hibari_reader import Features, SortedWords, find_hibari, load_g2p
+from runtime.text.hibari_reader import (
+    Entries,
+    Keys,
+    SortedWords,
+    find_hibari,
+    load_g2p,
+    read_tagger,
+)
 
 WORDS: dict[str, Any] = {
     ",": "comma",
@@ -45,12 +52,19 @@ def test_every_word_of_a_lexicon_is_found(accent: str, kind: str) -> None:
     assert not [word for word in ODD if word in words and word not in whole]
 
 
-def test_every_feature_of_the_tagger_is_found() -> None:
-    whole = json.loads(stored("tagger.json.gz"))["weights"]
-    features = load_g2p().G2P().tagger.weights
-    assert isinstance(features, Features)
-    assert dict(features) == whole
-    assert not [feature for feature in ODD if feature in features]
+def test_every_entry_of_the_tagger_is_found() -> None:
+    whole = json.loads(stored("tagger.json.gz"))
+    tagger = load_g2p().G2P().tagger
+    assert tagger.tags == whole["tags"]
+    for name in ("tagdict", "weights"):
+        table = getattr(tagger, name)
+        assert isinstance(table, Entries)
+        assert dict(table) == whole[name]
+        assert not [key for key in ODD if key in table and key not in whole[name]]
+    assert isinstance(tagger.vocab, Keys)
+    assert sorted(tagger.vocab) == sorted(whole["vocab"])
+    assert all(word in tagger.vocab for word in whole["vocab"])
+    assert not [word for word in ODD if word in tagger.vocab and word not in whole["vocab"]]
 
 
 def test_values_may_be_objects() -> None:
@@ -67,12 +81,31 @@ def test_lexicons_in_another_form_are_refused() -> None:
             SortedWords(text)
 
 
-def test_features_may_be_in_any_order() -> None:
-    table = {"w=b": {"NN": 1.5, "VB": -2.0}, "b": {"NN": 1.0}, "s3=,": {"CC": 0.5}}
-    features = Features(written({"tags": [], "weights": table}), len(b'{"tags":[],"weights":'))
-    assert dict(features) == table
-    assert len(features) == 3
-    assert features.get("w=c") is None
+TAGGER: dict[str, Any] = {
+    "tags": ["CC", "NN"],
+    "tagdict": {"b": "NN", ",": ",", '"': "''", '","': "``", "\\": "NN", "é": "NN"},
+    "vocab": ["b", ",", '"', '","', "\\", "a\nb", "é"],
+    "weights": {"w=b": {"NN": 1.5, "VB": -2.0}, "b": {"NN": 1.0}, "s3=,": {"CC": 0.5}},
+}
+
+
+def test_tables_may_be_in_any_order() -> None:
+    tables = read_tagger(written(TAGGER))
+    assert tables["tags"] == TAGGER["tags"]
+    assert dict(tables["tagdict"]) == TAGGER["tagdict"]
+    assert sorted(tables["vocab"]) == sorted(TAGGER["vocab"])
+    assert dict(tables["weights"]) == TAGGER["weights"]
+    assert len(tables["weights"]) == 3
+    assert tables["weights"].get("w=c") is None
+    assert "a" not in tables["vocab"]
+
+
+@pytest.mark.parametrize("missing", ["tagdict", "vocab", "weights"])
+def test_a_tagger_in_another_form_is_refused(missing: str) -> None:
+    tables = {name: table for name, table in TAGGER.items() if name != missing}
+    for text in (written(tables), written(dict(reversed(TAGGER.items())))):
+        with pytest.raises(UserError, match=r"install hibari-tts 0\.2\.1"):
+            read_tagger(text)
 
 
 def test_reading_needs_no_onnxruntime_while_words_are_known() -> None:

@@ -47,7 +47,7 @@ def test_speaking_imports_nothing_heavy(plain_folder: Path, tmp_path: Path) -> N
     assert not modules.intersection(HEAVY)
 
 
-NOT_TO_SPEAK = ("onnxruntime", "safetensors", "soundfile", "soxr")
+NOT_TO_SPEAK = ("onnxruntime", "safetensors", "soundfile", "soxr", "tokenizers")
 
 
 def test_native_speech_needs_no_more_than_it_uses(tiny_native_engine: Path, tmp_path: Path) -> None:

@@ -12,19 +12,24 @@
 #include <new>
 #include <type_traits>
 
+#include "weights/pages.h"
+
 namespace slm {
 
 template <typename Value>
 class Buffer {
   static_assert(std::is_trivial_v<Value>);
   static constexpr std::size_t kAlignment = 64;
+  static constexpr std::size_t kLargeBytes = std::size_t{1} << 20;  // lie in pages of their own
 
  public:
   Buffer() = default;
   explicit Buffer(std::size_t count) : size_(count) {
     constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max() / 2;
     if (count > kMost / sizeof(Value)) throw std::bad_alloc();
-    memory_.reset(std::calloc(count * sizeof(Value) + kAlignment, 1));
+    const std::size_t bytes = count * sizeof(Value) + kAlignment;
+    const bool is_large = bytes >= kLargeBytes;
+    memory_ = Memory(is_large ? take_pages(bytes) : std::calloc(bytes, 1), {is_large ? bytes : 0});
     if (!memory_) throw std::bad_alloc();
     const auto begin = reinterpret_cast<std::uintptr_t>(memory_.get());
     const std::size_t skipped = (kAlignment - begin % kAlignment) % kAlignment;
@@ -37,9 +42,17 @@ class Buffer {
 
  private:
   struct Free {
-    void operator()(void* memory) const { std::free(memory); }
+    std::size_t page_bytes = 0;  // of large arrays
+    void operator()(void* memory) const {
+      if (page_bytes > 0) {
+        give_back_pages(memory, page_bytes);
+      } else {
+        std::free(memory);
+      }
+    }
   };
-  std::unique_ptr<void, Free> memory_;
+  using Memory = std::unique_ptr<void, Free>;
+  Memory memory_;
   Value* data_ = nullptr;
   std::size_t size_ = 0;
 };

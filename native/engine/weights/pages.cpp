@@ -33,8 +33,9 @@ constexpr std::size_t kPiece = 4 * kLargePage;  // that one thread reads at a ti
   throw Failure(SLM_BAD_BUNDLE, path + ": " + what + "; copy or export the bundle again");
 }
 
-// Memory that a reader fills, and then nobody writes.
+// Memory that begins as zeros.
 void* allocate(std::size_t size);
+void prefer_large_pages(void* begin, std::size_t size) noexcept;
 void protect(void* region, std::size_t size);
 void release(void* region, std::size_t size) noexcept;
 
@@ -63,6 +64,8 @@ void* allocate(std::size_t size) {
   if (region == nullptr) throw std::bad_alloc();
   return region;
 }
+
+void prefer_large_pages(void*, std::size_t) noexcept {}
 
 void protect(void* region, std::size_t size) {
   DWORD before = 0;
@@ -93,10 +96,13 @@ std::ptrdiff_t read_some(std::intptr_t handle, std::uint64_t offset, void* bytes
 void* allocate(std::size_t size) {
   void* region = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (region == MAP_FAILED) throw std::bad_alloc();
-#if defined(MADV_HUGEPAGE)
-  madvise(region, size, MADV_HUGEPAGE);  // a wish: a system without large pages gives small ones
-#endif
   return region;
+}
+
+void prefer_large_pages([[maybe_unused]] void* begin, [[maybe_unused]] std::size_t size) noexcept {
+#if defined(MADV_HUGEPAGE)
+  madvise(begin, size, MADV_HUGEPAGE);  // a wish: a system without large pages gives small ones
+#endif
 }
 
 void protect(void* region, std::size_t size) { mprotect(region, size, PROT_READ); }
@@ -190,14 +196,15 @@ Pages::Pages(void* region, std::size_t region_size, std::size_t begin, std::size
 Pages Pages::copy(const InputFile& file, std::uint64_t offset, std::size_t count, int threads) {
   if (offset > file.size() || count > file.size() - offset) fail(file.path(), "ends too early");
   if (count == 0) return Pages();
-  // A large page more than needed, so that the bytes begin with one. It ends with the bytes: what
-  // would not fill a large page lies in small ones.
+  // A large page more than needed, so that the bytes begin with one. The wish ends with the bytes:
+  // what would not fill a large page lies in small ones.
   const std::size_t region_size = count + kLargePage;
   void* region = allocate(region_size);
   const auto address = reinterpret_cast<std::uintptr_t>(region);
   const std::size_t begin = (kLargePage - address % kLargePage) % kLargePage;
   Pages pages(region, region_size, begin, count);
   auto* bytes = static_cast<std::byte*>(region) + begin;
+  prefer_large_pages(bytes, count);
   const std::size_t pieces = (count + kPiece - 1) / kPiece;
   std::atomic<bool> is_read = true;
   Pool::shared().run(threads, static_cast<int>(pieces), [&](int piece) {
@@ -223,6 +230,10 @@ Pages& Pages::operator=(Pages&& other) noexcept {
   std::swap(size_, other.size_);
   return *this;
 }
+
+void* take_pages(std::size_t size) { return allocate(size); }
+
+void give_back_pages(void* begin, std::size_t size) noexcept { release(begin, size); }
 
 std::string read_file(const std::string& path, std::size_t most_bytes) {
   const InputFile file(path);

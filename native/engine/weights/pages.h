@@ -1,7 +1,7 @@
-// Files of a bundle in memory: read, mapped, or copied into large pages.
+// Files of a bundle in memory: read, mapped, or copied into large pages; and empty memory.
 //
-// In: paths. Out: bytes. This is the one place that knows the operating system's files and memory.
-// Paths are UTF-8. Errors are `Failure`s that begin with the path.
+// In: paths, or a size. Out: bytes. This is the one place that knows the operating system's files
+// and memory. Paths are UTF-8. Errors of files are `Failure`s that begin with the path.
 #pragma once
 
 #include <cstddef>
@@ -53,6 +53,11 @@ class Pages {
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+// `size` bytes of zeros, which cost nothing until they are touched, each time anew: `calloc` may
+// return memory that was used before, and then touches all of it. Throws std::bad_alloc.
+void* take_pages(std::size_t size);
+void give_back_pages(void* begin, std::size_t size) noexcept;
 
 // A small file whole. Throws Failure if it has more bytes.
 std::string read_file(const std::string& path, std::size_t most_bytes);

@@ -30,7 +30,7 @@ class NativeGraph:
     def __init__(self, model: NativeModel, name: str, observer: Observer | None) -> None:
         """Raises `UserError` if the bundle was built without it."""
         self.spec = model.bundle.graph(name)
-        self._model, self._name, self._observer = model, name, observer
+        self.model, self._name, self._observer = model, name, observer
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         raise AssertionError(f"{self._name} has no calls of its own: the backbone's loops call it")
@@ -44,7 +44,7 @@ class NativeBackbone(NativeGraph):
     def prepare_rows(self, head: Graph, streams: int) -> OpenRows:
         """See `LoopingGraph`."""
         assert isinstance(head, NativeGraph), f"{head.spec.file} is of another engine"
-        return partial(NativeRows, self._model, streams, observer=self._observer)
+        return partial(NativeRows, self.model, streams, observer=self._observer)
 
     def begin_text(
         self,
@@ -55,7 +55,7 @@ class NativeBackbone(NativeGraph):
     ) -> NativeText:
         """See `WritingGraph`."""
         assert isinstance(text_head, NativeGraph), f"{text_head.spec.file} is of another engine"
-        return NativeText(self._model, prompt, sampling, capacity, self._observer)
+        return NativeText(self.model, prompt, sampling, capacity, self._observer)
 
 
 class NativeDecoder(NativeGraph):
@@ -63,11 +63,11 @@ class NativeDecoder(NativeGraph):
 
     def open_calls(self) -> SpeechCalls:
         """See `SeriesGraph`."""
-        return SpeechCalls(self._model, self._observer)
+        return SpeechCalls(self.model, self._observer)
 
     def open_hastened_calls(self, look_ahead: int) -> SpeechCalls:
         """See `HasteningGraph`."""
-        return SpeechCalls(self._model, self._observer, look_ahead)
+        return SpeechCalls(self.model, self._observer, look_ahead)
 
 
 class NativeProjection(NativeGraph):
@@ -75,9 +75,9 @@ class NativeProjection(NativeGraph):
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         speaker = as_floats(inputs[names.SPEAKER])
-        embedding = np.zeros((1, 1, self._model.facts.hidden_size), np.float32)
-        self._model.library.call(
-            "slm_project_speaker", self._model.handle, address_of(speaker), address_of(embedding)
+        embedding = np.zeros((1, 1, self.model.facts.hidden_size), np.float32)
+        self.model.library.call(
+            "slm_project_speaker", self.model.handle, address_of(speaker), address_of(embedding)
         )
         return {names.SPEAKER_TOKEN: embedding}
 
@@ -87,13 +87,13 @@ class NativeEncoder(NativeGraph):
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         audio = as_floats(inputs[names.AUDIO])
-        facts, count = self._model.facts, ctypes.c_size_t()
+        facts, count = self.model.facts, ctypes.c_size_t()
         frames = np.zeros((1, audio.size // facts.hop_samples + 1, facts.streams), np.int32)
         speaker = np.zeros((1, facts.speaker_channels), np.float32)
         with observed(self._observer, stage_of(self._name)):
-            self._model.library.call(
+            self.model.library.call(
                 "slm_encode",
-                self._model.handle,
+                self.model.handle,
                 address_of(audio),
                 audio.size,
                 address_of(frames),
