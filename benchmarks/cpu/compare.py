@@ -31,7 +31,7 @@ from commands.progress import progress
 from commands.run import run_command
 from commands.tables import markdown_table
 from formats.files.atomic import write_atomically
-from runtime.profiling.runs import DEFAULT_TEXT
+from runtime.speaking_options import MEASURED_TEXT
 
 NATIVE, ONNXRUNTIME = "native", "ONNX Runtime"
 CODEC_MACS = 12.27e9  # of the published codec's decoder, a second of audio
@@ -125,7 +125,7 @@ def measure_codec(bench: Bench) -> None:
 
 def measure_speech(bench: Bench, commands: Mapping[str, Sequence[str]], title: str) -> None:
     """Real-time factor and first audio of a sentence, load time and peak memory."""
-    request = {"measure": "speak", "text": DEFAULT_TEXT, "max_steps": SPOKEN_STEPS, "count": 2}
+    request = {"measure": "speak", "text": MEASURED_TEXT, "max_steps": SPOKEN_STEPS, "count": 2}
     with started(commands) as contestants:
         found = measure_in_turn(contestants, request, bench.rounds)
         for name, values in found.items():
