@@ -18,6 +18,8 @@ FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "performance.md"
 PICTURE = FOLDER / "speed.svg"
 
+TITLE = "What is fast and what is not: shorter bars are faster"
+BELOW = "Two vCPUs with AVX-512; shorter is faster. Tables and commands: docs/performance.md"
 WIDTH, ROW, LABELS, BARS = 920, 26, 250, 560  # pixels
 STYLE = """
     .page{fill:#ffffff} .ink{fill:#1f2328} .soft{fill:#57606a} .grid{stroke:#d0d7de}
@@ -106,10 +108,9 @@ def make_panels(page: str) -> list[Panel]:
     ]
 
 
-def draw(panels: Sequence[Panel]) -> str:
+def draw(panels: Sequence[Panel], title: str = TITLE, below: str = BELOW) -> str:
     body = list(_draw_panels(panels))
     height = 34 + sum(ROW * (len(panel.bars) + 2) for panel in panels)
-    title = "What is fast and what is not: shorter bars are faster"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
@@ -118,8 +119,7 @@ def draw(panels: Sequence[Panel]) -> str:
             f"  <style>{STYLE}\n  </style>",
             f'  <rect class="page" width="{WIDTH}" height="{height}" rx="8"/>',
             *body,
-            f'  <text class="soft" x="20" y="{height - 16}" font-size="12">Two vCPUs with AVX-512; '
-            "shorter is faster. Tables and commands: docs/performance.md</text>",
+            f'  <text class="soft" x="20" y="{height - 16}" font-size="12">{below}</text>',
             "</svg>\n",
         ]
     )
