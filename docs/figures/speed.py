@@ -61,38 +61,19 @@ def number(cell: str) -> float:
 
 
 def make_panels(page: str) -> list[Panel]:
-    demo, published, threads, paper = (
+    demo, published, paper = (
         read_table(page, heading)
-        for heading in (
-            "Demo voice",
-            "Published size",
-            "Threads",
-            "Next-token or multi-token prediction",
-        )
+        for heading in ("Demo voice", "Published size", "Next-token or multi-token prediction")
     )
-    factors = demo["real-time factor, streamed, median"]
-    first = demo["first audio, median"]
-    real_time = [
-        *(Bar(f"demo voice, {heads}", number(cell), cell) for heads, cell in factors.items()),
-        *(
-            Bar(f"{name}, 12 heads", number(row["default"]), row["default"])
-            for name, row in reversed(threads.items())
-            if name.startswith("published")
-        ),
-        Bar(
-            "published size, fp32, 12 heads",
-            number(published["real-time factor"]["median"]),
-            published["real-time factor"]["median"],
-        ),
-    ]
-    heard = [
-        *(Bar(f"demo voice, {heads}", number(cell), cell) for heads, cell in first.items()),
-        Bar(
-            "published size, fp32, 12 heads",
-            number(published["first audio"]["median"]),
-            published["first audio"]["median"],
-        ),
-    ]
+    models = {
+        **{f"demo voice, {heads}": demo for heads in demo["real-time factor"]},
+        **{f"published size, {form}": published for form in published["real-time factor"]},
+    }
+
+    def read(row: str) -> list[Bar]:
+        cells = [(model, table[row][model.split(", ", 1)[1]]) for model, table in models.items()]
+        return [Bar(model, number(cell), cell) for model, cell in cells]
+
     decoding = [
         Bar(
             "next-token prediction" if name == "ntp" else f"{name.removeprefix('mtp-')} heads",
@@ -102,8 +83,8 @@ def make_panels(page: str) -> list[Panel]:
         for name, row in paper.items()
     ]
     return [
-        Panel("Seconds of computing for one second of speech", real_time, 1.0, "real time"),
-        Panel("Time until the first audio", heard),
+        Panel("Seconds of computing for one second of speech", read("real-time factor"), 1.0, "real time"),
+        Panel("Time until the first audio", read("first audio")),
         Panel("Decoding for one second of speech, demo size, without AVX-512", decoding),
     ]
 
