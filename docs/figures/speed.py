@@ -83,7 +83,12 @@ def make_panels(page: str) -> list[Panel]:
         for name, row in paper.items()
     ]
     return [
-        Panel("Seconds of computing for one second of speech", read("real-time factor"), 1.0, "real time"),
+        Panel(
+            "Seconds of computing for one second of speech",
+            read("real-time factor"),
+            1.0,
+            "real time",
+        ),
         Panel("Time until the first audio", read("first audio")),
         Panel("Decoding for one second of speech, demo size, without AVX-512", decoding),
     ]
