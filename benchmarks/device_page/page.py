@@ -193,4 +193,4 @@ def _sources() -> str:
 def _source_lines() -> Iterator[str]:
     for device in DEVICES:
         width = f"{device.bits} bit × {device.gbit_per_pin:g} Gbit/s"
-        yield f"- {device.name}: {width}; {device.document} ([read here]({device.read_at})).\n"
+        yield f"- {device.name}: {width}; {device.document}.\n"
