@@ -130,13 +130,13 @@ def test_a_spinning_neighbour_is_found_and_named() -> None:
         time.sleep(1.0)
         after = read_counters()
         neighbour.kill()
-    alone = (  # other tests may be busier
+    first, last = (  # other tests may be busier
         replace(counters, by_process={key: seconds})
         for counters in (before, after)
         for key, seconds in counters.by_process.items()
         if key[0] == neighbour.pid
     )
-    noise = judge(*alone, slowest_clock=1.0, processors=1)
+    noise = judge(first, last, slowest_clock=1.0, processors=1)
     [warning] = [said for said in noise.warnings if "took" in said]
     assert f"process {neighbour.pid}:" in warning
 
