@@ -122,6 +122,10 @@ class DecoderStream:
         """Whether the next chunk can be started: all frames that it waits for are there."""
         return len(self._under_way) < MAX_UNDER_WAY and self._has_frames()
 
+    def is_ready(self) -> bool:
+        """Whether a chunk that was started is decoded."""
+        return bool(self._under_way) and self._under_way[0].is_done()
+
     def ready(self) -> Iterator[Chunk]:
         """The chunks that are decoded. Starts those for which the frames are there."""
         while self._has_frames():

@@ -35,10 +35,11 @@ SENTENCE_PAUSE_SECONDS = 0.2  # silence between the sentences of a text
 
 
 @dataclass(frozen=True)
-class _Task:
-    """A checked call: nothing in it can be a user's mistake.
+class Task:
+    """A text that was read and checked: nothing in it can be a user's mistake any more.
 
-    settings: of `sampling`, completed with the bundle's defaults.
+    speaker: float32 [speaker_channels]. settings: of `sampling`, completed with the bundle's
+    defaults.
     """
 
     sentences: list[ReadSentence]
@@ -118,7 +119,7 @@ class TTS:
         Raises:
             UserError: text that cannot be spoken, an unfit voice, settings out of range.
         """
-        task = self._check(text, voice, sampling, max_steps, strict)
+        task = self.prepare(text, voice, sampling, max_steps, strict)
         schedule = least_work(self.bundle.manifest.codec)
         return join_chunks([*self._speak(task, schedule, is_awaited=False)])
 
@@ -139,10 +140,42 @@ class TTS:
         the first one out sooner and estimates its end. Mistakes in the arguments are raised by this
         call, not by the first chunk.
         """
-        task = self._check(text, voice, sampling, max_steps, strict)
+        task = self.prepare(text, voice, sampling, max_steps, strict)
         schedule = schedule or soon_heard(self.bundle.manifest.codec)
         self.codec.check_schedule(schedule)
         return self._speak(task, schedule, is_awaited=True)
+
+    def prepare(
+        self,
+        text: str,
+        voice: Voice = None,
+        sampling: Sampling | None = None,
+        max_steps: int | None = None,
+        strict: bool = False,
+    ) -> Task:
+        """Read and check what `synthesize` and `stream` are given, without speaking it.
+
+        Raises:
+            UserError: as `synthesize` does.
+        """
+        check_max_steps(max_steps)
+        sampling = sampling or Sampling()
+        settings = sampling.resolve(self.bundle.manifest.sampling)
+        sentences = read_text(text, self.prompts, strict=strict)
+        return Task(sentences, self.speaker(voice), sampling, settings, max_steps)
+
+    def request(self, task: Task, index: int) -> Request:
+        """What decodes the sentence `index` of a task."""
+        read = task.sentences[index]
+        prompt = self.prompts.embed(read, task.speaker)
+        bound = bound_steps(self.bundle.manifest, read.text_tokens, prompt.shape[1], task.max_steps)
+        return Request(prompt, task.settings, task.sampling.random_generator(index), bound)
+
+    def pause(self, sentence: int, sentences: int) -> Chunk:
+        """The silence before a sentence, counted from 1."""
+        silence = np.zeros(round(SENTENCE_PAUSE_SECONDS * self.sample_rate), np.float32)
+        frames = no_frames(self.bundle.manifest.codec)
+        return Chunk(silence, self.sample_rate, frames, sentence=sentence, sentences=sentences)
 
     def split(self, text: str) -> list[str]:
         """The sentences that `text` is spoken in. A single sentence is returned unchanged."""
@@ -197,22 +230,8 @@ class TTS:
             self._encoder = CodecEncoder(self.open_graph(names.CODEC_ENCODER))
         return self._encoder.encode(audio)
 
-    def _check(
-        self,
-        text: str,
-        voice: Voice,
-        sampling: Sampling | None,
-        max_steps: int | None,
-        strict: bool,
-    ) -> _Task:
-        check_max_steps(max_steps)
-        sampling = sampling or Sampling()
-        settings = sampling.resolve(self.bundle.manifest.sampling)
-        sentences = read_text(text, self.prompts, strict=strict)
-        return _Task(sentences, self.speaker(voice), sampling, settings, max_steps)
-
     def _speak(
-        self, task: _Task, schedule: ChunkSchedule, *, is_awaited: bool
+        self, task: Task, schedule: ChunkSchedule, *, is_awaited: bool
     ) -> Generator[Chunk, None, None]:
         """All sentences, with pauses between them.
 
@@ -222,27 +241,13 @@ class TTS:
         count = len(task.sentences)
         for number in range(1, count + 1):
             if number > 1:
-                yield self._pause(number, count)
+                yield self.pause(number, count)
                 schedule = replace(schedule, look_ahead=None)  # nobody waits for their first audio
-            steps = self._steps(task, number - 1)
+            steps = self.decoder.steps(self.request(task, number - 1))
             yield from speak_steps(
                 steps if is_awaited else iter([*steps]),
                 DecoderStream(self.codec, task.speaker, schedule, number, count),
             )
-
-    def _steps(self, task: _Task, index: int) -> Iterator[Step]:
-        """Decode one sentence."""
-        read = task.sentences[index]
-        prompt = self.prompts.embed(read, task.speaker)
-        bound = bound_steps(self.bundle.manifest, read.text_tokens, prompt.shape[1], task.max_steps)
-        random = task.sampling.random_generator(index)
-        return self.decoder.steps(Request(prompt, task.settings, random, bound))
-
-    def _pause(self, sentence: int, sentences: int) -> Chunk:
-        """Silence before a sentence."""
-        silence = np.zeros(round(SENTENCE_PAUSE_SECONDS * self.sample_rate), np.float32)
-        frames = no_frames(self.bundle.manifest.codec)
-        return Chunk(silence, self.sample_rate, frames, sentence=sentence, sentences=sentences)
 
 
 def speak_steps(steps: Iterator[Step], stream: DecoderStream) -> Iterator[Chunk]:

@@ -1,0 +1,272 @@
+"""Speaks many texts at once: one thread owns the engine, and everyone else orders from it.
+
+In: orders, from any thread. Out: a `Speech` for each, whose chunks come while others are spoken.
+
+Texts join and leave between steps (continuous batching), a new one at a time: reading its prompt
+holds the others up once. Each step advances all rows; then chunks that are due are decoded, first
+for the listener whose buffer is emptiest, until a time is used up and it is the steps' turn again.
+A listener who does not take its chunks gets no more of them, and in the end none at all. Rows do
+not depend on each other, so a seed gives the same samples in any company.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runtime.engines.rows import Row, RowLoop
+from runtime.scheduling.live_speech import LiveSpeech
+from runtime.scheduling.speech import Order, Speech, State
+from runtime.speech.synthesis import TTS
+
+CODEC_SECONDS_A_TURN = 0.02  # then the rows take a step
+
+
+@dataclass(frozen=True)
+class SchedulerLimits:
+    """rows: texts that are spoken side by side. waiting: that wait for a row at most; more are
+    refused. held_seconds: of audio that a listener may leave untaken before nothing more is made
+    for it. slow_seconds: it may leave chunks lying so long before it is given up."""
+
+    rows: int
+    waiting: int = 16
+    held_seconds: float = 10.0
+    slow_seconds: float = 60.0
+
+
+class Overloaded(Exception):
+    """Too many texts wait. retry_after_seconds: until one of them will have begun, by estimate."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(f"too many texts are waiting; try again in {retry_after_seconds} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ShuttingDown(Exception):
+    """No orders are taken any more."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the scheduler has to do at a moment."""
+
+    waiting: int
+    speaking: int
+    rows: int
+
+
+class Scheduler:
+    """Start it with `with`, or end it with `close`."""
+
+    def __init__(self, tts: TTS, limits: SchedulerLimits) -> None:
+        self.tts = tts
+        self.limits = limits
+        self._numbers = itertools.count(1)
+        self._orders = threading.Condition()
+        self._waiting: deque[Speech] = deque()
+        self._live: list[LiveSpeech] = []
+        self._is_open = True
+        self._has_news = False
+        self._service_seconds = 1.0  # that a text takes of its row: a moving mean
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, order: Order) -> Speech:
+        """Take an order.
+
+        Raises:
+            Overloaded: too many are waiting.
+            ShuttingDown: after `close`.
+        """
+        with self._orders:
+            if not self._is_open:
+                raise ShuttingDown("this server is about to end; try another one")
+            if len(self._waiting) >= self.limits.waiting:
+                raise Overloaded(self._estimate_wait())
+            speech = Speech(next(self._numbers), order, self._wake)
+            self._waiting.append(speech)
+            self._has_news = True
+            self._orders.notify_all()
+        return speech
+
+    def load(self) -> Load:
+        """Of this moment."""
+        with self._orders:
+            return Load(len(self._waiting), len(self._live), self.limits.rows)
+
+    def close(self, drain_seconds: float = 0.0) -> None:
+        """Take no more orders, let those that are there go on for so long, and end."""
+        with self._orders:
+            self._is_open = False
+        self._wake()
+        self._thread.join(drain_seconds)
+        for speech in self._all():
+            speech.cancel()
+        self._thread.join()
+
+    def __enter__(self) -> Scheduler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wake(self) -> None:
+        with self._orders:
+            self._has_news = True
+            self._orders.notify_all()
+
+    def _all(self) -> list[Speech]:
+        with self._orders:
+            return [*self._waiting, *(live.speech for live in self._live)]
+
+    def _estimate_wait(self) -> int:
+        """Seconds until all that wait have begun, if texts take as long as before."""
+        turns = (len(self._waiting) + 1) / self.limits.rows
+        return max(1, math.ceil(turns * self._service_seconds))
+
+    # The engine's thread.
+
+    def _run(self) -> None:
+        while self._serve():
+            pass
+
+    def _serve(self) -> bool:
+        """Speak until the end, or until the engine fails: all rows fail then, and others follow.
+        Returns whether to go on."""
+        with self.tts.decoder.open_rows(self.limits.rows) as loop:
+            try:
+                while self._await_work():
+                    self._drop_ended(loop)
+                    self._begin_next(loop)
+                    self._step(loop)
+                    self._decode()
+                    self._retire()
+            except Exception as error:  # whatever an engine raises must not end the others' turn
+                for live in self._live:
+                    live.end(State.FAILED, f"the engine failed: {error}")
+                self._retire()
+                return True
+        return False
+
+    def _await_work(self) -> bool:
+        """Sleep until there is something to do. False: there never will be again."""
+        with self._orders:
+            while not self._has_news and not self._can_work():
+                self._orders.wait(self._seconds_to_deadline())
+                if self._seconds_to_deadline() == 0.0:
+                    break
+            self._has_news = False
+            return self._is_open or bool(self._waiting or self._live)
+
+    def _can_work(self) -> bool:
+        return any(
+            live.row is not None or (self._has_room(live) and (live.has_work or live.needs_row))
+            for live in self._live
+        ) or (bool(self._waiting) and len(self._live) < self.limits.rows)
+
+    def _seconds_to_deadline(self) -> float | None:
+        """Until somebody has waited or dawdled for too long; None if nobody can."""
+        now = time.monotonic()
+        ends = [
+            speech.submitted + speech.order.deadline_seconds - now
+            for speech in self._waiting
+            if speech.order.deadline_seconds is not None
+        ]
+        ends += [
+            self.limits.slow_seconds - live.speech.idle_seconds(now)
+            for live in self._live
+            if not self._has_room(live)
+        ]
+        return max(0.0, min(ends)) if ends else None
+
+    def _has_room(self, live: LiveSpeech) -> bool:
+        return live.speech.held_seconds < self.limits.held_seconds
+
+    def _drop_ended(self, loop: RowLoop) -> None:
+        """Those that were cancelled, waited too long, or are not listened to."""
+        now = time.monotonic()
+        for live in self._live:
+            speech = live.speech
+            if speech.is_cancelled:
+                self._drop(loop, live, State.CANCELLED, "the listener has left")
+            elif speech.idle_seconds(now) > self.limits.slow_seconds:
+                reason = f"nothing was taken for {self.limits.slow_seconds:.0f} s"
+                self._drop(loop, live, State.CANCELLED, reason)
+        self._retire()
+        with self._orders:
+            for speech in [*self._waiting]:
+                patience = speech.order.deadline_seconds
+                if speech.is_cancelled:
+                    speech.end(State.CANCELLED, "the listener has left")
+                elif patience is not None and now - speech.submitted >= patience:
+                    speech.end(State.EXPIRED, f"it waited for {patience:g} s")
+                if speech.state.is_end:
+                    self._waiting.remove(speech)
+
+    def _drop(self, loop: RowLoop, live: LiveSpeech, state: State, reason: str) -> None:
+        if live.row is not None:
+            loop.remove(live.row)
+            live.row = None
+        live.end(state, reason)
+
+    def _begin_next(self, loop: RowLoop) -> None:
+        """Give a row to the next sentence of somebody who is being spoken to, or to a new text: one
+        a step, because its prompt holds up the others."""
+        for live in self._by_need():
+            if live.needs_row and self._has_room(live):
+                self._begin(loop, live)
+                return
+        with self._orders:
+            if not self._waiting or len(self._live) >= self.limits.rows:
+                return
+            speech = self._waiting.popleft()
+            live = LiveSpeech(self.tts, speech)
+            self._live.append(live)
+        speech.begin()
+        self._begin(loop, live)
+
+    def _begin(self, loop: RowLoop, live: LiveSpeech) -> None:
+        """A request that cannot be made fails its own speech only."""
+        try:
+            live.row = loop.add(live.begin_sentence())
+        except Exception as error:  # of this text, voice or memory
+            live.end(State.FAILED, str(error))
+
+    def _step(self, loop: RowLoop) -> None:
+        if not loop.rows:
+            return
+        owner: dict[Row, LiveSpeech] = {live.row: live for live in self._live if live.row}
+        for step in loop.step():
+            owner[step.row].take(step)
+
+    def _decode(self) -> None:
+        """Chunks that are due, the emptiest listener's first, until the time is used up."""
+        end = time.monotonic() + CODEC_SECONDS_A_TURN
+        for live in self._by_need():
+            while live.has_work and self._has_room(live) and not live.speech.is_cancelled:
+                try:
+                    live.make_chunk()
+                except Exception as error:  # of this stream
+                    live.end(State.FAILED, f"the codec failed: {error}")
+                if time.monotonic() > end:
+                    return
+
+    def _by_need(self) -> Iterator[LiveSpeech]:
+        now = time.monotonic()
+        yield from sorted(self._live, key=lambda live: live.speech.spare_seconds(now))
+
+    def _retire(self) -> None:
+        """Those that have said everything, or have ended otherwise, leave."""
+        now = time.monotonic()
+        for live in [*self._live]:
+            if live.is_done:
+                live.speech.end(State.DONE)
+                seconds = now - (live.speech.began or now)
+                self._service_seconds += 0.2 * (seconds - self._service_seconds)
+                with self._orders:
+                    self._live.remove(live)
