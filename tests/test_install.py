@@ -77,6 +77,11 @@ def test_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     }
 
 
+def test_wheel_holds_what_a_page_is_made_of(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"runtime/profiling/page/page.css", "runtime/profiling/page/page.js"} <= {*names}
+
+
 def test_device_has_no_training_or_export_libraries(device: Path, tmp_path: Path) -> None:
     listed = run(device, "-m", "pip", "list", "--format=freeze", cwd=tmp_path)
     installed = {line.split("==")[0].lower() for line in listed.splitlines()}

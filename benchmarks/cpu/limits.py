@@ -1,4 +1,4 @@
-"""The limits of the machine, measured by native/bench/limits.cpp.
+"""The limits of the machine, measured by the engine's code in native/bench/limits.cpp.
 
 In: a number of threads. Out: figures by name, or the bandwidth of this moment as often as it is
 asked for. It compiles the program each time, in a second.
@@ -17,7 +17,12 @@ from pathlib import Path
 
 from commands.errors import UserError
 
-SOURCE = Path(__file__).parents[2] / "native" / "bench" / "limits.cpp"
+NATIVE = Path(__file__).parents[2] / "native"
+SOURCES = (
+    NATIVE / "bench" / "limits.cpp",
+    *sorted((NATIVE / "engine" / "limits").glob("*.cpp")),
+    NATIVE / "engine" / "kernels" / "processor.cpp",
+)
 
 
 def measure_limits(threads: int) -> dict[str, float]:
@@ -72,7 +77,6 @@ def _program() -> Iterator[str]:
         raise UserError("no C++ compiler: install g++ or clang++, or name one with CXX=")
     with tempfile.TemporaryDirectory() as folder:
         program = str(Path(folder) / "limits")
-        subprocess.run(
-            [compiler, "-std=c++20", "-O2", "-pthread", SOURCE, "-o", program], check=True
-        )
+        flags: list[str | Path] = ["-std=c++20", "-O2", "-pthread", "-I", NATIVE / "engine"]
+        subprocess.run([compiler, *flags, *SOURCES, "-o", program], check=True)
         yield program

@@ -131,7 +131,7 @@ void speak(const slm_bundle* bundle, const slm_facts& facts) {
 void use(const std::string& folder) {
   slm_error error{};
   checked(slm_verify(folder.c_str(), &error), error);
-  slm_options options{sizeof(slm_options), 1, 0, nullptr};
+  slm_options options{sizeof(slm_options), 1, 0, nullptr, 0};
   slm_bundle* bundle = nullptr;
   const slm_status status = slm_open(folder.c_str(), &options, &bundle, &error);
   demand((checked(status, error) == SLM_OK) == (bundle != nullptr),

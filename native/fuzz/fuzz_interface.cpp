@@ -29,7 +29,7 @@ struct Bundles {
       const std::string folder = working_folder() + "/" + tiny.name;
       write_bundle(tiny, folder);
       slm_error error{};
-      slm_options options{sizeof(slm_options), 2, 1, nullptr};
+      slm_options options{sizeof(slm_options), 2, 1, nullptr, 1};
       OpenBundle one;
       demand(slm_open(folder.c_str(), &options, &one.bundle, &error) == SLM_OK, error.message);
       one.facts.size = sizeof one.facts;
@@ -278,11 +278,15 @@ class Session {
     if (facts->size > sizeof(slm_facts) && facts->size <= 4096)
       facts->size = 0;  // a lie would write behind it
     check(slm_describe(from.bundle, maybe(facts), &error_));
+    std::vector<slm_part_time> times(static_cast<std::size_t>(numbers_.byte()) * 8);
+    std::size_t count = 0;
+    check(slm_part_times(from.bundle, maybe(times.data()), times.size(), maybe(&count), &error_));
   }
 
   void open() {
     const std::string path = working_folder() + (numbers_.byte() > 200 ? "/plain" : "/none");
-    slm_options options{sizeof(slm_options), numbers_.integer(5), numbers_.integer(2), nullptr};
+    slm_options options{sizeof(slm_options), numbers_.integer(5), numbers_.integer(2), nullptr,
+                        numbers_.integer(2)};
     if (numbers_.byte() > 200) options.kernels = "portable";
     if (numbers_.byte() > 240) options.size = 4;
     slm_bundle* opened = nullptr;

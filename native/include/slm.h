@@ -64,6 +64,7 @@ typedef struct slm_options {
   int32_t map_weights; /* 1: map the file, so that processes share its memory; 0: copy it into large
                           pages, which is faster to read */
   const char *kernels; /* NULL: the fastest of this processor; or a name, as slm_kernels lists them */
+  int32_t time_parts;  /* 1: keep the times of the model's parts, for slm_part_times */
 } slm_options;
 
 typedef struct slm_facts {
@@ -109,6 +110,39 @@ SLM_API slm_status slm_embed(const slm_bundle *bundle, const int32_t *tokens, si
 /* What stands for a speaker in a prompt: float [speaker_channels] -> float [hidden_size]. */
 SLM_API slm_status slm_project_speaker(const slm_bundle *bundle, const float *speaker,
                                        float *embedding, slm_error *error);
+
+/* -- measuring ---------------------------------------------------------------------------------- */
+
+/* What a part of a layer has cost, in all calls of a stage: "read" (slm_read), "step" (slm_step) or
+ * "decode" (slm_speech_decode). The parts of a stage add up to its calls. layer: "0", "1" … of the
+ * backbone, "head 0" … (those with decoder layers: "head 0 layer 0" …), "final", "drawing" and
+ * "other" of the language model; "first", "stage 1" …, "last" and "other" of the codec. */
+typedef struct slm_part_time {
+  const char *stage;
+  const char *layer;
+  const char *part;
+  double seconds;
+  int64_t calls;
+} slm_part_time;
+
+/* Times since the last such call, of a bundle that was opened with time_parts. times: room for
+ * `room` of them, whose names are valid until the bundle is closed; or NULL, then count is the room
+ * that is always enough, and nothing is forgotten. */
+SLM_API slm_status slm_part_times(const slm_bundle *bundle, slm_part_time *times, size_t room,
+                                  size_t *count, slm_error *error);
+
+typedef struct slm_limits {
+  uint32_t size; /* sizeof(slm_limits), set by the caller; new fields are added at the end */
+  double read_bytes_per_second; /* of memory in large pages. 0: too little memory is free to read
+                                   beyond the caches */
+  double fp32_macs_per_second;  /* multiply-adds; 0: the processor has no instruction for them */
+  double bf16_macs_per_second;
+  double int8_macs_per_second;
+} slm_limits;
+
+/* What this machine can do at most with so many threads, in a second or two: other work on it makes
+ * it less. It takes at most a quarter of the free memory, and 1 GB. */
+SLM_API slm_status slm_measure_limits(int32_t threads, slm_limits *limits, slm_error *error);
 
 /* -- sequences: the language model -------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "expect.h"
+#include "opened_bundle.h"
 #include "slm.h"
 #include "tiny_bundle.h"
 
@@ -14,59 +15,6 @@ namespace slm::test {
 namespace {
 
 std::string folder;
-
-struct Opened {
-  slm_bundle* bundle = nullptr;
-  slm_facts facts{};
-
-  explicit Opened(const std::string& path, int threads = 1, int map = 0) {
-    slm_error error{};
-    slm_options options{sizeof(slm_options), threads, map, nullptr};
-    const slm_status status = slm_open(path.c_str(), &options, &bundle, &error);
-    expect(status == SLM_OK && bundle != nullptr, path + ": " + error.message);
-    facts.size = sizeof facts;
-    expect(slm_describe(bundle, &facts, &error) == SLM_OK, error.message);
-  }
-  ~Opened() { slm_close(bundle); }
-  Opened(const Opened&) = delete;
-  Opened& operator=(const Opened&) = delete;
-};
-
-// The audio of one utterance of a few steps.
-std::vector<float> speak(const Opened& opened, int steps) {
-  slm_error error{};
-  const slm_facts& facts = opened.facts;
-  const auto ok = [&](slm_status status) { expect(status == SLM_OK, error.message); };
-  std::vector<float> speaker(static_cast<std::size_t>(facts.speaker_channels));
-  ok(slm_voice(opened.bundle, nullptr, speaker.data(), &error));
-  const std::int32_t tokens[] = {299, 5, 17, 298, 297};
-  std::vector<float> embeddings(5 * static_cast<std::size_t>(facts.hidden_size));
-  ok(slm_embed(opened.bundle, tokens, 5, speaker.data(), embeddings.data(), &error));
-  slm_sequence* sequence = nullptr;
-  slm_speech* speech = nullptr;
-  ok(slm_sequence_open(opened.bundle, 3, &sequence, &error));
-  ok(slm_speech_open(opened.bundle, speaker.data(), &speech, &error));
-  ok(slm_read(sequence, embeddings.data(), 5, &error));
-  const slm_sampling sampling{1.0f, 7, 0.9f, 1.2f};
-  const std::vector<float> noise(static_cast<std::size_t>(facts.heads), 0.4f);
-  std::vector<std::int32_t> codes(noise.size()), frames;
-  for (int step = 0; step < steps; ++step) {
-    slm_drawn drawn{};
-    ok(slm_step(&sequence, 1, &sampling, noise.data(), codes.data(), &drawn, &error));
-    frames.insert(frames.end(), codes.begin(), codes.begin() + drawn.kept);
-    if (drawn.stop != 0) break;
-  }
-  const std::size_t count = frames.size() / static_cast<std::size_t>(facts.streams);
-  std::vector<float> audio(slm_speech_room(speech, count));
-  std::size_t samples = 0;
-  ok(slm_speech_decode(speech, frames.data(), count, 1, audio.data(), audio.size(), &samples,
-                       &error));
-  expect(samples == count * static_cast<std::size_t>(facts.hop_samples), "all samples");
-  slm_sequence_close(sequence);
-  slm_speech_close(speech);
-  audio.resize(samples);
-  return audio;
-}
 
 void test_speaking(const TinyBundle& tiny) {
   const std::string path = folder + "/" + tiny.name;
@@ -97,14 +45,16 @@ void test_refusals(const Opened& opened) {
   refused(slm_open((folder + "/none").c_str(), nullptr, &bundle, &error), SLM_BAD_BUNDLE,
           "missing");
   const std::string path = folder + "/plain";
-  slm_options options{sizeof(slm_options), 1, 0, "abacus"};
+  slm_options options{sizeof(slm_options), 1, 0, "abacus", 0};
   refused(slm_open(path.c_str(), &options, &bundle, &error), SLM_NOT_SUPPORTED, "kernels");
-  options = {3, 1, 0, nullptr};
+  options = {3, 1, 0, nullptr, 0};
   refused(slm_open(path.c_str(), &options, &bundle, &error), SLM_BAD_ARGUMENT, "a size");
-  options = {sizeof(slm_options), -1, 0, nullptr};
+  options = {sizeof(slm_options), -1, 0, nullptr, 0};
   refused(slm_open(path.c_str(), &options, &bundle, &error), SLM_BAD_ARGUMENT, "threads");
-  options = {sizeof(slm_options), 1, 2, nullptr};
+  options = {sizeof(slm_options), 1, 2, nullptr, 0};
   refused(slm_open(path.c_str(), &options, &bundle, &error), SLM_BAD_ARGUMENT, "mapping");
+  options = {sizeof(slm_options), 1, 0, nullptr, 2};
+  refused(slm_open(path.c_str(), &options, &bundle, &error), SLM_BAD_ARGUMENT, "timing");
   expect(bundle == nullptr, "no handle after failures");
 
   std::vector<float> floats(4096);
@@ -115,6 +65,13 @@ void test_refusals(const Opened& opened) {
   slm_facts facts{};
   refused(slm_describe(opened.bundle, &facts, &error), SLM_BAD_ARGUMENT, "size of facts");
   expect(slm_describe(opened.bundle, &facts, nullptr) == SLM_BAD_ARGUMENT, "without an error");
+  std::size_t count = 0;
+  refused(slm_part_times(opened.bundle, nullptr, 0, &count, &error), SLM_NOT_SUPPORTED, "no times");
+  slm_limits limits{};
+  refused(slm_measure_limits(1, &limits, &error), SLM_BAD_ARGUMENT, "size of limits");
+  limits.size = sizeof limits;
+  refused(slm_measure_limits(0, &limits, &error), SLM_BAD_ARGUMENT, "no threads");
+  refused(slm_measure_limits(1, nullptr, &error), SLM_BAD_ARGUMENT, "no limits");
   slm_close(nullptr);
   slm_sequence_close(nullptr);
   slm_speech_close(nullptr);

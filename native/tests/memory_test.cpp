@@ -91,7 +91,7 @@ class Life {
 
   // Returns whether it came to its end.
   bool run() {
-    slm_options options{sizeof(slm_options), 2, 0, nullptr};
+    slm_options options{sizeof(slm_options), 2, 0, nullptr, is_repeating_ ? 1 : 0};
     facts_.size = sizeof facts_;
     return call([&](slm_error* error) { return slm_verify(path_.c_str(), error); }) &&
            call([&](slm_error* error) {

@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 _VALUES_AT_ONCE = 4_000_000  # drawn, of all resamples
 
 
-def summarize(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float] | NDArray[np.float64]) -> Summary:
     """The figures of one or more values."""
     measured = np.asarray(values, np.float64)
     low, high = median_interval(measured)
@@ -50,7 +50,9 @@ def median_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def paired_ratio(baseline: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
+def paired_ratio(
+    baseline: Sequence[float] | NDArray[np.float64], other: Sequence[float] | NDArray[np.float64]
+) -> tuple[float, float, float]:
     """Median of baseline / other over pairs that were measured one after the other, and its
     interval: what disturbs the machine for a while disturbs both of a pair."""
     ratios = np.asarray(baseline, np.float64) / np.asarray(other, np.float64)

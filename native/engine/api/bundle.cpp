@@ -37,6 +37,9 @@ slm_options complete_options(const slm_options* given) {
   if (options.map_weights != 0 && options.map_weights != 1) {
     throw Failure(SLM_BAD_ARGUMENT, "options.map_weights must be 0 or 1");
   }
+  if (options.time_parts != 0 && options.time_parts != 1) {
+    throw Failure(SLM_BAD_ARGUMENT, "options.time_parts must be 0 or 1");
+  }
   options.size = sizeof options;
   return options;
 }
@@ -138,6 +141,7 @@ const std::vector<float>& find_voice(const slm_bundle& bundle, const char* name)
 slm_bundle::slm_bundle(const std::string& directory, const slm_options& options)
     : kernels(slm::choose_kernels(options.kernels)),
       threads(slm::choose_threads(options.threads)),
+      time_parts(options.time_parts == 1),
       manifest(directory),
       weights(manifest.path(slm::kWeightsFile), options.map_weights == 1, threads),
       model_sizes(slm::read_model_sizes(weights.facts())),
@@ -145,8 +149,10 @@ slm_bundle::slm_bundle(const std::string& directory, const slm_options& options)
       embeddings(manifest.path(manifest.embeddings()), model_sizes.hidden_size),
       voices(slm::read_voices(manifest, codec_sizes.speaker_channels())) {
   slm::check_agreement(manifest.facts(), model_sizes, codec_sizes);
-  model = std::make_unique<const slm::LanguageModel>(weights, model_sizes, *kernels, threads);
-  codec = std::make_unique<const slm::Codec>(weights, codec_sizes, *kernels, threads);
+  model = std::make_unique<const slm::LanguageModel>(weights, model_sizes, *kernels, threads,
+                                                         time_parts);
+  codec = std::make_unique<const slm::Codec>(weights, codec_sizes, *kernels, threads,
+                                                 slm::kPieceBytes, time_parts);
 }
 
 slm_bundle::~slm_bundle() = default;

@@ -29,6 +29,7 @@ struct slm_bundle {
 
   const slm::Kernels* kernels;
   int threads;
+  bool time_parts;
   slm::Manifest manifest;
   slm::Weights weights;
   slm::ModelSizes model_sizes;

@@ -9,6 +9,16 @@ namespace {
 constexpr double kMostSeconds = 30.0;  // of a recording: attention takes the square of its length
 constexpr std::int64_t kMostFrames = 16'384;
 
+// The decoder's stages by their index, and what belongs to none.
+std::vector<std::string> timed_layers(std::size_t stages) {
+  std::vector<std::string> names = {"first"};
+  for (std::size_t stage = 1; stage <= stages; ++stage) {
+    names.push_back("stage " + std::to_string(stage));
+  }
+  names.insert(names.end(), {"last", "other"});
+  return names;
+}
+
 std::string text(double value) {
   std::string digits = std::to_string(value);
   digits.erase(digits.find_last_not_of('0') + 1);
@@ -19,12 +29,15 @@ std::string text(double value) {
 }  // namespace
 
 Codec::Codec(const Weights& weights, const CodecSizes& sizes, const Kernels& kernels, int threads,
-             std::size_t piece_bytes)
+             std::size_t piece_bytes, bool keeps_times)
     : sizes_(sizes),
       workers_{kernels, threads},
       decoder_(weights, sizes, piece_bytes),
       encoder_(weights, sizes, piece_bytes),
-      memories_(decoder_.memory_bytes()) {}
+      memories_(decoder_.memory_bytes()) {
+  if (!keeps_times) return;
+  times_ = std::make_unique<PartTimes>("decode", timed_layers(sizes.decoder_ratios.size()));
+}
 
 Decoder::State Codec::open_speech(const float* speaker) const {
   for (int channel = 0; channel < sizes_.speaker_channels(); ++channel) {
@@ -37,8 +50,8 @@ Decoder::State Codec::open_speech(const float* speaker) const {
 }
 
 void Codec::decode(Decoder::State& state, const std::int32_t* frames, int count, bool is_last,
-                   WorkingMemory& memory, float* audio) const {
-  decoder_.decode(workers_, state, frames, count, is_last, memory, audio);
+                   WorkingMemory& memory, float* audio, Laps laps) const {
+  decoder_.decode(workers_.timed_by(laps), state, frames, count, is_last, memory, audio);
 }
 
 Encoder::Result Codec::encode(const float* audio, std::size_t samples) const {

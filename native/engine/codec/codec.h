@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "codec/decoder.h"
 #include "codec/encoder.h"
@@ -15,12 +16,14 @@ inline constexpr std::size_t kPieceBytes = 1024 * 1024;  // of signals that shou
 
 class Codec {
  public:
-  // Throws Failure: a tensor is missing or of another size.
+  // keeps_times: of the parts of `decode`. Throws Failure: a tensor is missing or of another size.
   Codec(const Weights& weights, const CodecSizes& sizes, const Kernels& kernels, int threads,
-        std::size_t piece_bytes = kPieceBytes);
+        std::size_t piece_bytes = kPieceBytes, bool keeps_times = false);
 
   const CodecSizes& sizes() const { return sizes_; }
   const Decoder& decoder() const { return decoder_; }
+
+  PartTimes* times() const { return times_.get(); }  // null: they are not kept
 
   Decoder::State open_speech(const float* speaker) const;
   // Throws Failure: a code that no codebook has.
@@ -28,7 +31,7 @@ class Codec {
   WorkingMemories::Loan lend_memory() const { return memories_.lend(); }
   // frames: [count][streams], checked. audio: room for all samples that become final.
   void decode(Decoder::State& state, const std::int32_t* frames, int count, bool is_last,
-              WorkingMemory& memory, float* audio) const;
+              WorkingMemory& memory, float* audio, Laps laps) const;
   // Throws Failure: too short, too long, or not finite.
   Encoder::Result encode(const float* audio, std::size_t samples) const;
 
@@ -40,6 +43,7 @@ class Codec {
   Decoder decoder_;
   Encoder encoder_;
   mutable WorkingMemories memories_;
+  std::unique_ptr<PartTimes> times_;
 };
 
 }  // namespace slm

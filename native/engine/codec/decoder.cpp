@@ -89,6 +89,7 @@ void Decoder::decode(const Workers& workers, State& state, const std::int32_t* f
     for (int frame = 0; frame < some; ++frame, frames += streams) {
       embed(workers.kernels, state.timbre, frames, latents.at(state.frames + frame));
     }
+    workers.at(0).laps.lap(Timed::latents);
     state.frames += some;
     if (state.frames == 0) break;
     const Position length = is_last && state.frames == last ? last : kOpenEnd;

@@ -45,17 +45,20 @@ Position Speech::most_samples_of(Position count) const {
 void Speech::decode(const std::int32_t* frames, Position count, bool is_last, float* audio) {
   const Position samples = samples_of(count, is_last);
   codec_.check_frames(frames, static_cast<std::size_t>(count));
+  Stopwatch watch(codec_.times());
+  const Laps laps(watch);
   WorkingMemories::Loan memory = codec_.lend_memory();
   const int some = static_cast<int>(count);
   if (is_hastened_by(count, is_last)) {
-    decode_hastened(frames, some, *memory, audio);
+    decode_hastened(frames, some, *memory, audio, laps);
   } else if (written_ > final_samples() || !fading_.empty()) {
-    decode_behind(frames, some, is_last, *memory, audio);
+    decode_behind(frames, some, is_last, *memory, audio, laps);
   } else {
-    codec_.decode(state_, frames, some, is_last, *memory, audio);
+    codec_.decode(state_, frames, some, is_last, *memory, audio, laps);
   }
   written_ += samples;
   if (written_ > 0) look_ahead_.reset();
+  watch.finish();
 }
 
 void Speech::check_count(Position count) const {
@@ -77,7 +80,7 @@ bool Speech::is_hastened_by(Position count, bool is_last) const {
 
 // What is final, and behind it the audio of a copy that hears the newest frame again and again.
 void Speech::decode_hastened(const std::int32_t* frames, int count, WorkingMemory& memory,
-                             float* audio) {
+                             float* audio, Laps laps) {
   const Decoder& decoder = codec_.decoder();
   const Position streams = static_cast<Position>(codec_.sizes().streams.size());
   const Position hop = codec_.sizes().hop_samples, known = state_.frames + count;
@@ -92,9 +95,9 @@ void Speech::decode_hastened(const std::int32_t* frames, int count, WorkingMemor
   std::vector<float> further(decoder.final_samples(known + repeated, false) - exact);
   std::vector<float> fading(hop);
   Decoder::State copy = state_;  // from here on, nothing takes memory
-  codec_.decode(state_, frames, count, false, memory, audio);
+  codec_.decode(state_, frames, count, false, memory, audio, laps);
   copy = state_;
-  codec_.decode(copy, repetitions.data(), repeated, false, memory, further.data());
+  codec_.decode(copy, repetitions.data(), repeated, false, memory, further.data(), laps);
   std::copy_n(further.begin(), end - exact, audio + (exact - before));
   std::copy_n(further.begin() + (end - exact), hop, fading.begin());
   fading_ = std::move(fading);
@@ -103,11 +106,11 @@ void Speech::decode_hastened(const std::int32_t* frames, int count, WorkingMemor
 
 // Exact audio, some of which was written before. It fades in over one frame.
 void Speech::decode_behind(const std::int32_t* frames, int count, bool is_last,
-                           WorkingMemory& memory, float* audio) {
+                           WorkingMemory& memory, float* audio, Laps laps) {
   const Position begin = final_samples();
   const Position end = codec_.decoder().final_samples(state_.frames + count, is_last);
   std::vector<float> exact(end - begin);
-  codec_.decode(state_, frames, count, is_last, memory, exact.data());
+  codec_.decode(state_, frames, count, is_last, memory, exact.data(), laps);
   const Position hop = static_cast<Position>(fading_.size());
   for (Position sample = written_; sample < end; ++sample) {
     float value = exact[sample - begin];

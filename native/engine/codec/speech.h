@@ -34,9 +34,10 @@ class Speech {
  private:
   void check_count(Position count) const;
   bool is_hastened_by(Position count, bool is_last) const;
-  void decode_hastened(const std::int32_t* frames, int count, WorkingMemory& memory, float* audio);
+  void decode_hastened(const std::int32_t* frames, int count, WorkingMemory& memory, float* audio,
+                       Laps laps);
   void decode_behind(const std::int32_t* frames, int count, bool is_last, WorkingMemory& memory,
-                     float* audio);
+                     float* audio, Laps laps);
   Position final_samples() const;
 
   const Codec& codec_;

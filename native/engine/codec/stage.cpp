@@ -5,6 +5,7 @@ namespace slm {
 namespace {
 
 constexpr std::size_t kLeastPieceRows = 16, kMostPieceRows = 4096;
+constexpr Timed kUnits[] = {Timed::unit_0, Timed::unit_1, Timed::unit_2};
 
 }  // namespace
 
@@ -63,11 +64,13 @@ Position Stage::advance(const Workers& workers, State& state, const Signal& x, P
                         Position length, WorkingMemory& memory, const Signal& signal) const {
   const Position to = std::min(entry_.takeable(ready, length), state.entry.taken + piece_rows_);
   entry_.advance(workers, state.entry, x, to, length, memory, signal);
+  workers.laps.lap(Timed::convolution);
   Position finished = entry_.convolution().result_rows(state.entry.made, length);
   for (std::size_t unit = 0; unit < units_.size(); ++unit) {
     units_[unit].advance(workers, state.units[unit], signal, finished, result_length(length),
                          memory);
     finished = state.units[unit].finished;
+    workers.laps.lap(kUnits[unit]);
   }
   return finished;
 }

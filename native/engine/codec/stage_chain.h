@@ -2,7 +2,7 @@
 //
 // In: a signal that comes in parts. Out: the last stage's signal, in order, each row once. A piece
 // of a stage goes through all later stages before the next one is computed, so memory is bounded by
-// the pieces' sizes, whatever the length of the parts.
+// the pieces' sizes, whatever the length of the parts. Times are kept by a stage's index.
 #pragma once
 
 #include <utility>
@@ -61,19 +61,22 @@ class StageChain {
     if (index == stages_.size()) {
       if (ready > state.finished) sink(x, state.finished, ready);
       state.finished = ready;
+      workers.at(static_cast<int>(index) - 1).laps.lap(Timed::convolution, 0);
       return;
     }
     const Stage& stage = stages_[index];
+    const Workers own = workers.at(static_cast<int>(index));
     Stage::State& stage_state = state.stages[index];
     while (stage.can_advance(stage_state, ready, length)) {
       const std::size_t mark = memory.mark();
       const Signal signal = stage.begin_piece(stage_state, memory);
       const Position finished =
-          stage.advance(workers, stage_state, x, ready, length, memory, signal);
+          stage.advance(own, stage_state, x, ready, length, memory, signal);
       advance_from(index + 1, workers, state, signal, finished, stage.result_length(length), memory,
                    sink);
       stage.end_piece(stage_state, signal, finished);
       memory.return_to(mark);
+      own.laps.lap(Timed::convolution, 0);
     }
   }
 

@@ -10,12 +10,18 @@
 
 #include "kernels/kernels.h"
 #include "threads/pool.h"
+#include "times/part_times.h"
 
 namespace slm {
 
 struct Workers {
   const Kernels& kernels;
   int threads = 1;
+  Laps laps = {};  // where the time of a call goes
+
+  Workers timed_by(Laps where) const { return {kernels, threads, where}; }
+  // Parts that follow are those of the layer with this number.
+  Workers at(int layer) const { return {kernels, threads, laps.at(layer)}; }
 
   // Pieces that `split` makes at most.
   int most_pieces() const { return threads == 1 ? 1 : kPiecesPerThread * threads; }

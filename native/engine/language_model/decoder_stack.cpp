@@ -88,6 +88,8 @@ class DecoderStack::Call {
   }
 
   int count() const { return count_; }
+  // Parts that follow are those of the layer with this number.
+  void begin_timed(int layer) { laps_ = team_.laps.at(layer); }
 
   void check_cancelled() const {
     for (int index = 0; index < count_; ++index) {
@@ -103,12 +105,14 @@ class DecoderStack::Call {
     norm(layer.input_norm, layer.qkv);
     team_.multiply(layer.qkv, memory_.normed_, count_,
                    {memory_.qkv_.data(), memory_.qkv_stride_, false});
+    laps_.lap(Timed::qkv);
     // Sixteen positions share lines of the cache, so one thread writes them.
     const int panels = (count_ + kPanel - 1) / kPanel;
     team_.each(panels, std::int64_t{kPanel} * memory_.qkv_stride_, [&](int panel) {
       const int end = std::min(count_, (panel + 1) * kPanel);
       for (int row = panel * kPanel; row < end; ++row) store(row, cache_layer);
     });
+    laps_.lap(Timed::attention, 0);
   }
 
   // What is left to do in the last layer is done for the rows that are wanted.
@@ -140,6 +144,7 @@ class DecoderStack::Call {
                         memory_.normed_.row(row));
       memory_.normed_.encode(kernels_, next, row);
     });
+    laps_.lap(Timed::norm);
   }
 
   void store(int row, int cache_layer) {
@@ -164,6 +169,7 @@ class DecoderStack::Call {
   const Kernels& kernels_;
   DecoderMemory& memory_;
   int count_;
+  Laps laps_;
 };
 
 // Items are (row, key head, part of its query heads). A group of query heads is divided only if
@@ -195,29 +201,36 @@ void DecoderStack::Call::attend(const DecoderLayer& layer, int cache_layer) {
                        dim, memory_.rows_[row].position + 1, cache.is_half()});
     }
   });
+  laps_.lap(Timed::attention);
   team_.project(layer.attention_output, memory_.attended_, count_,
                 {memory_.x_.data(), memory_.x_stride_, true});
+  laps_.lap(Timed::output);
 }
 
 void DecoderStack::Call::transform(const DecoderLayer& layer) {
   norm(layer.mlp_norm, layer.gate_up);
   team_.multiply(layer.gate_up, memory_.normed_, count_,
                  {memory_.gate_up_.data(), memory_.gate_up_stride_, false});
+  laps_.lap(Timed::gate_up);
   team_.each(count_, memory_.gate_up_stride_, [&](int row) {
     const float* gate_up =
         memory_.gate_up_.data() + static_cast<std::size_t>(row) * memory_.gate_up_stride_;
     kernels_.silu_product(gate_up, sizes_.intermediate_size, memory_.product_.row(row));
     memory_.product_.encode(kernels_, layer.down, row);
   });
+  laps_.lap(Timed::activation);
   team_.multiply(layer.down, memory_.product_, count_,
                  {memory_.x_.data(), memory_.x_stride_, true});
+  laps_.lap(Timed::down);
 }
 
 DecoderStack::DecoderStack(const Weights& weights, const ModelSizes& sizes,
-                           const std::string& prefix, int count, int first_cache_layer)
+                           const std::string& prefix, int count, int first_cache_layer,
+                           int first_timed)
     : sizes_(sizes),
       frequencies_(weights.floats("rotary.frequencies", sizes.head_dim / 2)),
-      first_cache_layer_(first_cache_layer) {
+      first_cache_layer_(first_cache_layer),
+      first_timed_(first_timed) {
   layers_.reserve(count);
   for (int layer = 0; layer < count; ++layer) {
     layers_.emplace_back(weights, sizes, prefix + std::to_string(layer) + ".");
@@ -238,9 +251,11 @@ std::int64_t DecoderStack::bytes() const {
 
 int DecoderStack::run(const Team& team, DecoderMemory& memory, int count) const {
   Call call(*this, team, memory, count);
+  team.laps.lap(Timed::rest, 0);
   const int layers = static_cast<int>(layers_.size());
   for (int layer = 0; layer < layers; ++layer) {
     call.check_cancelled();
+    call.begin_timed(first_timed_ + layer);
     call.project(layers_[layer], first_cache_layer_ + layer);
     if (layer == layers - 1) call.drop_unwanted();
     if (call.count() == 0) break;

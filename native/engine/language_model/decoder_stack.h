@@ -75,9 +75,9 @@ class DecoderMemory {
 class DecoderStack {
  public:
   // Layers `prefix`0 … count - 1; the first has its keys and values in layer `first_cache_layer` of
-  // the rows' caches. Throws Failure.
+  // the rows' caches. first_timed: its number among the layers whose times are kept. Throws Failure.
   DecoderStack(const Weights& weights, const ModelSizes& sizes, const std::string& prefix,
-               int count, int first_cache_layer);
+               int count, int first_cache_layer, int first_timed);
 
   const std::vector<DecoderLayer>& layers() const { return layers_; }
   std::int64_t bytes() const;  // of weights that a row reads
@@ -92,6 +92,7 @@ class DecoderStack {
   Vector<float> frequencies_;
   std::vector<DecoderLayer> layers_;
   int first_cache_layer_;
+  int first_timed_;
 };
 
 }  // namespace slm

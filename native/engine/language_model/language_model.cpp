@@ -6,27 +6,10 @@
 #include <utility>
 
 #include "failure.h"
+#include "language_model/timed_layers.h"
 
 namespace slm {
 namespace {
-
-std::vector<const DecoderLayer*> all_layers(const DecoderStack& backbone,
-                                            const SpeechHeads& heads) {
-  std::vector<const DecoderLayer*> layers;
-  for (const DecoderLayer& layer : backbone.layers()) layers.push_back(&layer);
-  for (const SpeechHead& head : heads.heads()) {
-    for (const DecoderStack& decoder : head.decoder) {
-      for (const DecoderLayer& layer : decoder.layers()) layers.push_back(&layer);
-    }
-  }
-  return layers;
-}
-
-std::vector<DrawMemory> make_draw_memory(int count, int entries) {
-  std::vector<DrawMemory> memory;
-  for (int index = 0; index < count; ++index) memory.emplace_back(entries);
-  return memory;
-}
 
 void require_hidden(const Sequence& sequence) {
   if (sequence.hidden() == nullptr) {
@@ -52,13 +35,18 @@ class LanguageModel::Loan {
 };
 
 LanguageModel::LanguageModel(const Weights& weights, const ModelSizes& sizes,
-                             const Kernels& kernels, int threads)
+                             const Kernels& kernels, int threads, bool keeps_times)
     : sizes_(sizes),
       team_{&kernels, std::max(1, threads)},
-      backbone_(weights, sizes, "layer.", sizes.layers, 0),
+      backbone_(weights, sizes, "layer.", sizes.layers, 0, 0),
       final_norm_(weights.floats("final_norm", round_up(sizes.hidden_size, kPanel))),
       codes_(weights, sizes),
       heads_(weights, sizes, codes_) {
+  if (keeps_times) {
+    const int heads = static_cast<int>(heads_.heads().size());
+    read_times_ = std::make_unique<PartTimes>("read", timed_layers(sizes, heads));
+    step_times_ = std::make_unique<PartTimes>("step", timed_layers(sizes, heads));
+  }
   if (sizes.is_speaker_aware()) speaker_.emplace(weights, sizes);
   if (!sizes.has_text_head()) return;
   text_head_ = weights.matrix("text_head", sizes.text_vocabulary, sizes.hidden_size);
@@ -79,17 +67,6 @@ std::unique_ptr<Sequence> LanguageModel::open(std::int64_t positions) const {
   return std::make_unique<Sequence>(sizes_, heads_.most_entries(), positions);
 }
 
-std::unique_ptr<Workspace> LanguageModel::make_workspace() const {
-  ProductShape text(text_head_ ? sizes_.hidden_size : 0);
-  if (text_head_) text.add(*text_head_);
-  const int vocabulary = sizes_.text_vocabulary;
-  return std::make_unique<Workspace>(
-      Workspace{DecoderMemory(kBlockRows, sizes_, all_layers(backbone_, heads_)),
-                HeadMemory(kBlockRows, sizes_, heads_), std::vector<HeadRow>(kBlockRows),
-                make_draw_memory(Team::kPiecesPerThread * team_.threads, heads_.most_entries()),
-                ProductRows(1, text), Buffer<float>(vocabulary), DrawMemory(vocabulary)});
-}
-
 // Reading.
 
 void LanguageModel::read(Sequence& sequence, const float* embeddings, std::size_t count) const {
@@ -108,6 +85,8 @@ void LanguageModel::read_in_turn(Sequence& sequence, const float* embeddings, in
   const int drawn = sequence.has_embedding() ? 1 : 0;
   const int all = drawn + count;
   if (all == 0) return;
+  Stopwatch watch(read_times_.get());
+  const Team team = team_.timed_by(watch);
   Loan loan(*this);
   DecoderMemory& memory = (*loan).decoder;
   sequence.begin();
@@ -121,12 +100,14 @@ void LanguageModel::read_in_turn(Sequence& sequence, const float* embeddings, in
           given < 0 ? sequence.embedding_.data() : embeddings + given * sizes_.hidden_size;
       fill_row(sequence, memory, row, index, embedding, index == all - 1);
     }
-    const int wanted = backbone_.run(team_, memory, rows);
+    const int wanted = backbone_.run(team, memory, rows);
     for (int row = 0; row < wanted; ++row) keep_hidden(sequence, memory, row);
+    team.laps.at(timed_final(sizes_, heads_)).lap(Timed::norm, wanted > 0 ? 1 : 0);
   }
   sequence.next_.position += all;
   sequence.next_.has_embedding = false;
   sequence.commit();
+  watch.finish();
 }
 
 void LanguageModel::reserve(Sequence& sequence, int more, Workspace& workspace) const {
@@ -192,17 +173,20 @@ void LanguageModel::step(std::span<Sequence* const> sequences, const slm_samplin
     }
   }
   const SequenceTurn turn(sequences);
+  Stopwatch watch(step_times_.get());
+  const Team team = team_.timed_by(watch);
   Loan loan(*this);
   for (Sequence* sequence : sequences) prepare_step(*sequence, *loan);
   for (std::size_t first = 0; first < sequences.size(); first += kBlockRows) {
     const std::size_t count = std::min<std::size_t>(kBlockRows, sequences.size() - first);
-    step_block(sequences.subspan(first, count), sampling + first, noise + first * draws,
+    step_block(team, sequences.subspan(first, count), sampling + first, noise + first * draws,
                codes + first * draws, drawn + first, *loan);
   }
   for (std::size_t row = 0; row < sequences.size(); ++row) {
     mark_seen(*sequences[row], {codes + row * draws, draws});
     sequences[row]->commit();
   }
+  watch.finish();
 }
 
 void LanguageModel::prepare_step(Sequence& sequence, Workspace& workspace) const {
@@ -214,11 +198,11 @@ void LanguageModel::prepare_step(Sequence& sequence, Workspace& workspace) const
   if (heads_.are_transformers()) sequence.reserve_heads(more);
 }
 
-void LanguageModel::step_block(std::span<Sequence* const> sequences, const slm_sampling* sampling,
-                               const float* noise, std::int32_t* codes, slm_drawn* drawn,
-                               Workspace& workspace) const {
-  read_drawn(sequences, workspace);
-  score(sequences, workspace);
+void LanguageModel::step_block(const Team& team, std::span<Sequence* const> sequences,
+                               const slm_sampling* sampling, const float* noise,
+                               std::int32_t* codes, slm_drawn* drawn, Workspace& workspace) const {
+  read_drawn(team, sequences, workspace);
+  score(team, sequences, workspace);
   const int draws = heads_.draws();
   const int items = static_cast<int>(sequences.size()) * draws;
   const int pieces = team_.count_pieces(items, heads_.most_entries());
@@ -234,10 +218,12 @@ void LanguageModel::step_block(std::span<Sequence* const> sequences, const slm_s
     const std::span<const std::int32_t> of_row(codes + row * draws, draws);
     drawn[row] = finish(*sequences[row], of_row);
   }
+  team.laps.at(timed_drawing(sizes_, heads_)).lap(Timed::codes);
 }
 
 // What was drawn in the step before is read now.
-void LanguageModel::read_drawn(std::span<Sequence* const> sequences, Workspace& workspace) const {
+void LanguageModel::read_drawn(const Team& team, std::span<Sequence* const> sequences,
+                               Workspace& workspace) const {
   DecoderMemory& memory = workspace.decoder;
   int rows = 0;
   for (Sequence* sequence : sequences) {
@@ -245,16 +231,18 @@ void LanguageModel::read_drawn(std::span<Sequence* const> sequences, Workspace& 
     fill_row(*sequence, memory, rows++, 0, sequence->embedding_.data(), true);
   }
   if (rows == 0) return;
-  backbone_.run(team_, memory, rows);
+  backbone_.run(team, memory, rows);
   rows = 0;
   for (Sequence* sequence : sequences) {
     if (!sequence->has_embedding()) continue;
     keep_hidden(*sequence, memory, rows++);
     ++sequence->next_.position;
   }
+  team.laps.at(timed_final(sizes_, heads_)).lap(Timed::norm);
 }
 
-void LanguageModel::score(std::span<Sequence* const> sequences, Workspace& workspace) const {
+void LanguageModel::score(const Team& team, std::span<Sequence* const> sequences,
+                          Workspace& workspace) const {
   for (std::size_t row = 0; row < sequences.size(); ++row) {
     Sequence& sequence = *sequences[row];
     const Sequence::State& next = sequence.next_;
@@ -271,7 +259,7 @@ void LanguageModel::score(std::span<Sequence* const> sequences, Workspace& works
       head_row.unread = next.position - next.heads_position;
     }
   }
-  heads_.score(team_, {workspace.head_rows.data(), sequences.size()}, workspace.heads,
+  heads_.score(team, {workspace.head_rows.data(), sequences.size()}, workspace.heads,
                workspace.decoder);
 }
 

@@ -27,11 +27,15 @@ namespace slm {
 class LanguageModel {
  public:
   // The weights must outlive the model. Throws Failure.
+  // keeps_times: of the parts of its calls.
   LanguageModel(const Weights& weights, const ModelSizes& sizes, const Kernels& kernels,
-                int threads);
+                int threads, bool keeps_times = false);
 
   const ModelSizes& sizes() const { return sizes_; }
   std::int64_t step_bytes() const;  // of weights that a step of one sequence reads
+
+  PartTimes* read_times() const { return read_times_.get(); }  // null: they are not kept
+  PartTimes* step_times() const { return step_times_.get(); }
 
   // speaker: [speaker_channels] of a speaker-aware model. embedding: [hidden_size].
   void project_speaker(const float* speaker, float* embedding) const;
@@ -57,11 +61,11 @@ class LanguageModel {
                 const float* embedding, bool is_last) const;
   void keep_hidden(Sequence& sequence, DecoderMemory& memory, int row) const;
   void prepare_step(Sequence& sequence, Workspace& workspace) const;
-  void step_block(std::span<Sequence* const> sequences, const slm_sampling* sampling,
+  void step_block(const Team& team, std::span<Sequence* const> sequences, const slm_sampling* sampling,
                   const float* noise, std::int32_t* codes, slm_drawn* drawn,
                   Workspace& workspace) const;
-  void read_drawn(std::span<Sequence* const> sequences, Workspace& workspace) const;
-  void score(std::span<Sequence* const> sequences, Workspace& workspace) const;
+  void read_drawn(const Team& team, std::span<Sequence* const> sequences, Workspace& workspace) const;
+  void score(const Team& team, std::span<Sequence* const> sequences, Workspace& workspace) const;
   int draw_code(const Sequence& sequence, int row, int draw, const slm_sampling& sampling,
                 float noise, Workspace& workspace, DrawMemory& memory) const;
   slm_drawn finish(Sequence& sequence, std::span<const std::int32_t> codes) const;
@@ -77,6 +81,7 @@ class LanguageModel {
   std::optional<SpeakerProjection> speaker_;
   std::optional<Matrix> text_head_;
   Vector<std::uint8_t> never_written_;
+  std::unique_ptr<PartTimes> read_times_, step_times_;
   mutable WorkspaceStore workspaces_;
 };
 

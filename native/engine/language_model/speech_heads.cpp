@@ -14,7 +14,7 @@ int count_entries(const Weights& weights, const std::string& name, int codes, bo
 }
 
 SpeechHead read_head(const Weights& weights, const ModelSizes& sizes, const SpeechCodes& codes,
-                     int number) {
+                     int number, int first_timed) {
   const std::string prefix = "head." + std::to_string(number) + ".";
   const int hidden = sizes.hidden_size;
   SpeechHead head;
@@ -25,7 +25,7 @@ SpeechHead read_head(const Weights& weights, const ModelSizes& sizes, const Spee
   }
   if (sizes.head_kind == HeadKind::transformer) {
     head.decoder.emplace_back(weights, sizes, prefix + "layer.", sizes.head_layers,
-                              number * sizes.head_layers);
+                              number * sizes.head_layers, first_timed);
     head.norm_weight = weights.floats(prefix + "norm.weight", round_up(hidden, kPanel));
     head.norm_bias = weights.floats(prefix + "norm.bias", round_up(hidden, kPanel));
   }
@@ -68,7 +68,8 @@ SpeechHeads::SpeechHeads(const Weights& weights, const ModelSizes& sizes, const 
     : sizes_(sizes) {
   const int count = sizes.is_next_token ? codes.streams() : sizes.heads;
   for (int number = 0; number < count; ++number) {
-    heads_.push_back(read_head(weights, sizes, codes, number));
+    const int timed = sizes.layers + count + number * sizes.head_layers;
+    heads_.push_back(read_head(weights, sizes, codes, number, timed));
   }
 }
 
@@ -94,15 +95,22 @@ void SpeechHeads::score(const Team& team, std::span<const HeadRow> rows, HeadMem
   const int count = static_cast<int>(rows.size());
   for (int row = 0; row < count && !are_transformers(); ++row)
     copy_hidden(rows[row], memory.input_, row);
+  team.laps.lap(Timed::rest, 0);
   for (int number = 0; number < sizes_.heads; ++number) {
     const SpeechHead& head = heads_[number];
     const ProductRows* last = &memory.input_;
-    if (are_transformers()) decode(team, head, rows, memory, decoder);
+    const Laps laps = team.laps.at(timed_head(number));
+    if (are_transformers()) {
+      decode(team, head, rows, memory, decoder);
+      laps.lap(Timed::norm);
+    }
     if (!head.inner.empty()) {
       bend(team, head, count, memory);
+      laps.lap(Timed::inner);
       last = &memory.inner_;
     }
     team.project(head.output, *last, count, memory.output(number));
+    laps.lap(Timed::output);
   }
 }
 
@@ -123,6 +131,7 @@ void SpeechHeads::score_turns(const Team& team, std::span<const HeadRow> rows,
       if (rows[row].slot != turn) continue;
       std::copy_n(y.data + found++ * y.stride, y.stride, memory.output(0).data + row * y.stride);
     }
+    team.laps.at(timed_head(turn)).lap(Timed::output);
   }
 }
 

@@ -74,6 +74,9 @@ class SpeechHeads {
   int most_entries() const;
   const std::vector<SpeechHead>& heads() const { return heads_; }
   std::int64_t bytes() const;  // of weights that one sequence's step reads
+  // A head's number among the layers whose times are kept: behind those of the backbone. The heads'
+  // decoder layers come behind all heads.
+  int timed_head(int number) const { return sizes_.layers + number; }
   bool are_transformers() const { return sizes_.head_kind == HeadKind::transformer; }
 
   // Scores of all draws of all rows, into `memory`. decoder: room for transformers' rows. Throws

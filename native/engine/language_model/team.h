@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "language_model/product_rows.h"
 #include "threads/pool.h"
+#include "times/part_times.h"
 
 namespace slm {
 
@@ -22,6 +23,9 @@ std::int64_t bytes_of(const Matrix& matrix);
 struct Team {
   const Kernels* kernels = nullptr;
   int threads = 1;
+  Laps laps = {};  // where the time of a call goes
+
+  Team timed_by(Stopwatch& watch) const { return {kernels, threads, Laps(watch)}; }
 
   // body(piece) for 0 … pieces - 1.
   template <typename Body>

@@ -12,6 +12,7 @@ from ctypes import (
     Structure,
     c_char,
     c_char_p,
+    c_double,
     c_float,
     c_int32,
     c_int64,
@@ -52,6 +53,7 @@ class Options(Structure):
         ("threads", c_int32),
         ("map_weights", c_int32),
         ("kernels", c_char_p),
+        ("time_parts", c_int32),
     )
 
 
@@ -97,11 +99,37 @@ class Drawn(Structure):
     _fields_ = (("kept", c_int32), ("stop", c_int32))
 
 
+class PartTime(Structure):
+    """slm_part_time"""
+
+    _fields_ = (
+        ("stage", c_char_p),
+        ("layer", c_char_p),
+        ("part", c_char_p),
+        ("seconds", c_double),
+        ("calls", c_int64),
+    )
+
+
+class MachineLimits(Structure):
+    """slm_limits"""
+
+    _fields_ = (
+        ("size", c_uint32),
+        ("read_bytes_per_second", c_double),
+        ("fp32_macs_per_second", c_double),
+        ("bf16_macs_per_second", c_double),
+        ("int8_macs_per_second", c_double),
+    )
+
+
 # Functions that return a status. All take an error last.
 _CALLS: dict[str, tuple[Any, ...]] = {
     "slm_open": (c_char_p, POINTER(Options), _NEW_HANDLE),
     "slm_describe": (_HANDLE, POINTER(Facts)),
     "slm_project_speaker": (_HANDLE, _ARRAY, _ARRAY),
+    "slm_part_times": (_HANDLE, POINTER(PartTime), c_size_t, POINTER(c_size_t)),
+    "slm_measure_limits": (c_int32, POINTER(MachineLimits)),
     "slm_sequence_open": (_HANDLE, c_int64, _NEW_HANDLE),
     "slm_read": (_HANDLE, _ARRAY, c_size_t),
     "slm_hidden": (_HANDLE, _ARRAY),

@@ -27,14 +27,19 @@ class NativeModel:
     library: what runs it. handle: of the library. facts: what the library found in the weights.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None) -> None:
-        """Raises `UserError`: no library, a damaged bundle, or no memory."""
+    def __init__(self, bundle: Bundle, threads: int | None, *, time_parts: bool = False) -> None:
+        """time_parts: keep what the model's parts cost.
+
+        Raises:
+            UserError: no library, a damaged bundle, or no memory.
+        """
         self.library: Library = load_library()
         self.bundle = bundle
         self._asked_for = threads
         options = Options(
             size=ctypes.sizeof(Options),
             threads=MAX_DEFAULT_THREADS if threads is None else threads,
+            time_parts=time_parts,
         )
         folder = os.fsencode(bundle.folder)
         self.handle: c_void_p = self.library.open("slm_open", folder, ctypes.byref(options))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import onnxruntime
@@ -99,11 +100,13 @@ class OnnxRuntimeGraph:
         threads: int | None,
         provider: Provider = CPU,
         observer: Observer | None = None,
+        profile: Path | None = None,
     ) -> None:
+        """profile: begin of a file's name, for the times of all operators; see `end_profile`."""
         self.spec = bundle.graph(name)
         self.rows = 1 if provider.memory else bundle.manifest.engine.rows
         self._name, self._observer = name, observer
-        self._session = _open_session(bundle, name, threads, provider)
+        self._session = _open_session(bundle, name, threads, provider, profile)
         self._provider = provider
         self._placed: WeakKeyDictionary[States, dict[int, OrtValue]] = WeakKeyDictionary()
         self._check(bundle, name)
@@ -144,6 +147,10 @@ class OnnxRuntimeGraph:
         with observed(self._observer, self._stage(inputs)):
             found = self._session.run(names, dict(inputs))
         return dict(zip(names, found, strict=True))
+
+    def end_profile(self) -> Path:
+        """Write the profile; nothing is recorded afterwards."""
+        return Path(self._session.end_profiling())
 
     def _stage(self, inputs: Mapping[str, Array]) -> str:
         embeddings = inputs.get(INPUTS_EMBEDS)
@@ -222,10 +229,16 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def _open_session(
-    bundle: Bundle, name: str, threads: int | None, provider: Provider
+    bundle: Bundle,
+    name: str,
+    threads: int | None,
+    provider: Provider,
+    profile: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     path = bundle.path(bundle.graph(name).file)
     options = _session_options(choose_threads(threads).of(bundle, name))
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     providers: list[str] | None = [provider.name]
     if provider.name not in onnxruntime.get_available_providers():  # of a plugin
         devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == provider.name]

@@ -1,0 +1,1 @@
+"""An utterance in time, arranged for those who draw it: the page and the trace."""
