@@ -144,7 +144,7 @@ class Scheduler:
                     self._drop_ended(loop)
                     self._begin_next(loop)
                     self._step(loop)
-                    self._decode()
+                    self._decode(loop)
                     self._retire()
             except Exception as error:  # whatever an engine raises must not end the others' turn
                 for live in self._live:
@@ -156,12 +156,16 @@ class Scheduler:
     def _await_work(self) -> bool:
         """Sleep until there is something to do. False: there never will be again."""
         with self._orders:
-            while not self._has_news and not self._can_work():
-                self._orders.wait(self._seconds_to_deadline())
-                if self._seconds_to_deadline() == 0.0:
+            while not (self._has_news or self._can_work() or self._is_over()):
+                patience = self._seconds_to_deadline()
+                if patience == 0.0:
                     break
+                self._orders.wait(patience)
             self._has_news = False
-            return self._is_open or bool(self._waiting or self._live)
+            return not self._is_over()
+
+    def _is_over(self) -> bool:
+        return not (self._is_open or self._waiting or self._live)
 
     def _can_work(self) -> bool:
         return any(
@@ -244,7 +248,7 @@ class Scheduler:
         for step in loop.step():
             owner[step.row].take(step)
 
-    def _decode(self) -> None:
+    def _decode(self, loop: RowLoop) -> None:
         """Chunks that are due, the emptiest listener's first, until the time is used up."""
         end = time.monotonic() + CODEC_SECONDS_A_TURN
         for live in self._by_need():
@@ -252,7 +256,7 @@ class Scheduler:
                 try:
                     live.make_chunk()
                 except Exception as error:  # of this stream
-                    live.end(State.FAILED, f"the codec failed: {error}")
+                    self._drop(loop, live, State.FAILED, f"the codec failed: {error}")
                 if time.monotonic() > end:
                     return
 

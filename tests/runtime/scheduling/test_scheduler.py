@@ -32,7 +32,7 @@ def tts(tmp_path_factory: pytest.TempPathFactory) -> TTS:
 
 
 def order(tts: TTS, text: str = "Abc.", **more: Any) -> Order:
-    return Order(tts.prepare(text), SCHEDULE, **more)
+    return Order(tts.prepare(text, sampling=Sampling(seed=1)), SCHEDULE, **more)
 
 
 def hear(speech: Speech) -> list[Chunk]:
@@ -62,7 +62,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def test_each_hears_what_it_would_hear_alone(tts: TTS) -> None:
-    alone = [[*tts.stream(text, schedule=SCHEDULE)] for text in TEXTS]
+    alone = [[*tts.stream(text, schedule=SCHEDULE, sampling=Sampling(seed=1))] for text in TEXTS]
     with Scheduler(tts, SchedulerLimits(rows=3, waiting=100)) as scheduler:
         speeches = [scheduler.submit(order(tts, text)) for _ in range(4) for text in TEXTS]
         heard = [[*speech] for speech in speeches]
@@ -155,17 +155,18 @@ def test_a_failing_engine_fails_its_rows_and_works_again(
 
 
 def test_a_failing_stream_fails_alone(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = DecoderStream.finish
+    next_inputs = DecoderStream.next_inputs
     failing: list[DecoderStream] = []
 
-    def fails(stream: DecoderStream, *, stopped: bool = True) -> Any:
+    def fails(stream: DecoderStream, count: int) -> Any:
         if not failing:
             failing.append(stream)
+        if stream in failing:
             raise ValueError("no such codec")
-        return finish(stream, stopped=stopped)
+        return next_inputs(stream, count)
 
     with Scheduler(tts, SchedulerLimits(rows=2)) as scheduler:
-        monkeypatch.setattr(DecoderStream, "finish", fails)
+        monkeypatch.setattr(DecoderStream, "next_inputs", fails)
         speeches = [scheduler.submit(order(tts)) for _ in range(2)]
         ends = []
         for speech in speeches:
