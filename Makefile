@@ -19,6 +19,7 @@ help:
 	@echo "make check                            ruff and mypy"
 	@echo "make docs                             the docs as a site, in build/site"
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
+	@echo "make bench [HEADS=]                   measure this clone on this CPU into bench.json, for comparing"
 	@echo "make engines [HEADS=]                 build plans of the demo voice for RTX GPUs; no GPU needed"
 	@echo "make published-engines [HEADS=]       the same with random weights of the published size"
 	@echo "make voice [WORDNET=DIR]              train the demo voice from nothing; hours, can be stopped"

@@ -15,6 +15,7 @@ from pathlib import Path
 from commands.arguments import CommandParser, command_parser
 from commands.options import add_count, add_output
 from commands.run import run_command
+from formats.checkpoint.language_model_config import LanguageModelConfig
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,:?!\n"
 WEIGHT_STD = 0.02
@@ -22,16 +23,9 @@ UTTERANCES, UTTERANCE_FRAMES = 4, 16
 VOCABULARY = 154_743  # Qwen2.5's 151,665 tokens and 3,078 for speech
 
 
-def write_model(folder: Path, heads: int) -> None:
-    """A random language model in the published layout."""
-    import torch
-
-    from formats.checkpoint.language_model_config import LanguageModelConfig
-    from formats.checkpoint.tokenizer import build_phoneme_tokenizer, read_speech_tokens
-    from train.language_model.checkpoint import make_model, save_checkpoint
-
-    tokenizer = build_phoneme_tokenizer([ALPHABET], mtp=heads > 1)
-    config = LanguageModelConfig(
+def published_config(heads: int) -> LanguageModelConfig:
+    """Qwen2.5-0.5B's shapes with linear heads."""
+    return LanguageModelConfig(
         vocab_size=VOCABULARY,
         hidden_size=896,
         intermediate_size=4864,
@@ -42,6 +36,17 @@ def write_model(folder: Path, heads: int) -> None:
         max_position_embeddings=32_768,
         medusa_num_heads=heads,
     )
+
+
+def write_model(folder: Path, heads: int) -> None:
+    """A random language model in the published layout."""
+    import torch
+
+    from formats.checkpoint.tokenizer import build_phoneme_tokenizer, read_speech_tokens
+    from train.language_model.checkpoint import make_model, save_checkpoint
+
+    tokenizer = build_phoneme_tokenizer([ALPHABET], mtp=heads > 1)
+    config = published_config(heads)
     torch.set_default_dtype(torch.bfloat16)
     model = make_model(config, read_speech_tokens(tokenizer, str(folder)))
     torch.set_default_dtype(torch.float32)

@@ -1,7 +1,8 @@
 """`python -m runtime.gpu_check`: what a bundle does on this machine's GPU, in one report.
 
 In: a bundle of plans, and a bundle of the same model for the CPU. Out: a folder with
-`gpu-check.json` and `gpu-check.txt`, to attach to an issue. `runtime.gpu_report` makes the report.
+`gpu-check.json` and `gpu-check.txt`, to attach to an issue, and `profile.json`, the profile alone,
+as `runtime.profile --json` writes it. `runtime.gpu_report` makes the report.
 The command needs a GPU; if it finds none, it says in one line what is missing.
 """
 
@@ -23,6 +24,7 @@ from formats.files.atomic import write_json, write_text
 from runtime.engines.tensorrt.gpu_driver import count_gpus
 
 JSON_FILE, TEXT_FILE = "gpu-check.json", "gpu-check.txt"
+PROFILE_FILE = "profile.json"  # as `runtime.profile --json` writes it
 
 
 def make_parser() -> CommandParser:
@@ -69,7 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _write_report(arguments: argparse.Namespace) -> None:
-    from runtime.gpu_report import format_report, make_report
+    from runtime.gpu_report import format_report, make_report, profile_of
+    from runtime.profiling.report import write_report
 
     report = make_report(arguments.engine, arguments.reference, arguments.runs, arguments.threads)
     folder: Path = arguments.output
@@ -77,8 +80,10 @@ def _write_report(arguments: argparse.Namespace) -> None:
     text = format_report(report)
     write_json(folder / JSON_FILE, report)
     write_text(folder / TEXT_FILE, f"{text}\n")
+    write_report(folder / PROFILE_FILE, profile_of(report))
     print(text)
     print(f"\nwrote {folder / JSON_FILE} and {folder / TEXT_FILE}: attach both to an issue")
+    print(f"wrote {folder / PROFILE_FILE}: python -m runtime.profile --report shows it")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -170,11 +170,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def profile_of(report: Mapping[str, Any]) -> Report:
+    """The profile of a report."""
+    return msgspec.convert(report["profile"], Report)
+
+
 def format_report(report: Mapping[str, Any]) -> str:
     """The report as text for people."""
     machine, floor = report["machine"], report["floor"]
     gpu = machine["gpu"]
-    profile = msgspec.convert(report["profile"], Report)
+    profile = profile_of(report)
     stages = {stage.name: stage for stage in profile.subjects[0].stages}
     step = 1e3 * stages[DEVICE_STEP].seconds.p50
     lines = [

@@ -156,6 +156,7 @@ RECIPES = {
     "compare": "-m samples.demo_voice.compare ntp=runs/demo/engine-ntp",
     "chat": "-m evaluation.answers --engine engine-chat --output judged/chat",
     "chat-speakerless": "-m train.lm --config samples/demo_chat/lm-6-speakerless.yaml",
+    "bench": "--against runs/bench/onnxruntime --threads 1 --runs 10 --json bench.json",
     "engines": "--target tensorrt-rtx --precision int4 --output engine-rtx-6-int4",
     "published-engines": "-m benchmarks.published_size --heads 6 --output runs/published-6",
 }

@@ -15,6 +15,7 @@ from runtime.engines.tensorrt import gpu_driver
 from runtime.gpu_check import main
 from runtime.gpu_report import snr_db
 from runtime.profile import main as profile
+from runtime.profiling.report import read_report
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 TEXT_ROWS = ("GPU ", "versions ", "codec SNR", "x the floor", "device_step, ms", "first audio, ms")
@@ -51,7 +52,7 @@ def test_the_report(
 ) -> None:
     folder = tmp_path / "report"
     assert check(engine, plain_folder, folder) == 0
-    assert sorted(os.listdir(folder)) == ["gpu-check.json", "gpu-check.txt"]
+    assert sorted(os.listdir(folder)) == ["gpu-check.json", "gpu-check.txt", "profile.json"]
     report = json.loads((folder / "gpu-check.json").read_text())
     assert report["machine"]["gpu"]["name"] == "stand-in"
     assert report["machine"]["versions"]["numpy"] == np.__version__
@@ -62,6 +63,9 @@ def test_the_report(
         assert row["first_difference"] is None
         assert row["codec_snr_db"] is None
     [subject] = report["profile"]["subjects"]
+    [same] = read_report(folder / "profile.json").subjects
+    assert same.kind == subject["kind"]
+    assert same.first_audio.p50 == subject["first_audio"]["p50"]
     counts = {stage["name"]: stage["seconds"]["count"] for stage in subject["stages"]}
     assert counts["device_prefill"] == 2
     assert counts["device_step"] == 2 * 12, "11 more steps of speech and the one that stops"

@@ -1,0 +1,1 @@
+"""Reports of many devices as one page: measured figures, and the least that others can take."""
