@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,14 @@ from commands.run import run_command
 from runtime.speaking_options import add_engine_options, add_look_ahead
 
 if TYPE_CHECKING:
+    from runtime.scheduling.limits import SchedulerLimits
     from runtime.serving.settings import ServerSettings
     from runtime.speech.synthesis import TTS
 
 KEY_VARIABLE = "SLM_TTS_API_KEY"
-ROWS = 8
-LOCAL_NAMES = ("localhost", "")
+LEAST_WAITING = 4
+ESCAPED = 6  # bytes of JSON that one byte of text can become
+LOCAL_NAMES = ("localhost",)
 
 
 def make_parser() -> CommandParser:
@@ -76,9 +79,10 @@ def _add_access(group: Options) -> None:
 
 
 def _add_capacity(group: Options) -> None:
-    purpose = f"texts that are spoken side by side (default: {ROWS}, or what the bundle can)"
+    purpose = "texts that are spoken side by side (default: as many as stay in real time, measured)"
     add_count(group, "--rows", purpose)
-    add_count(group, "--waiting", "texts that wait for a row; more are refused", 16)
+    purpose = "texts that wait for a row; more are refused (default: as many as rows, at least 4)"
+    add_count(group, "--waiting", purpose, least=0)
     add_look_ahead(group)
     group.add_argument(
         "--deadline",
@@ -99,7 +103,7 @@ def _add_capacity(group: Options) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Serve until a signal comes."""
-    from runtime.scheduling.scheduler import Scheduler, SchedulerLimits
+    from runtime.scheduling.scheduler import Scheduler
     from runtime.serving.app import make_app
     from runtime.serving.server import ConnectionLimits, SpeechServer, open_socket, url_of
     from runtime.speech.synthesis import TTS
@@ -108,14 +112,14 @@ def run(arguments: argparse.Namespace) -> None:
     with open_socket(arguments.host, arguments.port) as listening:
         warnings.simplefilter("ignore", SpeechWarning)  # they quote texts
         tts = TTS.load(arguments.engine, arguments.run_with, arguments.threads)
-        limits = SchedulerLimits(_rows(tts, arguments.rows), arguments.waiting)
         _check_look_ahead(tts, arguments.look_ahead)
+        _tell(tts.describe())
+        limits = _limits(tts, arguments.rows, arguments.waiting)
         with Scheduler(tts, limits) as scheduler:
             server = SpeechServer(
                 make_app(scheduler, settings), ConnectionLimits(drain_seconds=arguments.drain)
             )
-            _tell(f"{tts.describe()}")
-            _tell(f"voices: {', '.join(tts.voices) or 'none'}")
+            _tell(f"voices: {', '.join(server.voices) or 'none'}")
             _tell(f"{limits.rows} texts side by side, {limits.waiting} more may wait")
             _warn_if_open(arguments.host, settings)
             _tell(f"listening on {url_of(listening)}")
@@ -126,7 +130,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace) -> ServerSettings:
     from runtime.serving.guards import read_keys
-    from runtime.serving.settings import ServerSettings
+    from runtime.serving.settings import MEGABYTE, ServerSettings
 
     return ServerSettings(
         keys=read_keys(arguments.api_key_file, os.environ.get(KEY_VARIABLE)),
@@ -136,16 +140,27 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         warm_up_text=arguments.warm_up,
         deadline_seconds=arguments.deadline,
         max_text_bytes=arguments.max_text_bytes,
+        max_body_bytes=max(MEGABYTE, ESCAPED * arguments.max_text_bytes),
     )
 
 
-def _rows(tts: TTS, asked: int | None) -> int:
+def _limits(tts: TTS, rows: int | None, waiting: int | None) -> SchedulerLimits:
+    """What was asked for, or what this machine can do."""
+    from runtime.scheduling.capacity import measure_capacity
+    from runtime.scheduling.limits import SchedulerLimits
+
     most = tts.decoder.rows
-    if asked is not None and asked > most:
+    if rows is None:
+        capacity = measure_capacity(tts)
+        _tell(capacity.describe())
+        limits = capacity.limits()
+    elif rows <= most:
+        limits = SchedulerLimits(rows, max(LEAST_WAITING, rows))
+    else:
         raise UserError(
-            f"--rows {asked}: this bundle takes at most {most}; export it again with --rows {asked}"
+            f"--rows {rows}: this bundle takes at most {most}; export it again with --rows {rows}"
         )
-    return asked or min(ROWS, most)
+    return limits if waiting is None else replace(limits, waiting=waiting)
 
 
 def _check_look_ahead(tts: TTS, look_ahead: int | None) -> None:

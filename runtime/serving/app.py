@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from commands.errors import UserError
-from runtime.scheduling.scheduler import Overloaded, Scheduler, ShuttingDown
+from runtime.scheduling.limits import Overloaded, ShuttingDown
+from runtime.scheduling.scheduler import Scheduler
 from runtime.serving.errors import RequestFailed, error_response
 from runtime.serving.guards import Guard
 from runtime.serving.health import health_routes
@@ -42,9 +43,13 @@ def make_app(scheduler: Scheduler, settings: ServerSettings | None = None) -> St
     settings = settings or ServerSettings()
     voices = VoiceRegistry(scheduler.tts, settings.voices_folder, settings.max_voices)
     speaking, metrics = Speaking(scheduler, voices, settings), Metrics(scheduler)
+
+    async def root(_: Request) -> Response:
+        return JSONResponse({"model": speaking.model})
+
     app = Starlette(
         routes=[
-            Route("/", lambda _: JSONResponse({"model": speaking.model})),
+            Route("/", root),
             *speech_routes(speaking, metrics),
             *voice_routes(voices, settings.max_upload_bytes),
             *health_routes(speaking, metrics),

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from commands.errors import UserError
-from runtime.scheduling.scheduler import Overloaded, ShuttingDown
+from runtime.scheduling.limits import Overloaded, ShuttingDown
 from runtime.scheduling.speech import SpeechFailed, State
 
 TYPES = {

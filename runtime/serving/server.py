@@ -49,6 +49,12 @@ class SpeechServer(uvicorn.Server):
         )
         self._speaking = app.state.speaking
 
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Names of all voices that it speaks with."""
+        names: tuple[str, ...] = self._speaking.voices.names
+        return names
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal."""
         self._speaking.phase = Phase.ENDING

@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from enum import Enum
 
-import numpy as np
-
+from runtime.scheduling.capacity import fixed_speaker
 from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.speech import Order, Speech
 from runtime.serving.errors import RequestFailed
@@ -103,8 +101,7 @@ class Speaking:
     def _speak_once(self) -> None:
         names = self.voices.names
         codec = self.scheduler.tts.bundle.manifest.codec
-        nobody = np.zeros(codec.speaker_channels, np.float32)
-        speaker = self.voices.speaker(names[0]) if names else nobody
+        speaker = self.voices.speaker(names[0]) if names else fixed_speaker(self.scheduler.tts)
         task = self.scheduler.tts.prepare(self.settings.warm_up_text, speaker)
         speech = self.scheduler.submit(Order(task, soon_heard(codec, self.settings.look_ahead)))
         for _ in speech:
@@ -120,11 +117,7 @@ async def chunks_of(speech: Speech) -> AsyncGenerator[Chunk, None]:
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
 
-    def tell() -> None:
-        with suppress(RuntimeError):  # a loop that has ended: nobody listens any more
-            loop.call_soon_threadsafe(changed.set)
-
-    speech.on_change(tell)
+    speech.on_change(lambda: loop.call_soon_threadsafe(changed.set))
     try:
         while True:
             changed.clear()

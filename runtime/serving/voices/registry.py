@@ -83,11 +83,11 @@ class VoiceRegistry:
         """
         with self._lock:
             key = self._key(name)
-        if key is None:
-            shown = "the bundle has no default voice" if name is None else f"no voice {name[:64]!r}"
-            message = f"{shown}; there are: {', '.join(self.names) or 'none'}"
-            raise RequestFailed(400, message, param="voice", code="invalid_voice")
-        return self._speakers[key]
+            if key is not None:
+                return self._speakers[key]
+        shown = "the bundle has no default voice" if name is None else f"no voice {name[:64]!r}"
+        message = f"{shown}; there are: {', '.join(self.names) or 'none'}"
+        raise RequestFailed(400, message, param="voice", code="invalid_voice")
 
     def add(self, name: str, recording: bytes, consent: str) -> tuple[UploadedVoice, list[str]]:
         """Keep a voice. Returns it, and what is wrong with the recording.
@@ -104,8 +104,7 @@ class VoiceRegistry:
             identity = f"voice_{secrets.token_hex(8)}"
             voice = UploadedVoice(identity, name, consent.strip(), int(time.time()))
             self._check_upload(name, consent)
-            write_speaker(folder / f"{identity}{SUFFIX}", speaker)
-            write_atomically(folder / f"{identity}.json", msgspec.json.encode(voice))
+            _keep(folder, voice, speaker)
             with self._lock:
                 self._speakers[identity], self._uploaded[identity] = speaker, voice
         return voice, notes
@@ -121,7 +120,7 @@ class VoiceRegistry:
             if key not in self._uploaded:
                 message = f"no uploaded voice {identity[:64]!r}"
                 raise RequestFailed(404, message, param="voice", code="voice_not_found")
-            del self._uploaded[key]
+            del self._uploaded[key], self._speakers[key]
         folder = self._require_folder()
         (folder / f"{key}.json").unlink(missing_ok=True)
         (folder / f"{key}{SUFFIX}").unlink(missing_ok=True)
@@ -173,3 +172,15 @@ class VoiceRegistry:
                 raise RequestFailed(
                     403, f"there are {self._max_uploaded} voices; delete one", code="no_room"
                 )
+
+
+def _keep(folder: Path, voice: UploadedVoice, speaker: Speaker) -> None:
+    """Raises `RequestFailed` if the disk does not take it; nothing is left then."""
+    embedding = folder / f"{voice.id}{SUFFIX}"
+    try:
+        write_speaker(embedding, speaker)
+        write_atomically(folder / f"{voice.id}.json", msgspec.json.encode(voice))
+    except OSError as error:
+        embedding.unlink(missing_ok=True)
+        why = f"the voice could not be kept: {error.strerror or error}"
+        raise RequestFailed(507, why, code="not_kept") from error

@@ -15,7 +15,8 @@ from formats.speaker_files import write_speaker
 from runtime.bundle.loading import describe_file
 from runtime.bundle.manifest import read_manifest
 from runtime.engines.rows import RowLoop, Step
-from runtime.scheduling.scheduler import Load, Scheduler, SchedulerLimits
+from runtime.scheduling.limits import Load, SchedulerLimits
+from runtime.scheduling.scheduler import Scheduler
 from runtime.speech.synthesis import TTS
 from tests.runtime.tiny_bundle import SPEAKER, Scenario, rewrite_manifest, write_bundle
 
@@ -55,9 +56,11 @@ def serving(
     tts: TTS,
     limits: SchedulerLimits | None = None,
     connections: Any = None,
+    *,
+    is_awaited: bool = True,
     **settings: Any,
 ) -> Iterator[Served]:
-    """Run a server until the context ends."""
+    """Run a server until the context ends. is_awaited: begin when it is ready."""
     from runtime.serving.app import make_app
     from runtime.serving.server import ConnectionLimits, SpeechServer, open_socket, url_of
     from runtime.serving.settings import ServerSettings
@@ -72,7 +75,8 @@ def serving(
         server = SpeechServer(app, connections or ConnectionLimits(drain_seconds=2))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        until(lambda: app.state.speaking.phase is not Phase.WARMING_UP)
+        if is_awaited:
+            until(lambda: app.state.speaking.phase is not Phase.WARMING_UP)
         yield Served(url_of(listening), scheduler, app)
         server.should_exit = True
         thread.join(20)

@@ -13,7 +13,7 @@ import httpx2 as httpx
 import pytest
 
 from runtime.engines.rows import RowLoop, Step
-from runtime.scheduling.scheduler import Load, SchedulerLimits
+from runtime.scheduling.limits import Load, SchedulerLimits
 from runtime.serving.encoding import SpeechEncoder
 from runtime.speech.codec import DecoderStream
 from runtime.speech.synthesis import TTS

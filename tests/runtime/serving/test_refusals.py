@@ -13,7 +13,8 @@ import httpx2 as httpx
 import pytest
 
 from commands.errors import UserError
-from runtime.scheduling.scheduler import Scheduler, SchedulerLimits
+from runtime.scheduling.limits import SchedulerLimits
+from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.speech import State
 from runtime.serving.guards import read_keys
 from runtime.serving.server import ConnectionLimits
