@@ -27,5 +27,6 @@ class ServerSettings:
     max_text_bytes: int = 100_000
     max_body_bytes: int = MEGABYTE
     max_upload_bytes: int = 10 * MEGABYTE
+    max_whole_bytes: int = 64 * MEGABYTE  # of a file that is sent at once; longer ones are streamed
     max_requests: int = 256  # at a time
     max_voices: int = 1000  # uploaded

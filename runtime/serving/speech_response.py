@@ -102,10 +102,15 @@ class SpeechResponse:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+        content, most = bytearray(), self._speaking.settings.max_whole_bytes
         async with aclosing(self._parts()) as parts:
-            content = b"".join([part async for part in parts])
+            async for part in parts:
+                content += part
+                if len(content) > most:
+                    message = f"the file is larger than {most} bytes; leave stream out"
+                    raise RequestFailed(400, message, param="stream", code="too_long")
         headers = {key.decode(): value.decode() for key, value in self._headers()}
-        await Response(with_sizes(self._name, content), headers=headers)(scope, receive, send)
+        await Response(with_sizes(self._name, bytes(content)), headers=headers)(scope, receive, send)
 
     async def _parts(self) -> AsyncGenerator[bytes, None]:
         """Pieces of the file, none of them empty."""

@@ -75,11 +75,13 @@ def serving(
         server = SpeechServer(app, connections or ConnectionLimits(drain_seconds=2))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        if is_awaited:
-            until(lambda: app.state.speaking.phase is not Phase.WARMING_UP)
-        yield Served(url_of(listening), scheduler, app)
-        server.should_exit = True
-        thread.join(20)
+        try:
+            if is_awaited:
+                until(lambda: app.state.speaking.phase is not Phase.WARMING_UP)
+            yield Served(url_of(listening), scheduler, app)
+        finally:
+            server.should_exit = True
+            thread.join(20)
         assert not thread.is_alive()
 
 

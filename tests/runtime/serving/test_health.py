@@ -7,6 +7,7 @@ import threading
 import httpx2 as httpx
 import pytest
 
+from runtime.serving import metrics
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving.conftest import SENTENCE, Served, serving, until
 
@@ -49,13 +50,26 @@ def test_metrics_count_speeches_and_hold_no_text(tts: TTS) -> None:
     for name in ("audio_ttfp_seconds", "audio_duration_seconds", "request_queue_time_seconds"):
         assert lines[f"slm_tts_{name}_count"] == "2.0"
     assert float(lines["slm_tts_audio_duration_seconds_sum"]) > 0.4
-    assert lines['slm_tts_audio_continuity_ok_total{threshold_ms="100"}'] == "2.0"
     assert lines['slm_tts_requests_total{route="speech",status="200"}'] == "2.0"
     assert lines['slm_tts_requests_total{route="speech",status="400"}'] == "1.0"
     assert lines["slm_tts_num_requests_running"] == lines["slm_tts_num_requests_waiting"] == "0.0"
     assert lines["slm_tts_rows"] == "4.0"
     assert "Abc" not in told
     assert "other" not in [part for line in lines for part in line.split('"') if "voice" in line]
+
+
+def test_a_gap_is_what_a_player_from_the_first_audio_on_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: now[0])
+    playback = metrics.Playback()
+    for moment, seconds in ((100.5, 0.0), (101.0, 1.0), (101.9, 0.2), (102.5, 1.0), (103.0, 1.0)):
+        now[0] = moment
+        playback.add(seconds)
+    assert playback.first == 101.0
+    assert playback.seconds == pytest.approx(3.2)
+    assert playback.underrun_seconds == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("path", ["health", "ready"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +155,10 @@ def test_a_full_queue_refuses_at_once_and_works_again(tts: TTS, held: threading.
             until(lambda n=number: sum(_busy(served.scheduler)) == n + 1)  # type: ignore[misc]
         with httpx.Client() as caller:
             caller.get(f"{served.url}/health")
-            start = time.monotonic()
             answer = caller.post(f"{served.url}/v1/audio/speech", json={"input": SENTENCE})
-            seconds = time.monotonic() - start
+        assert not held.is_set(), "it was answered while no step could be made"
         assert error_of(answer, 429)["code"] == "overloaded"
         assert int(answer.headers["retry-after"]) >= 1
-        assert seconds < 0.5, "it does not wait for steps, which are held here"
         held.set()
         for other in others:
             other.join()
@@ -223,10 +221,8 @@ def test_a_connection_that_says_nothing_is_ended(tts: TTS, begun: bytes) -> None
         host, port = served.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=5) as caller:
             caller.sendall(begun)
-            try:
+            with suppress(ConnectionResetError):
                 assert caller.recv(100) == b""
-            except ConnectionResetError:
-                pass
 
 
 def test_a_slow_body_is_not_waited_for(tts: TTS) -> None:

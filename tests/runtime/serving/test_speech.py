@@ -19,7 +19,7 @@ from runtime.audio.sound import to_pcm16
 from runtime.serving.encoding import encode_whole, wav_header
 from runtime.speech.sampling import Sampling
 from runtime.speech.synthesis import TTS
-from tests.runtime.serving.conftest import SEED, SENTENCE, Served
+from tests.runtime.serving.conftest import SEED, SENTENCE, Served, serving
 
 av = pytest.importorskip("av")
 openai = pytest.importorskip("openai")
@@ -121,6 +121,14 @@ def test_a_whole_file_has_its_length(served: Served) -> None:
     assert int(answer.headers["content-length"]) == len(answer.content)
     with wave.open(io.BytesIO(answer.content)) as file:
         assert file.readframes(file.getnframes()) == to_pcm16(alone(served.tts))
+
+
+def test_a_whole_file_is_not_endless(tts: TTS) -> None:
+    with serving(tts, max_whole_bytes=10_000) as served:
+        answer = ask(served, input=LONG, stream=False, response_format="wav")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "stream")
+        assert ask(served, input=LONG, response_format="wav").status_code == 200
+        served.wait_until_idle()
 
 
 @pytest.mark.parametrize("speed", [0.25, 2.0, 4.0])
