@@ -117,7 +117,10 @@ async def chunks_of(speech: Speech) -> AsyncGenerator[Chunk, None]:
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
 
-    speech.on_change(lambda: loop.call_soon_threadsafe(changed.set))
+    def tell() -> None:
+        loop.call_soon_threadsafe(changed.set)
+
+    speech.on_change(tell)
     try:
         while True:
             changed.clear()

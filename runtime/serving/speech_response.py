@@ -110,7 +110,9 @@ class SpeechResponse:
                     message = f"the file is larger than {most} bytes; leave stream out"
                     raise RequestFailed(400, message, param="stream", code="too_long")
         headers = {key.decode(): value.decode() for key, value in self._headers()}
-        await Response(with_sizes(self._name, bytes(content)), headers=headers)(scope, receive, send)
+        await Response(with_sizes(self._name, bytes(content)), headers=headers)(
+            scope, receive, send
+        )
 
     async def _parts(self) -> AsyncGenerator[bytes, None]:
         """Pieces of the file, none of them empty."""

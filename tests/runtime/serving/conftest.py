@@ -91,9 +91,7 @@ def tts(tmp_path_factory: pytest.TempPathFactory) -> TTS:
     write_bundle(folder, Scenario(heads=12, codes_a=range(40), frames_per_token=100.0))
     voices = {"plain": "voices/plain.safetensors", "other": "voices/other.safetensors"}
     write_speaker(folder / voices["other"], SPEAKER[::-1].copy())
-    files = read_manifest(folder).files | {
-        voices["other"]: describe_file(folder / voices["other"])
-    }
+    files = read_manifest(folder).files | {voices["other"]: describe_file(folder / voices["other"])}
     rewrite_manifest(folder, voices=voices, default_voice="plain", files=files)
     return TTS.load(folder, threads=1)
 

@@ -165,6 +165,13 @@ def test_a_full_queue_refuses_at_once_and_works_again(tts: TTS, held: threading.
         assert ask(served.url).status_code == 200
 
 
+def _is_ended(caller: socket.socket) -> bool:
+    try:
+        return caller.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 def _busy(scheduler: Scheduler) -> tuple[int, int]:
     load = scheduler.load()
     return load.waiting, load.speaking
@@ -172,12 +179,12 @@ def _busy(scheduler: Scheduler) -> tuple[int, int]:
 
 def test_who_waits_too_long_is_told(tts: TTS, held: threading.Event) -> None:
     held.set()
-    with serving(tts, SchedulerLimits(rows=1, waiting=9), deadline_seconds=0.05) as served:
+    with serving(tts, SchedulerLimits(rows=1, waiting=9), deadline_seconds=1.0) as served:
         held.clear()
         other = threading.Thread(target=ask, args=(served.url,))
         other.start()
         until(lambda: _busy(served.scheduler) == (0, 1))
-        threading.Timer(0.2, held.set).start()
+        threading.Timer(1.5, held.set).start()
         answer = ask(served.url)
         assert error_of(answer, 503)["code"] == "waited_too_long"
         assert "retry-after" in answer.headers
@@ -206,9 +213,7 @@ def test_too_many_requests_and_connections_are_refused(tts: TTS, held: threading
         host, port = served.url.removeprefix("http://").split(":")
         opened = [socket.create_connection((host, int(port))) for _ in range(4)]
         opened[-1].settimeout(5)
-        with pytest.raises(ConnectionResetError):
-            if not opened[-1].recv(1):
-                raise ConnectionResetError
+        assert _is_ended(opened[-1])
         for each in opened:
             each.close()
         held.set()

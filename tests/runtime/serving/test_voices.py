@@ -50,7 +50,7 @@ def uploading(tts: TTS, folder: Path) -> Iterator[Served]:
         yield served
 
 
-def upload(served: Served, recording: bytes = RECORDING, **fields: str) -> httpx.Response:
+def upload(served: Served, recording: bytes = RECORDING, **fields: Any) -> httpx.Response:
     form = {"name": "anna", "consent": CONSENT} | fields
     files = {"audio_sample": ("a.wav", recording, "audio/wav")}
     url = f"{served.url}/v1/audio/voices"
@@ -114,7 +114,7 @@ def test_a_voice_is_kept_spoken_with_and_deleted(
     ],
 )
 def test_unfit_names_and_missing_consent_are_refused(
-    uploading: Served, folder: Path, fields: dict[str, str], param: str
+    uploading: Served, folder: Path, fields: dict[str, Any], param: str
 ) -> None:
     answer = upload(uploading, **fields)
     assert answer.status_code == 400
