@@ -19,6 +19,7 @@ from runtime.batching.local_crew import LocalCrew
 from runtime.batching.output_folder import OutputFolder, Record, check_output
 from runtime.batching.ray_crew import RayCrew
 from runtime.batching.results import Job
+from runtime.batching.sound_formats import require_format
 from runtime.batching.speaking import SpeakerSettings, can_share_weights, is_seeded
 from runtime.batching.tables import read_table
 from runtime.batching.text_rows import TextRow
@@ -81,6 +82,7 @@ def open_batch(arguments: argparse.Namespace) -> Iterator[Batch]:
     Raises:
         UserError: no bundle, a faulty table, a folder of other work.
     """
+    require_format(arguments.format)
     manifest = read_manifest(arguments.engine)
     rows = read_table(arguments.input)
     inputs = _inputs(arguments)

@@ -30,7 +30,9 @@ class RayCrew:
 
         self._ray: Any = ray
         try:
-            ray.init(None if address == LOCAL else address, log_to_driver=False)
+            ray.init(
+                None if address == LOCAL else address, log_to_driver=False, logging_level="error"
+            )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"--ray {address}: no cluster answers ({error}); start it") from None
         processors = int(ray.cluster_resources().get("CPU", 1))

@@ -6,31 +6,21 @@ In: float32 [samples]. Out: a file's content.
 from __future__ import annotations
 
 import io
-import wave
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.audio.sound import to_pcm16
+from runtime.serving.encoding import encode_whole
 
 
 def encode_sound(audio: NDArray[np.float32], rate_hz: int, name: str) -> bytes:
-    """name: one of `FORMATS`."""
-    return FORMATS[name](audio, rate_hz)
-
-
-def _wav(audio: NDArray[np.float32], rate_hz: int) -> bytes:
-    content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(to_pcm16(audio))
-    return content.getvalue()
+    """name: of `runtime.batching.choices.FORMATS`. MP3 and Opus need PyAV, FLAC soundfile."""
+    return _flac(audio, rate_hz) if name == "flac" else encode_whole(name, [audio], rate_hz)
 
 
 def _flac(audio: NDArray[np.float32], rate_hz: int) -> bytes:
+    """By libsndfile, whose files say how long they are; a stream's do not."""
     import soundfile  # native speech in WAV needs it not
 
     content = io.BytesIO()
@@ -39,4 +29,9 @@ def _flac(audio: NDArray[np.float32], rate_hz: int) -> bytes:
     return content.getvalue()
 
 
-FORMATS: dict[str, Callable[[NDArray[np.float32], int], bytes]] = {"wav": _wav, "flac": _flac}
+def require_format(name: str) -> None:
+    """Import what a format needs, so that a missing package is told before the work."""
+    if name == "flac":
+        import soundfile  # noqa: F401
+    elif name != "wav":
+        import av  # noqa: F401

@@ -20,7 +20,8 @@ from runtime.batching.results import Job, Spoken
 from runtime.batching.sound_formats import encode_sound
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.names import NATIVE
-from runtime.scheduling.scheduler import Scheduler, SchedulerLimits
+from runtime.scheduling.limits import SchedulerLimits
+from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.speech import Order, SpeechFailed
 from runtime.speech.sampling import Sampling
 from runtime.speech.schedule import least_work

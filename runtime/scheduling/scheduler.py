@@ -17,47 +17,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from runtime.engines.rows import Row, RowLoop
+from runtime.scheduling.limits import Load, Overloaded, SchedulerLimits, ShuttingDown
 from runtime.scheduling.live_speech import LiveSpeech
 from runtime.scheduling.speech import Order, Speech, State
 from runtime.speech.synthesis import TTS
 
 CODEC_SECONDS_A_TURN = 0.02  # then the rows take a step
-
-
-@dataclass(frozen=True)
-class SchedulerLimits:
-    """rows: texts that are spoken side by side. waiting: that wait for a row at most; more are
-    refused. held_seconds: of audio that a listener may leave untaken before nothing more is made
-    for it. slow_seconds: it may leave chunks lying so long before it is given up."""
-
-    rows: int
-    waiting: int = 16
-    held_seconds: float = 10.0
-    slow_seconds: float = 60.0
-
-
-class Overloaded(Exception):
-    """Too many texts wait. retry_after_seconds: until one of them will have begun, by estimate."""
-
-    def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__(f"too many texts are waiting; try again in {retry_after_seconds} s")
-        self.retry_after_seconds = retry_after_seconds
-
-
-class ShuttingDown(Exception):
-    """No orders are taken any more."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """What the scheduler has to do at a moment."""
-
-    waiting: int
-    speaking: int
-    rows: int
 
 
 class Scheduler:
@@ -86,7 +53,7 @@ class Scheduler:
         with self._orders:
             if not self._is_open:
                 raise ShuttingDown("this server is about to end; try another one")
-            if len(self._waiting) >= self.limits.waiting:
+            if len(self._waiting) + len(self._live) >= self.limits.waiting + self.limits.rows:
                 raise Overloaded(self._estimate_wait())
             speech = Speech(next(self._numbers), order, self._wake)
             self._waiting.append(speech)
@@ -132,26 +99,38 @@ class Scheduler:
     # The engine's thread.
 
     def _run(self) -> None:
-        while self._serve():
-            pass
+        while self._await_work():
+            self._serve()
 
-    def _serve(self) -> bool:
-        """Speak until the end, or until the engine fails: all rows fail then, and others follow.
-        Returns whether to go on."""
-        with self.tts.decoder.open_rows(self.limits.rows) as loop:
-            try:
+    def _serve(self) -> None:
+        """Speak until the end, or until the engine fails: all rows fail then, and others follow in
+        new ones. If there are no rows to be had, those who wait fail."""
+        try:
+            with self.tts.decoder.open_rows(self.limits.rows) as loop:
+                loop.positions_a_step = self.limits.prompt_positions
+                self._take_turn(loop)
                 while self._await_work():
-                    self._drop_ended(loop)
-                    self._begin_next(loop)
-                    self._step(loop)
-                    self._decode(loop)
-                    self._retire()
-            except Exception as error:  # whatever an engine raises must not end the others' turn
-                for live in self._live:
-                    live.end(State.FAILED, f"the engine failed: {error}")
-                self._retire()
-                return True
-        return False
+                    self._take_turn(loop)
+        except Exception as error:  # whatever an engine raises must not end the others' turn
+            self._fail(f"the engine failed: {error}")
+
+    def _take_turn(self, loop: RowLoop) -> None:
+        self._drop_ended(loop)
+        self._begin_next(loop)
+        self._step(loop)
+        self._decode(loop)
+        self._retire()
+
+    def _fail(self, reason: str) -> None:
+        """End those who are being spoken to, or else those who wait."""
+        if self._live:
+            for live in self._live:
+                live.end(State.FAILED, reason)
+            self._retire()
+            return
+        for speech in self._all():
+            speech.end(State.FAILED, reason)
+        self._forget_ended()
 
     def _await_work(self) -> bool:
         """Sleep until there is something to do. False: there never will be again."""
@@ -203,14 +182,19 @@ class Scheduler:
                 self._drop(loop, live, State.CANCELLED, reason)
         self._retire()
         with self._orders:
-            for speech in [*self._waiting]:
-                patience = speech.order.deadline_seconds
-                if speech.is_cancelled:
-                    speech.end(State.CANCELLED, "the listener has left")
-                elif patience is not None and now - speech.submitted >= patience:
-                    speech.end(State.EXPIRED, f"it waited for {patience:g} s")
-                if speech.state.is_end:
-                    self._waiting.remove(speech)
+            waiting = [*self._waiting]
+        for speech in waiting:  # without the lock: listeners are told
+            patience = speech.order.deadline_seconds
+            if speech.is_cancelled:
+                speech.end(State.CANCELLED, "the listener has left")
+            elif patience is not None and now - speech.submitted >= patience:
+                speech.end(State.EXPIRED, f"it waited for {patience:g} s")
+        self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        """Those that ended while they waited leave the queue."""
+        with self._orders:
+            self._waiting = deque(s for s in self._waiting if not s.state.is_end)
 
     def _drop(self, loop: RowLoop, live: LiveSpeech, state: State, reason: str) -> None:
         if live.row is not None:

@@ -105,7 +105,7 @@ class Speech:
         """Call `notify` from the engine's thread whenever there is a chunk or an end."""
         with self._changed:
             self._notify = notify
-        notify()
+        self._tell()
 
     def cancel(self) -> None:
         """The listener has left: nothing more is made for it. An ended speech stays as it is."""
@@ -164,8 +164,7 @@ class Speech:
             self._held_seconds += seconds
             self._chunks.append(chunk)
             self._changed.notify_all()
-            notify = self._notify
-        notify()
+        self._tell()
 
     def end(self, state: State, reason: str = "") -> None:
         """The first end counts. What was cut off is not handed out: it would sound whole."""
@@ -177,5 +176,11 @@ class Speech:
                 self._chunks.clear()
                 self._held_seconds = 0.0
             self._changed.notify_all()
-            notify = self._notify
-        notify()
+        self._tell()
+
+    def _tell(self) -> None:
+        """A listener that cannot be told has left, and others must not suffer by it."""
+        try:
+            self._notify()
+        except Exception:  # such as of an event loop that was closed
+            self._is_cancelled = True

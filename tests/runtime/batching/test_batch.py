@@ -102,6 +102,19 @@ def test_flac_holds_the_same_samples(
         assert (mine == soundfile.read(expected / wav["file"], dtype="int16")[0]).all()
 
 
+@pytest.mark.parametrize("name", ["opus", "mp3"])
+def test_compressed_files_are_whole_and_the_same_each_time(
+    name: str, engine: Path, table: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("av")
+    for folder in ("one", "other"):
+        assert main(command(engine, table, tmp_path / folder, "--format", name)) == 0
+    assert content(tmp_path / "one") == content(tmp_path / "other")
+    for row in manifest(tmp_path / "one"):
+        heard = soundfile.info(tmp_path / "one" / row["file"])
+        assert heard.duration >= row["seconds"]
+
+
 def test_failed_rows_are_listed_and_the_rest_is_done(
     engine: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

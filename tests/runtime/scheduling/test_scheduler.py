@@ -223,3 +223,40 @@ def test_listeners_are_told_of_every_change(tts: TTS) -> None:
             while speech.take() is not None:
                 heard += 1
     assert heard > 1
+
+
+def test_an_engine_without_rows_fails_those_who_wait_and_is_asked_again(
+    tts: TTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Scheduler(tts, SchedulerLimits(rows=2)) as scheduler:
+        with monkeypatch.context() as broken:
+            broken.setattr(tts.decoder, "_open", lambda rows: 1 / 0)
+            with pytest.raises(SpeechFailed, match="the engine failed: division by zero"):
+                hear(scheduler.submit(order(tts)))
+        assert len([*scheduler.submit(order(tts))])
+
+
+def test_a_listener_that_cannot_be_told_has_left_and_harms_nobody(
+    tts: TTS, held: threading.Event
+) -> None:
+    def gone() -> None:
+        if threading.current_thread().name == "engine":
+            raise RuntimeError("Event loop is closed")
+
+    with Scheduler(tts, SchedulerLimits(rows=2)) as scheduler:
+        left, other = (scheduler.submit(order(tts, TEXTS[1])) for _ in range(2))
+        left.on_change(gone)
+        held.set()
+        assert len([*other])
+        until(lambda: left.state is State.CANCELLED)
+
+
+def test_free_rows_take_a_burst_that_is_longer_than_the_queue(
+    tts: TTS, held: threading.Event
+) -> None:
+    with Scheduler(tts, SchedulerLimits(rows=4, waiting=1)) as scheduler:
+        speeches = [scheduler.submit(order(tts)) for _ in range(5)]
+        with pytest.raises(Overloaded):
+            scheduler.submit(order(tts))
+        held.set()
+        assert all(len([*speech]) for speech in speeches)
