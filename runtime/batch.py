@@ -111,7 +111,7 @@ def _speak(batch: Batch, interruption: Interruption) -> None:
     left = sum(len(job.text) for job in batch.left)
     name = f"speak {len(batch.left)} of {len(batch.jobs)} texts, in characters"
     with progress(name, total, done=total - left, to_stderr=True) as stage:
-        for job, record in batch.speak(lambda: interruption.requested):
+        for job, record in batch.speak(lambda: interruption.requested, tell):
             if record.error is not None and batch.failed <= MOST_TOLD:
                 tell(f"failed: {batch.where[job.id]}, id {job.id!r}: {record.error}")
             stage.note(batch.describe_speed(stage.seconds))

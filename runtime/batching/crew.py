@@ -62,11 +62,15 @@ class _Hand:
 
 
 def speak_all(
-    jobs: Sequence[Job], crew: Crew, must_stop: Callable[[], bool]
+    jobs: Sequence[Job],
+    crew: Crew,
+    must_stop: Callable[[], bool],
+    tell: Callable[[str], None],
 ) -> Iterator[tuple[Job, Spoken]]:
-    """Speak all jobs, the first ones first, or leave off when `must_stop` says so."""
+    """Speak all jobs, the first ones first, or leave off when `must_stop` says so. tell: is
+    told once what runs the bundle."""
     waiting, suspects = deque(jobs), deque[Job]()
-    hands = [_Hand() for _ in range(crew.workers)]
+    hands, is_told = [_Hand() for _ in range(crew.workers)], False
     while waiting or suspects or any(hand.jobs for hand in hands):
         if must_stop():
             return
@@ -80,6 +84,9 @@ def speak_all(
                 yield hand.jobs.pop(news.id), news
             elif isinstance(news, Ready):
                 hand.is_ready = True
+                if not is_told:
+                    tell(news.description)
+                is_told = True
             else:
                 yield from _bury(hand, suspects, news)
 

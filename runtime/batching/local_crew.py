@@ -10,8 +10,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import cast
@@ -36,6 +39,7 @@ class LocalCrew:
         self._false_starts = [0] * workers  # in a row
 
     def __enter__(self) -> LocalCrew:
+        resource_tracker.ensure_running()  # its start would end what `_interrupts_wait` begins
         for _ in range(self.workers):
             process, pipe = self._start()
             self._processes.append(process)
@@ -75,7 +79,8 @@ class LocalCrew:
     def _start(self) -> tuple[SpawnProcess, Connection]:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_work, args=(theirs, self._settings), daemon=True)
-        process.start()
+        with _interrupts_wait():
+            process.start()
         theirs.close()  # or its end would never be seen
         return process, ours
 
@@ -102,31 +107,51 @@ def _describe_exit(code: int | None) -> str:
     return f"exit status {code}"
 
 
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C reaches a terminal's processes all at once. One that is started here does not get it,
+    not even before it can say so."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(pipe: Connection, settings: SpeakerSettings) -> None:
     """A worker's main function: until the pipe ends, which it does with the other process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the other process
-    sending = threading.Lock()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         speaker = Speaker(settings)
     except UserError as error:
         pipe.send(error)
         return
-    pipe.send(Ready(speaker.describe()))
+    with suppress(OSError):  # nobody listens any more
+        pipe.send(Ready(speaker.describe()))
+        _serve(pipe, speaker, settings.jobs)
+    os._exit(0)  # threads may still be speaking
+
+
+def _serve(pipe: Connection, speaker: Speaker, jobs: int) -> None:
+    """Speak jobs side by side, until the pipe ends."""
+    sending = threading.Lock()
 
     def speak(job: Job) -> None:
         try:
             spoken = speaker.speak(job)
-            with sending:
-                pipe.send(spoken)
-        except BaseException:  # a defect, or nobody listens any more: the process has no use
-            import traceback
-
+        except BaseException:  # a defect must not look like work that goes on
             traceback.print_exc()
             os._exit(1)
+        try:
+            with sending:
+                pipe.send(spoken)
+        except OSError:  # nobody listens any more
+            os._exit(0)
 
-    with ThreadPoolExecutor(settings.jobs) as threads:
+    threads = ThreadPoolExecutor(jobs)
+    with suppress(EOFError):
         while True:
-            try:
-                threads.submit(speak, pipe.recv())
-            except (EOFError, OSError):
-                os._exit(0)
+            threads.submit(speak, pipe.recv())

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from commands.errors import UserError
 from formats.files.atomic import flush
 from formats.files.hashing import sha256_file
-from formats.files.unfinished_work import INPUTS_FILE, check_work, note_inputs
+from formats.files.unfinished_work import differing_inputs, note_inputs
 from formats.files.work_folders import try_lock
 from runtime.batching.choices import MANIFEST_FILE
 from runtime.batching.results import Job, Spoken
@@ -74,7 +74,7 @@ class OutputFolder:
         if lock is None:
             raise UserError(f"{self.folder}: another process is filling it; wait for its end")
         self._open.enter_context(lock)
-        if not (self._work / INPUTS_FILE).exists():
+        if not _has_records(self._work):
             note_inputs(self._work, self._inputs)
         return self
 
@@ -158,8 +158,21 @@ def check_output(folder: Path, inputs: Mapping[str, Any]) -> None:
     work = folder / WORK_FOLDER
     if folder.is_dir() and not work.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder}: holds other files; name a new or an empty folder")
-    if (work / INPUTS_FILE).exists():
-        check_work(work, inputs)
+    if not _has_records(work):
+        return
+    differing = differing_inputs(work, inputs)
+    if differing or differing is None:
+        others = " and another ".join(differing or ["command"])
+        raise UserError(
+            f"{folder}: was begun with another {others}; give the same command as then, or name "
+            "another folder"
+        )
+
+
+def _has_records(work: Path) -> bool:
+    """Whether a file was made here: before that, nothing depends on the settings."""
+    journal = work / JOURNAL_FILE
+    return journal.is_file() and journal.stat().st_size > 0
 
 
 def _line(record: Record) -> bytes:

@@ -17,6 +17,11 @@ from runtime.batching.speaking import Speaker, SpeakerSettings
 LOCAL = "local"  # a cluster of this machine, for the time of the command
 
 
+def require_ray() -> None:
+    """Import it, so that its absence is told before the work."""
+    import ray  # noqa: F401
+
+
 class RayCrew:
     """See `Crew`. Use it as a context."""
 

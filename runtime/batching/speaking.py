@@ -28,7 +28,7 @@ from runtime.speech.schedule import least_work
 from runtime.speech.spoken import join_chunks
 from runtime.speech.synthesis import TTS, Task
 
-JOBS_AHEAD = 4  # of those that are spoken
+JOBS_AHEAD = 4  # that wait for a row: one is free as soon as a text has ended
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SpeakerSettings:
 
     @property
     def jobs(self) -> int:
-        """How many a worker should have at a time: some are being read while others are spoken."""
+        """How many a worker should have at a time."""
         rows = self.rows or DEFAULT_ROWS
         return rows + min(rows, JOBS_AHEAD)
 
@@ -73,9 +73,9 @@ class Speaker:
         self._rows = settings.rows or min(DEFAULT_ROWS, self._tts.decoder.rows)
         self._tts.decoder.open_rows(self._rows).close()  # refused here, not in the thread
         self._schedule = least_work(self._tts.bundle.manifest.codec)
-        self._speakers: dict[str | None, NDArray[np.float32]] = {
-            None: self._tts.speaker(settings.voice)
-        }
+        self._speakers: dict[str | None, NDArray[np.float32]] = {}
+        if settings.voice is not None:  # otherwise rows may name theirs, and need no default
+            self._speakers[None] = self._tts.speaker(settings.voice)
         self._reading = threading.Lock()  # Python's warnings are everybody's
         limits = SchedulerLimits(
             self._rows, settings.jobs, held_seconds=np.inf, slow_seconds=np.inf
@@ -117,7 +117,7 @@ class Speaker:
     def _speaker(self, voice: str | None) -> NDArray[np.float32]:
         """A row's voice is looked up, never opened as a file: tables come from others."""
         if voice not in self._speakers:
-            if voice not in self._tts.voices:
+            if voice is not None and voice not in self._tts.voices:
                 have = ", ".join(self._tts.voices) or "none"
                 raise UserError(f"no voice {voice!r}; the bundle has: {have}")
             self._speakers[voice] = self._tts.speaker(voice)

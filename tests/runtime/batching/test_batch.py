@@ -20,6 +20,7 @@ from runtime.batch import main
 from tests.runtime.tiny_bundle import SAMPLE_RATE_HZ, Scenario, write_bundle
 
 TEXTS = [" ".join(["Abc abcd."] * (1 + number % 5)) for number in range(30)]
+ROOT = Path(__file__).parents[3]
 KILLS = int(os.environ.get("SLM_BATCH_KILLS", "10"))
 
 
@@ -158,11 +159,12 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert not output.exists()
     assert main(command(engine, table, output, "--voice", "nobody")) == 2
     assert "error: no voice nobody" in capfd.readouterr().err
+    assert main(command(engine, table, output)) == 0, "no file was made with the other settings"
 
 
 def start(engine: Path, table: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
     line = [sys.executable, "-m", "runtime.batch", *command(engine, table, output, *more)]
-    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -186,15 +188,15 @@ def test_kills_at_any_point_lose_nothing(engine: Path, long_table: Path, tmp_pat
                 status = process.wait(chance.uniform(0.1, 1.2) if kills < KILLS else None)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                status = process.wait()
                 kills += 1
-            else:
-                assert status == 0
-                break
             for path in output.glob("*.wav"):
                 assert path.read_bytes() == whole[path.name], "what is there is whole"
                 changed = path.stat().st_mtime_ns
                 assert made.setdefault(path.name, changed) == changed, "nothing is made twice"
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL
         assert content(output) == whole
 
 
@@ -242,7 +244,9 @@ def test_an_interrupted_command_says_how_to_go_on(
 ) -> None:
     output = tmp_path / "out"
     line = [sys.executable, "-m", "runtime.batch", *command(engine, long_table, output)]
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
     while not [*output.glob("*.wav")]:
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
@@ -251,3 +255,25 @@ def test_an_interrupted_command_says_how_to_go_on(
     assert "of 300 texts are done" in said
     assert f"go on with: python -m runtime.batch --engine {engine}" in said
     assert 0 < len(manifest(output)) < 300
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends Ctrl-C to a group of processes")
+@pytest.mark.parametrize("seconds", [0.25, 0.5])
+def test_ctrl_c_is_for_the_command_not_for_its_workers(
+    engine: Path, long_table: Path, tmp_path: Path, seconds: float
+) -> None:
+    """As a terminal does: every process gets it, those that are being started as well."""
+    line = [sys.executable, "-m", "runtime.batch", *command(engine, long_table, tmp_path / "out")]
+    process = subprocess.Popen(
+        line,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=ROOT,
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in said

@@ -47,16 +47,19 @@ class ScriptedCrew:
 
 
 def test_all_jobs_are_spoken_in_order() -> None:
+    told: list[str] = []
     crew = ScriptedCrew(2, 3, {})
-    spoken = [job.id for job, _ in speak_all(JOBS, crew, lambda: False)]
+    spoken = [job.id for job, _ in speak_all(JOBS, crew, lambda: False, told.append)]
     assert sorted(spoken, key=int) == [job.id for job in JOBS]
     assert crew.most == 3
+    assert told == ["scripted"]
     assert {*spoken[:4]} == {"0", "1", "3", "4"}, "each worker took the longest that were left"
 
 
 def test_a_death_costs_nobody_else_anything() -> None:
+    told: list[str] = []
     crew = ScriptedCrew(2, 4, {"2": 1, "9": 2})
-    results = {job.id: spoken for job, spoken in speak_all(JOBS, crew, lambda: False)}
+    results = {job.id: spoken for job, spoken in speak_all(JOBS, crew, lambda: False, told.append)}
     assert len(results) == len(JOBS)
     assert [one for one, spoken in results.items() if spoken.error] == ["9"]
     assert results["9"].error == "its worker ended twice: signal SIGKILL"
@@ -66,6 +69,6 @@ def test_a_death_costs_nobody_else_anything() -> None:
 def test_it_stops_when_told() -> None:
     crew = ScriptedCrew(1, 2, {})
     results: list[str] = []
-    for job, _ in speak_all(JOBS, crew, lambda: len(results) == 5):
+    for job, _ in speak_all(JOBS, crew, lambda: len(results) == 5, lambda _: None):
         results.append(job.id)
     assert results == ["0", "1", "2", "3", "4"]

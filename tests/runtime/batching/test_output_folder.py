@@ -116,6 +116,20 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
             pass
 
 
+def test_settings_are_free_until_a_file_is_made(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        with OutputFolder(tmp_path / "out", {"seed": seed}, "wav") as output:
+            output.resume(JOBS, STEMS)
+    with OutputFolder(tmp_path / "out", {"seed": 1}, "wav") as output:
+        job, *_ = output.resume(JOBS, STEMS)
+        output.keep(job, Spoken(job.id, b"b"))
+    with (
+        pytest.raises(UserError, match="was begun with another seed"),
+        OutputFolder(tmp_path / "out", {"seed": 2}, "wav"),
+    ):
+        pass
+
+
 def test_two_at_a_time_are_refused(tmp_path: Path) -> None:
     with (
         OutputFolder(tmp_path / "out", {"seed": 1}, "wav"),
