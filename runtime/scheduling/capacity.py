@@ -31,7 +31,9 @@ STALL_SECONDS = 0.08  # that reading a prompt holds up the others; a first chunk
 LEAST_POSITIONS = 16  # fewer at once cost nearly as much
 SENTENCE_SECONDS = 3.0  # of audio that one prompt brings
 MOST_STREAMS = 64
+LEAST_WAITING = 4
 CODEC_SECONDS = 2.0  # of audio that the codec is timed with
+CODEC_PATIENCE, MOST_CODEC_RUNS = 0.4, 5  # seconds; the quickest run counts
 STEPS = 6  # that are timed for each number of rows
 TEXT = "The rain fell softly on the old garden, and the birds sang."
 
@@ -67,14 +69,17 @@ class Capacity:
             return self.step_seconds[counts[-1]] * rows / counts[-1]
         return float(np.interp(rows, counts, [self.step_seconds[count] for count in counts]))
 
-    def limits(self, streams: int | None = None) -> SchedulerLimits:
-        """As many may wait as are spoken. streams: instead of those that were found."""
+    def limits(self, streams: int | None = None, waiting: int | None = None) -> SchedulerLimits:
+        """streams: at a time, instead of those that were found. waiting: by default as many as are
+        spoken."""
         rows = self.streams if streams is None else streams
         if not 1 <= rows <= self.most:
             raise UserError(f"{rows} streams at a time; this engine takes 1 to {self.most}")
         a_position = self.prompt_seconds / self.prompt_positions
         positions = max(LEAST_POSITIONS, int(STALL_SECONDS / a_position))
-        return SchedulerLimits(rows=rows, waiting=max(4, rows), prompt_positions=positions)
+        loads = tuple(self.load(count) for count in range(1, rows + 1))
+        waiting = max(LEAST_WAITING, rows) if waiting is None else waiting
+        return SchedulerLimits(rows, waiting, prompt_positions=positions, loads=loads)
 
     def describe(self) -> str:
         """One line for people."""
@@ -179,12 +184,13 @@ def _time_codec(tts: TTS) -> float:
     count = max(1, round(CODEC_SECONDS * spec.frames_per_second))
     random = np.random.default_rng(0)
     frames = np.stack([random.integers(0, size, count) for size in spec.streams], axis=1)
-    times = []
-    for _ in range(2):  # the first is slower
+    times: list[float] = []
+    end = time.perf_counter() + CODEC_PATIENCE
+    while len(times) < 2 or (len(times) < MOST_CODEC_RUNS and time.perf_counter() < end):
         stream = DecoderStream(tts.codec, fixed_speaker(tts), soon_heard(spec))
         start = time.perf_counter()
         stream.add(frames)
         for _ in itertools.chain(stream.ready(), stream.finish()):
             pass
         times.append(time.perf_counter() - start)
-    return min(times) * spec.frames_per_second / count
+    return min(times) * spec.frames_per_second / count  # the first is slower

@@ -14,13 +14,15 @@ class SchedulerLimits:
     refused. held_seconds: of audio that a listener may leave untaken before nothing more is made
     for it. slow_seconds: it may leave chunks lying so long before it is given up.
     prompt_positions: of prompts that are read between two steps, if the engine can read them in
-    parts; None: whole prompts."""
+    parts; None: whole prompts. loads: seconds that the engine works for a second of audio of each
+    of 1, 2, … streams; if they are known, no more texts begin than stay in real time."""
 
     rows: int
     waiting: int = 16
     held_seconds: float = 10.0
     slow_seconds: float = 60.0
     prompt_positions: int | None = None
+    loads: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from runtime.speech.codec import DecoderStream
 from runtime.speech.spoken import Chunk
 from runtime.speech.synthesis import TTS
 
+SCARCE_SECONDS = 0.15  # of audio that the listener still has: then its next chunk is a short one
+
 
 class LiveSpeech:
     """row: of the sentence that is being decoded into frames; None between sentences, and while the
@@ -57,6 +59,16 @@ class LiveSpeech:
         if step.row.ended:
             self.row = None
             self._rest = self._stream.finish(stopped=step.stop)
+
+    def hurry(self, now: float) -> None:
+        """Make do with a shorter chunk if the listener has little left to play. Chunks that double
+        in size come in time only while steps are twice as fast as speech."""
+        speech = self.speech
+        is_made = self._stream is None or self._rest is not None
+        if is_made or speech.first_audio is None or speech.spare_seconds(now) >= SCARCE_SECONDS:
+            return
+        assert self._stream is not None
+        self._stream.shorten(speech.order.schedule.first_frames)
 
     @property
     def has_work(self) -> bool:

@@ -2,11 +2,12 @@
 
 In: orders, from any thread. Out: a `Speech` for each, whose chunks come while others are spoken.
 
-Texts join and leave between steps (continuous batching), a new one at a time: reading its prompt
-holds the others up once. Each step advances all rows; then chunks that are due are decoded, first
-for the listener whose buffer is emptiest, until a time is used up and it is the steps' turn again.
-A listener who does not take its chunks gets no more of them, and in the end none at all. Rows do
-not depend on each other, so a seed gives the same samples in any company.
+Texts join and leave between steps (continuous batching), new ones only while all stay in real time
+(`runtime.scheduling.pace`). Prompts are read in parts, so that the others are not held up for long.
+Each step advances all rows; then chunks that are due are decoded, first for the listener whose
+buffer is emptiest, until a time is used up and it is the steps' turn again. A listener who does not
+take its chunks gets no more of them, and in the end none at all. Rows do not depend on each other,
+so a seed gives the same samples in any company.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from collections.abc import Iterator
 from runtime.engines.rows import Row, RowLoop
 from runtime.scheduling.limits import Load, Overloaded, SchedulerLimits, ShuttingDown
 from runtime.scheduling.live_speech import LiveSpeech
+from runtime.scheduling.pace import Pace
 from runtime.scheduling.speech import Order, Speech, State
 from runtime.speech.synthesis import TTS
 
 CODEC_SECONDS_A_TURN = 0.02  # then the rows take a step
+AMPLE_SECONDS = 1.0  # if all listeners have as much to play, one more may begin at any load
 
 
 class Scheduler:
@@ -40,6 +43,9 @@ class Scheduler:
         self._is_open = True
         self._has_news = False
         self._service_seconds = 1.0  # that a text takes of its row: a moving mean
+        manifest = tts.bundle.manifest
+        audio_a_turn = manifest.frames_per_step / manifest.codec.frames_per_second
+        self._pace = Pace(limits.loads, audio_a_turn)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -115,11 +121,14 @@ class Scheduler:
             self._fail(f"the engine failed: {error}")
 
     def _take_turn(self, loop: RowLoop) -> None:
+        start = time.monotonic()
         self._drop_ended(loop)
         self._begin_next(loop)
+        rows = len(loop.rows)
         self._step(loop)
         self._decode(loop)
         self._retire()
+        self._pace.note(rows, time.monotonic() - start)
 
     def _fail(self, reason: str) -> None:
         """End those who are being spoken to, or else those who wait."""
@@ -203,20 +212,29 @@ class Scheduler:
         live.end(state, reason)
 
     def _begin_next(self, loop: RowLoop) -> None:
-        """Give a row to the next sentence of somebody who is being spoken to, or to a new text: one
-        a step, because its prompt holds up the others."""
+        """Give rows to sentences that can begin, until there are prompts enough for one turn: one,
+        if it is not known how many hold up the others for too long."""
+        room = self.limits.prompt_positions or 1
+        room -= sum(row.request.positions for row in loop.rows if not row.steps)
+        while room > 0 and (live := self._next()):
+            self._begin(loop, live)
+            room -= live.row.request.positions if live.row else 0
+
+    def _next(self) -> LiveSpeech | None:
+        """The next sentence of somebody who is being spoken to, or else a new text."""
         for live in self._by_need():
             if live.needs_row and self._has_room(live):
-                self._begin(loop, live)
-                return
+                return live
+        if self._is_full():
+            return None
         with self._orders:
             if not self._waiting or len(self._live) >= self.limits.rows:
-                return
+                return None
             speech = self._waiting.popleft()
             live = LiveSpeech(self.tts, speech)
             self._live.append(live)
         speech.begin()
-        self._begin(loop, live)
+        return live
 
     def _begin(self, loop: RowLoop, live: LiveSpeech) -> None:
         """A request that cannot be made fails its own speech only."""
@@ -224,6 +242,15 @@ class Scheduler:
             live.row = loop.add(live.begin_sentence())
         except Exception as error:  # of this text, voice or memory
             live.end(State.FAILED, str(error))
+
+    def _is_full(self) -> bool:
+        """Whether one more would leave the others without audio. Those that have ample do not
+        mind."""
+        stepping = [live for live in self._live if live.row is not None]
+        if not self._pace.is_full(len(stepping) + 1):
+            return False
+        now = time.monotonic()
+        return any(live.speech.spare_seconds(now) < AMPLE_SECONDS for live in stepping)
 
     def _step(self, loop: RowLoop) -> None:
         if not loop.rows:
@@ -236,6 +263,7 @@ class Scheduler:
         """Chunks that are due, the emptiest listener's first, until the time is used up."""
         end = time.monotonic() + CODEC_SECONDS_A_TURN
         for live in self._by_need():
+            live.hurry(time.monotonic())
             while live.has_work and self._has_room(live) and not live.speech.is_cancelled:
                 try:
                     live.make_chunk()

@@ -66,6 +66,7 @@ class Speech:
         self.began: float | None = None  # its first sentence took a row
         self.first_audio: float | None = None
         self.audio_seconds = 0.0  # handed out by the engine
+        self._player_began = 0.0  # later by as long as it stood still
         self._state, self._reason = State.WAITING, ""
         self._chunks: deque[Chunk] = deque()
         self._held_seconds = 0.0  # in `_chunks`
@@ -145,8 +146,11 @@ class Speech:
             return now - self._last_taken if self._chunks else 0.0
 
     def spare_seconds(self, now: float) -> float:
-        """How far ahead of a player that began with the first chunk the audio is."""
-        return self.audio_seconds - (now - self.first_audio if self.first_audio else 0.0)
+        """How far ahead of a player that began with the first chunk the audio is. A player that
+        has played all stands still until the next chunk."""
+        if self.first_audio is None:
+            return 0.0
+        return self.audio_seconds - (now - self._player_began)
 
     def begin(self) -> None:
         self._state, self.began = State.SPEAKING, time.monotonic()
@@ -159,7 +163,9 @@ class Speech:
             if not self._chunks:
                 self._last_taken = now
             if self.first_audio is None and seconds > 0:
-                self.first_audio = now
+                self.first_audio = self._player_began = now
+            elif (behind := -self.spare_seconds(now)) > 0:
+                self._player_began += behind
             self.audio_seconds += seconds
             self._held_seconds += seconds
             self._chunks.append(chunk)

@@ -45,8 +45,10 @@ def test_an_engine_that_is_too_slow_speaks_to_one_and_says_so() -> None:
 def test_limits_follow() -> None:
     limits = KNOWN.limits()
     assert limits.rows == limits.waiting == KNOWN.streams
+    assert limits.loads == tuple(KNOWN.load(count) for count in range(1, KNOWN.streams + 1))
     assert limits.prompt_positions == math.floor(STALL_SECONDS / 0.002)
-    assert KNOWN.limits(2).rows == 2
+    assert (KNOWN.limits(2).rows, KNOWN.limits(2).waiting) == (2, 4)
+    assert KNOWN.limits(waiting=1).waiting == 1
     with pytest.raises(UserError, match="17 streams at a time; this engine takes 1 to 16"):
         KNOWN.limits(17)
     assert f"capacity: {KNOWN.streams} streams in real time" in KNOWN.describe()

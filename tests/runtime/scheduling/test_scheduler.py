@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from runtime.engines.rows import RowLoop, Step
-from runtime.scheduling.scheduler import Load, Overloaded, Scheduler, SchedulerLimits, ShuttingDown
+from runtime.scheduling.limits import Load, Overloaded, SchedulerLimits, ShuttingDown
+from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.speech import Order, Speech, SpeechFailed, State
 from runtime.speech.codec import DecoderStream
 from runtime.speech.sampling import Sampling
