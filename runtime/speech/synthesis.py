@@ -82,6 +82,7 @@ class TTS:
         run_with: str = "auto",
         threads: int | None = None,
         *,
+        map_weights: bool = False,
         backend: str | None = None,
     ) -> Self:
         """Load a bundle.
@@ -89,7 +90,8 @@ class TTS:
         path: its directory. run_with: the engine; "auto" takes what the bundle was built for,
         `runtime.engines.choices` lists the others. threads: for each operator on the CPU, at most
         the processors that the process may use; None takes the physical cores, and one thread for
-        graphs too small to share. backend: the name of `run_with` in earlier versions.
+        graphs too small to share. map_weights: processes share one copy of a native bundle's
+        weights; other bundles are refused. backend: the name of `run_with` in earlier versions.
 
         Raises:
             UserError: no bundle, a damaged one, one for another engine, or no GPU.
@@ -97,7 +99,7 @@ class TTS:
         if backend is not None:
             raise UserError(f"backend is called run_with now; give run_with={backend!r}")
         bundle = load_bundle(path)
-        open_graph, engine = open_engine(bundle, run_with, threads)
+        open_graph, engine = open_engine(bundle, run_with, threads, map_weights=map_weights)
         return cls(bundle, open_graph, engine)
 
     def synthesize(

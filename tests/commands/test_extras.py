@@ -74,6 +74,7 @@ MISSING = [  # command, the extra that it names
     ("runtime.tts Hello. -o {out}/out.wav", ""),
     ("runtime.tts --engine {out} --list-voices", ""),
     ("runtime.chat --question Why?", ""),
+    ("runtime.batch --input t.txt --output {out}/o", ""),
     ("runtime.profile", ""),
     ("export.build", "[export]"),
     ("export.emulate a --output {out}/b", "[export]"),
