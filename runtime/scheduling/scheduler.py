@@ -57,15 +57,17 @@ class Scheduler:
             ShuttingDown: after `close`.
         """
         with self._orders:
-            if not self._is_open:
-                raise ShuttingDown("this server is about to end; try another one")
-            if len(self._waiting) + len(self._live) >= self.limits.waiting + self.limits.rows:
-                raise Overloaded(self._estimate_wait())
+            self._require_room()
             speech = Speech(next(self._numbers), order, self._wake)
             self._waiting.append(speech)
             self._has_news = True
             self._orders.notify_all()
         return speech
+
+    def check_room(self) -> None:
+        """Raise what `submit` would, before a text is read for it."""
+        with self._orders:
+            self._require_room()
 
     def load(self) -> Load:
         """Of this moment."""
@@ -96,6 +98,12 @@ class Scheduler:
     def _all(self) -> list[Speech]:
         with self._orders:
             return [*self._waiting, *(live.speech for live in self._live)]
+
+    def _require_room(self) -> None:
+        if not self._is_open:
+            raise ShuttingDown("this server is about to end; try another one")
+        if len(self._waiting) + len(self._live) >= self.limits.waiting + self.limits.rows:
+            raise Overloaded(self._estimate_wait())
 
     def _estimate_wait(self) -> int:
         """Seconds until all that wait have begun, if texts take as long as before."""

@@ -79,6 +79,7 @@ class SpeechEncoder:
     ) -> None:
         """name: of `FORMATS`. rate_hz: None takes the one nearest to the codec's."""
         self.format = FORMATS[name]
+        self.speed = speed
         self.rate_hz = rate_hz or native_rate(name, from_rate_hz)
         self._tempo = None if speed == 1.0 else _Tempo(from_rate_hz, speed)
         self._resampler = None

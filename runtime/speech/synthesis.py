@@ -7,6 +7,7 @@ this way: `reading` (sentences and token ids), `prompt` (embeddings), `decoding`
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,13 @@ from runtime.bundle.manifest import SamplingDefaults
 from runtime.bundle.voice_names import voice_names
 from runtime.engines.opening import OpenGraph, open_engine
 from runtime.engines.rows import Request, Step
-from runtime.speech.codec import CodecDecoder, CodecEncoder, DecoderStream, no_frames
+from runtime.speech.codec import (
+    CodecDecoder,
+    CodecEncoder,
+    DecoderStream,
+    check_speaker,
+    no_frames,
+)
 from runtime.speech.decoding import SpeechDecoder, bound_steps, check_max_steps
 from runtime.speech.prompt import PromptReader, ReadSentence
 from runtime.speech.reading import read_text, split_text
@@ -74,6 +81,7 @@ class TTS:
         self.open_graph = open_graph
         self._engine = engine
         self._encoder: CodecEncoder | None = None  # loaded when a recording is first used
+        self._encoder_is_loaded_once = threading.Lock()
 
     @classmethod
     def load(
@@ -227,9 +235,19 @@ class TTS:
         frames, _ = self._encode(sound.at_rate(self.sample_rate))
         return frames, self._encode(condition_if_spoken(sound, self.sample_rate))[1]
 
+    def speaker_of_speech(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The speaker embedding of what `runtime.audio.conditioning.condition_speech` returned.
+
+        Raises:
+            UserError: unfit speech, or a bundle that was exported without the encoder.
+        """
+        channels = self.bundle.manifest.codec.speaker_channels
+        return check_speaker(self._encode(speech)[1], channels)
+
     def _encode(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if self._encoder is None:
-            self._encoder = CodecEncoder(self.open_graph(names.CODEC_ENCODER))
+        with self._encoder_is_loaded_once:
+            if self._encoder is None:
+                self._encoder = CodecEncoder(self.open_graph(names.CODEC_ENCODER))
         return self._encoder.encode(audio)
 
     def _speak(

@@ -63,7 +63,10 @@ def test_native_speech_needs_no_more_than_it_uses(tiny_native_engine: Path, tmp_
 
 @pytest.mark.parametrize(
     "module",
-    ["runtime.tts", "runtime.chat", "runtime.batch", "runtime.profile", "runtime.gpu_check"],
+    [
+        *("runtime.tts", "runtime.chat", "runtime.serve", "runtime.batch"),
+        *("runtime.profile", "runtime.gpu_check"),
+    ],
 )
 def test_help_needs_the_standard_library_only(module: str) -> None:
     modules = modules_after(HELP.format(module=module))
