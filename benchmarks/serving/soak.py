@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 GROWTH = 0.05
 FEW = 1000
 WORDS = (1, 300)
-BEGIN_BYTES = 4096  # of beginnings that cancelled requests are compared by
+BEGIN_BYTES = 16_384  # of beginnings that cancelled requests are compared by
 SETTLE_SECONDS = 10.0  # until what listeners left is gone
 SHOWN = 10  # wrong requests
 

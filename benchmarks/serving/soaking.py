@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,11 +38,12 @@ SHARES = {Kind.WHOLE: 0.70, Kind.CANCELLED: 0.20, Kind.SLOW: 0.05, Kind.GARBAGE:
 
 @dataclass(frozen=True)
 class Alone:
-    """A text's audio. digest: of all of it. begins: digests of its beginnings, by their bytes."""
+    """digest: of a text's audio. begins: of its first 0, `every`, 2 · `every` … bytes."""
 
     ask: Ask
     audio_bytes: int
     digest: bytes
+    every: int
     begins: dict[int, bytes]
 
 
@@ -78,10 +79,11 @@ def make_requests(random: np.random.Generator, known: Sequence[Alone], count: in
 
 
 def listen_alone(target: Target, ask: Ask, every: int) -> Alone:
-    """What a text sounds like. every: bytes of the pieces whose digests are kept."""
+    """What a text sounds like."""
     audio = b"".join(target.speak(ask))
-    begins = {size: sha256(audio[:size]).digest() for size in range(every, len(audio) + 1, every)}
-    return Alone(ask, len(audio), sha256(audio).digest(), begins)
+    sizes = range(0, len(audio) + 1, every)
+    begins = {size: sha256(audio[:size]).digest() for size in sizes}
+    return Alone(ask, len(audio), sha256(audio).digest(), every, begins)
 
 
 def soak(
@@ -135,21 +137,31 @@ def _listen(target: Target, request: Request, results: Results) -> str:
 
 
 def _compare(target: Target, request: Request, results: Results) -> str:
-    alone = request.alone
-    heard = bytearray()
+    """Audio is not kept: it would take more memory than what is being watched."""
+    alone, taken, digest = request.alone, 0, sha256()
+    begin = (0, sha256().digest())  # the longest beginning whose digest is known
     with closing(target.speak(alone.ask)) as pieces:
         for piece in pieces:
-            heard += piece
-            if request.kind is Kind.CANCELLED and len(heard) > request.leaves_after:
+            for part in _parts(piece, taken, alone.every):
+                digest.update(part)
+                taken += len(part)
+                if taken % alone.every == 0:
+                    begin = (taken, digest.digest())
+            if request.kind is Kind.CANCELLED and taken > request.leaves_after:
                 break
             if request.kind is Kind.SLOW:
                 time.sleep(len(piece) / target.bytes_per_second)
     with results.lock:
-        results.audio_bytes += len(heard)
+        results.audio_bytes += taken
     if request.kind is not Kind.CANCELLED:
-        return "" if sha256(heard).digest() == alone.digest else "it sounds unlike alone"
-    sizes = [size for size in alone.begins if size <= len(heard)]
-    size = max(sizes, default=0)
-    if size and sha256(heard[:size]).digest() != alone.begins[size]:
-        return f"its first {size} bytes are unlike alone"
-    return ""
+        return "" if digest.digest() == alone.digest else "it sounds unlike alone"
+    size, found = begin
+    return "" if alone.begins.get(size) == found else f"its first {size} bytes are unlike alone"
+
+
+def _parts(piece: bytes, taken: int, every: int) -> Iterator[bytes]:
+    """Cut where `every` bytes of the whole end."""
+    first = every - taken % every
+    yield piece[:first]
+    for start in range(first, len(piece), every):
+        yield piece[start : start + every]

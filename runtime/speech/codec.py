@@ -124,8 +124,7 @@ class DecoderStream:
 
     def shorten(self, least: int) -> None:
         """Let the next chunk end with the frames that are there, if it gets `least` or more."""
-        there = len(self._frames) - self._later_frames()
-        if least <= there < self._size:
+        if least <= (there := len(self._frames) - self._later_frames()) < self._size:
             self._size = there
 
     def is_ready(self) -> bool:

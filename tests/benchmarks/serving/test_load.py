@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from benchmarks.serving.load import main as load
 from benchmarks.serving.over_http import GARBAGE, OverHttp
 from benchmarks.serving.soak import find_faults
 from benchmarks.serving.soak import main as soak
+from benchmarks.serving.soaking import Kind, Request, listen_alone
+from benchmarks.serving.soaking import soak as soak_all
 from benchmarks.serving.targets import Broken, Refused, Rejected
 
 SECONDS = 0.1
@@ -129,6 +131,35 @@ def test_a_server_whose_audio_differs_is_found_out(
     monkeypatch.setattr(OverHttp, "speak", speak)
     assert soak([url, "--requests", "20", "--texts", "2", "--listeners", "1"]) == 2
     assert "it sounds unlike alone" in capsys.readouterr().err
+
+
+def test_a_cancelled_one_is_compared_as_far_as_it_came() -> None:
+    class Said:
+        name, bytes_per_second = "said", 1000
+        voices: tuple[str, ...] = ()
+
+        def __init__(self, *pieces: bytes) -> None:
+            self.pieces = pieces
+
+        def speak(self, ask: Ask) -> Generator[bytes, None, None]:
+            yield from self.pieces
+
+        def garbage(self, number: int) -> None:
+            raise AssertionError
+
+    known = listen_alone(Said(b"abcd", b"efghij"), Ask("Hello.", None), every=3)
+    leaves = Request(0, Kind.CANCELLED, known, leaves_after=4)
+    for pieces, wrong in (
+        ((b"abcde", b"XXXXX"), []),
+        ((b"abcd", b"efgX"), []),  # the last whole beginning is of six bytes
+        ((b"abXd", b"efgh"), ["request 0, cancelled: its first 6 bytes are unlike alone"]),
+    ):
+        assert soak_all(Said(*pieces), [leaves], 1, lambda ended: None).wrong == wrong
+    whole = Request(1, Kind.WHOLE, known)
+    assert soak_all(Said(b"abcdefghij"), [whole], 1, lambda ended: None).wrong == []
+    for audio in (b"abcdefghi", b"abcdefghiX", b""):
+        wrong = ["request 1, whole: it sounds unlike alone"]
+        assert soak_all(Said(audio), [whole], 1, lambda ended: None).wrong == wrong
 
 
 def test_what_is_left_is_a_fault() -> None:
