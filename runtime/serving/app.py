@@ -15,8 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 
 from commands.errors import UserError
 from runtime.scheduling.limits import Overloaded, ShuttingDown
@@ -25,6 +24,7 @@ from runtime.serving.errors import RequestFailed, error_response
 from runtime.serving.guards import Guard
 from runtime.serving.health import health_routes
 from runtime.serving.metrics import Metrics
+from runtime.serving.page_routes import page_routes
 from runtime.serving.settings import ServerSettings
 from runtime.serving.speaking import Phase, Speaking
 from runtime.serving.speech_routes import speech_routes
@@ -43,13 +43,9 @@ def make_app(scheduler: Scheduler, settings: ServerSettings | None = None) -> St
     settings = settings or ServerSettings()
     voices = VoiceRegistry(scheduler.tts, settings.voices_folder, settings.max_voices)
     speaking, metrics = Speaking(scheduler, voices, settings), Metrics(scheduler)
-
-    async def root(_: Request) -> Response:
-        return JSONResponse({"model": speaking.model})
-
     app = Starlette(
         routes=[
-            Route("/", root),
+            *page_routes(),
             *speech_routes(speaking, metrics),
             *voice_routes(voices, settings.max_upload_bytes),
             *health_routes(speaking, metrics),
