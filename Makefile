@@ -30,6 +30,9 @@ help:
 	@echo "make compare                          compare next-token with multi-token prediction"
 	@echo "make chat                             train the demo chat, ask it and judge its answers"
 	@echo "make chat-speakerless                 the same without a speaker in the prompt"
+	@echo "make cpu-engines cpu-peers            what benchmarks.cpu.compare measures: engines, ours and others; 16 GB"
+	@echo "make system-peers                     what benchmarks.systems.compare measures: whole systems for speech"
+	@echo "make optimum-check                    Optimum exports a next-token model by itself: are its tokens ours?"
 	@echo "make lock                             write requirements.lock from .venv"
 	@echo "make clean                            remove what make has made, except trained models"
 
@@ -140,5 +143,6 @@ RTX_ENGINES := $(foreach heads,3 6 12,$(ALL_PRECISIONS:%=engine-rtx-$(heads)-%))
 MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
 	if test -f .venv/installed; then rm -rf .venv; fi
-	rm -rf .venv-demo .venv-llama .venv-openvino .venv-ray .venv-wheels build/native demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
+	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems .venv-ray .venv-wheels
+	rm -rf build/native demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
 	rm -rf build/typings build/site $(MADE_SCALES)

@@ -26,7 +26,7 @@ from commands.options import add_count, add_engine, whole_from
 from commands.progress import progress
 from commands.run import run_command
 from commands.tables import markdown_table
-from runtime.profiling.runs import DEFAULT_TEXT
+from runtime.speaking_options import MEASURED_TEXT
 
 DEFAULT = "default"
 BUSY = "print(flush=True)\nwhile True: pass"
@@ -186,7 +186,7 @@ def make_parser() -> CommandParser:
         metavar="N",
         help="fixed numbers to compare with (default: 1 2)",
     )
-    parser.add_argument("--text", default=DEFAULT_TEXT, help="what to say")
+    parser.add_argument("--text", default=MEASURED_TEXT, help="what to say")
     add_count(parser, "--rounds", "rounds through all settings", default=15)
     add_count(parser, "--busy", "busy neighbours", default=1, least=0)
     add_count(parser, "--max-steps", "bound for each sentence")

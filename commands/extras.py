@@ -51,6 +51,8 @@ NEEDED_BY = {
     "evaluation.answers": "evaluate",
     "samples.demo_voice.synthesize": "teachers",
     "benchmarks.published_size": "train",
+    "benchmarks.cpu.qwen2_checkpoint": "train",
+    "benchmarks.systems.compare": "evaluate",
     "benchmarks.quantized_voice": "calibration",
     "benchmarks.second_opinion": "calibration",
 }

@@ -12,16 +12,17 @@ if __name__ == "__main__":
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from commands.arguments import CommandParser, command_parser
 from commands.options import add_count, add_engine, whole_from
 from commands.run import run_command
 from formats.files.atomic import check_target
 from runtime.engines.choices import add_run_with
-from runtime.profiling.measuring import ProfileOptions, measure
-from runtime.profiling.report import Report, read_report, write_report
-from runtime.profiling.runs import DEFAULT_TEXT
-from runtime.speaking_options import DEFAULT_ENGINE, add_look_ahead
+from runtime.speaking_options import DEFAULT_ENGINE, MEASURED_TEXT, add_look_ahead
+
+if TYPE_CHECKING:
+    from runtime.profiling.report import Report
 
 DESCRIPTION = """\
 Measure how fast a bundle speaks, where the time goes, and how far that is from
@@ -51,7 +52,7 @@ def make_parser() -> CommandParser:
     add("--report", metavar="FILE", help="show a report that --json wrote; measure nothing")
     add_run_with(parser)
     add("--threads", type=whole_from(1), nargs="+", metavar="N", help=_THREADS_HELP)
-    add("--text", default=DEFAULT_TEXT, help=f"default: {DEFAULT_TEXT}")
+    add("--text", default=MEASURED_TEXT, help=f"default: {MEASURED_TEXT}")
     add("--voice", metavar="NAME|FILE", help="a voice of the bundle, or a file")
     add_count(parser, "--runs", "how often the text is spoken and measured", default=5)
     add_count(parser, "--warmup", "runs before them, which do not count", default=1, least=0)
@@ -75,6 +76,7 @@ _ROWS_HELP = "measure a step of N texts side by side, for each N"
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write the files that were asked for, and print the table."""
+    from runtime.profiling.report import read_report
     from runtime.profiling.text import format_report
 
     for file in (arguments.json, arguments.html, arguments.trace):
@@ -88,6 +90,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> Report:
+    from runtime.profiling.measuring import ProfileOptions, measure
+
     options = ProfileOptions(
         engines=(arguments.engine, *arguments.against),
         text=arguments.text,
@@ -109,6 +113,8 @@ def _list_files(
     arguments: argparse.Namespace,
 ) -> Iterator[tuple[str, Callable[[str, Report], None]]]:
     if arguments.json:
+        from runtime.profiling.report import write_report
+
         yield arguments.json, write_report
     if arguments.html:
         from runtime.profiling.page import write_page

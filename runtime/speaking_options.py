@@ -11,6 +11,7 @@ from formats.files.atomic import check_target
 from runtime.engines.choices import add_run_with
 
 DEFAULT_ENGINE = "engine"
+MEASURED_TEXT = "The birds sang in the old garden while the rain fell softly."  # if none is given
 WARNING_CUT = "warning: the model did not stop by itself; a bound cut it"
 
 

@@ -68,10 +68,11 @@ def test_reference_has_the_contract(site: Path) -> None:
     assert "INPUTS_EMBEDS" in text
 
 
-def test_the_figure_of_speed_is_that_of_the_page() -> None:
-    script = runpy.run_path(str(ROOT / "docs/figures/speed.py"))
-    page = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
-    picture = (ROOT / "docs/figures/speed.svg").read_text(encoding="utf-8")
+@pytest.mark.parametrize("figure", ["speed", "peers"])
+def test_a_figure_is_that_of_its_page(figure: str) -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "figures" / f"{figure}.py"))
+    page = script["PAGE"].read_text(encoding="utf-8")
+    picture = script["PICTURE"].read_text(encoding="utf-8")
     assert script["draw"](script["make_panels"](page)) == picture
 
 

@@ -1,10 +1,11 @@
-"""The native engine beside ONNX Runtime, PyTorch, OpenVINO and llama.cpp, and beside the limits of
-the machine: the tables in docs/performance.md.
+"""The native engine beside ONNX Runtime, PyTorch, Optimum, OpenVINO, onnxruntime-genai and
+llama.cpp, and beside the limits of the machine: tables in docs/performance.md and docs/peers.md.
 
-In: the folders that `make cpu-engines` fills, and the environments of the peers. Out: tables, and a
-file with all figures. All engines are loaded once and measured in turn, in both orders; a figure is
-a median. The limits are measured in the same run, and how fast memory is read in every round:
-machines that share it with others change that from one second to the next.
+In: the folders that `make cpu-engines cpu-peers` fills, and the environments of the peers. Out:
+tables, and a file with all figures. All engines of a part are loaded once and measured in turn, in
+both orders; a figure is a median. The limits are measured in the same run, and how fast memory is
+read in every round: machines that share it with others change that from one second to the next.
+Parts can be measured one by one: a file that is there keeps its other parts.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.cpu.contestants import Request, TakesTurns, measure_in_turn, started
 from benchmarks.cpu.limits import measure_limits, reading_alone
+from benchmarks.cpu.peers import PEERS, codec_commands, read_pythons, step_commands
 from benchmarks.thread_settings import busy
 from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
@@ -28,10 +31,17 @@ from commands.progress import progress
 from commands.run import run_command
 from commands.tables import markdown_table
 from formats.files.atomic import write_atomically
-from runtime.profiling.runs import DEFAULT_TEXT
+from runtime.speaking_options import MEASURED_TEXT
 
 NATIVE, ONNXRUNTIME = "native", "ONNX Runtime"
 CODEC_MACS = 12.27e9  # of the published codec's decoder, a second of audio
+PRECISIONS, HEADS = ("int8", "int4", "fp32"), (3, 6, 12)
+PARTS = (
+    *(f"steps-{precision}" for precision in PRECISIONS),
+    "codec",
+    *(f"speech-{heads}" for heads in HEADS),
+    "demo",
+)
 SPOKEN_STEPS = 40  # of the sentence that is spoken with random weights, which never stop
 
 
@@ -66,22 +76,8 @@ class Bench:
         }
 
     def theirs(self, precision: str) -> dict[str, list[str]]:
-        """The peers that have been made, on the same shapes."""
-        folder, threads = self.published / "12", str(self.threads)
-        commands = {}
-        if precision == "fp32":
-            torch = [sys.executable, "-m", "benchmarks.cpu.torch_worker"]
-            commands["PyTorch"] = [*torch, str(folder / "model"), threads]
-        if python := self.peers.get("openvino"):
-            graph = str(folder / f"onnxruntime-{precision}" / "backbone.onnx")
-            worker = [python, "-m", "benchmarks.cpu.openvino_worker"]
-            numbers = ["f32"] if precision == "fp32" else []
-            commands["OpenVINO"] = [*worker, graph, threads, *numbers]
-        if (python := self.peers.get("llama")) and precision != "fp32":
-            model = str(folder / f"{ {'int8': 'q8_0', 'int4': 'q4_0'}[precision] }.gguf")
-            worker = [python, "-m", "benchmarks.cpu.llama_worker"]
-            commands["llama.cpp"] = [*worker, model, threads]
-        return commands
+        """The peers that were named, on the same shapes."""
+        return step_commands(self.published / "12", self.peers, precision, self.threads)
 
     def note(self, title: str, contestants: Sequence[TakesTurns], request: Request) -> None:
         """Measure one row of milliseconds."""
@@ -118,16 +114,18 @@ def measure_codec(bench: Bench) -> None:
         for precision, name in (("fp32", "fp32"), ("bf16", "int4"), ("int8", "int8"))
     }
     commands[f"{ONNXRUNTIME} fp32"] = bench.bundle(folder / "onnxruntime-fp32")
-    with started(commands) as contestants:
+    peers = codec_commands(folder, bench.peers, bench.threads)
+    with started(commands | peers) as contestants:
         whole = {"measure": "codec", "seconds": 2.0, "chunk": 0, "count": 2}
         bench.note("codec, whole, ms", contestants, whole)
         chunks = {"measure": "codec", "seconds": 2.0, "chunk": 20, "count": 2}
-        bench.note("codec, chunks of 20 frames, ms", contestants, chunks)
+        ours = contestants[: len(commands)]
+        bench.note("codec, chunks of 20 frames, ms", ours, chunks)
 
 
 def measure_speech(bench: Bench, commands: Mapping[str, Sequence[str]], title: str) -> None:
     """Real-time factor and first audio of a sentence, load time and peak memory."""
-    request = {"measure": "speak", "text": DEFAULT_TEXT, "max_steps": SPOKEN_STEPS, "count": 2}
+    request = {"measure": "speak", "text": MEASURED_TEXT, "max_steps": SPOKEN_STEPS, "count": 2}
     with started(commands) as contestants:
         found = measure_in_turn(contestants, request, bench.rounds)
         for name, values in found.items():
@@ -144,40 +142,68 @@ def measure_speech(bench: Bench, commands: Mapping[str, Sequence[str]], title: s
             memory[contestant.name] = contestant.ask({"measure": "memory"})[0]
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Measure everything, and print the tables. The file has all figures so far at any time."""
-    bench = Bench(
-        arguments.published,
-        arguments.demo,
-        dict(peer.split("=", 1) for peer in arguments.peer),
-        arguments.threads,
-        arguments.rounds,
-    )
-    with progress("limits of the machine", to_stderr=True):
-        limits = measure_limits(bench.threads)
-    report = {"limits": limits, "threads": bench.threads, "figures": bench.figures}
-    for title, measure in _stages(bench).items():
-        with progress(title, to_stderr=True):
-            measure()
-        write_atomically(arguments.output, (json.dumps(report, indent=2) + "\n").encode())
-    print(format_report(limits, bench.figures), end="")
+def measure_published(bench: Bench, heads: int) -> None:
+    """Speech of the published size in int4."""
+    measure_speech(bench, bench.ours(heads, "int4"), f"int4, {heads} heads")
 
 
-def _stages(bench: Bench) -> dict[str, Callable[[], None]]:
-    """All measurements, by what progress says of them."""
-    stages: dict[str, Callable[[], None]] = {
-        f"steps {precision}": partial(measure_steps, bench, precision)
-        for precision in ("int8", "int4", "fp32")
-    }
-    stages["codec"] = partial(measure_codec, bench)
-    for heads in (3, 6, 12):
-        title = f"int4, {heads} heads"
-        stages[title] = partial(measure_speech, bench, bench.ours(heads, "int4"), title)
-    demo = {
+def measure_demo(bench: Bench) -> None:
+    """Speech of the demo voice."""
+    commands = {
         NATIVE: bench.bundle(bench.demo / "native", threads=1),
         ONNXRUNTIME: bench.bundle(bench.demo / "onnxruntime", threads=1),
     }
-    stages["demo voice"] = partial(measure_speech, bench, demo, "demo voice, one thread")
+    measure_speech(bench, commands, "demo voice, one thread")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure the parts, and print the tables. The file has all figures so far at any time."""
+    report = read_report(arguments.output, arguments.threads)
+    if not arguments.table:
+        measure(arguments, report)
+    print(format_report(report["limits"], report["figures"]), end="")
+
+
+def measure(arguments: argparse.Namespace, report: dict[str, Any]) -> None:
+    """Measure the parts that were asked for, and put them into the report and its file."""
+    bench = Bench(
+        arguments.published,
+        arguments.demo,
+        read_pythons(arguments.peer),
+        arguments.threads,
+        arguments.rounds,
+        report["figures"],
+    )
+    with progress("limits of the machine", to_stderr=True):
+        report["limits"].update(measure_limits(bench.threads))
+    stages = _stages(bench)
+    for part in arguments.part or PARTS:
+        with progress(part, to_stderr=True):
+            stages[part]()
+        write_atomically(arguments.output, (json.dumps(report, indent=2) + "\n").encode())
+
+
+def read_report(path: Path, threads: int) -> dict[str, Any]:
+    """The figures so far, or none. Raises `UserError` if they are of other threads."""
+    if not path.exists():
+        return {"limits": {}, "threads": threads, "figures": {}}
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if report["threads"] != threads:
+        raise UserError(
+            f"{path}: was measured with {report['threads']} threads; give another --output"
+        )
+    return report
+
+
+def _stages(bench: Bench) -> dict[str, Callable[[], None]]:
+    """What measures each of the parts."""
+    stages: dict[str, Callable[[], None]] = {
+        f"steps-{precision}": partial(measure_steps, bench, precision) for precision in PRECISIONS
+    }
+    stages["codec"] = partial(measure_codec, bench)
+    for heads in HEADS:
+        stages[f"speech-{heads}"] = partial(measure_published, bench, heads)
+    stages["demo"] = partial(measure_demo, bench)
     return stages
 
 
@@ -218,11 +244,13 @@ def make_parser() -> CommandParser:
     add("--peer", action="append", default=[], metavar="NAME=PYTHON", help=_PEER_HELP)
     add("--threads", type=whole_from(1), default=2, metavar="N", help="threads of every engine")
     add("--output", type=Path, default=Path("cpu.json"), help="file of all figures")
+    add("--part", action="append", choices=PARTS, help="measure only this; can be repeated")
+    add("--table", action="store_true", help="print the tables of --output, and measure nothing")
     add_count(parser, "--rounds", "rounds through all engines", default=5)
     return parser
 
 
-_PEER_HELP = "openvino or llama, and the Python of its environment; can be given twice"
+_PEER_HELP = f"one of {', '.join(PEERS)}, and the Python of its environment; can be repeated"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

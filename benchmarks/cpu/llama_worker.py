@@ -85,6 +85,8 @@ class Worker:
         import llama_cpp
 
         self._api = llama_cpp
+        self._quiet = llama_cpp.llama_log_callback(lambda *_: None)  # thousands of lines otherwise
+        llama_cpp.llama_log_set(self._quiet, None)
         llama_cpp.llama_backend_init()
         model = llama_cpp.llama_model_default_params()
         self._model = llama_cpp.llama_model_load_from_file(path.encode(), model)

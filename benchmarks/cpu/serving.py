@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def serve(make_worker: Callable[..., Any], *arguments: str | int) -> None:
+def serve(make_worker: Callable[..., Any], *arguments: Any) -> None:
     """Answer until the input ends. A request names a method of the worker, as "measure", and its
     arguments."""
     start = time.perf_counter()

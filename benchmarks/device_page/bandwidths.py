@@ -13,8 +13,8 @@ from dataclasses import dataclass
 class Device:
     """bits, gbit_per_pin: width of the memory's bus, and Gbit/s of each of its wires.
 
-    published: GB/s as the maker writes it, rounded or not. document: of the maker. read_at: the
-    page where the figure was read.
+    published: GB/s as the maker writes it, rounded or not. document: of the maker, by name, because
+    makers move their documents.
     """
 
     name: str
@@ -22,7 +22,6 @@ class Device:
     gbit_per_pin: float
     published: float
     document: str
-    read_at: str
 
     @property
     def bytes_per_second(self) -> float:
@@ -30,11 +29,6 @@ class Device:
         return self.published * 1e9
 
 
-_ORIN = "https://wiki.seeedstudio.com/reServer_Industrial_Getting_Started"
-_SUPER = "https://www.brojogopalsapui.com/ai-foundations/sub_contents/AI_hardware/jetson_orin_nano_light.html"
-_RIDGERUN = (
-    "https://developer.ridgerun.com/wiki/index.php/NVIDIA_Jetson_AGX_Thor/Introduction/SoM_Overview"
-)
 _ADA = "NVIDIA Ada GPU Architecture (white paper)"
 
 DEVICES = (
@@ -42,72 +36,60 @@ DEVICES = (
         "Raspberry Pi 5",
         *(32, 4.267, 17.1),
         document="Raspberry Pi 5 product brief: LPDDR4X-4267, 32 bit",
-        read_at="https://circuitdigest.com/news/the-new-raspberry-pi-5-is-here-faster-than-ever",
     ),
     Device(
         "Jetson Orin Nano 8 GB",
         *(128, 4.267, 68.0),
         document="NVIDIA Jetson Orin Nano Series Data Sheet",
-        read_at=_ORIN,
     ),
     Device(
         "Jetson Orin Nano 8 GB, MAXN SUPER",
         *(128, 6.4, 102.0),
         document="NVIDIA Jetson Orin Nano Super Developer Kit Datasheet",
-        read_at=_SUPER,
     ),
     Device(
         "Jetson Orin NX 16 GB",
         *(128, 6.4, 102.4),
         document="NVIDIA Jetson Orin NX Series Modules Data Sheet, DS-10712-001",
-        read_at=_ORIN,
     ),
     Device(
         "Jetson AGX Orin 64 GB",
         *(256, 6.4, 204.8),
         document="NVIDIA Jetson AGX Orin Series Modules Data Sheet, DS-10662-001",
-        read_at="https://static.generation-robots.com/media/Jetson-AGX-Orin-Data-Sheet.pdf",
     ),
     Device(
         "Jetson Thor (T5000)",
         *(256, 8.533, 273.0),
         document="NVIDIA Jetson Thor Series Modules Data Sheet",
-        read_at=_RIDGERUN,
     ),
     Device(
         "RTX 4060 Laptop",
         *(128, 16.0, 256.0),
         document="NVIDIA GeForce laptops, comparison (width); memory of 16 Gbit/s",
-        read_at="https://notebookcheck.com/NVIDIA-GeForce-RTX-4060-Laptop-GPU-vs-NVIDIA-GeForce-RTX-4090-Laptop-GPU-vs-NVIDIA-GeForce-RTX-4050-Laptop-GPU_11455_11437_11457.247532.0.html",
     ),
     Device(
         "RTX 4060",
         *(128, 17.0, 272.0),
         document="NVIDIA GeForce RTX 4060, specifications",
-        read_at="https://tecnoapple.it/scienza-e-tecnologia/lancio-anticipato-per-la-nvidia-rtx-4060-8-gb-sara-disponibile-gia-a-giugno/",
     ),
     Device(
         "L4",
         *(192, 12.5, 300.0),
         document="NVIDIA L4 Tensor Core GPU Datasheet",
-        read_at="https://grokipedia.com/page/NVIDIA_L4_vs_L40S",
     ),
     Device(
         "RTX 4090",
         *(384, 21.0, 1008.0),
         document=_ADA,
-        read_at="https://www.thefpsreview.com/gpu-family/nvidia-geforce-rtx-4090-gpu-family-specifications",
     ),
     Device(
         "RTX 5090",
         *(512, 28.0, 1792.0),
         document="NVIDIA RTX Blackwell GPU Architecture (white paper)",
-        read_at="https://www.libertify.com/interactive-library/nvidia-rtx-blackwell-gpu-architecture-neural-rendering/",
     ),
     Device(
         "H200",
         *(6144, 6.25, 4800.0),
         document="NVIDIA H200 Tensor Core GPU Datasheet",
-        read_at="https://aiwiki.ai/wiki/nvidia_h200/raw",
     ),
 )

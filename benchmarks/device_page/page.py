@@ -28,6 +28,9 @@ README_ROWS = (  # of the native engine: model, heads, precision
 MOST_README_ROWS = 8
 COMPUTED = "Computed, not measured"
 DASH = "–"
+DISTURBED = (
+    "\nSome were measured beside other work, which [the page](docs/devices.md#measured) names.\n"
+)
 
 
 def measured_table(entries: Sequence[Entry]) -> str:
@@ -77,8 +80,9 @@ def readme_table(entries: Sequence[Entry]) -> str:
     if not chosen:
         return "Nothing is measured yet.\n"
     titles = ["native engine", "on", "first audio", "real-time factor", "step"]
-    rows = [_readme_row(entry) for entry in chosen[:MOST_README_ROWS]]
-    return markdown_table([*titles, "share of the limit"], rows)
+    shown = chosen[:MOST_README_ROWS]
+    table = markdown_table([*titles, "share of the limit"], [_readme_row(entry) for entry in shown])
+    return table + (DISTURBED if any(entry.report.noise.warnings for entry in shown) else "")
 
 
 def _measured_row(entry: Entry) -> list[str]:
@@ -189,4 +193,4 @@ def _sources() -> str:
 def _source_lines() -> Iterator[str]:
     for device in DEVICES:
         width = f"{device.bits} bit × {device.gbit_per_pin:g} Gbit/s"
-        yield f"- {device.name}: {width}; {device.document} ([read here]({device.read_at})).\n"
+        yield f"- {device.name}: {width}; {device.document}.\n"

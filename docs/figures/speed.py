@@ -18,6 +18,8 @@ FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "performance.md"
 PICTURE = FOLDER / "speed.svg"
 
+TITLE = "What is fast and what is not: shorter bars are faster"
+BELOW = "Two vCPUs with AVX-512; shorter is faster. Tables and commands: docs/performance.md"
 WIDTH, ROW, LABELS, BARS = 920, 26, 250, 560  # pixels
 STYLE = """
     .page{fill:#ffffff} .ink{fill:#1f2328} .soft{fill:#57606a} .grid{stroke:#d0d7de}
@@ -59,38 +61,19 @@ def number(cell: str) -> float:
 
 
 def make_panels(page: str) -> list[Panel]:
-    demo, published, threads, paper = (
+    demo, published, paper = (
         read_table(page, heading)
-        for heading in (
-            "Demo voice",
-            "Published size",
-            "Threads",
-            "Next-token or multi-token prediction",
-        )
+        for heading in ("Demo voice", "Published size", "Next-token or multi-token prediction")
     )
-    factors = demo["real-time factor, streamed, median"]
-    first = demo["first audio, median"]
-    real_time = [
-        *(Bar(f"demo voice, {heads}", number(cell), cell) for heads, cell in factors.items()),
-        *(
-            Bar(f"{name}, 12 heads", number(row["default"]), row["default"])
-            for name, row in reversed(threads.items())
-            if name.startswith("published")
-        ),
-        Bar(
-            "published size, fp32, 12 heads",
-            number(published["real-time factor"]["median"]),
-            published["real-time factor"]["median"],
-        ),
-    ]
-    heard = [
-        *(Bar(f"demo voice, {heads}", number(cell), cell) for heads, cell in first.items()),
-        Bar(
-            "published size, fp32, 12 heads",
-            number(published["first audio"]["median"]),
-            published["first audio"]["median"],
-        ),
-    ]
+    models = {
+        **{f"demo voice, {heads}": demo for heads in demo["real-time factor"]},
+        **{f"published size, {form}": published for form in published["real-time factor"]},
+    }
+
+    def read(row: str) -> list[Bar]:
+        cells = [(model, table[row][model.split(", ", 1)[1]]) for model, table in models.items()]
+        return [Bar(model, number(cell), cell) for model, cell in cells]
+
     decoding = [
         Bar(
             "next-token prediction" if name == "ntp" else f"{name.removeprefix('mtp-')} heads",
@@ -100,16 +83,20 @@ def make_panels(page: str) -> list[Panel]:
         for name, row in paper.items()
     ]
     return [
-        Panel("Seconds of computing for one second of speech", real_time, 1.0, "real time"),
-        Panel("Time until the first audio", heard),
+        Panel(
+            "Seconds of computing for one second of speech",
+            read("real-time factor"),
+            1.0,
+            "real time",
+        ),
+        Panel("Time until the first audio", read("first audio")),
         Panel("Decoding for one second of speech, demo size, without AVX-512", decoding),
     ]
 
 
-def draw(panels: Sequence[Panel]) -> str:
+def draw(panels: Sequence[Panel], title: str = TITLE, below: str = BELOW) -> str:
     body = list(_draw_panels(panels))
     height = 34 + sum(ROW * (len(panel.bars) + 2) for panel in panels)
-    title = "What is fast and what is not: shorter bars are faster"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
@@ -118,8 +105,7 @@ def draw(panels: Sequence[Panel]) -> str:
             f"  <style>{STYLE}\n  </style>",
             f'  <rect class="page" width="{WIDTH}" height="{height}" rx="8"/>',
             *body,
-            f'  <text class="soft" x="20" y="{height - 16}" font-size="12">Two vCPUs with AVX-512; '
-            "shorter is faster. Tables and commands: docs/performance.md</text>",
+            f'  <text class="soft" x="20" y="{height - 16}" font-size="12">{below}</text>',
             "</svg>\n",
         ]
     )

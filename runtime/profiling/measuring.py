@@ -23,9 +23,10 @@ from runtime.profiling.limits import measure_gpu_limits, measure_limits
 from runtime.profiling.machine.facts import describe_machine
 from runtime.profiling.machine.noise import NoiseMonitor
 from runtime.profiling.report import Comparison, Layer, Limits, Noise, Point, Report, Subject
-from runtime.profiling.runs import DEFAULT_TEXT, Run, Spoken
+from runtime.profiling.runs import Run, Spoken
 from runtime.profiling.statistics import summarize
 from runtime.profiling.subjects import Loaded, describe_subject
+from runtime.speaking_options import MEASURED_TEXT
 
 if TYPE_CHECKING:
     from runtime.speech.schedule import ChunkSchedule
@@ -47,7 +48,7 @@ class ProfileOptions:
     """
 
     engines: tuple[str | Path, ...]
-    text: str = DEFAULT_TEXT
+    text: str = MEASURED_TEXT
     runs: int = 5
     warmup: int = 1
     run_with: str = "auto"
@@ -89,7 +90,8 @@ def measure(options: ProfileOptions) -> Report:
     for subject, own_runs, own_points in zip(subjects, runs, points, strict=True):
         layers = _measure_layers(subject, options)
         limit = limits[_limited_by(subject)]
-        described.append(describe_subject(subject, own_runs, own_points, limit, layers))
+        measured = own_runs, own_points, limit, layers
+        described.append(describe_subject(subject, *measured, options.look_ahead))
     comparisons = [*_compare_all(subjects, runs)]
     return make_report(options.text, subjects, described, limits, found, comparisons)
 

@@ -187,6 +187,7 @@ class Subject(_Record, frozen=True, kw_only=True):
     frames_per_step: float
     frames_per_second: float
     threads: int
+    look_ahead: int | None = None  # later frames that the first chunk waited for; None: all
     runs: int
     load_seconds: float
     resident_bytes: float | None  # after the runs

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from runtime.speech.spoken import Chunk
     from runtime.speech.synthesis import TTS
 
-DEFAULT_TEXT = "The birds sang in the old garden while the rain fell softly."
 STEP_STAGES = (observing.STEP, observing.HEAD, observing.WHOLE_STEP, observing.DEVICE_STEP)
 _ONE_A_STEP = (observing.STEP, observing.WHOLE_STEP, observing.DEVICE_STEP)
 

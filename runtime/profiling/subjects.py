@@ -151,8 +151,9 @@ def describe_subject(
     points: Sequence[Point],
     limits: Limits,
     layers: Sequence[Layer] = (),
+    look_ahead: int | None = None,
 ) -> Subject:
-    """All that was measured of one bundle."""
+    """All that was measured of one bundle. look_ahead: as in `ChunkSchedule`."""
     bundle = loaded.tts.bundle
     manifest = bundle.manifest
     costs = stage_costs(loaded.tts, loaded.prompt_positions(), _chunk_frames(runs))
@@ -174,6 +175,7 @@ def describe_subject(
         frames_per_step=manifest.frames_per_step,
         frames_per_second=manifest.codec.frames_per_second,
         threads=loaded.threads,
+        look_ahead=look_ahead,
         runs=len(runs),
         load_seconds=loaded.load_seconds,
         resident_bytes=resident_bytes(),

@@ -46,6 +46,8 @@ def _describe(subject: Subject) -> Iterator[str]:
         + ("" if subject.outside_stages is None else f"; {_say_outside(subject.outside_stages)}")
     )
     yield _say_playback(subject)
+    if subject.look_ahead is not None:
+        yield f"a look-ahead of {subject.look_ahead} frames: the first chunk's end is an estimate"
     yield ""
     yield f"{'':24}" + "".join(f"{name:>9}" for name in _COLUMNS) + f"{'count':>7}{'of limit':>10}"
     yield _row("first audio, ms", subject.first_audio, 1e3)

@@ -168,6 +168,12 @@ def test_the_table_of_the_readme_has_the_native_engine_only(tmp_path: Path) -> N
     assert readme_table(entries * 20).count("\n") == 2 + MOST_README_ROWS
 
 
+def test_the_readme_says_that_a_machine_was_disturbed(tmp_path: Path) -> None:
+    assert "beside other work" not in readme_table([entry(report(), tmp_path)])
+    noise = msgspec.structs.replace(report().noise, warnings=("Others took a processor.",))
+    assert "beside other work" in readme_table([entry(report(noise=noise), tmp_path)])
+
+
 def test_memory_is_of_a_process_that_ran_one_bundle(tmp_path: Path) -> None:
     assert "286 MiB" in measured_table([entry(report(), tmp_path)])
     keep(tmp_path, report(subject(), subject(label="other")))

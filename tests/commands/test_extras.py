@@ -68,8 +68,17 @@ IMPORT_NAMES = {  # of packages that are called otherwise
     "whisper_normalizer": "whisper-normalizer",
     "yaml": "pyyaml",
 }
-# Engines that benchmarks compare with, each in an environment of its own: `make cpu-peers`.
-PEERS = {"gguf", "llama_cpp", "openvino"}
+# What benchmarks compare with, in environments of their own: `make cpu-peers`, `make system-peers`.
+PEERS = {
+    "gguf",
+    "llama_cpp",
+    "openvino",
+    "onnxruntime_genai",
+    "optimum",
+    "pocket_tts",
+    "kokoro_onnx",
+    "espeakng_loader",
+}
 MISSING = [  # command, the extra that it names
     ("runtime.tts Hello. -o {out}/out.wav", ""),
     ("runtime.tts --engine {out} --list-voices", ""),

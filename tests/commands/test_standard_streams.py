@@ -128,10 +128,12 @@ def test_lost_messages_do_not_stop_the_work(talker: Path, sink: str) -> None:
 def test_figures_are_written_without_a_reader(plain_folder: Path) -> None:
     profile = f"{sys.executable} -m runtime.profile --engine '{plain_folder}' --text Abc. --runs 1"
     done = shell(f"{profile} --json a.json | true", plain_folder)
-    assert (done.returncode, done.stderr) == (0, b"wrote a.json\n")
-    assert json.loads(Path("a.json").read_bytes())["runs"] == 1
+    assert done.returncode == 0
+    assert done.stderr.endswith(b"wrote a.json\n")
+    assert json.loads(Path("a.json").read_bytes())["subjects"][0]["runs"] == 1
     full = shell(f"{profile} > /dev/full", plain_folder)
-    assert (full.returncode, full.stderr) == (2, b"error: No space left on device\n")
+    assert full.returncode == 2
+    assert full.stderr.splitlines()[-1] == b"error: No space left on device"
 
 
 @pytest.mark.parametrize(

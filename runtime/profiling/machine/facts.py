@@ -30,7 +30,7 @@ def describe_machine(gpu: str | None = None) -> Machine:
     told = _read_cpu_info()
     flags = set(told.get("flags", told.get("Features", "")).split())
     return Machine(
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {_short_release()}",
         processor=_name_processor(told),
         architecture=platform.machine(),
         processors=len(usable_processors()),
@@ -40,6 +40,11 @@ def describe_machine(gpu: str | None = None) -> Machine:
         python=platform.python_version(),
         packages=_versions(),
     )
+
+
+def _short_release() -> str:
+    """ "6.8" of "6.8.0-45-generic": builds have names of their own that say nothing of speed."""
+    return ".".join(platform.release().split("-")[0].split(".")[:2])
 
 
 def _read_cpu_info() -> dict[str, str]:

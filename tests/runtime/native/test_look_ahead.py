@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from runtime import TTS, Sampling
 from runtime.audio.sound import to_pcm16
 from runtime.bundle.names import MAX_CALL_FRAMES
 from runtime.profile import main as profile
+from runtime.profiling.report import read_report
 from runtime.speech.codec import DecoderStream
 from runtime.speech.schedule import ChunkSchedule, least_work, soon_heard
 from runtime.speech.spoken import Chunk
@@ -262,4 +262,4 @@ def test_the_profile_says_with_what_look_ahead(tiny_native_engine: Path, tmp_pat
     command += ["--runs", "1", "--max-steps", "20", "--json", str(report)]
     for options, look_ahead in (([], None), (["--look-ahead", "2"], 2)):
         assert profile([*command, *options]) == 0
-        assert json.loads(report.read_text("utf-8"))["look_ahead"] == look_ahead
+        assert read_report(report).subjects[0].look_ahead == look_ahead

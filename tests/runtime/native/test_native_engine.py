@@ -20,6 +20,7 @@ from runtime.engines.native.library import load_library
 from runtime.engines.rows import Request
 from runtime.engines.texts import WritingGraph
 from runtime.profile import main as profile
+from runtime.profiling.report import read_report
 from runtime.speech.decoding import SpeechDecoder
 
 TEXT = "They know it."
@@ -156,9 +157,11 @@ def test_the_profile_names_the_stages(
     report_file = tmp_path / "profile.json"
     command = ["--engine", str(tiny_native_engine), "--text", TEXT, "--voice", "anna"]
     assert profile([*command, "--runs", "2", "--max-steps", "5", "--json", str(report_file)]) == 0
-    stages = json.loads(report_file.read_text("utf-8"))["stages_ms"]
-    assert list(stages) == ["prefill", "whole_step", "codec_chunk"]
-    assert stages["prefill"]["count"] == 2
-    assert stages["whole_step"]["count"] <= 10
-    assert "one step, backbone and head" in capsys.readouterr().out
+    [subject] = read_report(report_file).subjects
+    stages = {stage.name: stage for stage in subject.stages}
+    assert list(stages) == ["text", "prefill", "whole_step", "codec_chunk"]
+    assert stages["prefill"].seconds.count == 2
+    assert stages["whole_step"].seconds.count <= 10
+    assert all(stage.limit for stage in subject.stages[1:]), "a native bundle says its sizes"
+    assert "one step, backbone and heads" in capsys.readouterr().out
     assert BACKBONE not in stages
