@@ -51,7 +51,7 @@ def test_bytes_of_the_published_size(heads: int, form: Format, counted: int) -> 
     ],
 )
 def test_bytes_of_every_kind_of_head(
-    tmp_path: Path, heads: int, head_kind: str, codec: CodecConfig
+    native_library: Path, tmp_path: Path, heads: int, head_kind: str, codec: CodecConfig
 ) -> None:
     model = make_lm_checkpoint(
         tmp_path / "model", heads=heads, head_kind=head_kind, streams=codec.streams
