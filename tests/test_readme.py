@@ -98,6 +98,7 @@ def test_no_step_fails_and_everything_is_there(followed: Path) -> None:
     clone = followed / "slm-deploy"
     for sound in ("demo.wav", "joe.wav", "anna.wav", "mumble.wav"):
         assert (clone / sound).stat().st_size > 8_000, f"{sound}: more than a quarter of a second"
+    assert (clone / "served.mp3").stat().st_size > 2_000, "the same, in fewer bytes"
     for file in ("profile.json", "my-engine/manifest.json", "my-voice/manifest.json"):
         assert (clone / file).is_file(), file
 

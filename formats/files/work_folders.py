@@ -49,7 +49,7 @@ def _make_locked(output: Path) -> tuple[Path, BinaryIO | None]:
     """A new work folder and its lock; no lock if the file system has none."""
     for _ in range(_ATTEMPTS):
         work = Path(tempfile.mkdtemp(prefix=_prefix(output), dir=output.parent))
-        lock = _try_lock(work / _LOCK)
+        lock = try_lock(work / _LOCK)
         if lock is not None and (work / _LOCK).exists():
             return work, lock
     work.mkdir(exist_ok=True)
@@ -63,7 +63,7 @@ def clear_abandoned(output: Path) -> None:
     """
     name = re.compile(re.escape(_prefix(output)) + "[a-z0-9_]{8}")  # as mkdtemp makes them
     for work in [path for path in output.parent.iterdir() if name.fullmatch(path.name)]:
-        lock = _try_lock(work / _LOCK)
+        lock = try_lock(work / _LOCK)
         if lock is None:
             continue
         with lock:  # held until all is removed: its owner may have made it just now
@@ -76,7 +76,7 @@ def _prefix(output: Path) -> str:
     return f".{output.name}.unfinished-"
 
 
-def _try_lock(path: Path) -> BinaryIO | None:
+def try_lock(path: Path) -> BinaryIO | None:
     """Lock a file until it is closed or the process ends; None if another holds it."""
     try:
         file = path.open("ab")

@@ -25,11 +25,14 @@ def open_engine(
     run_with: str = AUTO,
     threads: int | None = None,
     observer: Observer | None = None,
+    *,
+    map_weights: bool = False,
 ) -> tuple[OpenGraph, str]:
     """The function that loads graphs of `bundle`, and a description of what runs them.
 
     run_with: one of `CHOICES`; "auto" takes what the bundle was built for. threads: of the CPU.
-    observer: receives the time of each call.
+    observer: receives the time of each call. map_weights: processes share one copy of the weights;
+    of the native engine.
 
     Raises:
         UserError: an unknown name, or an engine that is not installed, finds no GPU, or cannot run
@@ -47,10 +50,12 @@ def open_engine(
             f"{bundle.folder}: was built for {built_for!r}, so {chosen} cannot run it; "
             f"build another with: python -m export.build --target {needed}"
         )
+    if map_weights and chosen != NATIVE:
+        raise UserError(f"{bundle.folder}: only the native engine maps weights, not {chosen}")
     if chosen in PROVIDERS:
         return _open_onnxruntime(bundle, chosen, threads, observer)
     if chosen == NATIVE:
-        return _open_native(bundle, threads, observer)
+        return _open_native(bundle, threads, observer, map_weights)
     return _open_plans(bundle, threads, observer)
 
 
@@ -68,12 +73,12 @@ def _open_onnxruntime(
 
 
 def _open_native(
-    bundle: Bundle, threads: int | None, observer: Observer | None
+    bundle: Bundle, threads: int | None, observer: Observer | None, map_weights: bool
 ) -> tuple[OpenGraph, str]:
     from runtime.engines.native.graphs import open_native_graph
     from runtime.engines.native.model import NativeModel
 
-    model = NativeModel(bundle, threads)
+    model = NativeModel(bundle, threads, map_weights=map_weights)
     return lambda name: open_native_graph(model, name, observer), model.describe()
 
 

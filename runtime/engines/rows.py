@@ -93,7 +93,13 @@ class Step(NamedTuple):
 
 
 class RowLoop(ABC):
-    """Backbone and head, taking turns, for up to `room` rows. One thread at a time may use it."""
+    """Backbone and head, taking turns, for up to `room` rows. One thread at a time may use it.
+
+    positions_a_step: how much of the prompts is read before a step at most, so that rows that have
+    begun are not held up for long; None: all. Engines that cannot read a prompt in parts read all.
+    """
+
+    positions_a_step: int | None = None
 
     def __init__(self, room: int, streams: int) -> None:
         self.room = room
@@ -160,7 +166,7 @@ class RowLoop(ABC):
     def _advance(self, begun: list[Row]) -> list[Step]:
         """One step of the rows in `_slots`, and the first one of those in `begun`.
 
-        The latter get the next slots.
+        The latter get the next slots. Rows whose prompts are not read yet go back to `_waiting`.
         """
 
     @abstractmethod

@@ -122,6 +122,15 @@ class DecoderStream:
         """Whether the next chunk can be started: all frames that it waits for are there."""
         return len(self._under_way) < MAX_UNDER_WAY and self._has_frames()
 
+    def shorten(self, least: int) -> None:
+        """Let the next chunk end with the frames that are there, if it gets `least` or more."""
+        if least <= (there := len(self._frames) - self._later_frames()) < self._size:
+            self._size = there
+
+    def is_ready(self) -> bool:
+        """Whether a chunk that was started is decoded."""
+        return bool(self._under_way) and self._under_way[0].is_done()
+
     def ready(self) -> Iterator[Chunk]:
         """The chunks that are decoded. Starts those for which the frames are there."""
         while self._has_frames():

@@ -7,6 +7,7 @@ this way: `reading` (sentences and token ids), `prompt` (embeddings), `decoding`
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,13 @@ from runtime.bundle.manifest import SamplingDefaults
 from runtime.bundle.voice_names import voice_names
 from runtime.engines.opening import OpenGraph, open_engine
 from runtime.engines.rows import Request, Step
-from runtime.speech.codec import CodecDecoder, CodecEncoder, DecoderStream, no_frames
+from runtime.speech.codec import (
+    CodecDecoder,
+    CodecEncoder,
+    DecoderStream,
+    check_speaker,
+    no_frames,
+)
 from runtime.speech.decoding import SpeechDecoder, bound_steps, check_max_steps
 from runtime.speech.prompt import PromptReader, ReadSentence
 from runtime.speech.reading import read_text, split_text
@@ -35,10 +42,11 @@ SENTENCE_PAUSE_SECONDS = 0.2  # silence between the sentences of a text
 
 
 @dataclass(frozen=True)
-class _Task:
-    """A checked call: nothing in it can be a user's mistake.
+class Task:
+    """A text that was read and checked: nothing in it can be a user's mistake any more.
 
-    settings: of `sampling`, completed with the bundle's defaults.
+    speaker: float32 [speaker_channels]. settings: of `sampling`, completed with the bundle's
+    defaults.
     """
 
     sentences: list[ReadSentence]
@@ -73,6 +81,7 @@ class TTS:
         self.open_graph = open_graph
         self._engine = engine
         self._encoder: CodecEncoder | None = None  # loaded when a recording is first used
+        self._encoder_is_loaded_once = threading.Lock()
 
     @classmethod
     def load(
@@ -81,6 +90,7 @@ class TTS:
         run_with: str = "auto",
         threads: int | None = None,
         *,
+        map_weights: bool = False,
         backend: str | None = None,
     ) -> Self:
         """Load a bundle.
@@ -88,7 +98,8 @@ class TTS:
         path: its directory. run_with: the engine; "auto" takes what the bundle was built for,
         `runtime.engines.choices` lists the others. threads: for each operator on the CPU, at most
         the processors that the process may use; None takes the physical cores, and one thread for
-        graphs too small to share. backend: the name of `run_with` in earlier versions.
+        graphs too small to share. map_weights: processes share one copy of a native bundle's
+        weights; other bundles are refused. backend: the name of `run_with` in earlier versions.
 
         Raises:
             UserError: no bundle, a damaged one, one for another engine, or no GPU.
@@ -96,7 +107,7 @@ class TTS:
         if backend is not None:
             raise UserError(f"backend is called run_with now; give run_with={backend!r}")
         bundle = load_bundle(path)
-        open_graph, engine = open_engine(bundle, run_with, threads)
+        open_graph, engine = open_engine(bundle, run_with, threads, map_weights=map_weights)
         return cls(bundle, open_graph, engine)
 
     def synthesize(
@@ -118,7 +129,7 @@ class TTS:
         Raises:
             UserError: text that cannot be spoken, an unfit voice, settings out of range.
         """
-        task = self._check(text, voice, sampling, max_steps, strict)
+        task = self.prepare(text, voice, sampling, max_steps, strict)
         schedule = least_work(self.bundle.manifest.codec)
         return join_chunks([*self._speak(task, schedule, is_awaited=False)])
 
@@ -139,10 +150,42 @@ class TTS:
         the first one out sooner and estimates its end. Mistakes in the arguments are raised by this
         call, not by the first chunk.
         """
-        task = self._check(text, voice, sampling, max_steps, strict)
+        task = self.prepare(text, voice, sampling, max_steps, strict)
         schedule = schedule or soon_heard(self.bundle.manifest.codec)
         self.codec.check_schedule(schedule)
         return self._speak(task, schedule, is_awaited=True)
+
+    def prepare(
+        self,
+        text: str,
+        voice: Voice = None,
+        sampling: Sampling | None = None,
+        max_steps: int | None = None,
+        strict: bool = False,
+    ) -> Task:
+        """Read and check what `synthesize` and `stream` are given, without speaking it.
+
+        Raises:
+            UserError: as `synthesize` does.
+        """
+        check_max_steps(max_steps)
+        sampling = sampling or Sampling()
+        settings = sampling.resolve(self.bundle.manifest.sampling)
+        sentences = read_text(text, self.prompts, strict=strict)
+        return Task(sentences, self.speaker(voice), sampling, settings, max_steps)
+
+    def request(self, task: Task, index: int) -> Request:
+        """What decodes the sentence `index` of a task."""
+        read = task.sentences[index]
+        prompt = self.prompts.embed(read, task.speaker)
+        bound = bound_steps(self.bundle.manifest, read.text_tokens, prompt.shape[1], task.max_steps)
+        return Request(prompt, task.settings, task.sampling.random_generator(index), bound)
+
+    def pause(self, sentence: int, sentences: int) -> Chunk:
+        """The silence before a sentence, counted from 1."""
+        silence = np.zeros(round(SENTENCE_PAUSE_SECONDS * self.sample_rate), np.float32)
+        frames = no_frames(self.bundle.manifest.codec)
+        return Chunk(silence, self.sample_rate, frames, sentence=sentence, sentences=sentences)
 
     def split(self, text: str) -> list[str]:
         """The sentences that `text` is spoken in. A single sentence is returned unchanged."""
@@ -192,27 +235,23 @@ class TTS:
         frames, _ = self._encode(sound.at_rate(self.sample_rate))
         return frames, self._encode(condition_if_spoken(sound, self.sample_rate))[1]
 
+    def speaker_of_speech(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The speaker embedding of what `runtime.audio.conditioning.condition_speech` returned.
+
+        Raises:
+            UserError: unfit speech, or a bundle that was exported without the encoder.
+        """
+        channels = self.bundle.manifest.codec.speaker_channels
+        return check_speaker(self._encode(speech)[1], channels)
+
     def _encode(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if self._encoder is None:
-            self._encoder = CodecEncoder(self.open_graph(names.CODEC_ENCODER))
+        with self._encoder_is_loaded_once:
+            if self._encoder is None:
+                self._encoder = CodecEncoder(self.open_graph(names.CODEC_ENCODER))
         return self._encoder.encode(audio)
 
-    def _check(
-        self,
-        text: str,
-        voice: Voice,
-        sampling: Sampling | None,
-        max_steps: int | None,
-        strict: bool,
-    ) -> _Task:
-        check_max_steps(max_steps)
-        sampling = sampling or Sampling()
-        settings = sampling.resolve(self.bundle.manifest.sampling)
-        sentences = read_text(text, self.prompts, strict=strict)
-        return _Task(sentences, self.speaker(voice), sampling, settings, max_steps)
-
     def _speak(
-        self, task: _Task, schedule: ChunkSchedule, *, is_awaited: bool
+        self, task: Task, schedule: ChunkSchedule, *, is_awaited: bool
     ) -> Generator[Chunk, None, None]:
         """All sentences, with pauses between them.
 
@@ -222,27 +261,13 @@ class TTS:
         count = len(task.sentences)
         for number in range(1, count + 1):
             if number > 1:
-                yield self._pause(number, count)
+                yield self.pause(number, count)
                 schedule = replace(schedule, look_ahead=None)  # nobody waits for their first audio
-            steps = self._steps(task, number - 1)
+            steps = self.decoder.steps(self.request(task, number - 1))
             yield from speak_steps(
                 steps if is_awaited else iter([*steps]),
                 DecoderStream(self.codec, task.speaker, schedule, number, count),
             )
-
-    def _steps(self, task: _Task, index: int) -> Iterator[Step]:
-        """Decode one sentence."""
-        read = task.sentences[index]
-        prompt = self.prompts.embed(read, task.speaker)
-        bound = bound_steps(self.bundle.manifest, read.text_tokens, prompt.shape[1], task.max_steps)
-        random = task.sampling.random_generator(index)
-        return self.decoder.steps(Request(prompt, task.settings, random, bound))
-
-    def _pause(self, sentence: int, sentences: int) -> Chunk:
-        """Silence before a sentence."""
-        silence = np.zeros(round(SENTENCE_PAUSE_SECONDS * self.sample_rate), np.float32)
-        frames = no_frames(self.bundle.manifest.codec)
-        return Chunk(silence, self.sample_rate, frames, sentence=sentence, sentences=sentences)
 
 
 def speak_steps(steps: Iterator[Step], stream: DecoderStream) -> Iterator[Chunk]:

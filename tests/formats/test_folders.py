@@ -172,17 +172,17 @@ def test_an_owner_whose_folder_was_taken_for_abandoned_makes_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another run sees the work folder before its lock is held."""
-    try_lock, attempts = work_folders._try_lock, []
+    try_lock, attempts = work_folders.try_lock, []
 
     def too_late(path: Path) -> object:
         attempts.append(path)
         if len(attempts) == 1:
-            monkeypatch.setattr(work_folders, "_try_lock", try_lock)
+            monkeypatch.setattr(work_folders, "try_lock", try_lock)
             work_folders.clear_abandoned(tmp_path / "engine")
-            monkeypatch.setattr(work_folders, "_try_lock", too_late)
+            monkeypatch.setattr(work_folders, "try_lock", too_late)
         return try_lock(path)
 
-    monkeypatch.setattr(work_folders, "_try_lock", too_late)
+    monkeypatch.setattr(work_folders, "try_lock", too_late)
     write_set(tmp_path / "engine", "new")
     assert len(attempts) == 2
     assert content_of(tmp_path / "engine") == ["new", "new"]
@@ -190,7 +190,7 @@ def test_an_owner_whose_folder_was_taken_for_abandoned_makes_another(
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work_folders, "_try_lock", lambda _: None)
+    monkeypatch.setattr(work_folders, "try_lock", lambda _: None)
     write_set(tmp_path / "engine", "old")
     write_set(tmp_path / "engine", "new")
     assert content_of(tmp_path / "engine") == ["new", "new"]

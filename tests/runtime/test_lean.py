@@ -62,7 +62,11 @@ def test_native_speech_needs_no_more_than_it_uses(tiny_native_engine: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    "module", ["runtime.tts", "runtime.chat", "runtime.profile", "runtime.gpu_check"]
+    "module",
+    [
+        *("runtime.tts", "runtime.chat", "runtime.serve", "runtime.batch"),
+        *("runtime.profile", "runtime.gpu_check"),
+    ],
 )
 def test_help_needs_the_standard_library_only(module: str) -> None:
     modules = modules_after(HELP.format(module=module))

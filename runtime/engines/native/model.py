@@ -27,8 +27,16 @@ class NativeModel:
     library: what runs it. handle: of the library. facts: what the library found in the weights.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None, *, time_parts: bool = False) -> None:
-        """time_parts: keep what the model's parts cost.
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int | None,
+        *,
+        map_weights: bool = False,
+        time_parts: bool = False,
+    ) -> None:
+        """map_weights: processes share one copy of the weights; otherwise each has its own in large
+        pages, which are faster to read. time_parts: keep what the model's parts cost.
 
         Raises:
             UserError: no library, a damaged bundle, or no memory.
@@ -39,6 +47,7 @@ class NativeModel:
         options = Options(
             size=ctypes.sizeof(Options),
             threads=MAX_DEFAULT_THREADS if threads is None else threads,
+            map_weights=map_weights,
             time_parts=time_parts,
         )
         folder = os.fsencode(bundle.folder)

@@ -1,10 +1,13 @@
 """The loop of the native engine: one call of the library makes a step of all rows.
 
 In: an opened bundle, and requests. Out: steps, done when they are returned. A row that begins reads
-its prompt in a call of its own, and then takes its first step together with the others.
+its prompt in a call of its own, or in several between steps of the others, and then takes its first
+step together with them. The parts do not change a bit of what comes out.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,16 +36,23 @@ class NativeRows(RowLoop):
         self._context = context
         self._sequences: list[Sequence] = []  # the index is the slot
         self._memory = SideBySide(model, room)
+        self._readers: dict[Row, _Reader] = {}  # of rows that have begun to read
 
     def remove(self, row: Row) -> None:
         super().remove(row)
+        if reader := self._readers.pop(row, None):
+            reader.sequence.close()
         for sequence in self._sequences[len(self._slots) :]:
             sequence.close()
         del self._sequences[len(self._slots) :]
 
     def _advance(self, begun: list[Row]) -> list[Step]:
-        for row in begun:
-            self._begin(row)
+        room = self.positions_a_step or sum(row.request.positions for row in begun)
+        while begun and room:
+            room -= self._read(begun[0], room)
+            if begun[0] not in self._readers:
+                begun.pop(0)
+        self._waiting = begun
         if not self._slots:
             return []
         for slot, row in enumerate(self._slots):
@@ -54,13 +64,24 @@ class NativeRows(RowLoop):
             for row, (codes, stop) in zip(self._slots, drawn, strict=True)
         ]
 
-    def _begin(self, row: Row) -> None:
-        """Read the prompt into a sequence, in the next slot."""
+    def _read(self, row: Row, room: int) -> int:
+        """Read up to `room` positions of a row's prompt; return how many. The row gets the next
+        slot if that was all."""
         request = row.request
-        sequence = self._context or Sequence(self._model, request.positions + request.max_steps)
+        if row not in self._readers:
+            sequence = self._context or Sequence(self._model, request.positions + request.max_steps)
+            self._readers[row] = _Reader(sequence)
+        reader = self._readers[row]
+        part = request.prompt[:, reader.done : reader.done + room]
         with observed(self._observer, PREFILL):
-            sequence.read(request.prompt)
-        self._memory.place(len(self._slots), sequence, request.sampling)
+            reader.sequence.read(part)
+        reader.done += part.shape[1]
+        if reader.done == request.positions:
+            self._begin(row, self._readers.pop(row).sequence)
+        return part.shape[1]
+
+    def _begin(self, row: Row, sequence: Sequence) -> None:
+        self._memory.place(len(self._slots), sequence, row.request.sampling)
         self._slots.append(row)
         self._sequences.append(sequence)
 
@@ -68,3 +89,11 @@ class NativeRows(RowLoop):
         self._sequences[target].close()
         self._sequences[target] = self._sequences.pop(source)
         self._memory.move(source, target)
+
+
+@dataclass
+class _Reader:
+    """A prompt that is being read. done: positions."""
+
+    sequence: Sequence
+    done: int = 0

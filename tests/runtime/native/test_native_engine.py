@@ -48,6 +48,21 @@ def test_bundles_are_run_by_what_they_were_built_for(
     assert "native engine" in TTS.load(tiny_native_engine, run_with="native").describe()
 
 
+def test_mapped_weights_speak_alike(
+    native: TTS, tiny_native_engine: Path, tiny_engine: Path
+) -> None:
+    mapped = TTS.load(tiny_native_engine, threads=1, map_weights=True)
+    said = [
+        tts.synthesize(TEXT, sampling=Sampling(seed=3), max_steps=8) for tts in (native, mapped)
+    ]
+    np.testing.assert_array_equal(said[0].audio, said[1].audio)
+    if Path("/proc/self/maps").exists():
+        file = str((tiny_native_engine / PACKED_WEIGHTS).resolve())
+        assert file in Path("/proc/self/maps").read_text()
+    with pytest.raises(UserError, match="only the native engine maps weights, not onnxruntime"):
+        TTS.load(tiny_engine, map_weights=True)
+
+
 def test_interfaces_are_provided(native: TTS) -> None:
     assert isinstance(native.backbone, LoopingGraph)
     assert isinstance(native.backbone, WritingGraph)

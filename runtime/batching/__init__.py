@@ -1,0 +1,1 @@
+"""Many texts into many files: a table of rows becomes a folder, whatever interrupts the work."""

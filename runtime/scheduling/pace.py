@@ -1,0 +1,44 @@
+"""Whether one more stream leaves the others in real time, whatever else the machine has to do now.
+
+In: what was measured at the start, and how long turns take. Out: yes or no. A turn is a step of all
+rows, and what else is done before the next. Arithmetic only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+FULL = 0.9  # of the time that the audio of a turn plays for
+MEMORY = 0.97  # of a turn by the next one: about the last thirty count
+
+
+class Pace:
+    """By how much turns are slower than was measured."""
+
+    def __init__(self, loads: Sequence[float], audio_a_turn: float) -> None:
+        """loads: seconds of work for a second of audio of each of 1, 2, … streams; none: never
+        full. audio_a_turn: seconds that a turn brings to each stream."""
+        self._loads, self._audio_a_turn = loads, audio_a_turn
+        self._taken = self._expected = 0.0  # seconds of the last turns
+
+    def note(self, streams: int, seconds: float) -> None:
+        """A turn of so many streams took so long."""
+        if not self._loads or not streams:
+            return
+        expected = self._load(streams) * self._audio_a_turn
+        self._taken = MEMORY * self._taken + seconds
+        self._expected = MEMORY * self._expected + expected
+
+    @property
+    def slowdown(self) -> float:
+        """At least 1: work that new streams have not asked for yet does not make turns quick."""
+        return max(1.0, self._taken / self._expected) if self._expected else 1.0
+
+    def is_full(self, streams: int) -> bool:
+        """Whether so many streams are too many. One is not: nobody else suffers by it."""
+        return bool(self._loads) and streams > 1 and self.slowdown * self._load(streams) > FULL
+
+    def _load(self, streams: int) -> float:
+        """Beyond those that are known, in proportion."""
+        known = min(streams, len(self._loads))
+        return self._loads[known - 1] * streams / known

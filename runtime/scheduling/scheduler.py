@@ -1,0 +1,296 @@
+"""Speaks many texts at once: one thread owns the engine, and everyone else orders from it.
+
+In: orders, from any thread. Out: a `Speech` for each, whose chunks come while others are spoken.
+
+Texts join and leave between steps (continuous batching), new ones only while all stay in real time
+(`runtime.scheduling.pace`). Prompts are read in parts, so that the others are not held up for long.
+Each step advances all rows; then chunks that are due are decoded, first for the listener whose
+buffer is emptiest, until a time is used up and it is the steps' turn again. A listener who does not
+take its chunks gets no more of them, and in the end none at all. Rows do not depend on each other,
+so a seed gives the same samples in any company.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+
+from runtime.engines.rows import Row, RowLoop
+from runtime.scheduling.limits import Load, Overloaded, SchedulerLimits, ShuttingDown
+from runtime.scheduling.live_speech import LiveSpeech
+from runtime.scheduling.pace import Pace
+from runtime.scheduling.speech import Order, Speech, State
+from runtime.speech.synthesis import TTS
+
+CODEC_SECONDS_A_TURN = 0.02  # then the rows take a step
+AMPLE_SECONDS = 1.0  # if all listeners have as much to play, one more may begin at any load
+
+
+class Scheduler:
+    """Start it with `with`, or end it with `close`."""
+
+    def __init__(self, tts: TTS, limits: SchedulerLimits) -> None:
+        self.tts = tts
+        self.limits = limits
+        self._numbers = itertools.count(1)
+        self._orders = threading.Condition()
+        self._waiting: deque[Speech] = deque()
+        self._live: list[LiveSpeech] = []
+        self._is_open = True
+        self._has_news = False
+        self._service_seconds = 1.0  # that a text takes of its row: a moving mean
+        manifest = tts.bundle.manifest
+        audio_a_turn = manifest.frames_per_step / manifest.codec.frames_per_second
+        self._pace = Pace(limits.loads, audio_a_turn)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, order: Order) -> Speech:
+        """Take an order.
+
+        Raises:
+            Overloaded: too many are waiting.
+            ShuttingDown: after `close`.
+        """
+        with self._orders:
+            self._require_room()
+            speech = Speech(next(self._numbers), order, self._wake)
+            self._waiting.append(speech)
+            self._has_news = True
+            self._orders.notify_all()
+        return speech
+
+    def check_room(self) -> None:
+        """Raise what `submit` would, before a text is read for it."""
+        with self._orders:
+            self._require_room()
+
+    def load(self) -> Load:
+        """Of this moment."""
+        with self._orders:
+            return Load(len(self._waiting), len(self._live), self.limits.rows)
+
+    def close(self, drain_seconds: float = 0.0) -> None:
+        """Take no more orders, let those that are there go on for so long, and end."""
+        with self._orders:
+            self._is_open = False
+        self._wake()
+        self._thread.join(drain_seconds)
+        for speech in self._all():
+            speech.cancel()
+        self._thread.join()
+
+    def __enter__(self) -> Scheduler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wake(self) -> None:
+        with self._orders:
+            self._has_news = True
+            self._orders.notify_all()
+
+    def _all(self) -> list[Speech]:
+        with self._orders:
+            return [*self._waiting, *(live.speech for live in self._live)]
+
+    def _require_room(self) -> None:
+        if not self._is_open:
+            raise ShuttingDown("this server is about to end; try another one")
+        if len(self._waiting) + len(self._live) >= self.limits.waiting + self.limits.rows:
+            raise Overloaded(self._estimate_wait())
+
+    def _estimate_wait(self) -> int:
+        """Seconds until all that wait have begun, if texts take as long as before."""
+        turns = (len(self._waiting) + 1) / self.limits.rows
+        return max(1, math.ceil(turns * self._service_seconds))
+
+    # The engine's thread.
+
+    def _run(self) -> None:
+        while self._await_work():
+            self._serve()
+
+    def _serve(self) -> None:
+        """Speak until the end, or until the engine fails: all rows fail then, and others follow in
+        new ones. If there are no rows to be had, those who wait fail."""
+        try:
+            with self.tts.decoder.open_rows(self.limits.rows) as loop:
+                loop.positions_a_step = self.limits.prompt_positions
+                self._take_turn(loop)
+                while self._await_work():
+                    self._take_turn(loop)
+        except Exception as error:  # whatever an engine raises must not end the others' turn
+            self._fail(f"the engine failed: {error}")
+
+    def _take_turn(self, loop: RowLoop) -> None:
+        start = time.monotonic()
+        self._drop_ended(loop)
+        self._begin_next(loop)
+        rows = len(loop.rows)
+        self._step(loop)
+        self._decode(loop)
+        self._retire()
+        self._pace.note(rows, time.monotonic() - start)
+
+    def _fail(self, reason: str) -> None:
+        """End those who are being spoken to, or else those who wait."""
+        if self._live:
+            for live in self._live:
+                live.end(State.FAILED, reason)
+            self._retire()
+            return
+        for speech in self._all():
+            speech.end(State.FAILED, reason)
+        self._forget_ended()
+
+    def _await_work(self) -> bool:
+        """Sleep until there is something to do. False: there never will be again."""
+        with self._orders:
+            while not (self._has_news or self._can_work() or self._is_over()):
+                patience = self._seconds_to_deadline()
+                if patience == 0.0:
+                    break
+                self._orders.wait(patience)
+            self._has_news = False
+            return not self._is_over()
+
+    def _is_over(self) -> bool:
+        return not (self._is_open or self._waiting or self._live)
+
+    def _can_work(self) -> bool:
+        return any(
+            live.row is not None or (self._has_room(live) and (live.has_work or live.needs_row))
+            for live in self._live
+        ) or (bool(self._waiting) and len(self._live) < self.limits.rows)
+
+    def _seconds_to_deadline(self) -> float | None:
+        """Until somebody has waited or dawdled for too long; None if nobody can."""
+        now = time.monotonic()
+        ends = [
+            speech.submitted + speech.order.deadline_seconds - now
+            for speech in self._waiting
+            if speech.order.deadline_seconds is not None
+        ]
+        ends += [
+            self.limits.slow_seconds - live.speech.idle_seconds(now)
+            for live in self._live
+            if not self._has_room(live)
+        ]
+        return max(0.0, min(ends)) if ends else None
+
+    def _has_room(self, live: LiveSpeech) -> bool:
+        return live.speech.held_seconds < self.limits.held_seconds
+
+    def _drop_ended(self, loop: RowLoop) -> None:
+        """Those that were cancelled, waited too long, or are not listened to."""
+        now = time.monotonic()
+        for live in self._live:
+            speech = live.speech
+            if speech.is_cancelled:
+                self._drop(loop, live, State.CANCELLED, "the listener has left")
+            elif speech.idle_seconds(now) > self.limits.slow_seconds:
+                reason = f"nothing was taken for {self.limits.slow_seconds:.0f} s"
+                self._drop(loop, live, State.CANCELLED, reason)
+        self._retire()
+        with self._orders:
+            waiting = [*self._waiting]
+        for speech in waiting:  # without the lock: listeners are told
+            patience = speech.order.deadline_seconds
+            if speech.is_cancelled:
+                speech.end(State.CANCELLED, "the listener has left")
+            elif patience is not None and now - speech.submitted >= patience:
+                speech.end(State.EXPIRED, f"it waited for {patience:g} s")
+        self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        """Those that ended while they waited leave the queue."""
+        with self._orders:
+            self._waiting = deque(s for s in self._waiting if not s.state.is_end)
+
+    def _drop(self, loop: RowLoop, live: LiveSpeech, state: State, reason: str) -> None:
+        if live.row is not None:
+            loop.remove(live.row)
+            live.row = None
+        live.end(state, reason)
+
+    def _begin_next(self, loop: RowLoop) -> None:
+        """Give rows to sentences that can begin, until there are prompts enough for one turn: one,
+        if it is not known how many hold up the others for too long."""
+        room = self.limits.prompt_positions or 1
+        room -= sum(row.request.positions for row in loop.rows if not row.steps)
+        while room > 0 and (live := self._next()):
+            self._begin(loop, live)
+            room -= live.row.request.positions if live.row else 0
+
+    def _next(self) -> LiveSpeech | None:
+        """The next sentence of somebody who is being spoken to, or else a new text."""
+        for live in self._by_need():
+            if live.needs_row and self._has_room(live):
+                return live
+        if self._is_full():
+            return None
+        with self._orders:
+            if not self._waiting or len(self._live) >= self.limits.rows:
+                return None
+            speech = self._waiting.popleft()
+            live = LiveSpeech(self.tts, speech)
+            self._live.append(live)
+        speech.begin()
+        return live
+
+    def _begin(self, loop: RowLoop, live: LiveSpeech) -> None:
+        """A request that cannot be made fails its own speech only."""
+        try:
+            live.row = loop.add(live.begin_sentence())
+        except Exception as error:  # of this text, voice or memory
+            live.end(State.FAILED, str(error))
+
+    def _is_full(self) -> bool:
+        """Whether one more would leave the others without audio. Those that have ample do not
+        mind."""
+        stepping = [live for live in self._live if live.row is not None]
+        if not self._pace.is_full(len(stepping) + 1):
+            return False
+        now = time.monotonic()
+        return any(live.speech.spare_seconds(now) < AMPLE_SECONDS for live in stepping)
+
+    def _step(self, loop: RowLoop) -> None:
+        if not loop.rows:
+            return
+        owner: dict[Row, LiveSpeech] = {live.row: live for live in self._live if live.row}
+        for step in loop.step():
+            owner[step.row].take(step)
+
+    def _decode(self, loop: RowLoop) -> None:
+        """Chunks that are due, the emptiest listener's first, until the time is used up."""
+        end = time.monotonic() + CODEC_SECONDS_A_TURN
+        for live in self._by_need():
+            live.hurry(time.monotonic())
+            while live.has_work and self._has_room(live) and not live.speech.is_cancelled:
+                try:
+                    live.make_chunk()
+                except Exception as error:  # of this stream
+                    self._drop(loop, live, State.FAILED, f"the codec failed: {error}")
+                if time.monotonic() > end:
+                    return
+
+    def _by_need(self) -> Iterator[LiveSpeech]:
+        now = time.monotonic()
+        yield from sorted(self._live, key=lambda live: live.speech.spare_seconds(now))
+
+    def _retire(self) -> None:
+        """Those that have said everything, or have ended otherwise, leave."""
+        now = time.monotonic()
+        for live in [*self._live]:
+            if live.is_done:
+                live.speech.end(State.DONE)
+                seconds = now - (live.speech.began or now)
+                self._service_seconds += 0.2 * (seconds - self._service_seconds)
+                with self._orders:
+                    self._live.remove(live)

@@ -1,0 +1,94 @@
+"""The application of a server: routes, and what stands before them.
+
+In: a scheduler, settings. Out: an ASGI application that any server can run. Whoever made the
+scheduler ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from commands.errors import UserError
+from runtime.scheduling.limits import Overloaded, ShuttingDown
+from runtime.scheduling.scheduler import Scheduler
+from runtime.serving.errors import RequestFailed, error_response
+from runtime.serving.guards import Guard
+from runtime.serving.health import health_routes
+from runtime.serving.metrics import Metrics
+from runtime.serving.page_routes import page_routes
+from runtime.serving.settings import ServerSettings
+from runtime.serving.speaking import Phase, Speaking
+from runtime.serving.speech_routes import speech_routes
+from runtime.serving.voices.registry import VoiceRegistry
+from runtime.serving.voices.routes import voice_routes
+
+KNOWN = (RequestFailed, UserError, Overloaded, ShuttingDown)
+
+
+def make_app(scheduler: Scheduler, settings: ServerSettings | None = None) -> Starlette:
+    """The application; `app.state.speaking` is what its protocols share.
+
+    Raises:
+        UserError: a damaged file among the uploaded voices.
+    """
+    settings = settings or ServerSettings()
+    voices = VoiceRegistry(scheduler.tts, settings.voices_folder, settings.max_voices)
+    speaking, metrics = Speaking(scheduler, voices, settings), Metrics(scheduler)
+    app = Starlette(
+        routes=[
+            *page_routes(),
+            *speech_routes(speaking, metrics),
+            *voice_routes(voices, settings.max_upload_bytes),
+            *health_routes(speaking, metrics),
+        ],
+        middleware=_middleware(settings, metrics),
+        exception_handlers={
+            HTTPException: _answer_http,
+            Exception: _answer,
+            **dict.fromkeys(KNOWN, _answer),
+        },
+        lifespan=_lifespan,
+    )
+    app.state.speaking, app.state.metrics = speaking, metrics
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    speaking: Speaking = app.state.speaking
+    warming = asyncio.create_task(speaking.warm_up())
+    yield
+    speaking.phase = Phase.ENDING
+    warming.cancel()
+    speaking.close()
+
+
+def _middleware(settings: ServerSettings, metrics: Metrics) -> list[Middleware]:
+    guard = Middleware(Guard, settings=settings, metrics=metrics)
+    if not settings.origins:
+        return [guard]
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type"],
+    )
+    return [cors, guard]  # a browser asks whether it may ask, without a key
+
+
+async def _answer(_: Request, error: Exception) -> Response:
+    return error_response(error)
+
+
+async def _answer_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return error_response(RequestFailed(error.status_code, error.detail, code="http_error"))

@@ -1,0 +1,169 @@
+"""What every request passes first: a key, its origin, bounds on its size and time, and an id.
+
+In: ASGI messages. Out: the same, or an error. Keys are compared in constant time and never logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from commands.errors import UserError
+from runtime.serving.errors import RequestFailed, error_response
+from runtime.serving.metrics import Metrics
+from runtime.serving.settings import MEGABYTE, ServerSettings
+
+OPEN_PATHS = ("/", "/health", "/ready", "/v2/health/live", "/v2/health/ready")
+PAGE_FILES = "/page/"  # they hold nothing of anyone
+UPLOADS = "/v1/audio/voices"
+SHORTEST_KEY = 16
+
+
+def read_keys(path: Path | None, from_environment: str | None) -> tuple[bytes, ...]:
+    """The keys of a file, one a line, and that of the environment.
+
+    Raises:
+        UserError: an empty file, or a key that can be guessed.
+    """
+    lines = [] if path is None else path.read_text("utf-8").splitlines()
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if path is not None and not keys:
+        raise UserError(f"{path}: holds no key; write one on a line")
+    if from_environment:
+        keys.append(from_environment)
+    if any(len(key) < SHORTEST_KEY for key in keys):
+        where = path or "the environment"
+        raise UserError(f"{where}: a key is shorter than {SHORTEST_KEY} characters; make a longer")
+    return tuple(key.encode() for key in keys)
+
+
+class Guard:
+    """Around the application."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._digests = [hashlib.sha256(key).digest() for key in settings.keys]
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            send = self._noting(scope, send)
+        try:
+            self._check(scope)
+        except RequestFailed as error:
+            await _refuse(error, scope, receive, send)
+            return
+        self._running += 1
+        try:
+            await self._app(scope, self._bounded(scope, receive), send)
+        finally:
+            self._running -= 1
+
+    def _check(self, scope: Scope) -> None:
+        """Raises `RequestFailed` for whom nothing is done."""
+        headers = Headers(scope=scope)
+        path = scope["path"]
+        if path in OPEN_PATHS or path.startswith(PAGE_FILES):
+            return
+        if self._running >= self._settings.max_requests:
+            message = f"{self._running} requests are being answered; try again"
+            raise RequestFailed(429, message, code="too_many_requests", retry_after_seconds=1)
+        self._check_origin(scope, headers)
+        self._check_key(headers)
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._max_bytes(path):
+            raise _too_large(self._max_bytes(path))
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+        """A page of another site must not use a server that its reader can reach."""
+        origin = headers.get("origin")
+        if origin is None or origin in self._settings.origins or "*" in self._settings.origins:
+            return
+        is_read_only = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        if is_read_only or urlsplit(origin).netloc == headers.get("host"):
+            return
+        message = "pages of other sites may not call this server; allow one with --allow-origin"
+        raise RequestFailed(403, message, code="foreign_origin")
+
+    def _check_key(self, headers: Headers) -> None:
+        if not self._digests:
+            return
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        digest = hashlib.sha256(key.strip().encode("latin-1")).digest()
+        fits = [hmac.compare_digest(digest, known) for known in self._digests]
+        if scheme.lower() != "bearer" or not any(fits):
+            message = "a key is missing or wrong; send Authorization: Bearer KEY"
+            raise RequestFailed(401, message, code="invalid_api_key")
+
+    def _max_bytes(self, path: str) -> int:
+        if path == UPLOADS:
+            return self._settings.max_upload_bytes + MEGABYTE  # the form around the file
+        return self._settings.max_body_bytes
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """`receive` that ends a body that is too large or too slow."""
+        if scope["type"] != "http":
+            return receive
+        most, end = self._max_bytes(scope["path"]), time.monotonic() + self._settings.body_seconds
+        size, is_whole = 0, False
+
+        async def bounded() -> Message:
+            nonlocal size, is_whole
+            if is_whole:
+                return await receive()
+            try:
+                async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                    message = await receive()
+            except TimeoutError:
+                raise RequestFailed(408, "the body came too slowly", code="timeout") from None
+            size += len(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
+            if size > most:
+                raise _too_large(most)
+            return message
+
+        return bounded
+
+    def _noting(self, scope: Scope, send: Send) -> Send:
+        """`send` that adds the request's id, and counts answers."""
+        identity = f"req_{secrets.token_hex(8)}"
+        scope.setdefault("state", {})["request_id"] = identity
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = identity
+                headers["x-content-type-options"] = "nosniff"
+                self._metrics.count_answer(_route(scope), message["status"])
+            await send(message)
+
+        return noting
+
+
+def _route(scope: Scope) -> str:
+    """A name for metrics that no caller can choose: of the function that answers."""
+    return getattr(scope.get("endpoint"), "__name__", "other")
+
+
+def _too_large(most: int) -> RequestFailed:
+    return RequestFailed(413, f"the body is larger than {most} bytes", code="body_too_large")
+
+
+async def _refuse(error: RequestFailed, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await error_response(error)(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": error.message})

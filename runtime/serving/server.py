@@ -1,0 +1,81 @@
+"""Uvicorn as this server needs it: bounded connections, and an end that lets speeches be said.
+
+In: an application, an address. Out: a server to run, in the main thread or in another.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+
+from commands.errors import UserError
+from runtime.serving.connections import bounded_protocol
+from runtime.serving.speaking import Phase
+
+BACKLOG = 512
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """idle_seconds: between requests. drain_seconds: for what is being said at the end."""
+
+    connections: int = 1024
+    header_bytes: int = 32 * 1024
+    header_seconds: float = 10.0
+    idle_seconds: int = 30
+    drain_seconds: int = 60
+
+
+class SpeechServer(uvicorn.Server):
+    """Takes no more texts as soon as it is told to end."""
+
+    def __init__(self, app: Starlette, limits: ConnectionLimits) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=bounded_protocol(limits.connections, limits.header_seconds),
+                lifespan="on",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=limits.idle_seconds,
+                timeout_graceful_shutdown=limits.drain_seconds,
+                h11_max_incomplete_event_size=limits.header_bytes,
+            )
+        )
+        self._speaking = app.state.speaking
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Names of all voices that it speaks with."""
+        names: tuple[str, ...] = self._speaking.voices.names
+        return names
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal."""
+        self._speaking.phase = Phase.ENDING
+        super().handle_exit(sig, frame)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Listens already, so that its port can be told. port: 0 takes a free one.
+
+    Raises:
+        UserError: no such address, or one that is taken.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot listen on {host} port {port}: {reason}; give --port") from None
+
+
+def url_of(listening: socket.socket) -> str:
+    """Where it is reached."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,205 @@
+"""An answer that is spoken: it begins with the first audio, and is never made to look whole.
+
+In: a speech, an encoder. Out: HTTP messages: bytes of a file, or events (SSE) that carry them. A
+failure before the first audio has a status of its own. Later ones end the connection without the
+end of the body, so that no client takes a part for the whole; events say it first. While audio is
+made, the connection is listened to: who leaves frees their row at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from runtime.scheduling.speech import Speech, SpeechFailed, State
+from runtime.serving.encoding import SpeechEncoder, with_sizes
+from runtime.serving.errors import RequestFailed, error_response, explain
+from runtime.serving.metrics import Metrics, Playback
+from runtime.serving.speaking import Speaking, chunks_of
+
+ABORT = "slm.abort"  # extension of the scope: ends the connection at once
+NOT_STORED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+log = logging.getLogger("slm.serve")
+
+
+class Usage:
+    """What `speech.audio.done` tells."""
+
+    def __init__(self, speech: Speech) -> None:
+        self.input_tokens = sum(read.text_tokens for read in speech.order.task.sentences)
+        self.output_tokens = 0
+        self.is_cut = False
+
+    def body(self) -> dict[str, int]:
+        total = self.input_tokens + self.output_tokens
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "total_tokens": total,
+        }
+
+
+class SpeechResponse:
+    """An ASGI application that answers one request.
+
+    events: send SSE. whole: send a file of known length, when all of it is there.
+    """
+
+    def __init__(
+        self,
+        speaking: Speaking,
+        speech: Speech,
+        encoder: SpeechEncoder,
+        metrics: Metrics,
+        playback: Playback,
+        *,
+        name: str,
+        events: bool = False,
+        whole: bool = False,
+    ) -> None:
+        self._speaking, self._speech, self._encoder = speaking, speech, encoder
+        self._metrics, self._playback, self._usage = metrics, playback, Usage(speech)
+        self._name, self._is_events, self._is_whole = name, events, whole
+        self._has_begun = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answering = asyncio.create_task(self._answer(scope, receive, send))
+        leaving = asyncio.create_task(_departure(receive))
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                await answering
+            else:
+                self._metrics.count_aborted("left")
+        finally:
+            self._speech.cancel()
+            leaving.cancel()
+            answering.cancel()
+            await asyncio.gather(answering, leaving, return_exceptions=True)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await (self._send_whole(scope, receive, send) if self._is_whole else self._stream(send))
+            self._metrics.add_speech(self._speech, self._playback)
+        except Exception as error:  # also of the encoder: the listener must not take it for the end
+            await self._fail(error, scope, receive, send)
+
+    async def _stream(self, send: Send) -> None:
+        async with aclosing(self._parts()) as parts:
+            async for part in parts:
+                await self._begin(send)
+                await self._put(send, self._event(part) if self._is_events else part)
+        if self._is_events:
+            await self._put(send, self._last_event())
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+        content, most = bytearray(), self._speaking.settings.max_whole_bytes
+        async with aclosing(self._parts()) as parts:
+            async for part in parts:
+                content += part
+                if len(content) > most:
+                    message = f"the file is larger than {most} bytes; leave stream out"
+                    raise RequestFailed(400, message, param="stream", code="too_long")
+        headers = {key.decode(): value.decode() for key, value in self._headers()}
+        await Response(with_sizes(self._name, bytes(content)), headers=headers)(
+            scope, receive, send
+        )
+
+    async def _parts(self) -> AsyncGenerator[bytes, None]:
+        """Pieces of the file, none of them empty."""
+        made_seconds = 0.0
+        async with aclosing(chunks_of(self._speech)) as chunks:
+            async for chunk in chunks:
+                self._usage.output_tokens += len(chunk.frames)
+                self._usage.is_cut |= not chunk.finished
+                made_seconds += len(chunk.audio) / chunk.sample_rate / self._encoder.speed
+                if part := await self._encode(self._encoder.feed, chunk.audio):
+                    self._playback.add(made_seconds - self._playback.seconds)
+                    yield part
+        if not made_seconds:
+            raise SpeechFailed(State.FAILED, "the model said nothing; try another text or seed")
+        if part := await self._encode(self._encoder.finish):
+            yield part
+
+    async def _encode(self, work: Callable[..., bytes], *what: Any) -> bytes:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._speaking.encoders, work, *what)
+
+    async def _begin(self, send: Send) -> None:
+        if self._has_begun:
+            return
+        self._has_begun = True
+        headers = [*self._headers()]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        content_type = "text/event-stream" if self._is_events else self._encoder.format.content_type
+        told = [
+            (b"content-type", content_type.encode()),
+            (b"x-sample-rate", str(self._encoder.rate_hz).encode()),
+        ]
+        return [*told, *NOT_STORED]
+
+    async def _put(self, send: Send, content: bytes) -> None:
+        """A listener who reads nothing is waited for, but not for ever."""
+        message: Message = {"type": "http.response.body", "body": content, "more_body": True}
+        async with asyncio.timeout(self._speaking.settings.patience_seconds):
+            await send(message)
+
+    def _event(self, part: bytes) -> bytes:
+        audio = b64encode(part).decode()
+        return encode_event({"type": "speech.audio.delta", "audio": audio})
+
+    def _last_event(self) -> bytes:
+        done = {"type": "speech.audio.done", "usage": self._usage.body()}
+        reason = "length" if self._usage.is_cut else "stop"
+        return encode_event(done | {"finish_reason": reason})
+
+    async def _fail(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        failed = explain(error)
+        self._metrics.count_aborted("slow" if isinstance(error, TimeoutError) else "failed")
+        if failed.code == "defect" and not isinstance(error, TimeoutError):
+            log.error("speech %d failed", self._speech.number, exc_info=error)
+        if not self._has_begun:
+            await error_response(failed)(scope, receive, send)
+            return
+        if self._is_events and not isinstance(error, TimeoutError):
+            await self._put(send, _failed_event(failed))
+        await abort(scope)
+
+
+def encode_event(event: dict[str, Any]) -> bytes:
+    """A message of SSE."""
+    return b"data: " + msgspec.json.encode(event) + b"\n\n"
+
+
+def _failed_event(failed: RequestFailed) -> bytes:
+    error = failed.body() | {"partial_audio": True, "action": "discard"}
+    return encode_event({"type": "speech.audio.error", "error": error})
+
+
+async def abort(scope: Scope) -> None:
+    """End the connection, so that the body has no end.
+
+    Raises:
+        ConnectionAbortedError: the server has no other way; it ends the connection for an error.
+    """
+    extension = scope.get("extensions", {}).get(ABORT)
+    if extension is None:
+        raise ConnectionAbortedError("the speech did not come to its end")
+    await extension["abort"]()
+
+
+async def _departure(receive: Receive) -> None:
+    """Returns when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""Voices of the server: those of the bundle, and those that were uploaded."""

@@ -1,0 +1,52 @@
+"""Pace: one more stream is let in while all stay in real time, by measure and by what happens."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.scheduling.pace import FULL, Pace
+
+AUDIO = 0.05  # seconds a turn
+
+
+def turns(pace: Pace, streams: int, seconds: float, count: int = 200) -> None:
+    for _ in range(count):
+        pace.note(streams, seconds)
+
+
+def test_without_loads_it_is_never_full() -> None:
+    pace = Pace((), AUDIO)
+    turns(pace, 3, 9.0)
+    assert not pace.is_full(1000)
+
+
+def test_it_is_full_by_what_was_measured() -> None:
+    pace = Pace((0.3, 0.5, 0.7, 0.95), AUDIO)
+    assert [pace.is_full(streams) for streams in (1, 2, 3, 4)] == [False, False, False, True]
+    assert Pace((0.3, 0.5), AUDIO).is_full(4), "0.25 a stream, by the last one that is known"
+
+
+def test_one_stream_is_always_let_in() -> None:
+    pace = Pace((1.5, 3.0), AUDIO)
+    turns(pace, 1, 1.0)
+    assert not pace.is_full(1)
+    assert pace.is_full(2)
+
+
+def test_slow_turns_count_until_they_are_over() -> None:
+    loads = (0.3, 0.5, 0.7)
+    pace = Pace(loads, AUDIO)
+    turns(pace, 2, 2 * loads[1] * AUDIO)
+    assert pace.slowdown == pytest.approx(2.0)
+    assert pace.is_full(2)
+    turns(pace, 1, loads[0] * AUDIO)
+    assert pace.slowdown == pytest.approx(1.0, abs=0.05)
+    assert not pace.is_full(3)
+
+
+def test_quick_turns_promise_nothing() -> None:
+    pace = Pace((0.5, FULL + 0.01), AUDIO)
+    turns(pace, 1, 0.001)
+    pace.note(0, 5.0)
+    assert pace.slowdown == 1.0
+    assert pace.is_full(2)
