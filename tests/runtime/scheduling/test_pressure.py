@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -37,18 +38,22 @@ def test_a_full_machine_begins_a_text_when_another_has_ended(
 ) -> None:
     """Fewer than there are rows, because two streams would not stay in real time."""
     together: set[int] = set()
+    all_are_there = threading.Event()
     step = RowLoop.step
 
     def noted(loop: RowLoop) -> list[Step]:
+        assert all_are_there.wait(10)
         together.add(len(loop.rows))
         return step(loop)
 
     monkeypatch.setattr(RowLoop, "step", noted)
     for loads, most in (((0.5, 5.0, 9.0), 1), ((0.1, 0.2, 0.3), 3)):
         together.clear()
+        all_are_there.clear()
         with Scheduler(tts, SchedulerLimits(rows=3)) as scheduler:
             scheduler._pace = Pace(loads, audio_a_turn=1.0)
             speeches = [scheduler.submit(order(tts, "Abcdef abc.")) for _ in range(3)]
+            all_are_there.set()
             assert all(len([*speech]) for speech in speeches)
         assert max(together) == most
 
