@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from commands.errors import EXIT_USER_ERROR, UserError  # noqa: E402 (from this clone)
-from commands.version import VERSION  # noqa: E402
-from runtime.engines.native.places import (  # noqa: E402
+from commands.version import VERSION  # noqa: E402 (from this clone)
+from runtime.engines.native.places import (  # noqa: E402 (from this clone)
     build_folder,
     library_name,
     this_platform,

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from commands.errors import EXIT_USER_ERROR, UserError  # noqa: E402 (from this clone)
-from native.build import ZIG_TARGETS, build  # noqa: E402
+from native.build import ZIG_TARGETS, build  # noqa: E402 (from this clone)
 
 HEADER = ROOT / "native" / "include" / "slm.h"
 LIBRARIES = ROOT / "build" / "native" / "wheels"

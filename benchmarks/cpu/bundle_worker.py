@@ -8,7 +8,6 @@ seconds. It loads the bundle as `runtime.tts` does.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from typing import Any
@@ -17,8 +16,7 @@ import numpy as np
 
 from benchmarks.cpu.serving import serve
 from commands.peak_memory import peak_memory_mb
-from formats.safetensors_reader import read_safetensors
-from runtime.bundle import names
+from runtime.engines.native.graphs import NativeGraph
 from runtime.engines.rows import Request
 from runtime.speech.codec import DecoderStream
 from runtime.speech.sampling import Sampling, seeded
@@ -102,11 +100,9 @@ class Worker:
         return [peak_memory_mb() or 0.0]
 
     def weight_bytes(self) -> list[float]:
-        """Bytes of a native bundle that a step reads: the layers and the heads."""
-        folder = self._tts.bundle.folder
-        tensors = read_safetensors(folder / names.PACKED_WEIGHTS).values()
-        read = [tensor for tensor in tensors if tensor.name.startswith(("layer.", "head."))]
-        return [float(sum(math.prod(each.shape) * each.dtype.itemsize for each in read))]
+        """Bytes of a native bundle's weights that a step reads."""
+        assert isinstance(self._tts.backbone, NativeGraph)
+        return [float(self._tts.backbone.model.facts.step_bytes)]
 
     def _request(self, positions: int, max_steps: int) -> Request:
         width = self._manifest.language_model.hidden_size

@@ -19,7 +19,7 @@ LOCAL = "local"  # a cluster of this machine, for the time of the command
 
 def require_ray() -> None:
     """Import it, so that its absence is told before the work."""
-    import ray  # noqa: F401
+    import ray  # noqa: F401 (whether it is there)
 
 
 class RayCrew:

@@ -32,6 +32,6 @@ def _flac(audio: NDArray[np.float32], rate_hz: int) -> bytes:
 def require_format(name: str) -> None:
     """Import what a format needs, so that a missing package is told before the work."""
     if name == "flac":
-        import soundfile  # noqa: F401
+        import soundfile  # noqa: F401 (whether it is there)
     elif name != "wav":
-        import av  # noqa: F401
+        import av  # noqa: F401 (whether it is there)
