@@ -24,6 +24,7 @@ KernelList find_usable() {
       {&kAvx2Bytes, processor.has_avx_vnni},
       {&kAvx2, processor.has_avx2},
 #elif defined(__aarch64__)
+      {&kNeonMatrix, processor.has_neon_matrix},
       {&kNeonHalf, processor.has_neon_bf16},
       {&kNeonBytes, processor.has_neon_dot},
       {&kNeon, true},

@@ -65,8 +65,10 @@ Processor find_processor() {
 
 Processor find_processor() {
   Processor found;
+  const unsigned long more = getauxval(AT_HWCAP2);
   found.has_neon_dot = (getauxval(AT_HWCAP) >> 20 & 1) != 0;  // HWCAP_ASIMDDP
-  found.has_neon_bf16 = found.has_neon_dot && (getauxval(AT_HWCAP2) >> 14 & 1) != 0;  // HWCAP2_BF16
+  found.has_neon_bf16 = found.has_neon_dot && (more >> 14 & 1) != 0;  // HWCAP2_BF16
+  found.has_neon_matrix = found.has_neon_bf16 && (more >> 13 & 1) != 0;  // HWCAP2_I8MM
   return found;
 }
 
@@ -86,6 +88,7 @@ Processor find_processor() {
   Processor found;
   found.has_neon_dot = has_feature("hw.optional.arm.FEAT_DotProd");
   found.has_neon_bf16 = found.has_neon_dot && has_feature("hw.optional.arm.FEAT_BF16");
+  found.has_neon_matrix = found.has_neon_bf16 && has_feature("hw.optional.arm.FEAT_I8MM");
   return found;
 }
 

@@ -10,6 +10,7 @@ struct Processor {
   bool has_avx512_bf16 = false;
   bool has_neon_dot = false;
   bool has_neon_bf16 = false;
+  bool has_neon_matrix = false;  // i8mm, with both
 };
 
 Processor find_processor();

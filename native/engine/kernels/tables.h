@@ -15,6 +15,7 @@ extern const Kernels kAvx512Half;  // and products of bfloat16
 extern const Kernels kNeon;
 extern const Kernels kNeonBytes;  // and products of bytes (dotprod)
 extern const Kernels kNeonHalf;  // and products of bfloat16
+extern const Kernels kNeonMatrix;  // and matrix products of both (i8mm)
 #endif
 
 }  // namespace slm
