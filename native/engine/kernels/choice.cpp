@@ -19,6 +19,7 @@ KernelList find_usable() {
   [[maybe_unused]] const Processor processor = find_processor();
   const Choice choices[] = {
 #if defined(__x86_64__)
+      {&kAvx512Tiles, processor.has_amx},
       {&kAvx512Half, processor.has_avx512_bf16},
       {&kAvx512, processor.has_avx512},
       {&kAvx2Bytes, processor.has_avx_vnni},
