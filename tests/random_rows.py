@@ -84,10 +84,10 @@ def speak_together(
             while len(loop.rows) < room and len(numbers) < len(asked) and random.random() < JOIN:
                 numbers[loop.add(asked[len(numbers)].request())] = len(numbers)
             for step in loop.step():
-                row = spoken[numbers[step.row]]
-                row.frames += step.frames.tolist()
-                row.steps += 1
-                row.stop = step.stop
+                one = spoken[numbers[step.row]]
+                one.frames += step.frames.tolist()
+                one.steps += 1
+                one.stop = step.stop
             for row in loop.rows:
                 if random.random() < LEAVE:
                     loop.remove(row)
