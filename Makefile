@@ -17,7 +17,7 @@ help:
 	@echo "make test                             run all tests in .venv"
 	@echo "make venv                             make .venv with everything that tests and training need"
 	@echo "make check                            ruff and mypy"
-	@echo "make clients-check                    LiveKit's and Pipecat's clients drive the server; 800 MB in build/clients"
+	@echo "make clients-check                    LiveKit's and Pipecat's clients drive the server; 940 MB in build/clients"
 	@echo "make ray-check                        runtime.batch on a Ray cluster of this machine, in .venv-ray"
 	@echo "make docs                             the docs as a site, in build/site"
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
@@ -154,6 +154,6 @@ RTX_ENGINES := $(foreach heads,3 6 12,$(ALL_PRECISIONS:%=engine-rtx-$(heads)-%))
 MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
 	if test -f .venv/installed; then rm -rf .venv; fi
-	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems .venv-ray .venv-wheels
+	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems .venv-servers .venv-ray .venv-wheels
 	rm -rf build/native build/clients demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
 	rm -rf build/typings build/site $(MADE_SCALES)
