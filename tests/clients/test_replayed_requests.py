@@ -171,8 +171,8 @@ COMPONENT = JSON | {"User-Agent": "HomeAssistant-OpenAI-TTS"}
 
 
 def test_home_assistants_component_speaks(served: Served, unlocked: Served, tts: TTS) -> None:
-    body = {"model": "tts-1", "input": LONG, "voice": "shimmer", "response_format": "mp3"}
-    body |= {"speed": 1.0, "instructions": "Softly."}
+    body = {"model": "tts-1", "input": LONG, "voice": "shimmer", "speed": 1.0}
+    body |= {"response_format": "mp3", "instructions": "Softly."}
     headers = COMPONENT | AUTHORIZED | URLLIB
     assert_spoken(send(served, "POST", "/v1/audio/speech", headers, body), tts)
     assert_spoken(send(unlocked, "POST", "/v1/audio/speech", COMPONENT | URLLIB, body), tts)
@@ -180,9 +180,9 @@ def test_home_assistants_component_speaks(served: Served, unlocked: Served, tts:
 
 @pytest.mark.parametrize(("name", "kind"), [("opus", "audio/ogg"), ("mp3", "audio/mpeg")])
 def test_home_assistants_component_streams(served: Served, tts: TTS, name: str, kind: str) -> None:
-    body = {"model": "tts-1", "input": LONG, "voice": "shimmer", "response_format": name}
+    body = {"model": "tts-1", "input": LONG, "voice": "shimmer", "speed": 1.0}
     headers = AIOHTTP | COMPONENT | AUTHORIZED
-    answer = send(served, "POST", "/v1/audio/speech", headers, body | {"speed": 1.0})
+    answer = send(served, "POST", "/v1/audio/speech", headers, body | {"response_format": name})
     assert_spoken(answer, tts, kind)
 
 
