@@ -29,9 +29,7 @@ def grow(text: str, cuts: list[int]) -> list[str]:
     growing = GrowingText()
     places = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
     pieces = [
-        sentence
-        for start, end in pairwise(places)
-        for sentence in growing.feed(text[start:end])
+        sentence for start, end in pairwise(places) for sentence in growing.feed(text[start:end])
     ]
     return pieces + growing.finish()
 
