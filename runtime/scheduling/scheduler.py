@@ -99,10 +99,7 @@ class Scheduler:
     def _require_room(self, follows: bool = False) -> None:
         if not self._is_open:
             raise ShuttingDown("this server is about to end; try another one")
-        if (
-            not follows
-            and len(self._waiting) + len(self._live) >= self.limits.waiting + self.limits.rows
-        ):
+        if not follows and len(self._waiting) + len(self._live) >= self.limits.places:
             raise Overloaded(self._estimate_wait())
 
     def _estimate_wait(self) -> int:

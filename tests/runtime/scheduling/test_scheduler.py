@@ -286,7 +286,7 @@ def test_a_task_goes_on_where_others_of_its_text_ended(tts: TTS) -> None:
     whole = tts.prepare("Abc. Abcd.", sampling=Sampling(seed=1))
     rest = replace(tts.prepare("Abcd.", sampling=Sampling(seed=1)), first=1)
     numbers = [
-        task.sampling and tts.request(task, index).random.random(3).tolist()
+        tts.request(task, index).random.random(3).tolist()
         for task, index in ((whole, 1), (rest, 0), (rest, 0))
     ]
     assert numbers[0] == numbers[1] == numbers[2]
