@@ -16,7 +16,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from runtime.speech.synthesis import TTS
 
 KEY_VARIABLE = "SLM_TTS_API_KEY"
-LEAST_WAITING = 4
 ESCAPED = 6  # bytes of JSON that one byte of text can become
 LOCAL_NAMES = ("localhost",)
 
@@ -145,22 +143,23 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
 
 
 def _limits(tts: TTS, rows: int | None, waiting: int | None) -> SchedulerLimits:
-    """What was asked for, or what this machine can do."""
+    """As many rows as were asked for, or as this machine can do; measured in both cases, because
+    the scheduler has to know when it falls behind."""
     from runtime.scheduling.capacity import measure_capacity
-    from runtime.scheduling.limits import SchedulerLimits
 
     most = tts.decoder.rows
-    if rows is None:
-        capacity = measure_capacity(tts)
-        _tell(capacity.describe())
-        limits = capacity.limits()
-    elif rows <= most:
-        limits = SchedulerLimits(rows, max(LEAST_WAITING, rows))
-    else:
+    if rows is not None and rows > most:
         raise UserError(
             f"--rows {rows}: this bundle takes at most {most}; export it again with --rows {rows}"
         )
-    return limits if waiting is None else replace(limits, waiting=waiting)
+    capacity = measure_capacity(tts)
+    _tell(capacity.describe())
+    if rows is not None and rows > capacity.streams:
+        _tell(
+            f"warning: --rows {rows} is more than stay in real time; a text begins when the others "
+            "have audio to spare"
+        )
+    return capacity.limits(rows, waiting)
 
 
 def _check_look_ahead(tts: TTS, look_ahead: int | None) -> None:

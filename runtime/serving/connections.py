@@ -34,7 +34,10 @@ def bounded_protocol(max_connections: int, header_seconds: float) -> type[H11Pro
 
             async def app(scope: Scope, receive: Receive, send: Send) -> None:
                 scope.setdefault("extensions", {})[ABORT] = {"abort": self._abort}
-                await inner(scope, receive, send)
+                try:
+                    await inner(scope, receive, send)
+                except asyncio.CancelledError:  # the server ends, and waits no longer
+                    await self._abort()
 
             self.app = app
 

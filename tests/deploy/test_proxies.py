@@ -18,12 +18,14 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from websockets.sync.client import connect
 
 from runtime.engines.rows import RowLoop, Step
 from runtime.scheduling.limits import Load, SchedulerLimits
 from runtime.speech.codec import DecoderStream
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving.conftest import Served, serving, until
+from tests.runtime.serving.websocket.conftest import NATIVE, PATH, Caller
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -141,6 +143,13 @@ def test_audio_goes_on_as_it_comes_and_whole(proxied: Proxied, slow: None) -> No
     alone = httpx.post(f"{proxied.servers[0].url}/v1/audio/speech", json=body(), timeout=30)
     until(lambda: proxied.speaking() == 0)
     assert proxied.ask().content == alone.content
+
+
+def test_websockets_go_through(proxied: Proxied) -> None:
+    with connect(proxied.url.replace("http", "ws", 1) + PATH) as socket:
+        _, audio = Caller(socket).say("Abc. Abcdef.", **(NATIVE | {"seed": 5}))
+    assert audio == proxied.ask(input="Abc. Abcdef.", sample_rate=NATIVE["sample_rate"]).content
+    until(lambda: proxied.speaking() == 0)
 
 
 def test_who_leaves_frees_the_row(proxied: Proxied, slow: None) -> None:

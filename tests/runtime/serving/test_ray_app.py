@@ -18,6 +18,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 import yaml
+from websockets.sync.client import connect
 
 from commands.errors import UserError
 from runtime.ray_app import deployment_options, make_application, read_settings
@@ -25,6 +26,7 @@ from runtime.serving.requests import MIN_SPEED
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving import ray_faults
 from tests.runtime.serving.conftest import SENTENCE, serving, until
+from tests.runtime.serving.websocket.conftest import NATIVE, PATH, Caller
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 FILE = Path(__file__).parents[3] / "deploy" / "ray.yaml"
@@ -202,6 +204,25 @@ def test_audio_comes_while_it_is_made(one: Cluster) -> None:
         one.pace(0)
         assert len([*parts]) > 5, "pieces are not joined on the way"
     until(one.is_idle)
+
+
+def test_a_websocket_says_the_same(one: Cluster) -> None:
+    with connect(one.url.replace("http", "ws", 1) + PATH) as socket:
+        _, audio = Caller(socket).say(SENTENCE, **(NATIVE | {"seed": 5}))
+    assert audio == one.speak(sample_rate=NATIVE["sample_rate"]).content
+    until(one.is_idle)
+
+
+def test_who_leaves_a_websocket_frees_the_row(one: Cluster) -> None:
+    one.pace(0.02)
+    with connect(one.url.replace("http", "ws", 1) + PATH) as socket:
+        caller = Caller(socket)
+        caller.send("session.config", **NATIVE)
+        caller.send("input.text", text=LONG)
+        while not isinstance(caller.next(), bytes):
+            pass
+        assert one.load()["speaking"] == 1
+    until(one.is_idle, 5)
 
 
 def test_who_leaves_frees_the_row(one: Cluster) -> None:
