@@ -8,7 +8,7 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help python demo library wheels venv test check ray-check gpu-check checked-gpu format lock docs clean
+.PHONY: help python demo library wheels venv test check clients-check ray-check gpu-check checked-gpu format lock docs clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: small install, export to demo-engine, speak to demo.wav"
@@ -17,6 +17,7 @@ help:
 	@echo "make test                             run all tests in .venv"
 	@echo "make venv                             make .venv with everything that tests and training need"
 	@echo "make check                            ruff and mypy"
+	@echo "make clients-check                    LiveKit's and Pipecat's clients drive the server; 940 MB in build/clients"
 	@echo "make ray-check                        runtime.batch on a Ray cluster of this machine, in .venv-ray"
 	@echo "make docs                             the docs as a site, in build/site"
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
@@ -87,6 +88,16 @@ check: venv build/typings
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# Clients of the server that bring many packages, each in an environment of its own. Their tests are
+# among those of `make test` as well, which passes over them where these environments are missing.
+clients-check: venv build/clients/livekit/installed build/clients/pipecat/installed
+	.venv/bin/python -m pytest tests/clients/test_livekit.py tests/clients/test_pipecat.py
+
+build/clients/%/installed: tests/clients/%.txt | python
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
 # Ray and pyarrow have no place in .venv: they take 600 MB, and only `runtime.batch` uses them.
 ray-check: .venv-ray/installed
 	.venv-ray/bin/python -m pytest tests/runtime/batching/test_ray_crew.py tests/runtime/batching/test_tables.py
@@ -144,5 +155,5 @@ MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
 	if test -f .venv/installed; then rm -rf .venv; fi
 	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems .venv-servers .venv-ray .venv-wheels
-	rm -rf build/native demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
+	rm -rf build/native build/clients demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
 	rm -rf build/typings build/site $(MADE_SCALES)
