@@ -38,7 +38,7 @@ def taken(served: Served) -> int:
     return load.waiting + load.speaking
 
 
-def item(text: str = SENTENCE, **fields: Any) -> dict[str, Any]:
+def item(text: Any = SENTENCE, **fields: Any) -> dict[str, Any]:
     return {"input": text, "seed": SEED} | fields
 
 
@@ -134,7 +134,8 @@ def test_a_full_server_refuses_a_batch_at_once(tts: TTS, held: threading.Event) 
 def test_a_text_waits_while_others_fill_the_queue(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit, refused = served.scheduler.submit, []
+    submit = served.scheduler.submit
+    refused: list[Order] = []
 
     def sometimes(order: Order) -> Speech:
         if len(refused) < 3:
