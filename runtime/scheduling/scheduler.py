@@ -46,16 +46,17 @@ class Scheduler:
         self._thread.start()
 
     def submit(self, order: Order) -> Speech:
-        """Take an order.
+        """Take an order. Whoever orders what follows has one such order at a time.
 
         Raises:
             Overloaded: too many are waiting.
             ShuttingDown: after `close`.
         """
         with self._orders:
-            self._require_room()
+            self._require_room(order.follows)
             speech = Speech(next(self._numbers), order, self._wake)
-            self._waiting.append(speech)
+            following = sum(other.order.follows for other in self._waiting)
+            self._waiting.insert(following if order.follows else len(self._waiting), speech)
             self._has_news = True
             self._orders.notify_all()
         return speech
@@ -95,10 +96,10 @@ class Scheduler:
         with self._orders:
             return [*self._waiting, *(live.speech for live in self._live)]
 
-    def _require_room(self) -> None:
+    def _require_room(self, follows: bool = False) -> None:
         if not self._is_open:
             raise ShuttingDown("this server is about to end; try another one")
-        if len(self._waiting) + len(self._live) >= self.limits.waiting + self.limits.rows:
+        if not follows and len(self._waiting) + len(self._live) >= self.limits.places:
             raise Overloaded(self._estimate_wait())
 
     def _estimate_wait(self) -> int:

@@ -30,6 +30,7 @@ from runtime.serving.speaking import Phase, Speaking
 from runtime.serving.speech_routes import speech_routes
 from runtime.serving.voices.registry import VoiceRegistry
 from runtime.serving.voices.routes import voice_routes
+from runtime.serving.websocket.routes import websocket_routes
 
 KNOWN = (RequestFailed, UserError, Overloaded, ShuttingDown)
 
@@ -48,6 +49,7 @@ def make_app(scheduler: Scheduler, settings: ServerSettings | None = None) -> St
             *page_routes(),
             *speech_routes(speaking, metrics),
             *voice_routes(voices, settings.max_upload_bytes),
+            *websocket_routes(speaking, metrics),
             *health_routes(speaking, metrics),
         ],
         middleware=_middleware(settings, metrics),

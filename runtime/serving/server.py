@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from commands.errors import UserError
 from runtime.serving.connections import bounded_protocol
 from runtime.serving.speaking import Phase
+from runtime.serving.websocket.connections import BoundedWebSocket
 
 BACKLOG = 512
 
@@ -38,6 +39,9 @@ class SpeechServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=bounded_protocol(limits.connections, limits.header_seconds),
+                ws=BoundedWebSocket,
+                ws_max_size=app.state.speaking.settings.max_message_bytes,
+                ws_per_message_deflate=False,  # samples do not become smaller
                 lifespan="on",
                 log_level="warning",
                 access_log=False,
