@@ -18,14 +18,13 @@ import msgspec
 
 from commands.errors import SpeechWarning, UserError
 from runtime.engines.choices import AUTO, CHOICES
+from runtime.serve import KEY_VARIABLE, LEAST_WAITING
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from runtime.serving.settings import ServerSettings
 
-KEY_VARIABLE = "SLM_TTS_API_KEY"
-LEAST_WAITING = 4
 # Requests beyond those that speak or wait: they are answered at once, also with refusals.
 OTHER_REQUESTS = 32
 SURGE_PERCENT = 25  # more replicas while others are replaced, at least one: no gap in service
