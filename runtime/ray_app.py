@@ -18,7 +18,8 @@ import msgspec
 
 from commands.errors import SpeechWarning, UserError
 from runtime.engines.choices import AUTO, CHOICES
-from runtime.serve import KEY_VARIABLE, LEAST_WAITING
+from runtime.scheduling.capacity import LEAST_WAITING
+from runtime.serve import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
