@@ -104,7 +104,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Serve until a signal comes."""
     from runtime.scheduling.scheduler import Scheduler
     from runtime.serving.app import make_app
-    from runtime.serving.server import ConnectionLimits, SpeechServer, open_socket, url_of
+    from runtime.serving.server import (
+        ConnectionLimits,
+        SpeechServer,
+        fitting_connections,
+        open_socket,
+        url_of,
+    )
     from runtime.speech.synthesis import TTS
 
     settings = _settings(arguments)
@@ -116,9 +122,9 @@ def run(arguments: argparse.Namespace) -> None:
         _tell(tts.describe())
         limits = _limits(tts, arguments.rows, arguments.waiting)
         with Scheduler(tts, limits) as scheduler:
-            server = SpeechServer(
-                make_app(scheduler, settings), ConnectionLimits(drain_seconds=arguments.drain)
-            )
+            connections = fitting_connections(ConnectionLimits.connections)
+            bounds = ConnectionLimits(connections, drain_seconds=arguments.drain)
+            server = SpeechServer(make_app(scheduler, settings), bounds)
             _tell(f"voices: {', '.join(server.voices) or 'none'}")
             _tell(f"{limits.rows} texts side by side, {limits.waiting} more may wait")
             _warn_if_open(arguments.host, settings)
