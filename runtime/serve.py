@@ -16,7 +16,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     from runtime.speech.synthesis import TTS
 
 KEY_VARIABLE = "SLM_TTS_API_KEY"
-LEAST_WAITING = 4
 ESCAPED = 6  # bytes of JSON that one byte of text can become
 LOCAL_NAMES = ("localhost",)
+SWITCH_SECONDS = 0.0005  # Python's own 0.005 is as long as a step: so long the engine would wait
 
 
 def make_parser() -> CommandParser:
@@ -105,10 +104,17 @@ def run(arguments: argparse.Namespace) -> None:
     """Serve until a signal comes."""
     from runtime.scheduling.scheduler import Scheduler
     from runtime.serving.app import make_app
-    from runtime.serving.server import ConnectionLimits, SpeechServer, open_socket, url_of
+    from runtime.serving.server import (
+        ConnectionLimits,
+        SpeechServer,
+        fitting_connections,
+        open_socket,
+        url_of,
+    )
     from runtime.speech.synthesis import TTS
 
     settings = _settings(arguments)
+    sys.setswitchinterval(SWITCH_SECONDS)  # for the engine's thread, after each call of the engine
     with open_socket(arguments.host, arguments.port) as listening:
         warnings.simplefilter("ignore", SpeechWarning)  # they quote texts
         tts = TTS.load(arguments.engine, arguments.run_with, arguments.threads)
@@ -116,9 +122,9 @@ def run(arguments: argparse.Namespace) -> None:
         _tell(tts.describe())
         limits = _limits(tts, arguments.rows, arguments.waiting)
         with Scheduler(tts, limits) as scheduler:
-            server = SpeechServer(
-                make_app(scheduler, settings), ConnectionLimits(drain_seconds=arguments.drain)
-            )
+            connections = fitting_connections(ConnectionLimits.connections)
+            bounds = ConnectionLimits(connections, drain_seconds=arguments.drain)
+            server = SpeechServer(make_app(scheduler, settings), bounds)
             _tell(f"voices: {', '.join(server.voices) or 'none'}")
             _tell(f"{limits.rows} texts side by side, {limits.waiting} more may wait")
             _warn_if_open(arguments.host, settings)
@@ -145,22 +151,23 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
 
 
 def _limits(tts: TTS, rows: int | None, waiting: int | None) -> SchedulerLimits:
-    """What was asked for, or what this machine can do."""
+    """As many rows as were asked for, or as this machine can do; measured in both cases, because
+    the scheduler has to know when it falls behind."""
     from runtime.scheduling.capacity import measure_capacity
-    from runtime.scheduling.limits import SchedulerLimits
 
     most = tts.decoder.rows
-    if rows is None:
-        capacity = measure_capacity(tts)
-        _tell(capacity.describe())
-        limits = capacity.limits()
-    elif rows <= most:
-        limits = SchedulerLimits(rows, max(LEAST_WAITING, rows))
-    else:
+    if rows is not None and rows > most:
         raise UserError(
             f"--rows {rows}: this bundle takes at most {most}; export it again with --rows {rows}"
         )
-    return limits if waiting is None else replace(limits, waiting=waiting)
+    capacity = measure_capacity(tts)
+    _tell(capacity.describe())
+    if rows is not None and rows > capacity.streams:
+        _tell(
+            f"warning: --rows {rows} is more than stay in real time; a text begins when the others "
+            "have audio to spare"
+        )
+    return capacity.limits(rows, waiting)
 
 
 def _check_look_ahead(tts: TTS, look_ahead: int | None) -> None:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from commands.errors import UserError
 from runtime.scheduling.limits import Overloaded, ShuttingDown
 from runtime.scheduling.scheduler import Scheduler
+from runtime.serving.batch.routes import batch_routes
 from runtime.serving.errors import RequestFailed, error_response
 from runtime.serving.guards import Guard
 from runtime.serving.health import health_routes
@@ -30,6 +31,7 @@ from runtime.serving.speaking import Phase, Speaking
 from runtime.serving.speech_routes import speech_routes
 from runtime.serving.voices.registry import VoiceRegistry
 from runtime.serving.voices.routes import voice_routes
+from runtime.serving.websocket.routes import websocket_routes
 
 KNOWN = (RequestFailed, UserError, Overloaded, ShuttingDown)
 
@@ -47,7 +49,9 @@ def make_app(scheduler: Scheduler, settings: ServerSettings | None = None) -> St
         routes=[
             *page_routes(),
             *speech_routes(speaking, metrics),
+            *batch_routes(speaking, metrics),
             *voice_routes(voices, settings.max_upload_bytes),
+            *websocket_routes(speaking, metrics),
             *health_routes(speaking, metrics),
         ],
         middleware=_middleware(settings, metrics),

@@ -14,6 +14,7 @@ class ServerSettings:
     None: none can be uploaded. origins: of web pages that may call, beside the server's own.
     deadline_seconds: a text may wait so long before it begins. patience_seconds: a listener may
     take nothing for so long. body_seconds: a request's body may take so long to arrive.
+    session_idle_seconds: a WebSocket may have nothing to say or to hear for so long.
     """
 
     keys: tuple[bytes, ...] = field(default=(), repr=False)
@@ -24,9 +25,12 @@ class ServerSettings:
     deadline_seconds: float = 30.0
     patience_seconds: float = 60.0
     body_seconds: float = 30.0
+    session_idle_seconds: float = 30.0
     max_text_bytes: int = 100_000
     max_body_bytes: int = MEGABYTE
     max_upload_bytes: int = 10 * MEGABYTE
     max_whole_bytes: int = 64 * MEGABYTE  # of a file that is sent at once; longer ones are streamed
     max_requests: int = 256  # at a time
+    max_sessions: int = 128  # of `max_requests`: WebSockets
+    max_message_bytes: int = 128 * 1024  # of a WebSocket
     max_voices: int = 1000  # uploaded
