@@ -99,7 +99,7 @@ def _open_formats(sources: Sources, options: ExportOptions) -> Formats:
             numbers.codec_calibration, sources.codec.folder, numbers.codec_precision
         )
     scales = open_scales(sources, numbers, options.source)
-    return Formats(numbers.precision, scales, numbers.codec_precision, codec_scales)
+    return Formats(numbers.precision, scales, numbers.codec_precision, codec_scales, numbers.cache)
 
 
 def _describe(

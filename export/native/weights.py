@@ -24,19 +24,23 @@ from export.readers.checkpoint import Checkpoint
 from export.readers.codec_checkpoint import CodecCheckpoint
 from formats.calibration.quantized_weight import QuantizedWeight
 from formats.calibration.reader import Calibration
-from formats.precisions import Precision
+from formats.precisions import USUAL_CACHES, CacheFormat, Precision
 
 FORMAT = 1  # of the file; an engine refuses others
 
 
 @dataclass(frozen=True)
 class Formats:
-    """Number formats of both models, with the scales of few bits."""
+    """Number formats of both models, with the scales of few bits.
+
+    cache: of keys and values; None for what goes with the precision.
+    """
 
     precision: Precision = "fp32"
     calibration: Calibration | None = None
     codec_precision: Precision = "fp32"
     codec_calibration: Calibration | None = None
+    cache: CacheFormat | None = None
 
 
 def write_packed(
@@ -52,8 +56,9 @@ def write_packed(
     matrices = {part.name: part.facts() for part in packed if isinstance(part, Matrix)}
     facts: dict[str, Any] = {"format": FORMAT}
     spec = describe_language_model(checkpoint.config)
+    cache = formats.cache or USUAL_CACHES[formats.precision]
     facts |= language_model_facts(
-        checkpoint, spec, formats.precision, with_text_head=with_text_head
+        checkpoint, spec, formats.precision, cache, with_text_head=with_text_head
     )
     facts |= codec_facts(codec, formats.codec_precision)
     tensors = [

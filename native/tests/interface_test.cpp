@@ -23,6 +23,7 @@ void test_speaking(const TinyBundle& tiny) {
   const Opened one(path), two(path, 2, 1);
   expect(one.facts.heads == (tiny.model.is_next_token() ? 1 : tiny.model.heads), "heads");
   expect(one.facts.has_text_head == tiny.model.has_text_head, "a text head");
+  expect(one.facts.cache == tiny.model.cache, "the cache's format");
   expect(one.facts.is_speaker_aware == (tiny.model.speaker_channels > 0), "speaker-aware");
   expect(one.facts.step_bytes > 0 && one.facts.step_bytes < one.facts.weight_bytes, "bytes");
   const std::vector<float> audio = speak(one, 20);

@@ -281,7 +281,7 @@ inline std::vector<TinyBundle> tiny_bundles() {
   coded.name = "coded";
   coded.model.kind = HeadKind::mlp;
   coded.model.form = Form{Format::int8, 128, true, false};
-  coded.model.cache = "float16";
+  coded.model.cache = "int8";
   coded.codec = tiny_codec(false, ContentEncoder::waveform);
   coded.codec_format = [](int) { return Format::bf16; };
   next.name = "next";

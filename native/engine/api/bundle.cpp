@@ -216,6 +216,7 @@ slm_status slm_describe(const slm_bundle* bundle, slm_facts* facts, slm_error* e
     all.precision = slm::format_name(model.precision);
     all.codec_precision = slm::format_name(codec.precision);
     all.kernels = bundle->kernels->name;
+    all.cache = slm::cache_name(model.cache);
     std::memcpy(facts, &all, std::min<std::size_t>(size, sizeof all));
   });
 }

@@ -10,11 +10,11 @@ namespace slm {
 namespace {
 
 CacheShape backbone_cache(const ModelSizes& sizes) {
-  return {sizes.layers, sizes.kv_heads, sizes.head_dim, sizes.is_cache_half};
+  return {sizes.layers, sizes.kv_heads, sizes.head_dim, sizes.cache};
 }
 
 CacheShape heads_cache(const ModelSizes& sizes) {
-  return {sizes.heads * sizes.head_layers, sizes.kv_heads, sizes.head_dim, sizes.is_cache_half};
+  return {sizes.heads * sizes.head_layers, sizes.kv_heads, sizes.head_dim, sizes.cache};
 }
 
 int rows_of_seen(const ModelSizes& sizes) {
