@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle.manifest import describe_language_model
+from export.bundle.prefixes import find_prefixes
 from export.native.codec import Convolutions, codec_facts, pack_decoder
 from export.native.codec_encoder import pack_encoder
 from export.native.language_model import language_model_facts, pack_language_model
@@ -50,8 +51,13 @@ def write_packed(
     formats: Formats,
     *,
     with_text_head: bool,
+    voices: int = 0,
 ) -> None:
-    """Write the file. Raises `UserError`: a calibration does not fit."""
+    """Write the file. voices: how many the bundle has.
+
+    Raises:
+        UserError: a calibration does not fit.
+    """
     packed = [*_language_model(checkpoint, formats, with_text_head), *_codec(codec, formats)]
     matrices = {part.name: part.facts() for part in packed if isinstance(part, Matrix)}
     facts: dict[str, Any] = {"format": FORMAT}
@@ -61,6 +67,7 @@ def write_packed(
         checkpoint, spec, formats.precision, cache, with_text_head=with_text_head
     )
     facts |= codec_facts(codec, formats.codec_precision)
+    facts["prefixes"] = find_prefixes(checkpoint, voices, with_chat=with_text_head)
     tensors = [
         tensor
         for part in packed

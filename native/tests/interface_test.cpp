@@ -92,6 +92,20 @@ void test_smaller_structs(const Opened& opened) {
   expect(older.beyond == -1, "nothing is written behind the caller's struct");
 }
 
+// What prompts begin with is read when the bundle is opened: tokens that there are not are refused.
+void test_prefixes(slm::TinyBundle tiny) {
+  const std::string path = folder + "/prefixes";
+  for (const char* prefixes : {"[[300]]", "[[-1]]", "[[]]", "[5]", "{}", "[[1.5]]", "7"}) {
+    tiny.model.prefixes = prefixes;
+    slm::write_bundle(tiny, path);
+    slm_bundle* bundle = nullptr;
+    slm_error error{};
+    expect(slm_open(path.c_str(), nullptr, &bundle, &error) == SLM_BAD_BUNDLE,
+           std::string("prefixes ") + prefixes);
+    expect(bundle == nullptr && error.message[0] != 0, "a line says why");
+  }
+}
+
 void test_sequences(const Opened& opened) {
   slm_error error{};
   slm_sequence* sequence = nullptr;
@@ -178,6 +192,7 @@ int main() {
     test_sequences(opened);
     test_cancelling(opened);
     test_recordings(opened);
+    test_prefixes(tiny);
   }
   return finish();
 }

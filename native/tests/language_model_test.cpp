@@ -285,6 +285,41 @@ void test_cache_names() {
   }
 }
 
+// Positions that a layer of the backbone has computed.
+std::int64_t count_calls(const LanguageModel& model) {
+  std::int64_t calls = 0;
+  model.read_times()->take([&](const char* layer, const char* part, const PartSum& sum) {
+    if (std::string(layer) == "0" && std::string(part) == "qkv") calls += sum.calls;
+  });
+  return calls;
+}
+
+// A prompt that begins with a prefix has the same bits, and the prefix is not computed again.
+void test_prefixes(const Kind& kind) {
+  const OpenedModel opened(kind.model);
+  const LanguageModel plain = opened.open();
+  LanguageModel model = opened.open(1, nullptr, true);
+  const std::size_t width = model.sizes().hidden_size;
+  const Utterance whole(model, 4, 90);
+  for (const std::size_t positions : {std::size_t{3}, std::size_t{70}, std::size_t{37}}) {
+    model.keep_prefix({whole.prompt.begin(), whole.prompt.begin() + positions * width});
+  }
+  const std::string name = kind.name;
+  expect(count_calls(model) == 0, name + ": keeping prefixes is no reading");
+  for (const int positions : {2, 3, 20, 37, 38, 70, 90}) {
+    expect(speak_alone(model, 4, positions) == speak_alone(plain, 4, positions),
+           name + ": a prompt of " + std::to_string(positions) + " that begins with a prefix");
+  }
+  expect(speak_alone(model, 5, 90) == speak_alone(plain, 5, 90), name + ": another prompt");
+  count_calls(model);
+  const auto calls = [&](int positions) {
+    model.read(*model.open(1), whole.prompt.data(), positions);
+    return count_calls(model);
+  };
+  expect(calls(70) == 0, name + ": a prefix is not computed again");
+  expect(calls(90) == 1 && calls(69) == 1 && calls(2) == 1, name + ": what is behind it is");
+}
+
 // A thread cancels what another reads.
 void test_cancelling() {
   TinyModel tiny;
@@ -505,6 +540,7 @@ int main() {
     test_parts(kind);
     test_failures(kind);
     test_text(kind);
+    test_prefixes(kind);
   }
   test_cache_names();
   test_threads();

@@ -269,12 +269,14 @@ inline std::vector<TinyBundle> tiny_bundles() {
   TinyBundle plain, few, coded, next;
   plain.name = "plain";
   plain.model.has_text_head = true;
+  plain.model.prefixes = "[[299,12,40],[299,12,298,7]]";  // 298: a speaker's place
   plain.codec = tiny_codec(true, ContentEncoder::waveform);
   plain.codec_format = [](int) { return Format::fp32; };
   few.name = "few";
   few.model.kind = HeadKind::transformer;
   few.model.form = Form{Format::int4, 32, false, true};
   few.model.cache = "float16";
+  few.model.prefixes = "[[299,5]]";
   few.codec = tiny_codec(false, ContentEncoder::mel);
   few.codec_format = [](int index) { return index % 4 == 3 ? Format::fp32 : Format::int8; };
   few.is_phonemes = true;
