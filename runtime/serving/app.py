@@ -25,6 +25,7 @@ from runtime.serving.guards import Guard
 from runtime.serving.health import health_routes
 from runtime.serving.metrics import Metrics
 from runtime.serving.page_routes import page_routes
+from runtime.serving.piper.routes import piper_routes
 from runtime.serving.settings import ServerSettings
 from runtime.serving.speaking import Phase, Speaking
 from runtime.serving.speech_routes import speech_routes
@@ -50,6 +51,7 @@ def make_app(scheduler: Scheduler, settings: ServerSettings | None = None) -> St
             *speech_routes(speaking, metrics),
             *voice_routes(voices, settings.max_upload_bytes),
             *websocket_routes(speaking, metrics),
+            *piper_routes(speaking, metrics),
             *health_routes(speaking, metrics),
         ],
         middleware=_middleware(settings, metrics),

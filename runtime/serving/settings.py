@@ -14,6 +14,7 @@ class ServerSettings:
     None: none can be uploaded. origins: of web pages that may call, beside the server's own.
     deadline_seconds: a text may wait so long before it begins. patience_seconds: a listener may
     take nothing for so long. body_seconds: a request's body may take so long to arrive.
+    language: of the voices, as in "en-US"; None: what the bundle says.
     session_idle_seconds: a WebSocket may have nothing to say or to hear for so long.
     """
 
@@ -21,6 +22,7 @@ class ServerSettings:
     voices_folder: Path | None = None
     origins: tuple[str, ...] = ()
     look_ahead: int | None = None
+    language: str | None = None
     warm_up_text: str = "Hello."
     deadline_seconds: float = 30.0
     patience_seconds: float = 60.0
