@@ -52,6 +52,7 @@ class SpeechServer(uvicorn.Server):
             )
         )
         self._speaking = app.state.speaking
+        self._wyoming = app.state.wyoming
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -63,6 +64,13 @@ class SpeechServer(uvicorn.Server):
         """A signal."""
         self._speaking.phase = Phase.ENDING
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Every protocol lets its speeches be said at the same time."""
+        self._speaking.phase = Phase.ENDING
+        if self._wyoming is not None:
+            self._wyoming.begin_ending()
+        await super().shutdown(sockets)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
