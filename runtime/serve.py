@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "SLM_TTS_API_KEY"
 ESCAPED = 6  # bytes of JSON that one byte of text can become
 LOCAL_NAMES = ("localhost",)
+SWITCH_SECONDS = 0.0005  # Python's own 0.005 is as long as a step: so long the engine would wait
 
 
 def make_parser() -> CommandParser:
@@ -107,6 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
     from runtime.speech.synthesis import TTS
 
     settings = _settings(arguments)
+    sys.setswitchinterval(SWITCH_SECONDS)  # for the engine's thread, after each call of the engine
     with open_socket(arguments.host, arguments.port) as listening:
         warnings.simplefilter("ignore", SpeechWarning)  # they quote texts
         tts = TTS.load(arguments.engine, arguments.run_with, arguments.threads)

@@ -53,20 +53,23 @@ def measure_level(
 
 
 def warm_up(target: Target, random: np.random.Generator, words: Sequence[int]) -> float:
-    """Mean seconds of audio of a text.
+    """Mean seconds of audio of a text: of a word, as a few texts have it, times the mean number of
+    words. A few texts' own mean would be far off.
 
     Raises:
         UserError: the target does not speak.
     """
-    from benchmarks.serving.asking import mixed_asks
+    from benchmarks.serving.asking import mean_words, mixed_asks
     from benchmarks.serving.hearing import Outcome, hear
 
-    asks = mixed_asks(random, WARM_UPS, target.voices, (words[0], words[1]))
+    lengths = (words[0], words[1])
+    asks = mixed_asks(random, WARM_UPS, target.voices, lengths)
     heard = [hear(target, ask) for ask in asks]
     for each in heard:
         if each.outcome is not Outcome.DONE:
             raise UserError(f"{target.name}: {each.outcome}: {each.reason}")
-    return sum(each.audio_seconds for each in heard) / len(heard)
+    said = sum(len(ask.text.split()) for ask in asks)
+    return mean_words(lengths) * sum(each.audio_seconds for each in heard) / said
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from runtime.speech.spoken import Chunk
 from runtime.speech.synthesis import TTS
 
 SCARCE_SECONDS = 0.15  # of audio that the listener still has: then its next chunk is a short one
+NEWCOMER_SECONDS = 0.1  # that somebody counts as having before the first audio
 
 
 class LiveSpeech:
@@ -61,7 +62,10 @@ class LiveSpeech:
             self._rest = self._stream.finish(stopped=step.stop)
 
     def seconds_left(self, now: float) -> float:
-        """Of audio that the listener can still play, whether it was taken or not."""
+        """Of audio that the listener can still play, whether it was taken or not. One who has heard
+        nothing yet comes behind those who are about to run dry."""
+        if self.speech.first_audio is None:
+            return NEWCOMER_SECONDS
         return max(self.speech.spare_seconds(now), self.speech.held_seconds)
 
     def hurry(self, now: float) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 FULL = 0.9  # of the time that the audio of a turn plays for
-MEMORY_SECONDS = 2.0  # of work; what is older hardly counts
+MEMORY_SECONDS = 1.0  # of work; what is older hardly counts
 
 
 class Pace:

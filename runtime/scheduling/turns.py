@@ -18,8 +18,9 @@ from runtime.scheduling.pace import Pace
 from runtime.scheduling.speech import State
 
 CODEC_SECONDS_A_TURN = 0.02  # then the rows take a step
-URGENT_SECONDS = 0.5  # who has less to play, as one has before the first audio, is served first
-AMPLE_SECONDS = 1.0  # who has more can wait; if all have, one more may begin at any load
+URGENT_SECONDS = 0.15  # who has less to play, or has heard nothing yet, is served before others
+AMPLE_SECONDS = 0.5  # who has more waits meanwhile
+SAFE_SECONDS = 1.0  # if all listeners have as much, one more may begin at any load
 
 Admit = Callable[[], LiveSpeech | None]
 
@@ -94,13 +95,13 @@ class Turns:
             live.end(State.FAILED, str(error))
 
     def _is_full(self) -> bool:
-        """Whether one more would leave the others without audio. Those that have ample do not
+        """Whether one more would leave the others without audio. Those who have plenty do not
         mind."""
         speaking = [live for live in self._live if live.row is not None and self.has_room(live)]
         if not self.pace.is_full(len(speaking) + 1):
             return False
         now = time.monotonic()
-        return any(live.seconds_left(now) < AMPLE_SECONDS for live in speaking)
+        return any(live.seconds_left(now) < SAFE_SECONDS for live in speaking)
 
     def _is_urgent(self) -> bool:
         """Whether somebody who has hardly anything to play can be worked for."""

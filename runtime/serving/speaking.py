@@ -155,6 +155,7 @@ async def chunks_of(speech: Speech) -> AsyncGenerator[Chunk, None]:
             while (chunk := speech.take()) is not None:
                 yield chunk
             if speech.is_over:
+                speech.take()  # raises if it failed since it was last asked
                 return
             await changed.wait()
     finally:

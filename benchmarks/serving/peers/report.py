@@ -1,4 +1,4 @@
-"""The table of servers under the same loads, and who is best at what.
+"""Tables of servers under the same loads, and who is best at what.
 
 In: what `benchmarks.serving.compare` keeps. Out: Markdown; the best value of a column is bold. Of
 servers with random weights nothing can be heard but the time, so they are not best at anything.
@@ -16,6 +16,7 @@ from commands.tables import markdown_table
 NONE = "–"
 NOISE = {server.name for server in SERVERS if server.noise}
 Found = Mapping[str, Any]
+Figure = Callable[[Found], float | None]
 
 
 @dataclass(frozen=True)
@@ -23,64 +24,64 @@ class Column:
     """value: of a server; None: there is none. best: `min` or `max`."""
 
     title: str
-    value: Callable[[Found], float | None]
+    value: Figure
     best: Callable[[Sequence[float]], float]
     digits: int = 0
 
 
 def format_report(report: Mapping[str, Any]) -> str:
-    """A line for each server that was measured."""
+    """Three tables: first audio and gaps by load, and what does not depend on one."""
     servers: Mapping[str, Found] = report["servers"]
-    columns = _columns(report["streams"])
-    best = {column.title: _best(column, servers) for column in columns}
+    loads: Sequence[float] = report["streams"]
+    tables = [
+        ("first audio p50, ms", _by_load(loads, lambda level: _percentile(level, 0))),
+        ("first audio p95, ms", _by_load(loads, lambda level: _percentile(level, 1))),
+        ("heard a gap, %", _by_load(loads, lambda level: 100 * level["gaps"] / level["asked"])),
+        ("", OVERALL),
+    ]
+    return "\n".join(_table(title, columns, servers) for title, columns in tables)
+
+
+def _table(title: str, columns: Sequence[Column], servers: Mapping[str, Found]) -> str:
+    best = [_best(column, servers) for column in columns]
     rows = [
-        [name, found["version"], *(_cell(column, found, name, best) for column in columns)]
+        [name, *(_cell(*each, found, name) for each in zip(columns, best, strict=True))]
         for name, found in servers.items()
     ]
-    return markdown_table(["", "version", *(column.title for column in columns)], rows)
+    if not title:
+        rows = [[*row, servers[row[0]]["version"]] for row in rows]
+    titles = [column.title for column in columns]
+    return markdown_table([title, *titles, *([] if title else ["version"])], rows)
 
 
-def _columns(streams: Sequence[float]) -> list[Column]:
-    first = [
-        Column(f"{'first audio, ms, of ' * (not number)}{count:g}", _first_audio(count), min)
-        for number, count in enumerate(streams)
-    ]
-    gaps = [
-        Column(f"{'% with gaps, of ' * (not number)}{count:g} ", _gaps(count), min)
-        for number, count in enumerate(streams)
-    ]
+def _by_load(loads: Sequence[float], figure: Figure) -> list[Column]:
+    def at(streams: float) -> Figure:
+        def value(found: Found) -> float | None:
+            levels = (level for level in found["levels"] if level["streams"] == streams)
+            level = next(levels, None)
+            return None if level is None else figure(level)
+
+        return value
+
     return [
-        *first,
-        *gaps,
-        Column("audio s/s, most", _most("throughput", max), max, 1),
-        Column("processor s/s of audio", _most("processor", min), min, 3),
-        Column("memory, MiB", lambda found: float(found["memory_mib"]), min),
-        Column("ready, s", lambda found: float(found["ready_seconds"]), min, 1),
+        Column(f"{streams:g} stream{'s' * (streams > 1)}", at(streams), min) for streams in loads
     ]
 
 
-def _level(found: Found, streams: float) -> Found | None:
-    return next((level for level in found["levels"] if level["streams"] == streams), None)
+def _percentile(level: Found, number: int) -> float | None:
+    return 1e3 * level["first_audio"][number] if level["first_audio"] else None
 
 
-def _first_audio(streams: float) -> Callable[[Found], float | None]:
-    def value(found: Found) -> float | None:
-        level = _level(found, streams)
-        return 1e3 * level["first_audio"][0] if level and level["first_audio"] else None
-
-    return value
-
-
-def _gaps(streams: float) -> Callable[[Found], float | None]:
-    def value(found: Found) -> float | None:
-        level = _level(found, streams)
-        return 100 * level["gaps"] / level["asked"] if level else None
-
-    return value
-
-
-def _most(name: str, best: Callable[[Sequence[float]], float]) -> Callable[[Found], float | None]:
+def _over_levels(name: str, best: Callable[[Sequence[float]], float]) -> Figure:
     return lambda found: best([level[name] for level in found["levels"]])
+
+
+OVERALL = (
+    Column("audio s/s, most", _over_levels("throughput", max), max, 1),
+    Column("processor, s/s of audio", _over_levels("processor", min), min, 3),
+    Column("memory, MiB", lambda found: float(found["memory_mib"]), min),
+    Column("ready, s", lambda found: float(found["ready_seconds"]), min, 1),
+)
 
 
 def _best(column: Column, servers: Mapping[str, Found]) -> float | None:
@@ -90,10 +91,9 @@ def _best(column: Column, servers: Mapping[str, Found]) -> float | None:
     return column.best(known) if known else None
 
 
-def _cell(column: Column, found: Found, name: str, best: Mapping[str, float | None]) -> str:
+def _cell(column: Column, best: float | None, found: Found, name: str) -> str:
     value = column.value(found)
     if value is None:
         return NONE
     said = f"{value:.{column.digits}f}"
-    is_best = name not in NOISE and round(value, column.digits) == best[column.title]
-    return f"**{said}**" if is_best else said
+    return f"**{said}**" if name not in NOISE and round(value, column.digits) == best else said

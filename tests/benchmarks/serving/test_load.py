@@ -89,8 +89,8 @@ def test_a_server_speaks_and_fails(url: str) -> None:
 
 
 def test_a_server_is_loaded(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--streams", "2", "4", "--seconds", "0.4", "--output", str(tmp_path / "out")]
-    assert load([url, *options]) == 0
+    options = ["--streams", "2", "4", "--seconds", "0.4", "--words", "5", "5"]
+    assert load([url, *options, "--output", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[2:]] == ["2", "4"]
     report = json.loads((tmp_path / "out" / "load.json").read_text())
