@@ -73,8 +73,9 @@ class SpeechServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """Listens already, so that its port can be told. port: 0 takes a free one.
+def open_socket(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Listens already, so that its port can be told. port: 0 takes a free one. option: that gives
+    another.
 
     Raises:
         UserError: no such address, or one that is taken.
@@ -84,7 +85,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"cannot listen on {host} port {port}: {reason}; give --port") from None
+        raise UserError(f"cannot listen on {host} port {port}: {reason}; give {option}") from None
 
 
 def url_of(listening: socket.socket) -> str:
