@@ -77,14 +77,12 @@ def run(arguments: argparse.Namespace) -> None:
     from formats.files.atomic import write_json
 
     if not arguments.table:
-        servers = _choose(arguments.only)
-        report = {
-            "streams": [*arguments.streams],
-            "seconds": arguments.seconds,
-            "words": [*arguments.words],
-            "servers": {server.name: measure_server(server, arguments) for server in servers},
-        }
-        write_json(arguments.output, report)
+        names = ("streams", "seconds", "words", "seed")
+        report: dict[str, Any] = {name: getattr(arguments, name) for name in names}
+        report["servers"] = {}
+        for server in _choose(arguments.only):  # if one fails, the others' figures are kept
+            report["servers"][server.name] = measure_server(server, arguments)
+            write_json(arguments.output, report)
     elif not arguments.output.exists():
         raise UserError(f"{arguments.output}: is not there; leave out --table to measure")
     else:

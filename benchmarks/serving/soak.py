@@ -3,7 +3,8 @@
 In: a server that takes seeds, or a bundle, which the scheduler speaks in this process. Out: a
 report, as JSON if asked for. It fails if a request was not as it must be, if memory grew by more
 than `GROWTH` after the first tenth (of `FEW` requests or more: a few only warm it up), or if files,
-threads or rows are left. A soak of a server can be stopped, and goes on with the same process.
+rows or more threads than after the first tenth are left. A soak of a server can be stopped, and
+goes on with the same process.
 """
 
 from __future__ import annotations

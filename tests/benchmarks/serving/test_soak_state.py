@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ def test_what_is_left_is_a_fault() -> None:
         "rows or places in the queue are left: 1 are spoken and 0 wait",
     ]
     assert ended(Held(200.0, 5, 2), {"requests": 60}).faults() == []
+    pool = replace(ended(Held(100.0, 5, 4)), tenths=[Held(100.0, 30, 4)])
+    assert pool.faults() == [], "a pool of threads is no leak if it does not grow"
 
 
 def test_what_is_known_is_written_and_read(tmp_path: Path) -> None:
