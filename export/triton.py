@@ -25,7 +25,6 @@ its Python backend that streams."""
 NAME = "slm_tts"
 CONFIG_FILE = "config.pbtxt"
 FIRST_VERSION = "1"
-LEAST_WAITING = 4
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 MODEL = f'''\
@@ -58,6 +57,8 @@ output [
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the model. Raises `UserError`."""
+    from runtime.scheduling.capacity import LEAST_WAITING
+
     streams, waiting = arguments.streams, arguments.waiting
     parameters = {
         "streams": streams,

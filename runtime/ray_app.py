@@ -18,14 +18,14 @@ import msgspec
 
 from commands.errors import SpeechWarning, UserError
 from runtime.engines.choices import AUTO, CHOICES
+from runtime.scheduling.capacity import LEAST_WAITING
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from runtime.serving.settings import ServerSettings
 
-KEY_VARIABLE = "SLM_TTS_API_KEY"
-LEAST_WAITING = 4
+KEY_VARIABLE = "SLM_TTS_API_KEY"  # that of runtime.serve, which cannot be imported in Ray's threads
 # Requests beyond those that speak or wait: they are answered at once, also with refusals.
 OTHER_REQUESTS = 32
 SURGE_PERCENT = 25  # more replicas while others are replaced, at least one: no gap in service

@@ -148,11 +148,18 @@ def _serve(
     scheduler: Scheduler, settings: ServerSettings, listening: socket.socket, wyoming: WyomingPort
 ) -> None:
     from runtime.serving.app import make_app
-    from runtime.serving.server import ConnectionLimits, SpeechServer, url_of
+    from runtime.serving.server import (
+        ConnectionLimits,
+        SpeechServer,
+        fitting_connections,
+        url_of,
+    )
 
     app = make_app(scheduler, settings, wyoming.listening)
     limits = scheduler.limits
-    server = SpeechServer(app, ConnectionLimits(drain_seconds=settings.drain_seconds))
+    connections = fitting_connections(ConnectionLimits.connections)
+    bounds = ConnectionLimits(connections, drain_seconds=settings.drain_seconds)
+    server = SpeechServer(app, bounds)
     _tell(f"voices: {', '.join(server.voices) or 'none'}")
     _tell(f"{limits.rows} texts side by side, {limits.waiting} more may wait")
     _warn_if_open(listening.getsockname()[0], settings)

@@ -71,6 +71,11 @@ class Scheduler:
         with self._orders:
             return Load(len(self._waiting), len(self._live), self.limits.rows)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the engine's thread runs: until `close`, unless it died."""
+        return self._thread.is_alive()
+
     def close(self, drain_seconds: float = 0.0) -> None:
         """Take no more orders, let those that are there go on for so long, and end."""
         with self._orders:
@@ -110,8 +115,21 @@ class Scheduler:
     # The engine's thread.
 
     def _run(self) -> None:
-        while self._await_work():
-            self._serve()
+        try:
+            while self._await_work():
+                self._serve()
+        finally:
+            self._leave_nobody()
+
+    def _leave_nobody(self) -> None:
+        """Whatever ended the thread, nobody waits for it in vain."""
+        left = self._all()
+        with self._orders:
+            self._is_open = False
+            self._waiting.clear()
+            self._live.clear()
+        for speech in left:
+            speech.end(State.FAILED, "the engine's thread has ended")
 
     def _serve(self) -> None:
         """Speak until the end, or until the engine fails: all rows fail then, and others follow in

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from commands.errors import UserError
 from runtime.scheduling.limits import Overloaded, ShuttingDown
 from runtime.scheduling.scheduler import Scheduler
+from runtime.serving.batch.routes import batch_routes
 from runtime.serving.errors import RequestFailed, error_response
 from runtime.serving.guards import Guard
 from runtime.serving.health import health_routes
@@ -60,6 +61,7 @@ def make_app(
         routes=[
             *page_routes(),
             *speech_routes(speaking, metrics),
+            *batch_routes(speaking, metrics),
             *voice_routes(voices, settings.max_upload_bytes),
             *websocket_routes(speaking, metrics),
             *piper_routes(speaking, metrics),

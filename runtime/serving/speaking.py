@@ -42,7 +42,7 @@ class Phase(Enum):
 class Speaking:
     """What every protocol needs in order to speak: made once for a server.
 
-    phase: orders are taken when it is ready. trouble: why it is broken.
+    trouble: why it is broken.
     """
 
     def __init__(
@@ -51,10 +51,21 @@ class Speaking:
         self.scheduler = scheduler
         self.voices = voices
         self.settings = settings
-        self.phase = Phase.WARMING_UP
+        self._phase = Phase.WARMING_UP
         self.trouble = ""
         self.encoders = ThreadPoolExecutor(2, "encoder")
         self._readers = ThreadPoolExecutor(2, "reader")
+
+    @property
+    def phase(self) -> Phase:
+        """Orders are taken when it is ready. Without the engine's thread it never is again."""
+        if self._phase is Phase.READY and not self.scheduler.is_alive:
+            self._phase, self.trouble = Phase.BROKEN, "the engine's thread has ended; start again"
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase = phase
 
     @property
     def model(self) -> str:

@@ -11,7 +11,7 @@ from wyoming.info import Attribution, Info, TtsProgram, TtsVoice
 from commands.version import VERSION
 from runtime.serving.speaking import Speaking
 
-MAKER = Attribution(name="slm-deploy", url="https://pypi.org/project/slm-deploy/")
+MAKER = Attribution(name="slm-deploy", url="https://arxiv.org/abs/2506.12537")
 
 
 def describe_server(speaking: Speaking) -> Event:

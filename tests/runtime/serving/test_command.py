@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from runtime import serve
 from runtime.audio.sound import to_pcm16
 from runtime.scheduling import capacity
+from runtime.serving import server
 from runtime.speech.sampling import Sampling
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving.conftest import SEED, until
@@ -123,6 +125,27 @@ def test_rows_that_are_asked_for_are_measured_too(
     monkeypatch.setattr(capacity, "MARGIN", 0.0)
     assert serve._limits(tts, 3, None).rows == 3
     assert "warning: --rows 3 is more than stay in real time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("allowed", "most", "connections", "then"),
+    [
+        (256, 4096, 1024, 1024 + server.FILES_BESIDE),
+        (256, 1024, 1024 - server.FILES_BESIDE, 1024),
+        (256, resource.RLIM_INFINITY, 1024, 1024 + server.FILES_BESIDE),
+        (5000, 5000, 1024, 5000),
+        (64, 64, server.LEAST_CONNECTIONS, 64),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 1024, resource.RLIM_INFINITY),
+    ],
+)
+def test_there_are_as_many_connections_as_files_may_be_open(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, most: int, connections: int, then: int
+) -> None:
+    limits = [allowed, most]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, given: limits.__setitem__(0, given[0]))
+    assert server.fitting_connections(1024) == connections
+    assert limits == [then, most]
 
 
 @pytest.mark.parametrize(

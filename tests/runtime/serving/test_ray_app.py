@@ -20,6 +20,8 @@ import pytest
 import yaml
 from websockets.sync.client import connect
 
+import runtime.ray_app
+import runtime.serve
 from commands.errors import UserError
 from runtime.ray_app import deployment_options, make_application, read_settings
 from runtime.serving.requests import MIN_SPEED
@@ -56,6 +58,10 @@ def test_settings_may_be_texts_as_a_command_line_has_them() -> None:
 def test_wrong_settings_are_told(args: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         read_settings(args)
+
+
+def test_the_key_has_the_name_that_the_server_knows() -> None:
+    assert runtime.ray_app.KEY_VARIABLE == runtime.serve.KEY_VARIABLE
 
 
 def test_ray_waits_for_the_longest_text_and_its_slowest_listener() -> None:
