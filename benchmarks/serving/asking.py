@@ -36,6 +36,12 @@ def mixed_asks(
     return asks
 
 
+def mean_words(words: tuple[int, int]) -> float:
+    """Of the texts that `mixed_asks` makes."""
+    least, most = words
+    return float((most - least) / np.log(most / least)) if most > least else float(least)
+
+
 def make_text(random: np.random.Generator, words: int) -> str:
     """Everyday sentences, the last one cut."""
     sentences = SENTENCES.read_text("utf-8").splitlines()

@@ -24,7 +24,9 @@ TITLES = (
 class Level:
     """One load. streams: offered, as listeners at a time. first_audio, real_time_factor,
     refused_in: percentiles 50, 95 and 99, in seconds; none where nobody was. gaps: listeners who
-    heard one. throughput: seconds of audio a second, until the last listener had all."""
+    heard one. throughput: seconds of audio a second, until the last listener had all.
+    audio_seconds: that came to all. own_processor: seconds that this tool's process worked, a
+    second; in process, with the engine."""
 
     streams: float
     asked: int
@@ -36,15 +38,20 @@ class Level:
     gaps: int
     longest_gap: float
     throughput: float
+    audio_seconds: float
+    own_processor: float
     reasons: list[str]
 
 
-def summarise(streams: float, heard: Sequence[Heard], seconds: float) -> Level:
+def summarise(
+    streams: float, heard: Sequence[Heard], seconds: float, own_processor: float = 0.0
+) -> Level:
     """seconds: in which listeners arrived, or until the last one had all."""
     done = [each for each in heard if each.outcome is Outcome.DONE]
     refused = [each for each in heard if each.outcome is Outcome.REFUSED]
     broken = [each for each in heard if each.outcome is Outcome.BROKEN]
     admitted = done + broken
+    audio_seconds = sum(each.audio_seconds for each in heard)
     return Level(
         streams=streams,
         asked=len(heard),
@@ -55,7 +62,9 @@ def summarise(streams: float, heard: Sequence[Heard], seconds: float) -> Level:
         refused_in=_percentiles([each.seconds for each in refused]),
         gaps=sum(each.underrun > AUDIBLE_SECONDS for each in admitted),
         longest_gap=max((each.underrun for each in admitted), default=0.0),
-        throughput=sum(each.audio_seconds for each in heard) / seconds,
+        throughput=audio_seconds / seconds,
+        audio_seconds=audio_seconds,
+        own_processor=own_processor,
         reasons=sorted({each.reason for each in broken}),
     )
 

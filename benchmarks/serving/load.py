@@ -45,26 +45,31 @@ def measure_level(
     rate = streams / options.mean_seconds
     moments = arrivals(random, rate, options.seconds) or [0.0]
     asks = mixed_asks(random, len(moments), target.voices, tuple(options.words))
-    start = time.perf_counter()
+    start, work = time.perf_counter(), time.process_time()
     heard = hear_all(target, asks, moments)
-    return summarise(streams, heard, max(options.seconds, time.perf_counter() - start))
+    seconds = time.perf_counter() - start
+    own = (time.process_time() - work) / seconds
+    return summarise(streams, heard, max(options.seconds, seconds), own)
 
 
 def warm_up(target: Target, random: np.random.Generator, words: Sequence[int]) -> float:
-    """Mean seconds of audio of a text.
+    """Mean seconds of audio of a text: of a word, as a few texts have it, times the mean number of
+    words. A few texts' own mean would be far off.
 
     Raises:
         UserError: the target does not speak.
     """
-    from benchmarks.serving.asking import mixed_asks
+    from benchmarks.serving.asking import mean_words, mixed_asks
     from benchmarks.serving.hearing import Outcome, hear
 
-    asks = mixed_asks(random, WARM_UPS, target.voices, (words[0], words[1]))
+    lengths = (words[0], words[1])
+    asks = mixed_asks(random, WARM_UPS, target.voices, lengths)
     heard = [hear(target, ask) for ask in asks]
     for each in heard:
         if each.outcome is not Outcome.DONE:
             raise UserError(f"{target.name}: {each.outcome}: {each.reason}")
-    return sum(each.audio_seconds for each in heard) / len(heard)
+    said = sum(len(ask.text.split()) for ask in asks)
+    return mean_words(lengths) * sum(each.audio_seconds for each in heard) / said
 
 
 @contextmanager
@@ -81,9 +86,9 @@ def open_target(arguments: argparse.Namespace) -> Iterator[Target]:
         from benchmarks.serving.over_http import OverHttp
 
         key = os.environ.get("OPENAI_API_KEY", "none")
-        yield OverHttp(
-            arguments.url, voices or ("alloy",), arguments.fields, key, arguments.sample_rate
-        )
+        voices = voices or ("alloy",)
+        settings = (arguments.fields, key, arguments.sample_rate, arguments.api)
+        yield OverHttp(arguments.url, voices, *settings)
         return
     from benchmarks.serving.in_process import InProcess
     from runtime.scheduling.capacity import measure_capacity
@@ -115,7 +120,10 @@ def run(arguments: argparse.Namespace) -> None:
         tell(f"a text lasts {arguments.mean_seconds:.1f} s in the mean")
         for streams in arguments.streams:
             levels.append(measure_level(target, random, streams, arguments))
-            tell(f"{streams:g} streams: {levels[-1].throughput:.1f} seconds of audio a second")
+            tell(
+                f"{streams:g} streams: {levels[-1].throughput:.1f} seconds of audio a second; this "
+                f"process used {levels[-1].own_processor:.0%} of a processor"
+            )
     for level in levels:
         for reason in level.reasons:
             tell(f"{level.streams:g} streams, broken: {reason}")
@@ -140,6 +148,12 @@ def add_target(parser: CommandParser) -> None:
     )
     add_count(parser, "--rows", "of the scheduler (default: as many as stay in real time)")
     add_count(parser, "--threads", "of the engine (default: the physical cores)")
+    parser.add_argument(
+        "--api",
+        choices=("openai", "piper", "pocket-tts"),
+        default="openai",
+        help="of a server (default: openai)",
+    )
     add_count(parser, "--sample-rate", "of a server's pcm, in Hz", default=24_000)
     parser.add_argument("--voices", nargs="+", metavar="NAME", help="(default: the bundle's own)")
     parser.add_argument(

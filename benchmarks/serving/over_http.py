@@ -1,4 +1,4 @@
-"""Any server with OpenAI's `/v1/audio/speech` as a target, by the standard library.
+"""A server as a target, by the standard library: with OpenAI's `/v1/audio/speech`, or another API.
 
 In: its address. Out: the bytes of raw 16-bit samples ("pcm") as they arrive.
 """
@@ -6,13 +6,13 @@ In: its address. Out: the bytes of raw 16-bit samples ("pcm") as they arrive.
 from __future__ import annotations
 
 import http.client
-import json
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.serving.asking import Ask
+from benchmarks.serving.interfaces import INTERFACES, OPENAI, without_header
 from benchmarks.serving.targets import Broken, Refused, Rejected
 from commands.errors import UserError
 
@@ -36,7 +36,8 @@ GARBAGE = (
 
 
 class OverHttp:
-    """See `Target`. fields: more of the request's JSON, such as `stream` of some servers."""
+    """See `Target`. fields: more of the request, such as `stream` of some servers. api: one of
+    `INTERFACES`."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class OverHttp:
         fields: Mapping[str, Any],
         key: str = "none",
         rate_hz: int = PCM_RATE_HZ,
+        api: str = OPENAI,
     ) -> None:
         """Raises `UserError` for an address that is none."""
         parts = urlsplit(url)
@@ -53,18 +55,12 @@ class OverHttp:
         self.name = url
         self.voices = voices
         self.bytes_per_second = 2 * rate_hz
+        self._interface, self._rate_hz = INTERFACES[api], rate_hz
         self._parts, self._fields, self._key = parts, fields, key
 
     def speak(self, ask: Ask) -> Generator[bytes, None, None]:
-        body = {
-            "model": "tts-1",
-            "input": ask.text,
-            "voice": ask.voice,
-            "response_format": "pcm",
-            **({} if ask.seed is None else {"seed": ask.seed}),
-            **self._fields,
-        }
-        return self._post(json.dumps(body).encode())
+        pieces = self._post(self._interface.body(ask, self._fields))
+        return without_header(pieces, self._rate_hz) if self._interface.has_header else pieces
 
     def garbage(self, number: int) -> None:
         for _ in self._post(GARBAGE[number % len(GARBAGE)]):
@@ -73,7 +69,7 @@ class OverHttp:
     def _post(self, body: bytes) -> Generator[bytes, None, None]:
         with closing(self._connect()) as connection:
             try:
-                connection.request("POST", self._path("/v1/audio/speech"), body, self._headers())
+                connection.request("POST", self._path(), body, self._headers())
                 response = connection.getresponse()
                 _check(response)
                 while piece := response.read1(PIECE_BYTES):
@@ -87,11 +83,12 @@ class OverHttp:
         assert self._parts.hostname
         return kind(self._parts.hostname, self._parts.port, timeout=TIMEOUT_SECONDS)
 
-    def _path(self, path: str) -> str:
-        return self._parts.path.rstrip("/").removesuffix("/v1") + path
+    def _path(self) -> str:
+        return self._parts.path.rstrip("/").removesuffix("/v1") + self._interface.path
 
     def _headers(self) -> dict[str, str]:
-        return {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+        content_type = self._interface.content_type
+        return {"Content-Type": content_type, "Authorization": f"Bearer {self._key}"}
 
 
 def _check(response: http.client.HTTPResponse) -> None:

@@ -37,3 +37,17 @@ def held_by(process: int) -> Held:
         raise UserError(f"process {process} cannot be seen: {error}; give its --pid") from None
     memory = 1024 * int(status["VmRSS"].split()[0]) / MIB
     return Held(memory, files, int(status["Threads"]))
+
+
+def processor_seconds(process: int) -> float:
+    """That it has worked so far, with all its threads and ended children.
+
+    Raises:
+        UserError: it cannot be seen.
+    """
+    try:
+        told = (Path("/proc") / str(process) / "stat").read_text()
+    except OSError as error:
+        raise UserError(f"process {process} cannot be seen: {error}") from None
+    fields = told.rpartition(")")[2].split()  # the name before may have spaces
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

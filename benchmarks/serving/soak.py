@@ -3,43 +3,44 @@
 In: a server that takes seeds, or a bundle, which the scheduler speaks in this process. Out: a
 report, as JSON if asked for. It fails if a request was not as it must be, if memory grew by more
 than `GROWTH` after the first tenth (of `FEW` requests or more: a few only warm it up), or if files,
-threads or rows are left.
+rows or more threads than after the first tenth are left. A soak of a server can be stopped, and
+goes on with the same process.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.serving.load import add_target, open_target
 from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
-from commands.options import add_count
+from commands.interruption import Interruption
+from commands.options import add_count, add_max_minutes
 from commands.progress import tell
 from commands.run import run_command
 
 if TYPE_CHECKING:
     from benchmarks.serving.resources import Held
+    from benchmarks.serving.soak_state import SoakState
     from benchmarks.serving.soaking import Alone
     from benchmarks.serving.targets import Target
 
-GROWTH = 0.05
-FEW = 1000
 WORDS = (1, 300)
 BEGIN_BYTES = 16_384  # of beginnings that cancelled requests are compared by
 SETTLE_SECONDS = 10.0  # until what listeners left is gone
 SHOWN = 10  # wrong requests
 
 
-def soak_target(target: Target, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The report."""
+def soak_target(
+    target: Target, state: SoakState, arguments: argparse.Namespace, interruption: Interruption
+) -> None:
+    """Ask for what is left, or until it is to stop, and note what was found."""
     import numpy as np
 
     from benchmarks.serving.resources import held_by
@@ -48,44 +49,20 @@ def soak_target(target: Target, arguments: argparse.Namespace) -> dict[str, Any]
     process = arguments.pid or os.getpid()
     random = np.random.default_rng(arguments.seed)
     known = _listen_alone(target, random, arguments.texts)
-    idle = held_by(process)
-    memory: list[Held] = []
-
-    def note(ended: int) -> None:
-        if ended % max(1, arguments.requests // 10) == 0:
-            memory.append(held_by(process))
-            tell(f"{ended} of {arguments.requests}: {memory[-1].memory_mib:.0f} MiB")
-
+    requests = make_requests(random, known, arguments.requests)[state.ended :]
+    state.idle = state.idle or held_by(process)
     start = time.monotonic()
-    requests = make_requests(random, known, arguments.requests)
-    results = soak(target, requests, arguments.listeners, note)
+
+    def note(_: int) -> None:
+        state.ended += 1
+        if state.is_tenth:
+            state.tenths.append(held_by(process))
+            tell(f"{state.ended} of {state.requests}: {state.tenths[-1].memory_mib:.0f} MiB")
+
+    results = soak(target, requests, arguments.listeners, note, lambda: interruption.requested)
     seconds = time.monotonic() - start
-    return {
-        "target": target.name,
-        "requests": arguments.requests,
-        "seconds": seconds,
-        "audio_seconds": results.audio_bytes / target.bytes_per_second,
-        "counts": dict(results.counts),
-        "wrong": results.wrong,
-        "idle": asdict(idle),
-        "tenths": [asdict(held) for held in memory],
-        "end": asdict(_settle(process, idle)),
-    }
-
-
-def find_faults(report: dict[str, Any]) -> list[str]:
-    """A line for each thing that is not as it must be."""
-    faults = list(report["wrong"])
-    early, end, idle = report["tenths"][0], report["end"], report["idle"]
-    growth = end["memory_mib"] / early["memory_mib"] - 1
-    if growth > GROWTH and report["requests"] >= FEW:
-        faults.append(f"memory grew by {growth:.1%} after the first tenth")
-    for what in ("files", "threads"):
-        if end[what] > idle[what]:
-            faults.append(f"{end[what] - idle[what]} {what} are left")
-    if report.get("left"):
-        faults.append(f"rows or places in the queue are left: {report['left']}")
-    return faults
+    state.add(results, seconds, results.audio_bytes / target.bytes_per_second)
+    state.end = _settle(process, state.idle)
 
 
 def _listen_alone(target: Target, random: Any, texts: int) -> list[Alone]:
@@ -112,26 +89,46 @@ def _settle(process: int, idle: Held) -> Held:
 def run(arguments: argparse.Namespace) -> None:
     """Soak, print what was found and fail if that is not as it must be."""
     from benchmarks.serving.in_process import InProcess
-    from formats.files.atomic import write_text
+    from benchmarks.serving.soak_state import read_state
 
-    with open_target(arguments) as target:
-        tell(target.name)
-        report = soak_target(target, arguments)
-        if isinstance(target, InProcess):
-            report["left"] = target.wait_until_idle(SETTLE_SECONDS)
-    report["faults"] = find_faults(report)
-    if arguments.output:
-        write_text(arguments.output, json.dumps(report, indent=1) + "\n")
-    counts = ", ".join(f"{count} {what}" for what, count in sorted(report["counts"].items()))
-    print(f"{report['requests']} requests in {report['seconds']:.0f} s: {counts}")
-    print(f"{report['audio_seconds']:.0f} seconds of audio, {len(report['wrong'])} wrong")
-    for when in ("idle", "end"):
-        print(f"{when}: " + ", ".join(f"{what} {n:g}" for what, n in report[when].items()))
-    if report["faults"]:
-        more = (
-            "" if len(report["faults"]) <= SHOWN else f" and {len(report['faults']) - SHOWN} more"
-        )
-        raise UserError("; ".join(report["faults"][:SHOWN]) + more)
+    state = read_state(arguments.output, _inputs(arguments))
+    with Interruption(arguments.max_minutes) as interruption:
+        if not state.is_complete:
+            with open_target(arguments) as target:
+                tell(target.name)
+                soak_target(target, state, arguments, interruption)
+                if isinstance(target, InProcess):
+                    state.left = target.wait_until_idle(SETTLE_SECONDS)
+        if arguments.output and (state.is_complete or arguments.engine is None):
+            state.write(arguments.output)
+        if not state.is_complete:
+            interruption.leave(_describe_stop(state, arguments))
+    _report(state)
+
+
+def _inputs(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("url", "pid", "voices", "fields", "sample_rate", "seed", "requests", "texts")
+    engine = None if arguments.engine is None else str(arguments.engine)
+    return {name: getattr(arguments, name) for name in names} | {"engine": engine}
+
+
+def _describe_stop(state: SoakState, arguments: argparse.Namespace) -> str:
+    done = f"stopped: {state.ended} of {state.requests} requests have ended"
+    if arguments.engine is not None or arguments.output is None:
+        return f"{done}; without a server and --output, the soak begins anew"
+    return f"{done}; go on, with the same process, with: {arguments.command_line}"
+
+
+def _report(state: SoakState) -> None:
+    counts = ", ".join(f"{count} {what}" for what, count in sorted(state.counts.items()))
+    print(f"{state.requests} requests in {sum(state.parts):.0f} s: {counts}")
+    print(f"{state.audio_seconds:.0f} seconds of audio, {len(state.wrong)} wrong")
+    for when, held in (("idle", state.idle), ("end", state.end)):
+        assert held is not None
+        print(f"{when}: {held.memory_mib:.0f} MiB, {held.files} files, {held.threads} threads")
+    if faults := state.faults():
+        more = "" if len(faults) <= SHOWN else f" and {len(faults) - SHOWN} more"
+        raise UserError("; ".join(faults[:SHOWN]) + more)
 
 
 def make_parser() -> CommandParser:
@@ -143,6 +140,7 @@ def make_parser() -> CommandParser:
     add_count(parser, "--texts", "different ones, of 1 to 300 words", default=100)
     add_count(parser, "--listeners", "at a time", default=24)
     add_count(parser, "--pid", "the server's process (default: this one)")
+    add_max_minutes(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", help="for the report, as JSON")
     return parser
 

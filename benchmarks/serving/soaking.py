@@ -91,15 +91,17 @@ def soak(
     requests: Iterable[Request],
     listeners: int,
     on_request: Callable[[int], None],
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> Results:
-    """So many listeners at a time. on_request: told how many requests have ended."""
+    """So many listeners at a time. on_request: told how many requests have ended. must_stop: begin
+    no more of them; those that have begun are heard to their end, so the first ones are done."""
     results = Results()
     left = iter(requests)
 
     def listen() -> None:
         while True:
             with results.lock:
-                request = next(left, None)
+                request = None if must_stop() else next(left, None)
             if request is None:
                 return
             wrong = _listen(target, request, results)

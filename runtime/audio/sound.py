@@ -120,13 +120,15 @@ def convert_audio(
     return convert_sound(audio, rate_hz, max_seconds).at_rate(to_rate_hz)
 
 
-def convert_sound(audio: NDArray[Any], rate_hz: int, max_seconds: float = MAX_SECONDS) -> Sound:
+def convert_sound(
+    audio: NDArray[Any], rate_hz: int, max_seconds: float = MAX_SECONDS, *, where: str = "audio"
+) -> Sound:
     """As `read_sound`, for an array: [samples] or [samples, channels], floats or signed integers.
+    where: its name in messages.
 
     Raises:
         UserError: as `read_sound` (but silence is allowed), or another shape or type.
     """
-    where = "audio"
     audio = np.asarray(audio)
     if audio.ndim not in (1, 2):
         raise UserError(

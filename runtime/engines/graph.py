@@ -13,7 +13,7 @@ the loop there (`LoopingGraph`), or lets calls go on in the background (`runtime
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -70,6 +70,16 @@ class States:
         self._used.add(target)
         for buffers in self._buffers:
             buffers[turn][target] = buffers[turn][source]
+
+    def copy_row(self, row: int, turn: int) -> list[Array]:
+        """What `move` would copy, in memory of its own."""
+        return [buffers[turn][row : row + 1].copy() for buffers in self._buffers]
+
+    def put_row(self, row: int, turn: int, arrays: Sequence[Array]) -> None:
+        """Put such a copy into another place, of states that may have grown meanwhile."""
+        self.clear(row)
+        for buffers, array in zip(self._buffers, arrays, strict=True):
+            buffers[turn][row : row + 1][tuple(map(slice, array.shape))] = array
 
     def grow(self, capacity: int) -> States:
         """The same states with room for more positions."""

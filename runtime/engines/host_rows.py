@@ -41,6 +41,15 @@ class Context:
         return self.hidden.shape[1]
 
 
+@dataclass(frozen=True)
+class _Parked:
+    """A row that is paused. own: the head's inputs. states: of backbone and head."""
+
+    own: dict[str, Array]
+    states: list[list[Array]]
+    length: int
+
+
 def begin_context(backbone: Graph, capacity: int) -> Context:
     """Nothing has been read; there is room for `capacity` positions."""
     states = States(backbone.spec, {names.CAPACITY: capacity})
@@ -157,6 +166,18 @@ class HostRows(RowLoop):
         self._lengths[target] = self._lengths[source]
         for states in self._ready_states():
             states.move(source, target, self._turn)
+
+    def _park(self, row: Row, slot: int) -> _Parked:
+        own = {name: self._own[name][slot].copy() for name in (*SETTINGS, names.NEXT_EMBEDDING)}
+        states = [states.copy_row(slot, self._turn) for states in self._ready_states()]
+        return _Parked(own, states, int(self._lengths[slot]))
+
+    def _unpark(self, row: Row, slot: int, parked: _Parked) -> None:
+        for name, value in parked.own.items():
+            self._own[name][slot] = value
+        for states, arrays in zip(self._ready_states(), parked.states, strict=True):
+            states.put_row(slot, self._turn, arrays)
+        self._lengths[slot] = parked.length
 
     def _reserve(self, before: int, positions: int) -> None:
         """Make the caches large enough for one more row."""

@@ -7,6 +7,7 @@ text, sentences and audio are not.
 
 A loop has a fixed number of slots, and its live rows always take the first ones. So a step of n
 rows works on the first n rows of every buffer, and when a row leaves, the last one takes its slot.
+A row that is paused leaves its slot as well, and what it has read is kept elsewhere meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,9 +98,11 @@ class RowLoop(ABC):
 
     positions_a_step: how much of the prompts is read before a step at most, so that rows that have
     begun are not held up for long; None: all. Engines that cannot read a prompt in parts read all.
+    pauses_freely: pausing a row costs nothing; else what it has read is copied.
     """
 
     positions_a_step: int | None = None
+    pauses_freely = False
 
     def __init__(self, room: int, streams: int) -> None:
         self.room = room
@@ -107,11 +110,17 @@ class RowLoop(ABC):
         self._streams = streams
         self._slots: list[Row] = []  # rows that have begun; the index is the slot
         self._waiting: list[Row] = []  # rows that begin with the next step
+        self._paused: dict[Row, Any] = {}  # with what `_park` returned
 
     @property
     def rows(self) -> list[Row]:
         """The live rows."""
-        return [*self._slots, *self._waiting]
+        return [*self._slots, *self._paused, *self._waiting]
+
+    @property
+    def stepping(self) -> int:
+        """How many rows the next step advances; those that begin with it are not counted."""
+        return len(self._slots)
 
     def add(self, request: Request) -> Row:
         """Let a row join. Its first step, which reads the prompt, comes with the next `step`.
@@ -131,7 +140,8 @@ class RowLoop(ABC):
         return row
 
     def step(self) -> list[Step]:
-        """Advance every live row by one step. Rows that end with it have left afterwards."""
+        """Advance every live row that is not paused by one step. Rows that end with it have left
+        afterwards."""
         begun, self._waiting = self._waiting, []
         steps = self._advance(begun)
         for step in steps:
@@ -143,12 +153,25 @@ class RowLoop(ABC):
         """Let a row leave before its end. A row that has left already is ignored."""
         if row in self._waiting:
             self._waiting.remove(row)
+        elif row in self._paused:
+            del self._paused[row]
         elif row in self._slots:
-            slot, last = self._slots.index(row), self._slots.pop()
-            if last is not row:
-                self._slots[slot] = last
-                self._move(len(self._slots), slot)
+            self._leave_slot(row)
         row.ended = True
+
+    def pause(self, row: Row) -> None:
+        """Leave a row out of the steps until `resume`; it keeps its place, and its codes do not
+        depend on that. A step that is under way may still come. A row whose first step has not
+        come is not paused, and one that is paused already stays so."""
+        if row in self._slots:
+            self._paused[row] = self._park(row, self._slots.index(row))
+            self._leave_slot(row)
+
+    def resume(self, row: Row) -> None:
+        """Let a paused row step again; another one is ignored."""
+        if row in self._paused:
+            self._unpark(row, len(self._slots), self._paused.pop(row))
+            self._slots.append(row)
 
     def close(self) -> None:
         """End all work. No row can join afterwards."""
@@ -162,6 +185,12 @@ class RowLoop(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _leave_slot(self, row: Row) -> None:
+        slot, last = self._slots.index(row), self._slots.pop()
+        if last is not row:
+            self._slots[slot] = last
+            self._move(len(self._slots), slot)
+
     @abstractmethod
     def _advance(self, begun: list[Row]) -> list[Step]:
         """One step of the rows in `_slots`, and the first one of those in `begun`.
@@ -172,6 +201,14 @@ class RowLoop(ABC):
     @abstractmethod
     def _move(self, source: int, target: int) -> None:
         """Move the row in slot `source` to slot `target`."""
+
+    @abstractmethod
+    def _park(self, row: Row, slot: int) -> Any:
+        """What the row in `slot` has read and settled, to be kept while others use the slot."""
+
+    @abstractmethod
+    def _unpark(self, row: Row, slot: int, parked: Any) -> None:
+        """Put it into a free slot, to be stepped from there."""
 
 
 def head_settings(head: GraphSpec, sampling: SamplingDefaults) -> dict[str, float]:

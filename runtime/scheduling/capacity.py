@@ -27,7 +27,7 @@ from runtime.speech.synthesis import TTS
 
 SECONDS = 2.5  # that measuring takes at most, apart from the call under way
 MARGIN = 0.8  # of the machine's time that streams may take
-STALL_SECONDS = 0.08  # that reading a prompt holds up the others; a first chunk plays for longer
+STALL_SECONDS = 0.04  # that reading prompts holds up the others; a first chunk plays for longer
 LEAST_POSITIONS = 16  # fewer at once cost nearly as much
 SENTENCE_SECONDS = 3.0  # of audio that one prompt brings
 MOST_STREAMS = 64

@@ -24,6 +24,11 @@ class SchedulerLimits:
     prompt_positions: int | None = None
     loads: tuple[float, ...] = ()
 
+    @property
+    def places(self) -> int:
+        """Texts that are spoken or wait."""
+        return self.rows + self.waiting
+
 
 @dataclass(frozen=True)
 class Load:

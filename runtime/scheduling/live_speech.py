@@ -15,6 +15,7 @@ from runtime.speech.spoken import Chunk
 from runtime.speech.synthesis import TTS
 
 SCARCE_SECONDS = 0.15  # of audio that the listener still has: then its next chunk is a short one
+NEWCOMER_SECONDS = 0.1  # that somebody counts as having before the first audio
 
 
 class LiveSpeech:
@@ -60,12 +61,19 @@ class LiveSpeech:
             self.row = None
             self._rest = self._stream.finish(stopped=step.stop)
 
+    def seconds_left(self, now: float) -> float:
+        """Of audio that the listener can still play, whether it was taken or not. One who has heard
+        nothing yet comes behind those who are about to run dry."""
+        if self.speech.first_audio is None:
+            return NEWCOMER_SECONDS
+        return max(self.speech.spare_seconds(now), self.speech.held_seconds)
+
     def hurry(self, now: float) -> None:
         """Make do with a shorter chunk if the listener has little left to play. Chunks that double
         in size come in time only while steps are twice as fast as speech."""
         speech = self.speech
         is_made = self._stream is None or self._rest is not None
-        if is_made or speech.first_audio is None or speech.spare_seconds(now) >= SCARCE_SECONDS:
+        if is_made or speech.first_audio is None or self.seconds_left(now) >= SCARCE_SECONDS:
             return
         assert self._stream is not None
         self._stream.shorten(speech.order.schedule.first_frames)

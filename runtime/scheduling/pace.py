@@ -6,10 +6,11 @@ rows, and what else is done before the next. Arithmetic only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 FULL = 0.9  # of the time that the audio of a turn plays for
-MEMORY = 0.97  # of a turn by the next one: about the last thirty count
+MEMORY_SECONDS = 1.0  # of work; what is older hardly counts
 
 
 class Pace:
@@ -19,20 +20,23 @@ class Pace:
         """loads: seconds of work for a second of audio of each of 1, 2, … streams; none: never
         full. audio_a_turn: seconds that a turn brings to each stream."""
         self._loads, self._audio_a_turn = loads, audio_a_turn
-        self._taken = self._expected = 0.0  # seconds of the last turns
+        # Seconds of the last turns; at first as if they had been what was measured.
+        self._taken = self._expected = MEMORY_SECONDS
 
     def note(self, streams: int, seconds: float) -> None:
-        """A turn of so many streams took so long."""
-        if not self._loads or not streams:
+        """A turn of so many streams took so long. Without any it was for prompts or the codec,
+        which are a part of the streams' loads."""
+        if not self._loads:
             return
-        expected = self._load(streams) * self._audio_a_turn
-        self._taken = MEMORY * self._taken + seconds
-        self._expected = MEMORY * self._expected + expected
+        expected = self._load(streams) * self._audio_a_turn if streams else 0.0
+        memory = math.exp(-seconds / MEMORY_SECONDS)
+        self._taken = memory * self._taken + seconds
+        self._expected = memory * self._expected + expected
 
     @property
     def slowdown(self) -> float:
         """At least 1: work that new streams have not asked for yet does not make turns quick."""
-        return max(1.0, self._taken / self._expected) if self._expected else 1.0
+        return max(1.0, self._taken / self._expected)
 
     def is_full(self, streams: int) -> bool:
         """Whether so many streams are too many. One is not: nobody else suffers by it."""

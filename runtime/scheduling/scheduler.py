@@ -3,11 +3,9 @@
 In: orders, from any thread. Out: a `Speech` for each, whose chunks come while others are spoken.
 
 Texts join and leave between steps (continuous batching), new ones only while all stay in real time
-(`runtime.scheduling.pace`). Prompts are read in parts, so that the others are not held up for long.
-Each step advances all rows; then chunks that are due are decoded, first for the listener whose
-buffer is emptiest, until a time is used up and it is the steps' turn again. A listener who does not
-take its chunks gets no more of them, and in the end none at all. Rows do not depend on each other,
-so a seed gives the same samples in any company.
+(`runtime.scheduling.pace`). What is done next, and for whom, `runtime.scheduling.turns` decides. A
+listener who does not take its chunks is paused, and in the end given up. Rows do not depend on each
+other, so a seed gives the same samples in any company.
 """
 
 from __future__ import annotations
@@ -17,17 +15,14 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 
-from runtime.engines.rows import Row, RowLoop
+from runtime.engines.rows import RowLoop
 from runtime.scheduling.limits import Load, Overloaded, SchedulerLimits, ShuttingDown
 from runtime.scheduling.live_speech import LiveSpeech
 from runtime.scheduling.pace import Pace
 from runtime.scheduling.speech import Order, Speech, State
+from runtime.scheduling.turns import Turns
 from runtime.speech.synthesis import TTS
-
-CODEC_SECONDS_A_TURN = 0.02  # then the rows take a step
-AMPLE_SECONDS = 1.0  # if all listeners have as much to play, one more may begin at any load
 
 
 class Scheduler:
@@ -45,21 +40,23 @@ class Scheduler:
         self._service_seconds = 1.0  # that a text takes of its row: a moving mean
         manifest = tts.bundle.manifest
         audio_a_turn = manifest.frames_per_step / manifest.codec.frames_per_second
-        self._pace = Pace(limits.loads, audio_a_turn)
+        pace = Pace(limits.loads, audio_a_turn)
+        self._turns = Turns(self._live, limits, pace, self._admit)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, order: Order) -> Speech:
-        """Take an order.
+        """Take an order. Whoever orders what follows has one such order at a time.
 
         Raises:
             Overloaded: too many are waiting.
             ShuttingDown: after `close`.
         """
         with self._orders:
-            self._require_room()
+            self._require_room(order.follows)
             speech = Speech(next(self._numbers), order, self._wake)
-            self._waiting.append(speech)
+            following = sum(other.order.follows for other in self._waiting)
+            self._waiting.insert(following if order.follows else len(self._waiting), speech)
             self._has_news = True
             self._orders.notify_all()
         return speech
@@ -73,6 +70,11 @@ class Scheduler:
         """Of this moment."""
         with self._orders:
             return Load(len(self._waiting), len(self._live), self.limits.rows)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the engine's thread runs: until `close`, unless it died."""
+        return self._thread.is_alive()
 
     def close(self, drain_seconds: float = 0.0) -> None:
         """Take no more orders, let those that are there go on for so long, and end."""
@@ -99,10 +101,10 @@ class Scheduler:
         with self._orders:
             return [*self._waiting, *(live.speech for live in self._live)]
 
-    def _require_room(self) -> None:
+    def _require_room(self, follows: bool = False) -> None:
         if not self._is_open:
             raise ShuttingDown("this server is about to end; try another one")
-        if len(self._waiting) + len(self._live) >= self.limits.waiting + self.limits.rows:
+        if not follows and len(self._waiting) + len(self._live) >= self.limits.places:
             raise Overloaded(self._estimate_wait())
 
     def _estimate_wait(self) -> int:
@@ -113,8 +115,21 @@ class Scheduler:
     # The engine's thread.
 
     def _run(self) -> None:
-        while self._await_work():
-            self._serve()
+        try:
+            while self._await_work():
+                self._serve()
+        finally:
+            self._leave_nobody()
+
+    def _leave_nobody(self) -> None:
+        """Whatever ended the thread, nobody waits for it in vain."""
+        left = self._all()
+        with self._orders:
+            self._is_open = False
+            self._waiting.clear()
+            self._live.clear()
+        for speech in left:
+            speech.end(State.FAILED, "the engine's thread has ended")
 
     def _serve(self) -> None:
         """Speak until the end, or until the engine fails: all rows fail then, and others follow in
@@ -129,14 +144,9 @@ class Scheduler:
             self._fail(f"the engine failed: {error}")
 
     def _take_turn(self, loop: RowLoop) -> None:
-        start = time.monotonic()
         self._drop_ended(loop)
-        self._begin_next(loop)
-        rows = len(loop.rows)
-        self._step(loop)
-        self._decode(loop)
+        self._turns.take(loop)
         self._retire()
-        self._pace.note(rows, time.monotonic() - start)
 
     def _fail(self, reason: str) -> None:
         """End those who are being spoken to, or else those who wait."""
@@ -164,10 +174,8 @@ class Scheduler:
         return not (self._is_open or self._waiting or self._live)
 
     def _can_work(self) -> bool:
-        return any(
-            live.row is not None or (self._has_room(live) and (live.has_work or live.needs_row))
-            for live in self._live
-        ) or (bool(self._waiting) and len(self._live) < self.limits.rows)
+        can_begin = bool(self._waiting) and len(self._live) < self.limits.rows
+        return can_begin or self._turns.can_work()
 
     def _seconds_to_deadline(self) -> float | None:
         """Until somebody has waited or dawdled for too long; None if nobody can."""
@@ -180,12 +188,9 @@ class Scheduler:
         ends += [
             self.limits.slow_seconds - live.speech.idle_seconds(now)
             for live in self._live
-            if not self._has_room(live)
+            if not self._turns.has_room(live)
         ]
         return max(0.0, min(ends)) if ends else None
-
-    def _has_room(self, live: LiveSpeech) -> bool:
-        return live.speech.held_seconds < self.limits.held_seconds
 
     def _drop_ended(self, loop: RowLoop) -> None:
         """Those that were cancelled, waited too long, or are not listened to."""
@@ -193,10 +198,10 @@ class Scheduler:
         for live in self._live:
             speech = live.speech
             if speech.is_cancelled:
-                self._drop(loop, live, State.CANCELLED, "the listener has left")
+                self._turns.drop(loop, live, State.CANCELLED, "the listener has left")
             elif speech.idle_seconds(now) > self.limits.slow_seconds:
                 reason = f"nothing was taken for {self.limits.slow_seconds:.0f} s"
-                self._drop(loop, live, State.CANCELLED, reason)
+                self._turns.drop(loop, live, State.CANCELLED, reason)
         self._retire()
         with self._orders:
             waiting = [*self._waiting]
@@ -213,28 +218,8 @@ class Scheduler:
         with self._orders:
             self._waiting = deque(s for s in self._waiting if not s.state.is_end)
 
-    def _drop(self, loop: RowLoop, live: LiveSpeech, state: State, reason: str) -> None:
-        if live.row is not None:
-            loop.remove(live.row)
-            live.row = None
-        live.end(state, reason)
-
-    def _begin_next(self, loop: RowLoop) -> None:
-        """Give rows to sentences that can begin, until there are prompts enough for one turn: one,
-        if it is not known how many hold up the others for too long."""
-        room = self.limits.prompt_positions or 1
-        room -= sum(row.request.positions for row in loop.rows if not row.steps)
-        while room > 0 and (live := self._next()):
-            self._begin(loop, live)
-            room -= live.row.request.positions if live.row else 0
-
-    def _next(self) -> LiveSpeech | None:
-        """The next sentence of somebody who is being spoken to, or else a new text."""
-        for live in self._by_need():
-            if live.needs_row and self._has_room(live):
-                return live
-        if self._is_full():
-            return None
+    def _admit(self) -> LiveSpeech | None:
+        """The text that has waited the longest begins, if there is a row for it."""
         with self._orders:
             if not self._waiting or len(self._live) >= self.limits.rows:
                 return None
@@ -243,46 +228,6 @@ class Scheduler:
             self._live.append(live)
         speech.begin()
         return live
-
-    def _begin(self, loop: RowLoop, live: LiveSpeech) -> None:
-        """A request that cannot be made fails its own speech only."""
-        try:
-            live.row = loop.add(live.begin_sentence())
-        except Exception as error:  # of this text, voice or memory
-            live.end(State.FAILED, str(error))
-
-    def _is_full(self) -> bool:
-        """Whether one more would leave the others without audio. Those that have ample do not
-        mind."""
-        stepping = [live for live in self._live if live.row is not None]
-        if not self._pace.is_full(len(stepping) + 1):
-            return False
-        now = time.monotonic()
-        return any(live.speech.spare_seconds(now) < AMPLE_SECONDS for live in stepping)
-
-    def _step(self, loop: RowLoop) -> None:
-        if not loop.rows:
-            return
-        owner: dict[Row, LiveSpeech] = {live.row: live for live in self._live if live.row}
-        for step in loop.step():
-            owner[step.row].take(step)
-
-    def _decode(self, loop: RowLoop) -> None:
-        """Chunks that are due, the emptiest listener's first, until the time is used up."""
-        end = time.monotonic() + CODEC_SECONDS_A_TURN
-        for live in self._by_need():
-            live.hurry(time.monotonic())
-            while live.has_work and self._has_room(live) and not live.speech.is_cancelled:
-                try:
-                    live.make_chunk()
-                except Exception as error:  # of this stream
-                    self._drop(loop, live, State.FAILED, f"the codec failed: {error}")
-                if time.monotonic() > end:
-                    return
-
-    def _by_need(self) -> Iterator[LiveSpeech]:
-        now = time.monotonic()
-        yield from sorted(self._live, key=lambda live: live.speech.spare_seconds(now))
 
     def _retire(self) -> None:
         """Those that have said everything, or have ended otherwise, leave."""

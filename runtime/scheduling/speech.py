@@ -37,11 +37,14 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for. deadline_seconds: it may wait so long before it begins; None: for ever."""
+    """What is asked for. deadline_seconds: it may wait so long before it begins; None: for ever.
+    follows: it goes on what somebody hears already, so it is not refused, and waits before others.
+    """
 
     task: Task
     schedule: ChunkSchedule
     deadline_seconds: float | None = None
+    follows: bool = False
 
 
 class SpeechFailed(Exception):

@@ -17,6 +17,7 @@ import h11
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from runtime.serving.errors import RequestFailed, error_response
 from runtime.serving.speech_response import ABORT
 
 FLUSH_SECONDS = 5.0  # for what is under way to a client who reads slowly
@@ -34,7 +35,10 @@ def bounded_protocol(max_connections: int, header_seconds: float) -> type[H11Pro
 
             async def app(scope: Scope, receive: Receive, send: Send) -> None:
                 scope.setdefault("extensions", {})[ABORT] = {"abort": self._abort}
-                await inner(scope, receive, send)
+                try:
+                    await inner(scope, receive, send)
+                except asyncio.CancelledError:  # the server ends, and waits no longer
+                    await self._abort()
 
             self.app = app
 
@@ -63,6 +67,21 @@ def bounded_protocol(max_connections: int, header_seconds: float) -> type[H11Pro
             if self._clock is not None:
                 self._clock.cancel()
                 self._clock = None
+
+        def send_400_response(self, msg: str) -> None:
+            """For what is no HTTP: in the shape of all errors, if an answer can still be sent."""
+            if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+                self.transport.abort()
+                return
+            answer = error_response(RequestFailed(400, msg, code="invalid_http"))
+            headers = [*answer.raw_headers, (b"connection", b"close")]
+            for event in (
+                h11.Response(status_code=400, headers=headers),
+                h11.Data(data=bytes(answer.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+            self.transport.close()
 
         async def _abort(self) -> None:
             """A body of chunks has no end without its last chunk, so what was said can still be

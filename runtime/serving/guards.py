@@ -64,7 +64,7 @@ class Guard:
         try:
             self._check(scope)
         except RequestFailed as error:
-            await _refuse(error, scope, receive, send)
+            await refuse(error, scope, receive, send)
             return
         self._running += 1
         try:
@@ -162,8 +162,9 @@ def _too_large(most: int) -> RequestFailed:
     return RequestFailed(413, f"the body is larger than {most} bytes", code="body_too_large")
 
 
-async def _refuse(error: RequestFailed, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
+async def refuse(error: RequestFailed, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with an error; a WebSocket as well, where the server can."""
+    if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
         await error_response(error)(scope, receive, send)
     else:
-        await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+        await send({"type": "websocket.close", "code": 1008, "reason": error.message[:120]})

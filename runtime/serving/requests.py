@@ -7,7 +7,7 @@ known to be right. Fields that it does not know are ignored, as clients send man
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ MIN_SPEED, MAX_SPEED = 0.25, 4.0
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 48_000
 PCM_RATE_HZ = 24_000  # what clients take headerless samples for
 MODEL_ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+T = TypeVar("T")
 _DATE = re.compile(r"-\d{4}-\d\d-\d\d$")  # of a version of a model
 _FIELD = re.compile(r" - at `\$\.?(.*)`$")
 
@@ -77,18 +78,23 @@ def read_request(body: bytes, model: str, max_text_bytes: int) -> SpeechRequest:
     Raises:
         RequestFailed: what is wrong with it.
     """
+    request = decode_fields(body, SpeechRequest)
+    check_model(request.model, model)
+    check_text(request.input, max_text_bytes)
+    check_sound(request)
+    return request
+
+
+def decode_fields(body: bytes, kind: type[T]) -> T:
+    """JSON as a record. Raises `RequestFailed` for other JSON, and for what is none."""
     try:
-        request = msgspec.json.decode(body, type=SpeechRequest)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         told, found = str(error), _FIELD.search(str(error))
         field = found.group(1) if found else _missing_field(told)
         raise RequestFailed(400, told, param=field or None, code="invalid_type") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RequestFailed(400, "the body is not JSON", code="invalid_json") from None
-    check_model(request.model, model)
-    _check_text(request.input, max_text_bytes)
-    _check_sound(request)
-    return request
 
 
 def check_model(asked: str | None, model: str) -> None:
@@ -105,7 +111,8 @@ def _missing_field(told: str) -> str:
     return found.group(1) if found else ""
 
 
-def _check_text(text: str, max_bytes: int) -> None:
+def check_text(text: str, max_bytes: int) -> None:
+    """Raises `RequestFailed` for an empty or a too long text."""
     if not text.strip():
         raise _wrong("input", "is empty; give a text")
     size = len(text.encode("utf-8", "surrogatepass"))
@@ -113,7 +120,8 @@ def _check_text(text: str, max_bytes: int) -> None:
         raise _wrong("input", f"has {size} bytes; at most {max_bytes} are taken")
 
 
-def _check_sound(request: SpeechRequest) -> None:
+def check_sound(request: SpeechRequest) -> None:
+    """Raises `RequestFailed` for a format, rate, speed or seed that there is not."""
     if request.format not in FORMATS:
         raise _wrong("response_format", f"must be one of {', '.join(FORMATS)}")
     if request.speed is not None and not MIN_SPEED <= request.speed <= MAX_SPEED:

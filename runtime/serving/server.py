@@ -5,9 +5,14 @@ In: an application, an address. Out: a server to run, in the main thread or in a
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import math
 import socket
+import sys
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,8 +20,13 @@ from starlette.applications import Starlette
 from commands.errors import UserError
 from runtime.serving.connections import bounded_protocol
 from runtime.serving.speaking import Phase
+from runtime.serving.websocket.connections import BoundedWebSocket
 
 BACKLOG = 512
+FILES_BESIDE = 64 + BACKLOG  # that are open beside connections, with those that are just accepted
+REPEAT_SECONDS = 10.0  # before the same is said again
+LEAST_CONNECTIONS = 8
+log = logging.getLogger("slm.serve")
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,11 @@ class SpeechServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=bounded_protocol(limits.connections, limits.header_seconds),
+                ws=BoundedWebSocket,
+                ws_max_size=app.state.speaking.settings.max_message_bytes,
+                ws_per_message_deflate=False,  # samples do not become smaller
                 lifespan="on",
+                backlog=BACKLOG,
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -48,6 +62,12 @@ class SpeechServer(uvicorn.Server):
             )
         )
         self._speaking = app.state.speaking
+        self._wyoming = app.state.wyoming
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        asyncio.get_running_loop().set_exception_handler(AcceptTrouble())
+        await super().startup(sockets)
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -60,9 +80,48 @@ class SpeechServer(uvicorn.Server):
         self._speaking.phase = Phase.ENDING
         super().handle_exit(sig, frame)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Every protocol lets its speeches be said at the same time."""
+        self._speaking.phase = Phase.ENDING
+        if self._wyoming is not None:
+            self._wyoming.begin_ending()
+        await super().shutdown(sockets)
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """Listens already, so that its port can be told. port: 0 takes a free one.
+
+class AcceptTrouble:
+    """Says in one line that connections have to wait. Asyncio would log a traceback for each."""
+
+    def __init__(self) -> None:
+        self._said = -math.inf
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not str(context.get("message")).startswith("socket.accept() out of system resource"):
+            loop.default_exception_handler(context)
+            return
+        if loop.time() - self._said > REPEAT_SECONDS:
+            self._said = loop.time()
+            log.warning("connections wait: %s", context.get("exception"))
+
+
+def fitting_connections(wanted: int) -> int:
+    """As many as the process may have open files for. Its own limit is raised if that helps."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + FILES_BESIDE
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        allowed = needed if most == resource.RLIM_INFINITY else min(needed, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    if allowed == resource.RLIM_INFINITY:
+        return wanted
+    return min(wanted, max(LEAST_CONNECTIONS, allowed - FILES_BESIDE))
+
+
+def open_socket(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Listens already, so that its port can be told. port: 0 takes a free one. option: that gives
+    another.
 
     Raises:
         UserError: no such address, or one that is taken.
@@ -72,7 +131,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"cannot listen on {host} port {port}: {reason}; give --port") from None
+        raise UserError(f"cannot listen on {host} port {port}: {reason}; give {option}") from None
 
 
 def url_of(listening: socket.socket) -> str:

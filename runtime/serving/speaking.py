@@ -8,9 +8,12 @@ refuses at once. When the listener leaves, the order is cancelled, wherever it i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from enum import Enum
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from runtime.scheduling.capacity import fixed_speaker
 from runtime.scheduling.scheduler import Scheduler
@@ -21,6 +24,10 @@ from runtime.serving.voices.registry import VoiceRegistry
 from runtime.speech.sampling import Sampling
 from runtime.speech.schedule import least_work, soon_heard
 from runtime.speech.spoken import Chunk
+from runtime.text.frontends import language_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Phase(Enum):
@@ -35,7 +42,7 @@ class Phase(Enum):
 class Speaking:
     """What every protocol needs in order to speak: made once for a server.
 
-    phase: orders are taken when it is ready. trouble: why it is broken.
+    trouble: why it is broken.
     """
 
     def __init__(
@@ -44,31 +51,68 @@ class Speaking:
         self.scheduler = scheduler
         self.voices = voices
         self.settings = settings
-        self.phase = Phase.WARMING_UP
+        self._phase = Phase.WARMING_UP
         self.trouble = ""
         self.encoders = ThreadPoolExecutor(2, "encoder")
         self._readers = ThreadPoolExecutor(2, "reader")
+
+    @property
+    def phase(self) -> Phase:
+        """Orders are taken when it is ready. Without the engine's thread it never is again."""
+        if self._phase is Phase.READY and not self.scheduler.is_alive:
+            self._phase, self.trouble = Phase.BROKEN, "the engine's thread has ended; start again"
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase = phase
 
     @property
     def model(self) -> str:
         """The name of the model: that of its bundle's folder."""
         return self.scheduler.tts.bundle.folder.resolve().name
 
+    @property
+    def language(self) -> str | None:
+        """That the voices speak, as in "en-US"; None if nobody has said."""
+        spec = self.scheduler.tts.bundle.manifest.prompt.text_frontend
+        return self.settings.language or language_of(spec)
+
     async def begin(
-        self, text: str, voice: str | None, seed: int | None = None, *, is_whole: bool = False
+        self,
+        text: str,
+        voice: str | None,
+        seed: int | None = None,
+        *,
+        is_whole: bool = False,
+        follows: bool = False,
+        first: int = 0,
     ) -> Speech:
         """Order a speech. Whoever gets it must take its chunks or cancel it.
 
-        is_whole: nobody listens before the end.
+        is_whole: nobody listens before the end. follows: it goes on what this listener hears, also
+        while the server ends. first: how many sentences of the same text were spoken before.
 
         Raises:
             RequestFailed, UserError, Overloaded, ShuttingDown: why there will be none.
         """
-        self._require_ready()
-        self.scheduler.check_room()
+        if not follows:
+            self.require_ready()
+            self.scheduler.check_room()
+        order = await self.read(self._order, text, voice, seed, is_whole)
+        task = replace(order.task, first=first)
+        return self.scheduler.submit(replace(order, task=task, follows=follows))
+
+    async def read(self, work: Callable[P, T], *what: P.args, **more: P.kwargs) -> T:
+        """Do something with a text where it holds up nobody."""
         loop = asyncio.get_running_loop()
-        order = await loop.run_in_executor(self._readers, self._read, text, voice, seed, is_whole)
-        return self.scheduler.submit(order)
+        return await loop.run_in_executor(self._readers, partial(work, *what, **more))
+
+    def require_ready(self) -> None:
+        """Raise `RequestFailed` while no texts are taken."""
+        if self.phase is not Phase.READY:
+            message = f"this server is {self.phase.value}; try again, or another one"
+            raise RequestFailed(503, message, code="not_ready", retry_after_seconds=1)
 
     async def warm_up(self) -> None:
         """Speak once, so that the first listener waits for nothing but their own speech."""
@@ -86,12 +130,7 @@ class Speaking:
         self._readers.shutdown(wait=False, cancel_futures=True)
         self.encoders.shutdown(wait=False, cancel_futures=True)
 
-    def _require_ready(self) -> None:
-        if self.phase is not Phase.READY:
-            message = f"this server is {self.phase.value}; try again, or another one"
-            raise RequestFailed(503, message, code="not_ready", retry_after_seconds=1)
-
-    def _read(self, text: str, voice: str | None, seed: int | None, is_whole: bool) -> Order:
+    def _order(self, text: str, voice: str | None, seed: int | None, is_whole: bool) -> Order:
         tts, settings = self.scheduler.tts, self.settings
         task = tts.prepare(text, self.voices.speaker(voice), Sampling(seed=seed))
         codec = tts.bundle.manifest.codec
@@ -127,6 +166,7 @@ async def chunks_of(speech: Speech) -> AsyncGenerator[Chunk, None]:
             while (chunk := speech.take()) is not None:
                 yield chunk
             if speech.is_over:
+                speech.take()  # raises if it failed since it was last asked
                 return
             await changed.wait()
     finally:

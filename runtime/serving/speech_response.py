@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -47,6 +47,20 @@ class Usage:
         }
 
 
+class Room:
+    """Bytes that an answer may have, if it is sent at once."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = self._left_bytes = size_bytes
+
+    def take(self, size_bytes: int) -> None:
+        """Raises `RequestFailed` if there are not so many."""
+        self._left_bytes -= size_bytes
+        if self._left_bytes < 0:
+            message = f"there is room for {self._size_bytes} bytes; ask for the speech streamed"
+            raise RequestFailed(400, message, param="stream", code="too_long")
+
+
 class SpeechResponse:
     """An ASGI application that answers one request.
 
@@ -71,24 +85,35 @@ class SpeechResponse:
         self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answering = asyncio.create_task(self._answer(scope, receive, send))
-        leaving = asyncio.create_task(_departure(receive))
         try:
-            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                await answering
-            else:
+            if not await unless_left(receive, self._answer(scope, receive, send)):
                 self._metrics.count_aborted("left")
         finally:
             self._speech.cancel()
-            leaving.cancel()
-            answering.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
+
+    async def collect(self, room: Room) -> bytes:
+        """The whole file.
+
+        Raises:
+            RequestFailed: there is no room for it.
+            SpeechFailed: it did not come to its end.
+        """
+        content = bytearray()
+        async with aclosing(self._parts()) as parts:
+            async for part in parts:
+                content += part
+                room.take(len(part))
+        self._metrics.add_speech(self._speech, self._playback)
+        return with_sizes(self._name, bytes(content))
+
+    def usage(self) -> dict[str, Any]:
+        """What it took, and whether a bound cut it."""
+        reason = "length" if self._usage.is_cut else "stop"
+        return {"usage": self._usage.body(), "finish_reason": reason}
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await (self._send_whole(scope, receive, send) if self._is_whole else self._stream(send))
-            self._metrics.add_speech(self._speech, self._playback)
         except Exception as error:  # also of the encoder: the listener must not take it for the end
             await self._fail(error, scope, receive, send)
 
@@ -100,19 +125,12 @@ class SpeechResponse:
         if self._is_events:
             await self._put(send, self._last_event())
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+        self._metrics.add_speech(self._speech, self._playback)
 
     async def _send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
-        content, most = bytearray(), self._speaking.settings.max_whole_bytes
-        async with aclosing(self._parts()) as parts:
-            async for part in parts:
-                content += part
-                if len(content) > most:
-                    message = f"the file is larger than {most} bytes; leave stream out"
-                    raise RequestFailed(400, message, param="stream", code="too_long")
+        content = await self.collect(Room(self._speaking.settings.max_whole_bytes))
         headers = {key.decode(): value.decode() for key, value in self._headers()}
-        await Response(with_sizes(self._name, bytes(content)), headers=headers)(
-            scope, receive, send
-        )
+        await Response(content, headers=headers)(scope, receive, send)
 
     async def _parts(self) -> AsyncGenerator[bytes, None]:
         """Pieces of the file, none of them empty."""
@@ -160,9 +178,7 @@ class SpeechResponse:
         return encode_event({"type": "speech.audio.delta", "audio": audio})
 
     def _last_event(self) -> bytes:
-        done = {"type": "speech.audio.done", "usage": self._usage.body()}
-        reason = "length" if self._usage.is_cut else "stop"
-        return encode_event(done | {"finish_reason": reason})
+        return encode_event({"type": "speech.audio.done"} | self.usage())
 
     async def _fail(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         failed = explain(error)
@@ -197,6 +213,21 @@ async def abort(scope: Scope) -> None:
     if extension is None:
         raise ConnectionAbortedError("the speech did not come to its end")
     await extension["abort"]()
+
+
+async def unless_left(receive: Receive, answer: Coroutine[Any, Any, None]) -> bool:
+    """Answer, and listen to the connection. False: the client has left, so the answer was ended."""
+    answering, leaving = asyncio.create_task(answer), asyncio.create_task(_departure(receive))
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if answering.done():
+            await answering
+            return True
+        return False
+    finally:
+        leaving.cancel()
+        answering.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
 async def _departure(receive: Receive) -> None:

@@ -46,7 +46,8 @@ class Task:
     """A text that was read and checked: nothing in it can be a user's mistake any more.
 
     speaker: float32 [speaker_channels]. settings: of `sampling`, completed with the bundle's
-    defaults.
+    defaults. first: how many sentences of the same text were spoken in tasks before this one: a
+    seed gives each sentence the samples that it has in the whole text.
     """
 
     sentences: list[ReadSentence]
@@ -54,6 +55,7 @@ class Task:
     sampling: Sampling
     settings: SamplingDefaults
     max_steps: int | None
+    first: int = 0
 
 
 class TTS:
@@ -179,7 +181,8 @@ class TTS:
         read = task.sentences[index]
         prompt = self.prompts.embed(read, task.speaker)
         bound = bound_steps(self.bundle.manifest, read.text_tokens, prompt.shape[1], task.max_steps)
-        return Request(prompt, task.settings, task.sampling.random_generator(index), bound)
+        random = task.sampling.random_generator(task.first + index)
+        return Request(prompt, task.settings, random, bound)
 
     def pause(self, sentence: int, sentences: int) -> Chunk:
         """The silence before a sentence, counted from 1."""

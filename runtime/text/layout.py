@@ -79,15 +79,18 @@ def _has_room(line: str, following: str, width: int) -> bool:
 
 def _split_line(piece: str) -> list[str]:
     """Cut before each mark in "1. The first 2. The second" or "• One • Two"."""
-    cuts = [0]
+    cuts, seen, has_more = [0], 0, False  # has_more: than bullets behind the last cut
     expected: tuple[str, str] | None = None
     beginning = len(piece) - len(piece.lstrip(_BLANK))
     for match in _MARK.finditer(piece):
         number, style, bullet = match.groups()
         is_first = match.start() <= beginning
         is_next = (number, style) == expected
-        if (bullet or is_next) and piece[cuts[-1] : match.start()].strip(_BLANK):
-            cuts.append(match.start())
+        has_more = has_more or bool(piece[seen : match.start()].strip(_BLANK))
+        seen = match.start()
+        if (bullet or is_next) and has_more:
+            cuts.append(seen)
+            has_more = False
         if is_next or (is_first and not bullet):
             expected = (_next(number), style)
     return [piece[start:end] for start, end in pairwise([*cuts, len(piece)])]

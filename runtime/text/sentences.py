@@ -26,6 +26,8 @@ _SENTENCE_END = re.compile(
 )
 _CLAUSE_END = re.compile(r"[,;:][\"'”’)]*\s+|\s[–—-]+\s|[，；：、]|—")
 _SPACE = re.compile(r"\s+")
+_LAST_END = re.compile(rf"(?<![{_MARKS}{_WIDE_ENDS}])[{_MARKS}{_WIDE_ENDS}]+[{_CLOSING}]*\s*$")
+_ORDINARY_BEGINNING = "The"  # of a next sentence
 
 
 def split_sentences(text: str) -> list[str]:
@@ -34,8 +36,36 @@ def split_sentences(text: str) -> list[str]:
     A single sentence is returned unchanged. In longer text white space is evened out to single
     spaces; nothing else is added, lost or changed.
     """
-    pieces = _join_wordless([part for item in split_items(text) for part in _split_at_ends(item)])
+    pieces = cut_sentences(text)
     return [text] if len(pieces) == 1 else [" ".join(piece.split()) for piece in pieces]
+
+
+def cut_sentences(text: str) -> list[str]:
+    """The same sentences as they stand in the text, with the white space behind them: joined, they
+    are the text."""
+    return _join_wordless([part for item in split_items(text) for part in _split_at_ends(item)])
+
+
+def cut_clauses(sentence: str, least_characters: int) -> list[str]:
+    """Pieces of a sentence that end at clause punctuation; joined, they are the sentence. A shorter
+    piece stays with the next."""
+    pieces, start = [], 0
+    for match in _CLAUSE_END.finditer(sentence):
+        if min(match.end() - start, len(sentence) - match.end()) >= least_characters:
+            pieces.append(sentence[start : match.end()])
+            start = match.end()
+    return [*pieces, sentence[start:]]
+
+
+def ends_here(text: str) -> bool:
+    """Whether a sentence seems to end with the text, if no more of it comes for a while."""
+    match = _LAST_END.search(text)
+    if match is None:
+        return False
+    before = text[max(0, match.start() - _CONTEXT) : match.start()]
+    if match.group()[0] != ".":
+        return True
+    return before[-1:].isalpha() and not keeps_full_stop(before, _ORDINARY_BEGINNING)
 
 
 def split_to_fit(sentence: str, fits: Callable[[str], bool]) -> list[str]:

@@ -69,6 +69,7 @@ IMPORT_NAMES = {  # of packages that are called otherwise
     "yaml": "pyyaml",
 }
 # What benchmarks compare with, in environments of their own: `make cpu-peers`, `make system-peers`.
+# And what Triton's server puts into its processes.
 PEERS = {
     "gguf",
     "llama_cpp",
@@ -78,6 +79,7 @@ PEERS = {
     "pocket_tts",
     "kokoro_onnx",
     "espeakng_loader",
+    "triton_python_backend_utils",
 }
 MISSING = [  # command, the extra that it names
     ("runtime.tts Hello. -o {out}/out.wav", ""),

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("runtime", "train", "export", "calibration", "evaluation", "benchmarks", "samples")
 LONG = (  # commands that can be stopped and go on
     *("train.align", "train.prepare", "train.predict", "train.codec", "train.lm"),
-    "runtime.batch",
+    *("runtime.batch", "benchmarks.serving.soak"),
     *("evaluation.speech", "evaluation.answers", "evaluation.learning_curve"),
     *("samples.demo_voice.synthesize", "samples.demo_voice.compare"),
 )

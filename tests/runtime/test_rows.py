@@ -153,6 +153,47 @@ def test_caches_grow_for_a_row_that_needs_more(tmp_path: Path) -> None:
     assert len(prompt_ids(long)) + 60 > 256, "more than the caches began with"
 
 
+def test_a_paused_row_takes_no_step_and_keeps_its_place(tmp_path: Path) -> None:
+    scenario = Scenario(codes_a=range(10, 30))
+    tts = load(tmp_path, scenario)
+    with tts.decoder.open_rows(2) as loop:
+        first, second = (loop.add(request(tts, text)) for text in ("One.", "Two two."))
+        loop.pause(first)
+        assert loop.stepping == 0, "it has not begun"
+        begun = [step.frames.tolist() for step in loop.step()]
+        loop.pause(first)
+        loop.pause(first)
+        assert loop.stepping == 1
+        assert {*loop.rows} == {first, second}
+        with pytest.raises(UserError, match="2 texts are being spoken side by side"):
+            loop.add(request(tts, "Three."))
+        rest = [step for _ in range(4) for step in loop.step()]
+        assert {step.row for step in rest} == {second}
+        loop.pause(second)
+        assert loop.step() == []
+        loop.remove(second)
+        loop.resume(second)
+        loop.resume(first)
+        found = finish(loop, first)
+    assert begun[0] + found[first] == expected_frames("One.", scenario)
+
+
+def test_a_row_with_a_cache_that_grew_while_it_was_paused_goes_on(tmp_path: Path) -> None:
+    scenario = Scenario(codes_a=range(10, 60))
+    tts = load(tmp_path, scenario)
+    with tts.decoder.open_rows(2) as loop:
+        short = loop.add(request(tts, "One.", max_steps=60))
+        begun = loop.step()[0].frames.tolist()
+        loop.pause(short)
+        long = "x" * 300 + "."
+        longer = loop.add(request(tts, long, max_steps=60))
+        first = loop.step()[0].frames.tolist()
+        loop.resume(short)
+        found = finish(loop, short, longer)
+    assert begun + found[short] == expected_frames("One.", scenario)
+    assert first + found[longer] == expected_frames(long, scenario)
+
+
 @pytest.mark.parametrize("room", [0, ROWS + 1])
 def test_more_rows_than_the_engine_takes_are_refused(tmp_path: Path, room: int) -> None:
     tts = load(tmp_path, Scenario())
@@ -195,6 +236,31 @@ def test_lanes_of_other_sizes_make_room(gpu: Any, plain_folder: Path, tmp_path: 
     assert len(tts.synthesize("Go.").frames)
 
 
+@pytest.mark.parametrize("paused_after", range(1, 5))
+def test_a_row_on_the_gpu_takes_all_its_steps_whenever_it_is_paused(
+    gpu: Any, tmp_path: Path, paused_after: int
+) -> None:
+    """A step is under way while it is paused; none is when it goes on."""
+    from tests.runtime.stand_in_tensorrt import write_plans
+
+    scenario = Scenario(codes_a=range(10, 30))
+    plans = write_plans(load(tmp_path, scenario).bundle.folder, tmp_path / "plans")
+    tts = TTS.load(plans)
+    with tts.decoder.open_rows(2) as loop:
+        row = loop.add(request(tts, "One.", max_steps=5))
+        found = [*loop.step()[0].frames.tolist()]
+        for _ in range(paused_after - 1):
+            found += loop.step()[0].frames.tolist()
+        loop.pause(row)
+        for _ in range(3):
+            found += [frame for step in loop.step() for frame in step.frames.tolist()]
+        assert row.steps == paused_after + 1, "the one under way"
+        loop.resume(row)
+        found += finish(loop, row)[row]
+    assert row.steps == 5
+    assert found == expected_frames("One.", scenario)[:5]
+
+
 def plant_rows_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """The state of the last row does not follow it to its new slot."""
     from runtime.engines.tensorrt.device_states import DeviceStates
@@ -206,6 +272,15 @@ def plant_no_state_for_new_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     from runtime.engines.tensorrt.device_states import DeviceStates
 
     monkeypatch.setattr(DeviceStates, "take_row", lambda *_: None)
+
+
+def plant_paused_rows_of_the_wrong_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtime.engines.tensorrt.device_states import DeviceStates
+
+    give = DeviceStates.give_row
+    monkeypatch.setattr(
+        DeviceStates, "give_row", lambda self, slot, turn, *rest: give(self, slot, 1 - turn, *rest)
+    )
 
 
 def plant_settings_of_the_first_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +304,7 @@ def plant_the_wrong_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         plant_rows_that_stay,
         plant_no_state_for_new_rows,
+        plant_paused_rows_of_the_wrong_turn,
         plant_settings_of_the_first_row,
         plant_the_wrong_turn,
     ],

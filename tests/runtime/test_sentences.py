@@ -201,7 +201,15 @@ def test_wrapped_prose_stays_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["J. " * 33_000, "a" + "." * 99_000, "1. " * 33_000, "a\n" * 49_000, "• x " * 24_000]
+    "text",
+    [
+        "J. " * 33_000,
+        "a" + "." * 99_000,
+        "1. " * 33_000,
+        "a\n" * 49_000,
+        "• x " * 24_000,
+        "• " * 30_000,
+    ],
 )
 def test_no_text_takes_long(text: str) -> None:
     """Each of these took minutes where the time grew with the square of the length."""

@@ -20,6 +20,8 @@ from runtime.engines.rows import Row, RowLoop, Step
 class NativeRows(RowLoop):
     """See `RowLoop`."""
 
+    pauses_freely = True  # a sequence has memory of its own
+
     def __init__(
         self,
         model: NativeModel,
@@ -34,7 +36,7 @@ class NativeRows(RowLoop):
         self._model = model
         self._observer = observer
         self._context = context
-        self._sequences: list[Sequence] = []  # the index is the slot
+        self._sequences: dict[Row, Sequence] = {}  # of rows that have read their prompts
         self._memory = SideBySide(model, room)
         self._readers: dict[Row, _Reader] = {}  # of rows that have begun to read
 
@@ -42,9 +44,8 @@ class NativeRows(RowLoop):
         super().remove(row)
         if reader := self._readers.pop(row, None):
             reader.sequence.close()
-        for sequence in self._sequences[len(self._slots) :]:
+        if sequence := self._sequences.pop(row, None):
             sequence.close()
-        del self._sequences[len(self._slots) :]
 
     def _advance(self, begun: list[Row]) -> list[Step]:
         room = self.positions_a_step or sum(row.request.positions for row in begun)
@@ -83,12 +84,16 @@ class NativeRows(RowLoop):
     def _begin(self, row: Row, sequence: Sequence) -> None:
         self._memory.place(len(self._slots), sequence, row.request.sampling)
         self._slots.append(row)
-        self._sequences.append(sequence)
+        self._sequences[row] = sequence
 
     def _move(self, source: int, target: int) -> None:
-        self._sequences[target].close()
-        self._sequences[target] = self._sequences.pop(source)
         self._memory.move(source, target)
+
+    def _park(self, row: Row, slot: int) -> Sequence:
+        return self._sequences[row]
+
+    def _unpark(self, row: Row, slot: int, parked: Sequence) -> None:
+        self._memory.place(slot, parked, row.request.sampling)
 
 
 @dataclass

@@ -24,7 +24,7 @@ from commands.errors import UserError
 from runtime.bundle import names
 from runtime.engines.observing import DEVICE_PREFILL, DEVICE_STEP, Observer
 from runtime.engines.rows import DRAWN, SETTINGS, Row, RowLoop, Step
-from runtime.engines.tensorrt.lane import Lane
+from runtime.engines.tensorrt.lane import Lane, ParkedRow
 from runtime.engines.tensorrt.plans import Plan
 
 MAX_LANES = 4  # loops that are open at the same time
@@ -110,6 +110,7 @@ class DeviceRows(RowLoop):
         if lane is not None:
             self._slots.clear()
             self._waiting.clear()
+            self._paused.clear()
             self._give_back(lane)
 
     def _advance(self, begun: list[Row]) -> list[Step]:
@@ -120,15 +121,20 @@ class DeviceRows(RowLoop):
                 firsts.append(self._read_prompt(lane, begun[number - 1]))
             self._slots.append(row)
             lane.begin(row, len(self._slots) - 1)
-        self._launched = self._launch_next(lane)
+        read = [] if launched is None else launched[1]
+        self._launched = self._launch_next(lane, {*read, *begun})
         steps = [] if launched is None else self._read_step(lane, *launched)
         if begun:
             firsts.append(self._read_prompt(lane, begun[-1]))
         return steps + firsts
 
-    def _launch_next(self, lane: Lane) -> tuple[int, list[Row]] | None:
-        """Launch the step after the one that is about to be read, for rows that may take it."""
-        going = [row if row.steps + 1 < row.request.max_steps else None for row in self._slots]
+    def _launch_next(self, lane: Lane, unread: set[Row]) -> tuple[int, list[Row]] | None:
+        """Launch the step after the one that is about to be read, for rows that may take it.
+        unread: rows with a step that is about to be read; those that were paused have none."""
+        going = [
+            row if row.steps + (row in unread) < row.request.max_steps else None
+            for row in self._slots
+        ]
         if not any(going):
             return None
         return lane.launch_step(going), list(self._slots)
@@ -148,6 +154,12 @@ class DeviceRows(RowLoop):
 
     def _move(self, source: int, target: int) -> None:
         self._open_lane().move(source, target)
+
+    def _park(self, row: Row, slot: int) -> ParkedRow:
+        return self._open_lane().park(slot)
+
+    def _unpark(self, row: Row, slot: int, parked: ParkedRow) -> None:
+        self._open_lane().unpark(slot, parked)
 
     def _open_lane(self) -> Lane:
         assert self._lane is not None, "the loop was closed"

@@ -55,6 +55,12 @@ class DeviceStates:
         for source, (target, size) in zip(sources, self._places(slot, turn), strict=True):
             copy_on_device(target, source, size, stream)
 
+    def give_row(self, slot: int, turn: int, single: DeviceStates, stream: Stream) -> None:
+        """Copy a row, as a call at `turn` reads it, to where `take_row` finds it."""
+        targets = [buffers[1].address for buffers in single._buffers]
+        for target, (source, size) in zip(targets, self._places(slot, turn), strict=True):
+            copy_on_device(target, source, size, stream)
+
     def move(self, source: int, target: int, turn: int, stream: Stream) -> None:
         """Copy a row to another slot, as a call at `turn` reads it."""
         places = zip(self._places(source, turn), self._places(target, turn), strict=True)

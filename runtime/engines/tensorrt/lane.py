@@ -15,6 +15,7 @@ the other slots are not read.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,16 @@ from runtime.engines.tensorrt.prompt_call import PromptCall
 
 TURNS = 2
 CALLS = (names.PREFILL, names.STEP)
+
+
+@dataclass(frozen=True)
+class ParkedRow:
+    """A row that is paused. fed_back: the embedding that its next step reads."""
+
+    states: list[DeviceStates]
+    fed_back: DeviceMemory
+    settings: dict[str, NDArray[Any]]
+    length: int
 
 
 class Lane:
@@ -113,6 +124,36 @@ class Lane:
             values[target] = values[source]
         self._send_settings()
         self._lengths[target] = self._lengths[source]
+
+    def park(self, slot: int) -> ParkedRow:
+        """Copy a row out of its slot, after the work that was launched.
+
+        Raises:
+            UserError: no GPU memory is left.
+        """
+        parked = ParkedRow(
+            [DeviceStates(plan.spec) for plan in self._plans],
+            DeviceMemory(self._embedding_bytes),
+            {name: values[slot].copy() for name, values in self._settings.host.items()},
+            self._lengths[slot],
+        )
+        for states, single in zip(self._states, parked.states, strict=True):
+            states.give_row(slot, self._turn, single, self._stream)
+        source, size = self._fed_back.address, self._embedding_bytes
+        copy_on_device(parked.fed_back.address, source + slot * size, size, self._stream)
+        return parked
+
+    def unpark(self, slot: int, parked: ParkedRow) -> None:
+        """Copy it into a free slot."""
+        for states, single in zip(self._states, parked.states, strict=True):
+            states.take_row(slot, self._turn, single, self._stream)
+        target, size = self._fed_back.address, self._embedding_bytes
+        copy_on_device(target + slot * size, parked.fed_back.address, size, self._stream)
+        self._settings_sent.synchronize()
+        for name, value in parked.settings.items():
+            self._settings.host[name][slot] = value
+        self._send_settings()
+        self._lengths[slot] = parked.length
 
     def _allocate(self) -> None:
         """Allocate everything but the states."""

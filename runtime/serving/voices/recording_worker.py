@@ -39,13 +39,16 @@ def decode(content: bytes, rate_hz: int) -> tuple[bytes, list[str]]:
     from commands.errors import SpeechWarning, UserError
     from runtime.audio.conditioning import condition_speech
     from runtime.audio.sound import read_sound
+    from runtime.serving.voices.packed_recordings import read_packed, reader_of
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", SpeechWarning)
         path = Path(folder) / "recording"
         path.write_bytes(content)
+        reader = reader_of(content)
         try:
-            speech = condition_speech(read_sound(path), rate_hz)
+            sound = read_packed(content, reader, str(path)) if reader else read_sound(path)
+            speech = condition_speech(sound, rate_hz)
         except UserError as error:
             raise UserError(str(error).replace(str(path), "audio_sample")) from None
         notes = [str(each.message).replace(str(path), "audio_sample") for each in told]

@@ -3,11 +3,13 @@
 In: a bundle's voices, and a folder of uploaded ones. Out: speaker embeddings. An uploaded voice is
 two files named by an id that the server chose: the embedding, and a JSON file that says whose it
 is and that they agreed. The JSON file is written last and removed first: without it there is no
-voice.
+voice. Several processes, also of several machines, may share the folder: each looks into it when a
+voice of it is asked for.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -31,6 +33,7 @@ OPENAI_NAMES = (  # in the order in which they get the bundle's voices
 )
 MAX_NAME = 64
 MAX_CONSENT = 2_000
+log = logging.getLogger("slm.serve")
 
 
 class UploadedVoice(msgspec.Struct, frozen=True):
@@ -67,12 +70,12 @@ class VoiceRegistry:
     @property
     def names(self) -> tuple[str, ...]:
         """All but aliases; the default first."""
-        with self._lock:
-            return (*self._tts.voices, *(voice.name for voice in self._uploaded.values()))
+        return (*self._tts.voices, *(voice.name for voice in self.uploaded))
 
     @property
     def uploaded(self) -> list[UploadedVoice]:
         with self._lock:
+            self._look_again()
             return [*self._uploaded.values()]
 
     def speaker(self, name: str | None) -> Speaker:
@@ -82,7 +85,9 @@ class VoiceRegistry:
             RequestFailed: there is no such voice.
         """
         with self._lock:
-            key = self._key(name)
+            if (key := self._key(name)) is None or key in self._uploaded:
+                self._look_again()
+                key = self._key(name)
             if key is not None:
                 return self._speakers[key]
         shown = "the bundle has no default voice" if name is None else f"no voice {name[:64]!r}"
@@ -116,14 +121,15 @@ class VoiceRegistry:
             RequestFailed: there is none.
         """
         with self._lock:
+            self._look_again()
             key = self._key(identity)
             if key not in self._uploaded:
                 message = f"no uploaded voice {identity[:64]!r}"
                 raise RequestFailed(404, message, param="voice", code="voice_not_found")
             del self._uploaded[key], self._speakers[key]
-        folder = self._require_folder()
-        (folder / f"{key}.json").unlink(missing_ok=True)
-        (folder / f"{key}{SUFFIX}").unlink(missing_ok=True)
+            folder = self._require_folder()
+            (folder / f"{key}.json").unlink(missing_ok=True)
+            (folder / f"{key}{SUFFIX}").unlink(missing_ok=True)
 
     def _key(self, name: str | None) -> str | None:
         if name is None:
@@ -137,6 +143,20 @@ class VoiceRegistry:
         if name.lower() in OPENAI_NAMES and own:
             return own[OPENAI_NAMES.index(name.lower()) % len(own)]
         return None
+
+    def _look_again(self) -> None:
+        """What other processes have added to the folder or removed. A damaged file is no voice."""
+        if self._folder is None:
+            return
+        there = {path.stem: path for path in self._folder.glob("voice_*.json")}
+        for gone in self._uploaded.keys() - there.keys():
+            del self._uploaded[gone], self._speakers[gone]
+        for new in there.keys() - self._uploaded.keys():
+            try:
+                self._read(there[new])
+            except (UserError, OSError) as error:
+                if there[new].exists():  # otherwise it is just being removed
+                    log.error("%s", error)
 
     def _read(self, path: Path) -> None:
         try:
@@ -163,6 +183,7 @@ class VoiceRegistry:
             why = "say in consent that the speaker agreed, and how that is known"
             raise RequestFailed(400, why, param="consent", code="missing_consent")
         with self._lock:
+            self._look_again()
             known = {*self._tts.voices, *self._uploaded, *OPENAI_NAMES}
             if name in known or any(voice.name == name for voice in self._uploaded.values()):
                 raise RequestFailed(

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks.serving.asking import Ask, arrivals, make_text, mixed_asks
+from benchmarks.serving.asking import Ask, arrivals, make_text, mean_words, mixed_asks
 from benchmarks.serving.figures import TITLES, format_levels, summarise
 from benchmarks.serving.hearing import Heard, Outcome, hear, hear_all
 from benchmarks.serving.plot import draw_levels
@@ -117,3 +117,11 @@ def test_levels_without_listeners_are_drawn_too() -> None:
         root = ElementTree.fromstring(draw_levels("a & b", levels))
         assert root.tag.endswith("svg")
         assert "a & b" in "".join(root.itertext())
+
+
+def test_the_mean_number_of_words_is_that_of_the_texts() -> None:
+    random = np.random.default_rng(0)
+    for words in ((3, 40), (1, 300), (7, 7)):
+        texts = mixed_asks(random, 2000, (), words)
+        said = sum(len(ask.text.split()) for ask in texts) / len(texts)
+        assert mean_words(words) == pytest.approx(said, rel=0.1)

@@ -17,6 +17,7 @@ from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.speech import Order, Speech, State
 from runtime.speech.sampling import Sampling
 from runtime.speech.schedule import ChunkSchedule
+from runtime.speech.spoken import Chunk
 from runtime.speech.synthesis import TTS
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
@@ -51,11 +52,36 @@ def test_a_full_machine_begins_a_text_when_another_has_ended(
         together.clear()
         all_are_there.clear()
         with Scheduler(tts, SchedulerLimits(rows=3)) as scheduler:
-            scheduler._pace = Pace(loads, audio_a_turn=1.0)
+            scheduler._turns.pace = Pace(loads, audio_a_turn=1.0)
             speeches = [scheduler.submit(order(tts, "Abcdef abc.")) for _ in range(3)]
             all_are_there.set()
             assert all(len([*speech]) for speech in speeches)
         assert max(together) == most
+
+
+def test_who_takes_nothing_takes_no_steps_and_goes_on_as_if_nothing_had_been(tts: TTS) -> None:
+    hop_seconds = tts.bundle.manifest.codec.hop_samples / tts.sample_rate
+    alone = np.concatenate([chunk.audio for chunk in tts_stream(tts)])
+    limits = SchedulerLimits(rows=2, held_seconds=4 * hop_seconds)
+    with Scheduler(tts, limits) as scheduler:
+        slow = scheduler.submit(order(tts))
+        while slow.held_seconds < limits.held_seconds:
+            time.sleep(0.001)
+        others = [scheduler.submit(order(tts)) for _ in range(3)]
+        heard = [np.concatenate([chunk.audio for chunk in other]) for other in others]
+        live = next(live for live in scheduler._live if live.speech is slow)
+        assert live.row is not None
+        assert live.row.steps < 40, "the model would go on"
+        steps = live.row.steps
+        time.sleep(0.05)
+        assert live.row.steps == steps
+        heard.append(np.concatenate([chunk.audio for chunk in slow]))
+    for audio in heard:
+        np.testing.assert_array_equal(audio, alone)
+
+
+def tts_stream(tts: TTS) -> list[Chunk]:
+    return [*tts.stream("Abc.", schedule=SCHEDULE, sampling=Sampling(seed=1))]
 
 
 def test_who_has_little_left_gets_a_shorter_chunk(tts: TTS) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,3 +262,31 @@ def test_free_rows_take_a_burst_that_is_longer_than_the_queue(
             scheduler.submit(order(tts))
         held.set()
         assert all(len([*speech]) for speech in speeches)
+
+
+def test_what_follows_is_not_refused_and_comes_first(tts: TTS, held: threading.Event) -> None:
+    with Scheduler(tts, SchedulerLimits(rows=1, waiting=1)) as scheduler:
+        first = scheduler.submit(order(tts))
+        until(lambda: first.state is State.SPEAKING)
+        other = scheduler.submit(order(tts))
+        following = [scheduler.submit(order(tts, follows=True)) for _ in range(2)]
+        with pytest.raises(Overloaded):
+            scheduler.submit(order(tts))
+        held.set()
+        for speech in (first, *following, other):
+            assert len([*speech])
+        begins = [speech.began or 0.0 for speech in (first, *following, other)]
+        assert begins == sorted(begins)
+        scheduler.close()
+        with pytest.raises(ShuttingDown):
+            scheduler.submit(order(tts, follows=True))
+
+
+def test_a_task_goes_on_where_others_of_its_text_ended(tts: TTS) -> None:
+    whole = tts.prepare("Abc. Abcd.", sampling=Sampling(seed=1))
+    rest = replace(tts.prepare("Abcd.", sampling=Sampling(seed=1)), first=1)
+    numbers = [
+        tts.request(task, index).random.random(3).tolist()
+        for task, index in ((whole, 1), (rest, 0), (rest, 0))
+    ]
+    assert numbers[0] == numbers[1] == numbers[2]

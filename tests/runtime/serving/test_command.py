@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ import pytest
 
 from runtime import serve
 from runtime.audio.sound import to_pcm16
+from runtime.scheduling import capacity
+from runtime.serving import server
 from runtime.speech.sampling import Sampling
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving.conftest import SEED, until
@@ -78,7 +81,7 @@ def test_a_drain_has_an_end(tts: TTS) -> None:
     folder = str(tts.bundle.folder)
     options = ("--engine", folder, "--rows", "1", "--warm-up", "Abc.", "--drain", "1")
     headers = {"authorization": f"Bearer {KEY}"}
-    with command(*options) as (process, _, url):
+    with command(*options) as (process, said, url):
         until(lambda: httpx.get(f"{url}/ready").status_code == 200)
         text = " ".join([LONG] * 4)
         body = {"input": text, "response_format": "wav", "sample_rate": 48_000}
@@ -96,6 +99,8 @@ def test_a_drain_has_an_end(tts: TTS) -> None:
         except (httpx.RemoteProtocolError, httpx.ReadError):
             is_cut = True
         assert is_cut
+    assert "Traceback" not in "\n".join(said), said
+    assert said[-1] == "ended"
 
 
 def _can_connect(url: str) -> bool:
@@ -107,10 +112,40 @@ def _can_connect(url: str) -> bool:
     return True
 
 
-def test_capacity_is_measured_unless_it_is_given(tts: TTS) -> None:
+def test_rows_that_are_asked_for_are_measured_too(
+    tts: TTS, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     limits = serve._limits(tts, 3, None)
-    assert (limits.rows, limits.waiting) == (3, 4)
+    assert (limits.rows, limits.waiting, len(limits.loads)) == (3, 4, 3)
+    assert limits.prompt_positions
+    said = capsys.readouterr().err
+    assert said.startswith("capacity: ")
+    assert "warning" not in said
     assert serve._limits(tts, 3, 0).waiting == 0
+    monkeypatch.setattr(capacity, "MARGIN", 0.0)
+    assert serve._limits(tts, 3, None).rows == 3
+    assert "warning: --rows 3 is more than stay in real time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("allowed", "most", "connections", "then"),
+    [
+        (256, 4096, 1024, 1024 + server.FILES_BESIDE),
+        (256, 1024, 1024 - server.FILES_BESIDE, 1024),
+        (256, resource.RLIM_INFINITY, 1024, 1024 + server.FILES_BESIDE),
+        (5000, 5000, 1024, 5000),
+        (64, 64, server.LEAST_CONNECTIONS, 64),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 1024, resource.RLIM_INFINITY),
+    ],
+)
+def test_there_are_as_many_connections_as_files_may_be_open(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, most: int, connections: int, then: int
+) -> None:
+    limits = [allowed, most]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, given: limits.__setitem__(0, given[0]))
+    assert server.fitting_connections(1024) == connections
+    assert limits == [then, most]
 
 
 @pytest.mark.parametrize(

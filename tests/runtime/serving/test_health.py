@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from runtime.serving import metrics
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving.conftest import SENTENCE, Served, serving, until
+
+ROOT = Path(__file__).parents[3]
 
 
 def status(served: Served, path: str) -> int:
@@ -34,6 +38,17 @@ def test_it_is_ready_when_it_has_spoken_once(tts: TTS, held: threading.Event) ->
             "speaking": 0,
             "rows": 4,
         }
+
+
+def test_the_page_on_metrics_names_all_of_them(served: Served) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    table = page[page.index("| name |") : page.index("Histograms count")]
+    documented = {re.sub(r"_total$", "", name) for name in re.findall(r"`([a-z_]+)[`{]", table)}
+    told = httpx.get(f"{served.url}/metrics").text
+    found = set(re.findall(r"^# TYPE slm_tts_(\w+?)(?:_total|_created)? \w+$", told, re.MULTILINE))
+    labels_and_values = {"left", "slow", "failed", "slm_tts_"}
+    assert documented - labels_and_values == found
+    assert set(re.findall(r"slm_tts_(\w+?)(?:_bucket|_count|_total)?[{\[ `]", page)) <= found | {""}
 
 
 def test_metrics_count_speeches_and_hold_no_text(tts: TTS) -> None:

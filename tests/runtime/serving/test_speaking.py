@@ -81,3 +81,23 @@ def test_a_failure_is_raised_behind_the_last_chunk(speech: Speech) -> None:
     with pytest.raises(SpeechFailed, match="the engine failed"):
         asyncio.run(listen())
     assert heard == [CHUNK]
+
+
+def test_a_failure_behind_the_last_question_is_no_end(
+    speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a part would be taken for the whole."""
+    take = Speech.take
+
+    def take_and_fail(speech: Speech, *, wait: bool = False) -> Chunk | None:
+        chunk = take(speech, wait=wait)
+        speech.end(State.FAILED, "no such step")
+        return chunk
+
+    async def listen() -> list[Chunk]:
+        async with aclosing(chunks_of(speech)) as chunks:
+            return [chunk async for chunk in chunks]
+
+    monkeypatch.setattr(Speech, "take", take_and_fail)
+    with pytest.raises(SpeechFailed, match="no such step"):
+        asyncio.run(listen())

@@ -215,3 +215,26 @@ def test_damaged_files_are_named_at_the_start(tts: TTS, folder: Path) -> None:
     (folder / "voice_1.json").write_text('{"id":"x","name":"x","consent":"x","created_at":1}')
     with pytest.raises(UserError, match="of another voice"):
         VoiceRegistry(tts, folder)
+
+
+def test_servers_that_share_a_folder_share_its_voices(
+    uploading: Served, tts: TTS, folder: Path
+) -> None:
+    with serving(tts, voices_folder=folder) as other:
+        told = upload(uploading).json()
+        assert say(other, "anna").content == say(uploading, "anna").content
+        assert listed(other)["anna"] == told["id"]
+        assert upload(other).status_code == 400, "the name is taken"
+        assert httpx.delete(f"{other.url}/v1/audio/voices/anna").status_code == 200
+        assert say(uploading, "anna").status_code == 400, "consent ends everywhere"
+        assert not [*folder.iterdir()]
+
+
+def test_a_file_that_is_damaged_later_hides_no_other_voice(
+    uploading: Served, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    upload(uploading)
+    (folder / "voice_damaged.json").write_text("{")
+    assert say(uploading, "anna").status_code == 200
+    assert say(uploading, "nobody").status_code == 400
+    assert "voice_damaged.json: is damaged" in caplog.text

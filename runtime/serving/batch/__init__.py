@@ -1,0 +1,1 @@
+"""Several texts in one request, their files in one answer."""

@@ -1,0 +1,99 @@
+"""Speaks sentences one after another, so that they sound as the whole text would.
+
+In: sentences. Out: the bytes of a sound file for each. Between sentences of an utterance there is
+the same silence as in a whole text, and a seed gives the same samples. Once a listener hears an
+utterance, its next sentences are not refused, whatever else waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+
+from commands.errors import UserError
+from runtime.scheduling.limits import Overloaded, ShuttingDown
+from runtime.scheduling.speech import Speech, SpeechFailed, State
+from runtime.serving.encoding import Samples, SpeechEncoder
+from runtime.serving.errors import RequestFailed
+from runtime.serving.growing.sentences import Sentence
+from runtime.serving.metrics import Metrics, Playback
+from runtime.serving.speaking import Speaking, chunks_of
+from runtime.serving.speech_routes import make_encoder
+
+# Why a sentence is not spoken, or not to its end; the next one may be.
+REFUSALS = (RequestFailed, UserError, Overloaded, ShuttingDown, SpeechFailed)
+
+
+class Narrator:
+    """Of one caller."""
+
+    def __init__(self, speaking: Speaking, metrics: Metrics) -> None:
+        self._speaking, self._metrics = speaking, metrics
+        self._utterance = -1
+        self._spoken = 0  # sentences of the utterance, as the model counts them
+
+    async def parts(self, sentence: Sentence) -> AsyncGenerator[bytes, None]:
+        """Pieces of the file, none of them empty, as they are made. Close it (`aclosing`): that
+        ends the work for what is left.
+
+        Raises:
+            REFUSALS: it is not spoken, or not to its end.
+        """
+        if sentence.utterance != self._utterance:
+            self._utterance, self._spoken = sentence.utterance, 0
+        playback = Playback()
+        encoder = make_encoder(sentence.request, self._speaking)
+        speech = await self._begin(sentence)
+        try:
+            pause = self._pause(speech)
+            async with aclosing(self._encode(speech, encoder, pause, playback)) as parts:
+                async for part in parts:
+                    yield part
+        finally:
+            speech.cancel()
+        self._metrics.add_speech(speech, playback)
+
+    async def _begin(self, sentence: Sentence) -> Speech:
+        request = sentence.request
+        speech = await self._speaking.begin(
+            sentence.text,
+            request.voice_name,
+            request.seed,
+            is_whole=request.is_whole,
+            follows=self._spoken > 0,
+            first=self._spoken,
+        )
+        self._spoken += len(speech.order.task.sentences)
+        return speech
+
+    def _pause(self, speech: Speech) -> Samples:
+        """The silence before it."""
+        if not speech.order.task.first:
+            return np.zeros(0, np.float32)
+        return self._speaking.scheduler.tts.pause(1, 1).audio
+
+    async def _encode(
+        self, speech: Speech, encoder: SpeechEncoder, pause: Samples, playback: Playback
+    ) -> AsyncGenerator[bytes, None]:
+        held = await self._work(encoder.feed, pause)
+        made_seconds = 0.0
+        async with aclosing(chunks_of(speech)) as chunks:
+            async for chunk in chunks:
+                made_seconds += len(chunk.audio) / chunk.sample_rate / encoder.speed
+                held += await self._work(encoder.feed, chunk.audio)
+                if held and made_seconds:
+                    playback.add(made_seconds - playback.seconds)
+                    yield held
+                    held = b""
+        if not made_seconds:
+            raise SpeechFailed(State.FAILED, "the model said nothing; try another text or seed")
+        if held := held + await self._work(encoder.finish):
+            yield held
+
+    async def _work(self, work: Callable[..., bytes], *what: Any) -> bytes:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._speaking.encoders, work, *what)

@@ -1,0 +1,1 @@
+"""Text in, audio out over one WebSocket, in the protocol of vLLM-Omni."""

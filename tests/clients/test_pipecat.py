@@ -1,0 +1,66 @@
+"""Pipecat's service for OpenAI's speech drives the server: all samples, and errors in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.serving.encoding import encode_whole
+from runtime.speech.synthesis import TTS
+from tests.clients.conftest import LONG, RATE_HZ, TOLERANCE, Listen, fail_after, seconds_of
+from tests.runtime.serving.conftest import Served, serving
+
+
+def order(**settings: Any) -> dict[str, Any]:
+    return {"text": LONG, "voice": "alloy", "model": "tts-1"} | settings
+
+
+def test_the_samples_are_those_of_the_speech(served: Served, tts: TTS, listen: Listen) -> None:
+    [heard] = listen(served, "pipecat", order())
+    assert (heard.errors, heard.rates) == ([], [RATE_HZ])
+    pcm = encode_whole("pcm", [tts.synthesize(LONG).audio], tts.sample_rate, RATE_HZ)
+    np.testing.assert_array_equal(heard.samples, np.frombuffer(pcm, "<i2"))
+    assert abs(heard.seconds - seconds_of(tts)) <= TOLERANCE * seconds_of(tts)
+
+
+def test_speed_is_heard_in_the_length(served: Served, tts: TTS, listen: Listen) -> None:
+    [heard] = listen(served, "pipecat", order(speed=2.0, model="gpt-4o-mini-tts"))
+    seconds = seconds_of(tts, speed=2.0)
+    assert heard.errors == []
+    assert abs(heard.seconds - seconds) <= TOLERANCE * seconds
+
+
+def test_a_voice_of_the_bundle_is_heard_once_it_is_admitted(
+    served: Served, tts: TTS, listen: Listen
+) -> None:
+    refused, heard = listen(
+        served, "pipecat", order(voice="plain"), order(voice="plain", admit="plain")
+    )
+    assert "'plain' is not supported" in refused.errors[0]
+    assert (heard.errors, heard.seconds) == ([], seconds_of(tts))
+
+
+def test_refusals_are_told_in_words(served: Served, listen: Listen) -> None:
+    model, nothing = listen(served, "pipecat", order(model="gpt-9"), order(text="..."))
+    assert "no model 'gpt-9'" in model.errors[0]
+    assert "no letter or digit" in nothing.errors[0]
+
+
+def test_an_interruption_ends_the_work(served: Served, listen: Listen) -> None:
+    [heard] = listen(served, "pipecat", order(text=" ".join([LONG] * 20), leave_after=0.2))
+    assert heard.seconds < 20
+    served.wait_until_idle()
+
+
+def test_a_speech_that_fails_midway_is_an_error(
+    tts: TTS, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = seconds_of(tts)
+    with serving(tts) as failing:
+        fail_after(monkeypatch, chunks=12)
+        [heard] = listen(failing, "pipecat", order())
+        failing.wait_until_idle()
+    assert 0 < heard.seconds < seconds
+    assert heard.errors
