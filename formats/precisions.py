@@ -16,12 +16,12 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FEW_BITS: tuple[FormatName, ...] = get_args(FormatName)
 CacheFormat = Literal["fp32", "fp16", "int8"]  # of the native engine's keys and values
 CACHE_FORMATS: tuple[CacheFormat, ...] = get_args(CacheFormat)
-# By the weights' precision: as many bits as its own noise does not hide (docs/calibration.md).
+# By the weights' precision; judged in docs/calibration.md.
 USUAL_CACHES: Mapping[Precision, CacheFormat] = {
     "fp32": "fp32",
     "bf16": "fp16",
     "int8": "int8",
-    "int4": "int8",
+    "int4": "fp16",
 }
 NATIVE_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
 NATIVE_CODEC_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
