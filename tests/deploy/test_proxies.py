@@ -22,6 +22,7 @@ from websockets.sync.client import connect
 
 from runtime.engines.rows import RowLoop, Step
 from runtime.scheduling.limits import Load, SchedulerLimits
+from runtime.serving.speaking import Phase
 from runtime.speech.codec import DecoderStream
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving.conftest import Served, serving, until
@@ -31,14 +32,17 @@ from tests.runtime.tiny_bundle import Scenario, write_bundle
 DEPLOY = Path(__file__).parents[2] / "deploy"
 LONG = " ".join(["Abcdef abc."] * 20)
 CUT = (httpx.RemoteProtocolError, httpx.ReadError)
+CHECK_SECONDS = 2.5
 LIMITS = SchedulerLimits(rows=1, waiting=0)
 
 
 class Proxied:
-    """url: of the proxy. servers: the two behind it. cuts: a body that was cut stays so."""
+    """url: of the proxy. servers: the two behind it. cuts: a body that was cut stays so.
+    is_checking: it asks now and then who is ready, instead of asking another one at once."""
 
-    def __init__(self, url: str, servers: tuple[Served, Served], *, cuts: bool) -> None:
-        self.url, self.servers, self.cuts = url, servers, cuts
+    def __init__(self, program: str, url: str, servers: tuple[Served, Served]) -> None:
+        self.url, self.servers = url, servers
+        self.cuts, self.is_checking = not is_old(program), program == "caddy"
 
     def ask(self, **fields: Any) -> httpx.Response:
         return httpx.post(f"{self.url}/v1/audio/speech", json=body(**fields), timeout=30)
@@ -106,7 +110,7 @@ def proxied(
             process = subprocess.Popen(start(folder, text), stdout=output, stderr=output)
         try:
             until(lambda: is_up(f"http://127.0.0.1:{port}"), 20)
-            yield Proxied(f"http://127.0.0.1:{port}", (one, other), cuts=not is_old(program))
+            yield Proxied(program, f"http://127.0.0.1:{port}", (one, other))
         finally:
             process.terminate()
             process.wait(20)
@@ -161,11 +165,24 @@ def test_who_leaves_frees_the_row(proxied: Proxied, slow: None) -> None:
 def test_two_listeners_go_to_two_servers(proxied: Proxied, slow: None) -> None:
     with proxied.listening(), proxied.listening():
         assert {served.scheduler.load() for served in proxied.servers} == {Load(0, 1, 1)}
-        refused = proxied.ask()
-        assert refused.status_code == 429
-        assert refused.json()["error"]["code"] == "overloaded"
-        assert int(refused.headers["retry-after"]) >= 1
+        for refused in [proxied.ask() for _ in range(4)]:
+            assert refused.status_code == 429
+            assert refused.json()["error"]["code"] == "overloaded"
+            assert int(refused.headers["retry-after"]) >= 1
     until(lambda: proxied.speaking() == 0)
+    assert proxied.ask(input="Abc.").status_code == 200
+
+
+def test_a_server_that_is_about_to_end_gets_no_texts(proxied: Proxied) -> None:
+    for ending in proxied.servers:
+        speaking = ending.app.state.speaking
+        speaking.phase = Phase.ENDING
+        if proxied.is_checking:
+            time.sleep(CHECK_SECONDS)
+        assert {proxied.ask(input="Abc.").status_code for _ in range(4)} == {200}
+        speaking.phase = Phase.READY
+        if proxied.is_checking:
+            time.sleep(CHECK_SECONDS)
 
 
 def test_a_failure_in_the_middle_is_no_end(

@@ -29,11 +29,11 @@ WIDTHS = (360, 768, 1280)
 class Browser:
     """A page of a browser without a window."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, *more: str) -> None:
         assert CHROMIUM is not None
         options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
         play = "--autoplay-policy=no-user-gesture-required"
-        command = [CHROMIUM, *options, play, f"--user-data-dir={profile}", "about:blank"]
+        command = [CHROMIUM, *options, play, *more, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self._process.stderr is not None
         for line in self._process.stderr:
