@@ -24,6 +24,7 @@ from runtime.serving.voices.registry import VoiceRegistry
 from runtime.speech.sampling import Sampling
 from runtime.speech.schedule import least_work, soon_heard
 from runtime.speech.spoken import Chunk
+from runtime.text.frontends import language_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,6 +71,12 @@ class Speaking:
     def model(self) -> str:
         """The name of the model: that of its bundle's folder."""
         return self.scheduler.tts.bundle.folder.resolve().name
+
+    @property
+    def language(self) -> str | None:
+        """That the voices speak, as in "en-US"; None if nobody has said."""
+        spec = self.scheduler.tts.bundle.manifest.prompt.text_frontend
+        return self.settings.language or language_of(spec)
 
     async def begin(
         self,

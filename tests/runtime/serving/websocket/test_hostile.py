@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from runtime.engines.rows import RowLoop, Step
 from runtime.scheduling.limits import Load, SchedulerLimits
 from runtime.serving.encoding import SpeechEncoder
-from runtime.serving.websocket import receiving
+from runtime.serving.websocket import session
 from runtime.speech.codec import DecoderStream
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving.conftest import Served, serving, until
@@ -191,10 +191,10 @@ def test_ends_without_text_are_bounded(served: Served, held: threading.Event) ->
 
 
 def test_silence_ends_the_session(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiving, "CONFIG_SECONDS", 0.2)
+    monkeypatch.setattr(session, "CONFIG_SECONDS", 0.2)
     with serving(tts, session_idle_seconds=0.3) as served:
         with calling(served) as caller:
-            assert "session.config" in caller.event()["message"]
+            assert "0.2 s" in caller.event()["message"]
             assert caller.end_code() == 1008
         with calling(served) as caller:
             caller.say("Abc.", **NATIVE)
