@@ -16,7 +16,7 @@ from commands.errors import UserError
 from formats.precisions import CacheFormat
 from runtime.bundle.loading import Bundle
 from runtime.bundle.names import PACKED_WEIGHTS, TEXT_HEAD
-from runtime.engines.native.library import Facts, Library, Options, load_library
+from runtime.engines.native.library import Facts, Library, Options, how_to_build, load_library
 
 # The library takes no more than the processors that are free to the process. More than these were
 # not measured; memory limits the reading of weights before that.
@@ -59,6 +59,8 @@ class NativeModel:
         weakref.finalize(self, self.library.functions.slm_close, self.handle)
         self.facts = Facts(size=ctypes.sizeof(Facts))
         self.library.call("slm_describe", self.handle, ctypes.byref(self.facts))
+        if self.facts.cache is None:  # an older library does not write it
+            raise UserError(f"{self.library.path}: is older than this runtime; {how_to_build()}")
         _check_facts(bundle, self.facts)
 
     def describe(self) -> str:
