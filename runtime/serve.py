@@ -26,8 +26,12 @@ from commands.run import run_command
 from runtime.speaking_options import add_engine_options, add_look_ahead
 
 if TYPE_CHECKING:
+    import socket
+
     from runtime.scheduling.limits import SchedulerLimits
+    from runtime.scheduling.scheduler import Scheduler
     from runtime.serving.settings import ServerSettings
+    from runtime.serving.wyoming.opening import WyomingPort
     from runtime.speech.synthesis import TTS
 
 KEY_VARIABLE = "SLM_TTS_API_KEY"
@@ -40,6 +44,7 @@ def make_parser() -> CommandParser:
     parser = command_parser("runtime.serve", "Speak for many listeners, over HTTP.")
     add_engine_options(parser)
     _add_address(parser.add_argument_group("address"))
+    _add_wyoming(parser.add_argument_group("Wyoming"))
     _add_access(parser.add_argument_group("access"))
     _add_capacity(parser.add_argument_group("capacity"))
     return parser
@@ -53,6 +58,23 @@ def _add_address(group: Options) -> None:
         help="where to listen (default: 127.0.0.1, which only this machine reaches)",
     )
     add_count(group, "--port", "where to listen; 0 takes a free port", 8000, least=0)
+
+
+def _add_wyoming(group: Options) -> None:
+    purpose = (
+        "speak Wyoming here as well, for Home Assistant (10200 by custom); 0 takes a free port"
+    )
+    add_count(group, "--wyoming-port", purpose, least=0)
+    group.add_argument(
+        "--language",
+        metavar="CODE",
+        help="that the voices speak, as in en-US (default: what the bundle says)",
+    )
+    group.add_argument(
+        "--announce",
+        action="store_true",
+        help="tell the local network where Wyoming is spoken (zeroconf)",
+    )
 
 
 def _add_access(group: Options) -> None:
@@ -103,35 +125,50 @@ def _add_capacity(group: Options) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Serve until a signal comes."""
     from runtime.scheduling.scheduler import Scheduler
-    from runtime.serving.app import make_app
-    from runtime.serving.server import (
-        ConnectionLimits,
-        SpeechServer,
-        fitting_connections,
-        open_socket,
-        url_of,
-    )
+    from runtime.serving.server import open_socket
+    from runtime.serving.wyoming.opening import open_wyoming
     from runtime.speech.synthesis import TTS
 
     settings = _settings(arguments)
     sys.setswitchinterval(SWITCH_SECONDS)  # for the engine's thread, after each call of the engine
-    with open_socket(arguments.host, arguments.port) as listening:
+    with (
+        open_socket(arguments.host, arguments.port) as listening,
+        open_wyoming(arguments) as wyoming,
+    ):
         warnings.simplefilter("ignore", SpeechWarning)  # they quote texts
         tts = TTS.load(arguments.engine, arguments.run_with, arguments.threads)
         _check_look_ahead(tts, arguments.look_ahead)
         _tell(tts.describe())
         limits = _limits(tts, arguments.rows, arguments.waiting)
         with Scheduler(tts, limits) as scheduler:
-            connections = fitting_connections(ConnectionLimits.connections)
-            bounds = ConnectionLimits(connections, drain_seconds=arguments.drain)
-            server = SpeechServer(make_app(scheduler, settings), bounds)
-            _tell(f"voices: {', '.join(server.voices) or 'none'}")
-            _tell(f"{limits.rows} texts side by side, {limits.waiting} more may wait")
-            _warn_if_open(arguments.host, settings)
-            _tell(f"listening on {url_of(listening)}")
-            with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when all is said
-                server.run(sockets=[listening])
-            _tell("ended")
+            _serve(scheduler, settings, listening, wyoming)
+
+
+def _serve(
+    scheduler: Scheduler, settings: ServerSettings, listening: socket.socket, wyoming: WyomingPort
+) -> None:
+    from runtime.serving.app import make_app
+    from runtime.serving.server import (
+        ConnectionLimits,
+        SpeechServer,
+        fitting_connections,
+        url_of,
+    )
+
+    app = make_app(scheduler, settings, wyoming.listening)
+    limits = scheduler.limits
+    connections = fitting_connections(ConnectionLimits.connections)
+    bounds = ConnectionLimits(connections, drain_seconds=settings.drain_seconds)
+    server = SpeechServer(app, bounds)
+    _tell(f"voices: {', '.join(server.voices) or 'none'}")
+    _tell(f"{limits.rows} texts side by side, {limits.waiting} more may wait")
+    _warn_if_open(listening.getsockname()[0], settings)
+    with wyoming.announced(app.state.speaking):
+        for line in (*wyoming.describe(settings), f"listening on {url_of(listening)}"):
+            _tell(line)
+        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when all is said
+            server.run(sockets=[listening])
+    _tell("ended")
 
 
 def _settings(arguments: argparse.Namespace) -> ServerSettings:
@@ -143,6 +180,8 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         voices_folder=arguments.voices_dir,
         origins=tuple(arguments.allow_origin),
         look_ahead=arguments.look_ahead,
+        language=arguments.language,
+        drain_seconds=arguments.drain,
         warm_up_text=arguments.warm_up,
         deadline_seconds=arguments.deadline,
         max_text_bytes=arguments.max_text_bytes,

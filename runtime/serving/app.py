@@ -7,8 +7,10 @@ scheduler ends it.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,6 +28,7 @@ from runtime.serving.guards import Guard
 from runtime.serving.health import health_routes
 from runtime.serving.metrics import Metrics
 from runtime.serving.page_routes import page_routes
+from runtime.serving.piper.routes import piper_routes
 from runtime.serving.settings import ServerSettings
 from runtime.serving.speaking import Phase, Speaking
 from runtime.serving.speech_routes import speech_routes
@@ -33,11 +36,20 @@ from runtime.serving.voices.registry import VoiceRegistry
 from runtime.serving.voices.routes import voice_routes
 from runtime.serving.websocket.routes import websocket_routes
 
+if TYPE_CHECKING:
+    from runtime.serving.wyoming.server import WyomingServer
+
 KNOWN = (RequestFailed, UserError, Overloaded, ShuttingDown)
 
 
-def make_app(scheduler: Scheduler, settings: ServerSettings | None = None) -> Starlette:
+def make_app(
+    scheduler: Scheduler,
+    settings: ServerSettings | None = None,
+    wyoming: socket.socket | None = None,
+) -> Starlette:
     """The application; `app.state.speaking` is what its protocols share.
+
+    wyoming: listens for callers of that protocol, who are answered while the application runs.
 
     Raises:
         UserError: a damaged file among the uploaded voices.
@@ -52,6 +64,7 @@ def make_app(scheduler: Scheduler, settings: ServerSettings | None = None) -> St
             *batch_routes(speaking, metrics),
             *voice_routes(voices, settings.max_upload_bytes),
             *websocket_routes(speaking, metrics),
+            *piper_routes(speaking, metrics),
             *health_routes(speaking, metrics),
         ],
         middleware=_middleware(settings, metrics),
@@ -63,15 +76,27 @@ def make_app(scheduler: Scheduler, settings: ServerSettings | None = None) -> St
         lifespan=_lifespan,
     )
     app.state.speaking, app.state.metrics = speaking, metrics
+    app.state.wyoming = None if wyoming is None else _wyoming(wyoming, speaking, metrics)
     return app
+
+
+def _wyoming(listening: socket.socket, speaking: Speaking, metrics: Metrics) -> WyomingServer:
+    from runtime.serving.wyoming.server import WyomingServer  # only for who wants it
+
+    return WyomingServer(listening, speaking, metrics)
 
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     speaking: Speaking = app.state.speaking
     warming = asyncio.create_task(speaking.warm_up())
+    wyoming: WyomingServer | None = app.state.wyoming
+    if wyoming is not None:
+        await wyoming.start()
     yield
     speaking.phase = Phase.ENDING
+    if wyoming is not None:
+        await wyoming.close(speaking.settings.drain_seconds)
     warming.cancel()
     speaking.close()
 

@@ -62,6 +62,7 @@ class SpeechServer(uvicorn.Server):
             )
         )
         self._speaking = app.state.speaking
+        self._wyoming = app.state.wyoming
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
@@ -78,6 +79,13 @@ class SpeechServer(uvicorn.Server):
         """A signal."""
         self._speaking.phase = Phase.ENDING
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Every protocol lets its speeches be said at the same time."""
+        self._speaking.phase = Phase.ENDING
+        if self._wyoming is not None:
+            self._wyoming.begin_ending()
+        await super().shutdown(sockets)
 
 
 class AcceptTrouble:
@@ -111,8 +119,9 @@ def fitting_connections(wanted: int) -> int:
     return min(wanted, max(LEAST_CONNECTIONS, allowed - FILES_BESIDE))
 
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """Listens already, so that its port can be told. port: 0 takes a free one.
+def open_socket(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Listens already, so that its port can be told. port: 0 takes a free one. option: that gives
+    another.
 
     Raises:
         UserError: no such address, or one that is taken.
@@ -122,7 +131,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"cannot listen on {host} port {port}: {reason}; give --port") from None
+        raise UserError(f"cannot listen on {host} port {port}: {reason}; give {option}") from None
 
 
 def url_of(listening: socket.socket) -> str:

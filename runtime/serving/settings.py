@@ -12,8 +12,10 @@ MEGABYTE = 1024 * 1024
 class ServerSettings:
     """keys: one of them is asked for; empty: nobody is asked. voices_folder: of uploaded voices;
     None: none can be uploaded. origins: of web pages that may call, beside the server's own.
-    deadline_seconds: a text may wait so long before it begins. patience_seconds: a listener may
+    deadline_seconds: a text may wait so long before it begins. drain_seconds: who is
+    spoken to has so long to hear the rest when the server ends. patience_seconds: a listener may
     take nothing for so long. body_seconds: a request's body may take so long to arrive.
+    language: of the voices, as in "en-US"; None: what the bundle says.
     session_idle_seconds: a WebSocket may have nothing to say or to hear for so long.
     """
 
@@ -21,8 +23,10 @@ class ServerSettings:
     voices_folder: Path | None = None
     origins: tuple[str, ...] = ()
     look_ahead: int | None = None
+    language: str | None = None
     warm_up_text: str = "Hello."
     deadline_seconds: float = 30.0
+    drain_seconds: int = 60
     patience_seconds: float = 60.0
     body_seconds: float = 30.0
     session_idle_seconds: float = 30.0

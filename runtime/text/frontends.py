@@ -91,6 +91,14 @@ def make_reader(spec: Mapping[str, str]) -> Reader:
     raise UserError(f"unknown text frontend {kind!r}; this version has: none, hibari")
 
 
+def language_of(spec: Mapping[str, str]) -> str | None:
+    """The language that a frontend reads, as in "en-US" (BCP 47); None if it does not say."""
+    if spec.get("kind") != HIBARI:
+        return None
+    language, _, region = spec.get("language", HIBARI_LANGUAGES[0]).partition("-")
+    return f"{language}-{region.upper()}"
+
+
 def list_words(words: tuple[str, ...], most: int = 5, longest: int = 30) -> str:
     """Words for a message: each once, quoted, and only the first few."""
     distinct = list(dict.fromkeys(words))

@@ -18,7 +18,7 @@ from websockets.http11 import Request
 
 from runtime.serving.connections import FLUSH_SECONDS
 from runtime.serving.speech_response import ABORT
-from runtime.serving.websocket.receiving import ENDING
+from runtime.serving.websocket.session import ENDING
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from runtime.serving.encoding import with_sizes
 from runtime.serving.errors import RequestFailed, explain
+from runtime.serving.growing.incoming import Incoming, Silent
 from runtime.serving.growing.narrator import REFUSALS, Narrator
 from runtime.serving.growing.sentences import End, Sentence, SentenceQueue
 from runtime.serving.metrics import Metrics
@@ -28,9 +29,20 @@ from runtime.serving.websocket.messages import (
     read_config,
     read_message,
 )
-from runtime.serving.websocket.receiving import Closing, Incoming
 
+CONFIG_SECONDS = 10.0  # for the first message
+ENDING = "slm.ending"  # extension of the scope: an event, set when the server is told to end
 log = logging.getLogger("slm.serve")
+
+
+class Closing(Exception):
+    """The session ends. code: of the WebSocket's close; None: it was cut already. is_told: the
+    reason has been sent as an event."""
+
+    def __init__(self, code: int | None, reason: str = "", *, is_told: bool = False) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+        self.is_told = is_told or code in (None, 1000)
 
 
 class Session:
@@ -40,8 +52,11 @@ class Session:
         self._socket, self._speaking, self._metrics = socket, speaking, metrics
         self._queue = SentenceQueue(speaking)
         self._narrator = Narrator(speaking, metrics)
+        ending: asyncio.Event = socket.scope.get("extensions", {}).get(ENDING) or asyncio.Event()
         self._incoming = Incoming(
-            socket,
+            socket.receive,
+            ending,
+            CONFIG_SECONDS,
             speaking.settings.session_idle_seconds,
             is_busy=lambda: self._is_busy,
             may_pause=lambda: self._queue.is_pausing,
@@ -74,14 +89,16 @@ class Session:
     async def _read(self) -> None:
         while True:
             try:
-                if (text := await self._incoming.next()) is not None:
-                    await self._take(text)
+                if (message := await self._incoming.next()) is not None:
+                    await self._take(_text_of(message))
                 elif self._incoming.is_ending and self._leaves_after is None:
                     await self._leave(Closing(1012, "this server ends"))
                 else:
                     await self._queue.pause()
             except RequestFailed as error:
                 await self._refuse(error)
+            except Silent as silence:
+                raise Closing(1008 if silence.is_first else 1001, str(silence)) from None
 
     @property
     def _is_busy(self) -> bool:
@@ -254,6 +271,16 @@ class Session:
     def _count_aborted(self, reason: str) -> None:
         if self._current is not None:
             self._metrics.count_aborted(reason)
+
+
+def _text_of(message: Message) -> str:
+    """Raises `WebSocketDisconnect`, or `RequestFailed` for a message that is no text."""
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1006))
+    text = message.get("text")
+    if not isinstance(text, str):
+        raise RequestFailed(400, "messages must be text, not binary", code="invalid_type")
+    return text
 
 
 class _Sent:

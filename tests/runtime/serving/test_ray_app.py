@@ -274,6 +274,23 @@ def test_a_full_replica_refuses_as_openai_does(one: Cluster) -> None:
     until(one.is_idle)
 
 
+def test_a_replica_that_dies_ends_no_body_and_is_replaced(one: Cluster) -> None:
+    import ray
+
+    one.pace(0.005)
+    with one.listening() as parts:
+        [replica] = [
+            named
+            for named in ray.util.list_named_actors(all_namespaces=True)
+            if "SERVE_REPLICA" in named["name"]
+        ]
+        ray.kill(ray.get_actor(**replica))
+        _, is_cut = read(parts)
+    assert is_cut
+    one.pace(0)
+    until(lambda: speaks_at_once(one), 60)
+
+
 def test_an_upgrade_leaves_no_gap(one: Cluster) -> None:
     has_ended, statuses = threading.Event(), []
 

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from runtime.engines.rows import RowLoop, Step
 from runtime.scheduling.limits import Load, SchedulerLimits
 from runtime.serving.encoding import SpeechEncoder
-from runtime.serving.websocket import receiving
+from runtime.serving.websocket import session
 from runtime.speech.codec import DecoderStream
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving.conftest import Served, serving, until
@@ -191,10 +191,10 @@ def test_ends_without_text_are_bounded(served: Served, held: threading.Event) ->
 
 
 def test_silence_ends_the_session(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiving, "CONFIG_SECONDS", 0.2)
+    monkeypatch.setattr(session, "CONFIG_SECONDS", 0.2)
     with serving(tts, session_idle_seconds=0.3) as served:
         with calling(served) as caller:
-            assert "session.config" in caller.event()["message"]
+            assert "0.2 s" in caller.event()["message"]
             assert caller.end_code() == 1008
         with calling(served) as caller:
             caller.say("Abc.", **NATIVE)
@@ -215,6 +215,30 @@ def test_who_is_spoken_to_need_not_say_anything(tts: TTS, held: threading.Event)
         time.sleep(1)
         held.set()
         assert caller.hear()[1]
+
+
+def test_long_texts_do_not_hold_up_sentences(
+    served: Served, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, prepare = threading.Event(), TTS.prepare
+
+    def slow(tts: TTS, text: str, *rest: Any) -> Any:
+        assert len(text) < 2_000 or go_on.wait(20)
+        return prepare(tts, text, *rest)
+
+    monkeypatch.setattr(TTS, "prepare", slow)
+    body = {"input": LONG, "response_format": "pcm"}
+    threads = [
+        threading.Thread(target=httpx.post, args=(f"{served.url}/v1/audio/speech",), kwargs=wanted)
+        for wanted in [{"json": body, "timeout": 60}] * 3
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    assert caller.say("Abc. Abc.")[1]
+    go_on.set()
+    for thread in threads:
+        thread.join(60)
 
 
 @pytest.fixture

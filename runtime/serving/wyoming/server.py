@@ -1,0 +1,65 @@
+"""The port of Wyoming, beside that of HTTP in the same process and the same event loop.
+
+In: a socket that listens. Out: conversations, as many as there may be at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+
+from runtime.serving.metrics import Metrics
+from runtime.serving.speaking import Speaking
+from runtime.serving.wyoming.conversation import Conversation
+from runtime.serving.wyoming.events import MOST_LINE_BYTES
+
+FLUSH_SECONDS = 5.0  # for what is under way to a caller who reads slowly
+
+
+class WyomingServer:
+    """Start it within an event loop; it ends with `close`."""
+
+    def __init__(self, listening: socket.socket, speaking: Speaking, metrics: Metrics) -> None:
+        self._socket, self._speaking, self._metrics = listening, speaking, metrics
+        self._ending = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(
+            self._answer, sock=self._socket, limit=MOST_LINE_BYTES
+        )
+
+    def begin_ending(self) -> None:
+        """Take no more callers; those who are spoken to hear the rest."""
+        if self._server is not None:
+            self._server.close()
+        self._ending.set()
+
+    async def close(self, drain_seconds: float) -> None:
+        """End, at the latest after so long."""
+        self.begin_ending()
+        if self._running:
+            await asyncio.wait(self._running, timeout=drain_seconds)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._running) >= self._speaking.settings.max_sessions:
+            writer.transport.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        conversation = Conversation(reader, writer, self._speaking, self._metrics, self._ending)
+        try:
+            await conversation.run()
+        except asyncio.CancelledError:  # it has had its time
+            writer.transport.abort()
+        finally:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.transport.abort)
+            with suppress(OSError):
+                writer.close()

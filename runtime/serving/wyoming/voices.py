@@ -1,0 +1,50 @@
+"""The fields of Wyoming's requests: a text, and a voice by its name or its language.
+
+In: events. Out: a text; the name of a voice. Fields are checked here, as the package does not.
+"""
+
+from __future__ import annotations
+
+from wyoming.event import Event
+
+from runtime.serving.errors import RequestFailed
+from runtime.serving.speaking import Speaking
+
+
+def text_in(event: Event) -> str:
+    """Raises `RequestFailed` if there is none."""
+    text = event.data.get("text")
+    if not isinstance(text, str):
+        message = f"{event.type}: text is missing, or no string"
+        raise RequestFailed(400, message, param="text", code="invalid_type")
+    return text
+
+
+def voice_of(event: Event, speaking: Speaking) -> str | None:
+    """The voice's name; None: the default.
+
+    Raises:
+        RequestFailed: there is no such voice, or none of such a language.
+    """
+    voice = event.data.get("voice") or {}
+    if not isinstance(voice, dict):
+        raise _wrong("voice", "must be an object")
+    name, language = voice.get("name"), voice.get("language")
+    if name is not None and not isinstance(name, str):
+        raise _wrong("voice.name", "must be a string")
+    if name is None and language is not None:
+        _check_language(language, speaking)
+    speaking.voices.speaker(name or None)
+    return name or None
+
+
+def _check_language(language: object, speaking: Speaking) -> None:
+    """The same language in another country will do."""
+    ours = speaking.language
+    asked = str(language)[:32].replace("_", "-")
+    if ours is not None and asked.split("-")[0].lower() != ours.split("-")[0].lower():
+        raise _wrong("voice.language", f"is {asked!r}, but the voices speak {ours!r}")
+
+
+def _wrong(field: str, why: str) -> RequestFailed:
+    return RequestFailed(400, f"{field} {why}", param=field, code="invalid_voice")

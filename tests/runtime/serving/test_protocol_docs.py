@@ -1,0 +1,73 @@
+"""The examples of docs/websocket.md and docs/wyoming.md run, and their commands are understood."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import wave
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+from runtime import serve
+from runtime.speech.synthesis import TTS
+from tests.runtime.serving.wyoming.conftest import Speaker, speaking
+
+DOCS = Path(__file__).parents[3] / "docs"
+PAGES = ("websocket.md", "wyoming.md")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (DOCS / page).read_text("utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def here(example: str, speaker: Speaker) -> str:
+    """The example, with this server's address and voice."""
+    address = speaker.url.removeprefix("http://")
+    return (
+        example.replace("127.0.0.1:8000", address)
+        .replace("10200", str(speaker.port))
+        .replace('"joe"', '"plain"')
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples(
+    tts: TTS,
+    page: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks(page, "py")
+    with speaking(tts) as speaker:
+        exec(compile(here(example, speaker), page, "exec"), {})
+    said = capsys.readouterr().out
+    if page == "websocket.md":
+        assert "'type': 'session.done', 'utterance_index': 0, 'total_sentences': 2" in said
+        text = "They know it. And you?"
+        with wave.open("they.wav") as file:
+            seconds = file.getnframes() / file.getframerate()
+        expected = len(tts.synthesize(text, voice="plain").audio) / tts.sample_rate
+        assert seconds == pytest.approx(expected, rel=0.02)
+    else:
+        length = 2 * len(tts.synthesize("They know it.", voice="plain").audio)
+        assert said == f"{length} bytes\n"
+
+
+def test_commands(tts: TTS) -> None:
+    lines = [line for block in blocks("wyoming.md", "sh") for line in block.splitlines()]
+    commands = [shlex.split(line) for line in lines]
+    (options,) = (words[3:] for words in commands if words[:3] == ["python", "-m", "runtime.serve"])
+    assert serve.make_parser().parse_args(options).wyoming_port == 10_200
+    (curl,) = (words for words in commands if words[0] == "curl")
+    _, url, _, header, _, body, _, file = curl
+    name, _, value = header.partition(": ")
+    with speaking(tts) as speaker:
+        answer = httpx.post(here(url, speaker), headers={name: value}, content=body)
+    assert answer.status_code == 200
+    assert answer.content[:4] == b"RIFF"
+    assert file == "they.wav"
