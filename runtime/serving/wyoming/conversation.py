@@ -79,6 +79,7 @@ class Conversation:
         self._fallback = ""  # the same text at once
         self._streams: set[int] = set()  # utterances that came in pieces
         self._current: Sentence | None = None  # that is being spoken
+        self._is_telling = False  # something that was taken from the queue
         self._has_started = False  # whether audio of the utterance was announced
         self._leaves = False  # when all that waits is said
 
@@ -104,7 +105,7 @@ class Conversation:
 
     @property
     def _is_busy(self) -> bool:
-        return self._current is not None or not self._queue.is_empty
+        return self._is_telling or not self._queue.is_empty
 
     async def _read(self) -> None:
         while True:
@@ -186,10 +187,12 @@ class Conversation:
     async def _speak(self) -> None:
         while True:
             item = await self._queue.take()
+            self._is_telling = True
             if isinstance(item, End):
                 await self._end_utterance(item)
             else:
                 await self._speak_sentence(item)
+            self._is_telling = False
             self._incoming.touch()
             if self._leaves and self._queue.is_empty:
                 raise _Leaving
