@@ -37,7 +37,7 @@ from runtime.serving.requests import SpeechRequest
 from runtime.serving.speaking import Speaking
 from runtime.serving.wyoming.events import read_event
 from runtime.serving.wyoming.info import describe_server
-from runtime.serving.wyoming.voices import text_in, voice_of
+from runtime.serving.wyoming.requests import check_format, text_in, voice_of
 
 FIRST_SECONDS = 30.0
 IDLE_SECONDS = 300.0  # some callers keep their connection
@@ -174,7 +174,8 @@ class Conversation:
         await self._queue.finish()
 
     def _request(self, event: Event) -> SpeechRequest:
-        """How the event wants its text to be said. Raises `RequestFailed` for an unknown voice."""
+        """How the event wants its text to be said. Raises `RequestFailed` if that cannot be."""
+        check_format(event)
         return SpeechRequest(
             input="",
             voice=voice_of(event, self._speaking),
