@@ -49,7 +49,9 @@ def tts(tmp_path_factory: pytest.TempPathFactory) -> TTS:
     """Greedy, because agents' clients cannot send a seed: every answer has the same samples."""
     folder: Path = tmp_path_factory.mktemp("served") / "engine"
     write_bundle(folder, Scenario(heads=12, codes_a=range(40), frames_per_token=100.0))
-    rewrite_manifest(folder, sampling=SamplingDefaults(do_sample=False))
+    voices = {"joe": "voices/plain.safetensors"}
+    greedy = SamplingDefaults(do_sample=False)
+    rewrite_manifest(folder, voices=voices, default_voice="joe", sampling=greedy)
     return TTS.load(folder, threads=1)
 
 
@@ -59,17 +61,29 @@ def served(tts: TTS) -> Iterator[Served]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def unlocked(tts: TTS) -> Iterator[Served]:
+    """A server without keys."""
+    with serving(tts) as server:
+        yield server
+
+
+def python_of(client: str) -> Path:
+    """The Python of its environment."""
+    python = ENVIRONMENTS / client / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{python} is not there; `make clients-check` makes it")
+    return python
+
+
 @pytest.fixture
 def listen(tmp_path: Path) -> Listen:
     """Give orders to a client: `listen(served, "livekit", {"text": …}, …)`."""
 
     def listening(served: Served, client: str, *orders: dict[str, Any]) -> list[Heard]:
-        python = ENVIRONMENTS / client / "bin" / "python"
-        if not python.exists():
-            pytest.skip(f"{python} is not there; `make clients-check` makes it")
         asked = {"base_url": f"{served.url}/v1", "api_key": KEY, "folder": str(tmp_path)}
         done = subprocess.run(
-            [str(python), str(Path(__file__).parent / f"{client}_client.py")],
+            [str(python_of(client)), str(Path(__file__).parent / f"{client}_client.py")],
             input=json.dumps(asked | {"orders": orders}),
             capture_output=True,
             text=True,

@@ -2,8 +2,8 @@
 
 In: JSON on standard input, `{"base_url", "api_key", "folder", "orders": [...]}`; an order has
 `text`, the service's settings (`model`, `voice`, `speed`), and perhaps `leave_after`, seconds of
-audio after which the listener talks over it, or `admit`, a voice that the service shall let pass.
-Out: samples of 16 bits in files of `folder`, and a line of JSON for each order.
+audio after which the listener talks over it, `admit`, a voice that the service shall let pass, or
+`pipeline_rate_hz`. Out: samples of 16 bits in files of `folder`, and a line of JSON for each order.
 """
 
 from __future__ import annotations
@@ -76,11 +76,13 @@ async def hear(order: dict[str, Any], base_url: str, api_key: str, path: Path) -
     text, enough = order.pop("text"), order.pop("leave_after", None)
     if admitted := order.pop("admit", None):
         VALID_VOICES[admitted] = admitted
+    pipeline_rate_hz = order.pop("pipeline_rate_hz", RATE_HZ)
+    settings = OpenAITTSService.Settings(**order)
     service = OpenAITTSService(
-        base_url=base_url, api_key=api_key, settings=OpenAITTSService.Settings(**order)
+        base_url=base_url, api_key=api_key, sample_rate=RATE_HZ, settings=settings
     )
     mouth, ear = Mouth(), Ear(float("inf") if enough is None else enough)
-    parameters = PipelineParams(audio_out_sample_rate=RATE_HZ)
+    parameters = PipelineParams(audio_out_sample_rate=pipeline_rate_hz)
     pipeline = Pipeline([mouth, service, ear])
     worker = PipelineWorker(pipeline, params=parameters, cancel_on_idle_timeout=False)
 

@@ -83,6 +83,18 @@ def test_a_speech_that_fails_midway_is_an_error(
     assert [error.split(":")[0] for error in heard.errors] == ["APIConnectionError"]
 
 
+def test_it_begins_again_by_itself(
+    tts: TTS, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tts) as failing:
+        fail_after(monkeypatch, chunks=12)
+        [heard] = listen(failing, "livekit", order(retries=1))
+        counted = failing.app.state.metrics.text().decode()
+    assert heard.errors
+    assert 'requests_total{route="speech",status="200"} 1.0' in counted
+    assert 'requests_total{route="speech",status="500"} 1.0' in counted, "it asked again"
+
+
 def test_who_interrupts_ends_the_work(served: Served, listen: Listen) -> None:
     [heard] = listen(served, "livekit", order(text=" ".join([LONG] * 20), leave_after=0.2))
     assert heard.seconds < 20

@@ -8,14 +8,13 @@ from __future__ import annotations
 import http.client
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from runtime.speech.synthesis import TTS
 from tests.clients.conftest import KEY, LONG, TOLERANCE, seconds_of
-from tests.runtime.serving.conftest import Served, serving
+from tests.runtime.serving.conftest import Served
 
 av = pytest.importorskip("av")
 
@@ -86,13 +85,6 @@ def assert_spoken(answer: Answer, tts: TTS, kind: str = "audio/mpeg", speed: flo
     assert abs(answer.seconds - seconds) <= TOLERANCE * seconds
 
 
-@pytest.fixture(scope="module")
-def unlocked(tts: TTS) -> Iterator[Served]:
-    """A server without keys."""
-    with serving(tts) as server:
-        yield server
-
-
 # open-webui/open-webui: backend/open_webui/routers/audio.py; the body is made in
 # src/lib/apis/audio/index.ts
 
@@ -116,7 +108,7 @@ def test_open_webui_speaks(served: Served, tts: TTS, extra: dict[str, Any]) -> N
 
 def test_open_webui_lists_voices_and_models(unlocked: Served) -> None:
     voices = send(unlocked, "GET", "/v1/audio/voices", REQUESTS).told
-    assert {voice["id"]: voice["name"] for voice in voices.get("voices", [])} == {"plain": "plain"}
+    assert {voice["id"]: voice["name"] for voice in voices.get("voices", [])} == {"joe": "joe"}
     models = send(unlocked, "GET", "/v1/audio/models", REQUESTS).told
     assert models.get("models", []) == [{"id": "engine"}]
 
@@ -145,7 +137,7 @@ def test_open_webui_shows_what_was_wrong(served: Served) -> None:
 
 
 @pytest.mark.parametrize("speed", [1, 0.5])
-@pytest.mark.parametrize("voice", ["alloy", "echo", "fable", "onyx", "nova", "shimmer", "plain"])
+@pytest.mark.parametrize("voice", ["alloy", "echo", "fable", "onyx", "nova", "shimmer", "joe"])
 def test_sillytavern_speaks(served: Served, tts: TTS, voice: str, speed: float) -> None:
     body = {
         "input": LONG,
@@ -188,7 +180,7 @@ def test_home_assistants_component_streams(served: Served, tts: TTS, name: str, 
 
 def test_home_assistants_component_finds_the_voices(served: Served) -> None:
     answer = send(served, "GET", "/v1/audio/voices", AIOHTTP | AUTHORIZED)
-    assert answer.told["voices"] == [{"id": "plain", "name": "plain"}]
+    assert answer.told["voices"] == [{"id": "joe", "name": "joe"}]
 
 
 def test_home_assistants_component_checks_a_key_with_a_text_that_has_no_words(
