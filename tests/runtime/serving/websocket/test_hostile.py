@@ -394,7 +394,7 @@ def test_an_engine_that_is_gone_is_told_to_who_hears_already(
 ) -> None:
     with serving(tts) as served, calling(served) as caller:
         caller.send("session.config", **NATIVE)
-        caller.send("input.text", text="Abc. Ab")
+        caller.send("input.text", text="Abc. Ab ")
         assert caller.hear("audio.done")[1]
         monkeypatch.setattr(type(served.scheduler), "is_alive", property(lambda _: False))
         caller.send("input.done")
