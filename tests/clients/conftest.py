@@ -63,9 +63,9 @@ def served(tts: TTS) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def unlocked(tts: TTS) -> Iterator[Served]:
-    """A server without keys."""
-    with serving(tts) as server:
+def unlocked(tts: TTS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server without keys that takes voices."""
+    with serving(tts, voices_folder=tmp_path_factory.mktemp("voices")) as server:
         yield server
 
 
