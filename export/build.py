@@ -32,7 +32,7 @@ from export.options import (
     ReadyBundle,
 )
 from export.target import check_target, make_library, settle_target, usual_target
-from formats.precisions import NATIVE_CODEC_PRECISIONS, PRECISIONS
+from formats.precisions import CACHE_FORMATS, NATIVE_CODEC_PRECISIONS, PRECISIONS
 from runtime.bundle.names import (
     DIALECTS,
     GPU_TARGETS,
@@ -140,6 +140,7 @@ def _read_numbers(arguments: argparse.Namespace) -> Numbers:
         codec_calibration=arguments.codec_calibration,
         codec_activation=arguments.codec_activation or OPERATORS,
         codec_precision=arguments.codec_precision or ("int8" if has_scales else "fp32"),
+        cache=arguments.cache,
     )
 
 
@@ -228,6 +229,7 @@ def make_parser() -> CommandParser:
     add("--dialect", choices=DIALECTS, help=_DIALECT_HELP)
     add("--codec-calibration", type=Path, metavar="DIR", help=_CODEC_CALIBRATION_HELP)
     add("--codec-precision", choices=NATIVE_CODEC_PRECISIONS, help=_CODEC_PRECISION_HELP)
+    add("--cache", choices=CACHE_FORMATS, help=_CACHE_HELP)
     add("--codec-activation", choices=CODEC_ACTIVATIONS, help=_ACTIVATION_HELP)
     add("--text-head", action="store_true", help=_TEXT_HEAD_HELP)
     add_count(parser, "--max-positions", _POSITIONS_HELP)
@@ -257,6 +259,8 @@ _DIALECT_HELP = """operators of graphs: ort (default) is fastest in ONNX Runtime
 standard ONNX"""
 _CODEC_PRECISION_HELP = """number format of the codec's decoder with --target native: fp32
 (default), bf16, or int8 with --codec-calibration"""
+_CACHE_HELP = """number format of keys and values with --target native (default: fp32 for
+fp32, int8 for int8, fp16 for bf16 and int4)"""
 _TARGET_HELP = """what runs the bundle; native: this project's own engine for CPUs, whose library is
 compiled first if that is necessary (default, where there is the library or a C++ compiler, for all
 options that it has); onnxruntime: ONNX Runtime (default otherwise); tensorrt-rtx: RTX GPUs, built

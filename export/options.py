@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from formats.precisions import Precision
+from formats.precisions import CacheFormat, Precision
 from runtime.bundle.names import NATIVE, ORT, PORTABLE
 
 DEMO_HEADS = 6  # the best understood of the demo voices: docs/voice.md
@@ -52,6 +52,7 @@ class Numbers:
     calibration: a directory of `python -m calibration.run`, for a model in few bits.
     codec_calibration: one of `python -m calibration.codec`, for a codec in few bits.
     codec_precision: of a native bundle's decoder; graphs of it have their calibration's.
+    cache: of a native bundle's keys and values; None for what goes with the precision.
     """
 
     precision: Precision = "fp32"
@@ -60,12 +61,14 @@ class Numbers:
     codec_calibration: Path | None = None
     codec_activation: str = OPERATORS
     codec_precision: Precision = "fp32"
+    cache: CacheFormat | None = None
 
     def to_words(self) -> list[str]:
         is_native = self.dialect == NATIVE
         kind = ["--target", NATIVE] if is_native else ["--dialect", self.dialect]
         codec = ["--codec-precision", self.codec_precision] if is_native else []
-        return ["--precision", self.precision, *kind, *codec, *self.files_to_words()]
+        cache = _option("--cache", self.cache) if is_native else []
+        return ["--precision", self.precision, *kind, *codec, *cache, *self.files_to_words()]
 
     def files_to_words(self) -> list[str]:
         """All but precision and dialect."""

@@ -68,6 +68,7 @@ def check_target(arguments: argparse.Namespace) -> None:
         "bundle": GPU_TARGETS,
         "print_trtexec": GPU_TARGETS,
         "codec_precision": (NATIVE,),
+        "cache": (NATIVE,),
         "dialect": (ONNXRUNTIME, *GPU_TARGETS),
         "codec_activation": (ONNXRUNTIME, *GPU_TARGETS),
     }

@@ -8,7 +8,6 @@ whole, with one thread and with two.
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from calibration.methods.quantize import Recipe as CalibrationRecipe
 from calibration.pipeline import CalibrationOptions, Data, calibrate
 from export.sources import SourceFolders, open_sources
 from formats.number_formats import FormatName
+from formats.precisions import CacheFormat
 from runtime import TTS, Sampling
 from runtime.bundle.loading import load_bundle
 from runtime.engines.graph import BindableGraph, States
@@ -33,7 +33,7 @@ from runtime.speech.codec import DecoderStream
 from runtime.speech.schedule import ChunkSchedule
 from tests.calibration.recorded import write_tokens
 from tests.export.lm_exports import Recipe, random_speaker, tiny_checkpoint
-from tests.native_pairs import Pair, export_pair, widen_cache
+from tests.native_pairs import Pair, export_pair
 from tests.random_rows import random_requests, speak_alone, speak_together
 from tests.speech_like import speak
 from tests.tiny_codec import (
@@ -226,13 +226,13 @@ def test_speech_of_several_utterances_at_once_is_that_of_each(
 # Few bits.
 
 
-FewBits = Callable[[Recipe, FormatName], Pair]
+FewBits = Callable[[Recipe, FormatName, CacheFormat], Pair]
 
 
 @pytest.fixture(scope="module")
 def load_few_bits(codec: Path, tmp_path_factory: pytest.TempPathFactory) -> FewBits:
     @functools.cache
-    def load_once(recipe: Recipe, precision: FormatName) -> Pair:
+    def load_once(recipe: Recipe, precision: FormatName, cache: CacheFormat) -> Pair:
         folder = tmp_path_factory.mktemp("few")
         tokens = write_tokens(folder, recipe.heads, utterances=8, frames=19)
         model = tiny_checkpoint(recipe)
@@ -242,7 +242,7 @@ def load_few_bits(codec: Path, tmp_path_factory: pytest.TempPathFactory) -> FewB
         save_file({"speaker": random_speaker()}, folder / "anna.safetensors")
         sources = open_sources(SourceFolders(model, codec, {"anna": folder / "anna.safetensors"}))
         calibrate(LanguageModel(sources), options)
-        return export_pair(model, codec, folder, precision, folder / "scales")
+        return export_pair(model, codec, folder, precision, folder / "scales", cache=cache)
 
     return load_once
 
@@ -250,19 +250,15 @@ def load_few_bits(codec: Path, tmp_path_factory: pytest.TempPathFactory) -> FewB
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 @pytest.mark.parametrize("recipe", [MODELS[0], MODELS[1], MODELS[2]], ids=str)
 def test_few_bits_are_those_of_onnx_runtime(
-    load_few_bits: FewBits, recipe: Recipe, precision: FormatName, tmp_path: Path
+    load_few_bits: FewBits, recipe: Recipe, precision: FormatName
 ) -> None:
-    """With caches of the same format: hidden states, and the codes that are drawn from them.
+    """With caches in float32: hidden states, and the codes that are drawn from them.
 
     Where sums differ in their last bit, a code of an input may round otherwise, and then the whole
     prompt differs. That happens to few short prompts.
     """
-    pair = load_few_bits(recipe, precision)
-    copy = tmp_path / "native"
-    shutil.copytree(pair.native.bundle.folder, copy)
-    widen_cache(copy)
-    native = TTS.load(copy, threads=1)
-    model = NativeModel(load_bundle(copy), 1)
+    pair = load_few_bits(recipe, precision, "fp32")
+    model = NativeModel(load_bundle(pair.native.bundle.folder), 1)
     random = np.random.default_rng(1)
     errors, differing, count = [], 0, 0
     for _ in range(20):
@@ -271,7 +267,7 @@ def test_few_bits_are_those_of_onnx_runtime(
         error = np.abs(read_hidden(model, prompt) - expected).max() / np.abs(expected).max()
         errors.append(error)
         if error <= limit("backbone", precision, "native"):
-            ours, theirs = (first_codes(tts, prompt) for tts in (native, pair.reference))
+            ours, theirs = (first_codes(tts, prompt) for tts in (pair.native, pair.reference))
             differing, count = differing + int((ours != theirs).sum()), count + ours.size
     assert np.median(errors) <= limit("backbone", precision, "native")
     assert count >= 10 * recipe.heads
@@ -286,11 +282,12 @@ def first_codes(tts: TTS, prompt: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
-def test_a_cache_of_float16_costs_little(
-    load: Load, load_few_bits: FewBits, precision: FormatName
+@pytest.mark.parametrize("cache", ["fp16", "int8"])
+def test_a_cache_in_fewer_bits_costs_little(
+    load: Load, load_few_bits: FewBits, precision: FormatName, cache: CacheFormat
 ) -> None:
     """Few bits differ from fp32 about as much as in ONNX Runtime, whose cache is float32."""
-    pair, exact = load_few_bits(MODELS[0], precision), load(MODELS[0])
+    pair, exact = load_few_bits(MODELS[0], precision, cache), load(MODELS[0])
     model = NativeModel(load_bundle(pair.native.bundle.folder), 1)
     random = np.random.default_rng(1)
     ours, theirs = [], []
@@ -306,7 +303,7 @@ def test_a_cache_of_float16_costs_little(
 def test_rows_of_few_bits_equal_their_solo_runs(
     load_few_bits: FewBits, precision: FormatName
 ) -> None:
-    tts = load_few_bits(MODELS[2], precision).native
+    tts = load_few_bits(MODELS[2], precision, "int8").native
     requests = random_requests(tts, 100, seed=2)
     together = speak_together(tts.decoder, requests, ROWS, 60, seed=2)
     for asked, found in zip(requests, together, strict=True):

@@ -57,7 +57,7 @@ def describe_bundle(
             kind=NATIVE if dialect == NATIVE else ONNXRUNTIME, dialect=dialect, rows=rows
         ),
         language_model=describe_language_model(checkpoint.config),
-        prompt=_prompt(checkpoint),
+        prompt=describe_prompt(checkpoint),
         sampling=SamplingDefaults(**asdict(checkpoint.config.sampling)),
         length=LengthBound(**asdict(checkpoint.length)),
         codec=_codec(codec),
@@ -88,7 +88,8 @@ def describe_language_model(config: LanguageModelConfig) -> LanguageModelSpec:
     )
 
 
-def _prompt(checkpoint: Checkpoint) -> PromptSpec:
+def describe_prompt(checkpoint: Checkpoint) -> PromptSpec:
+    """How a sentence becomes a prompt."""
     config, tokens = checkpoint.config, checkpoint.tokens
     frontend = asdict(config.text_frontend)
     if frontend["kind"] == "none":

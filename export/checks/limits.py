@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from formats.precisions import Precision
+from formats.precisions import CacheFormat, Precision
 
 # Language model: hidden states with a cache against hidden states of the whole. Sums in another
 # order differ by about 1e-6 in float32. If values are rounded after each operator, such a
@@ -55,6 +55,12 @@ NATIVE_HIDDEN: Mapping[Precision, float] = {
     "fp32": 1e-4,  # sums in another order: 2e-6
     "bf16": 0.08,  # 8 bits: demo voice 0.003, tiny random layers 0.023
 }
+# What a cache in fewer bits adds. Largest difference of hidden states, with fp32 weights: demo
+# voice fp16 2.3e-4, int8 0.012, tiny layers 7e-4, 0.024. Noise: int8 0.009, tiny layers 0.05. Share
+# of codes drawn otherwise: fp16 0, int8 0.17.
+CACHE_HIDDEN: Mapping[CacheFormat, float] = {"fp32": 0.0, "fp16": 3e-3, "int8": 0.08}
+CACHE_NOISE: Mapping[CacheFormat, float] = {"fp32": 0.0, "fp16": 0.0, "int8": 0.06}
+CACHE_CODES: Mapping[CacheFormat, float] = {"fp32": 0.0, "fp16": 0.1, "int8": 0.3}
 # Share of the codes drawn, best ones and others, after random tokens, where many codes are likely:
 # bf16 0.13. In few bits, the limit follows from the codes that last places of the inputs change:
 # int8 0.25 of the demo voice's, and 0.42 at the published size with random weights, whose codes are

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from export.graph.runner import Arrays
+from formats.precisions import CacheFormat
 from formats.weights import Array
 from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import Manifest, SamplingDefaults
@@ -51,6 +52,10 @@ class NativeEngine:
 
     def describe(self) -> str:
         return self._model.describe()
+
+    @property
+    def cache(self) -> CacheFormat:
+        return self._model.cache
 
     def hidden_states(self, embeddings: Array, sizes: Iterable[int]) -> Array:
         """Hidden states (calls, H) after each call; a call reads so many of (1, positions, H)."""

@@ -1,9 +1,9 @@
 """The native engine's language model against ONNX Runtime's.
 
 In: a native bundle, and graphs of the same checkpoint and numbers. Out: `Check`s: hidden states,
-codes and tokens drawn after them, the projected speaker, and in float32 whole frames. In fewer bits
-a last place can move a value to the next code, so frames part soon; there the codes of single steps
-are compared.
+codes and tokens drawn after them, the projected speaker, and in float32, the cache too, whole
+frames. In fewer bits a last place can move a value to the next code, so frames part soon; there the
+codes of single steps are compared.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from export.checks.native_engine import Drawn, NativeEngine
 from export.graph.precisions import QUANTIZED
 from export.graph.runner import Arrays, GraphRunner
 from export.readers.checkpoint import Checkpoint
-from formats.precisions import Precision
+from formats.precisions import CacheFormat, Precision
 from formats.weights import Array
 from runtime.bundle.manifest import Check, GraphSpec, SamplingDefaults
 from runtime.bundle.names import (
@@ -88,7 +88,7 @@ def compare_language_model(engine: NativeEngine, reference: Reference) -> list[C
         checks.append(_compare_tokens(engine, reference, positions, precision))
     if SPEAKER_PROJECTION in reference.graphs:
         checks.append(_compare_speaker(engine, reference))
-    if precision == "fp32":
+    if precision == "fp32" and engine.cache == "fp32":
         checks += _compare_frames(engine, reference)
     return checks
 
@@ -112,10 +112,11 @@ def _compare_hidden_states(
     expected = positions.hidden[0, np.cumsum(CHUNKS) - 1]
     if precision in QUANTIZED:
         noise = max(relative_noise(moved, positions.hidden) for moved in positions.moved)
+        noise = float(np.hypot(noise, limits.CACHE_NOISE[engine.cache]))
         measured, limit = relative_noise(found, expected), cached_noise_limit(noise)
         return [apart, Check("backbone = ONNX Runtime: noise", measured, limit)]
-    difference = relative_difference(found, expected)
-    return [apart, Check("backbone = ONNX Runtime", difference, limits.NATIVE_HIDDEN[precision])]
+    limit = max(limits.NATIVE_HIDDEN[precision], limits.CACHE_HIDDEN[engine.cache])
+    return [apart, Check("backbone = ONNX Runtime", relative_difference(found, expected), limit)]
 
 
 def _compare_codes(
@@ -144,7 +145,8 @@ def _compare_codes(
         for prefix, values, top_k in calls
     ]
     wanted = draw(positions.hidden)
-    limit = _share_limit([_share_apart(draw(h), wanted) for h in positions.moved], precision)
+    moved = [_share_apart(draw(h), wanted) for h in positions.moved]
+    limit = _share_limit(moved, precision, engine.cache)
     return Check("share of codes unlike ONNX Runtime's", _share_apart(found, wanted), limit)
 
 
@@ -164,11 +166,13 @@ def _share_apart(found: Sequence[Drawn], wanted: Sequence[Drawn]) -> float:
     return float(np.mean(shares))
 
 
-def _share_limit(moved: Sequence[float], precision: Precision) -> float:
+def _share_limit(moved: Sequence[float], precision: Precision, cache: CacheFormat) -> float:
     """moved: shares of a graph in few bits that last places of its inputs change."""
     if precision in QUANTIZED:
-        return limits.MOVED_CODES_ROOM * max(moved) + limits.LEAST_MOVED_CODES
-    return limits.NATIVE_CODES[precision]
+        limit = limits.MOVED_CODES_ROOM * max(moved) + limits.LEAST_MOVED_CODES
+    else:
+        limit = limits.NATIVE_CODES[precision]
+    return max(limit, limits.CACHE_CODES[cache])
 
 
 def _compare_tokens(
@@ -188,7 +192,8 @@ def _compare_tokens(
     found = [engine.write(positions.embeddings[:, :prefix]) for prefix in PREFIXES]
     moved = [float(np.mean(np.not_equal(write(h), wanted))) for h in positions.moved]
     share = float(np.mean(np.not_equal(found, wanted)))
-    return Check("share of tokens unlike ONNX Runtime's", share, _share_limit(moved, precision))
+    limit = _share_limit(moved, precision, engine.cache)
+    return Check("share of tokens unlike ONNX Runtime's", share, limit)
 
 
 def _compare_speaker(engine: NativeEngine, reference: Reference) -> Check:

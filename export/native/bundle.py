@@ -63,7 +63,14 @@ def _write_parts(
     checkpoint, codec, text_head = sources.checkpoint, sources.codec, options.text_head
     with progress("pack weights"):
         path = folder / PACKED_WEIGHTS
-        write_packed(path, checkpoint, codec, formats, with_text_head=text_head)
+        write_packed(
+            path,
+            checkpoint,
+            codec,
+            formats,
+            with_text_head=text_head,
+            voices=len(sources.voices),
+        )
     graphs = write_reference(sources, options, formats, graph_folder)
     with progress("voices, tokenizer, embeddings"):
         voices = write_voices(sources.voices, folder, graphs[CODEC_ENCODER], graph_folder)
@@ -99,7 +106,7 @@ def _open_formats(sources: Sources, options: ExportOptions) -> Formats:
             numbers.codec_calibration, sources.codec.folder, numbers.codec_precision
         )
     scales = open_scales(sources, numbers, options.source)
-    return Formats(numbers.precision, scales, numbers.codec_precision, codec_scales)
+    return Formats(numbers.precision, scales, numbers.codec_precision, codec_scales, numbers.cache)
 
 
 def _describe(

@@ -6,7 +6,7 @@ which a step reads them, and the facts of the metadata. docs/native-engine.md ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from export.graph.dialects import rotary_frequencies
@@ -18,9 +18,11 @@ from export.native.products import Products
 from export.native.weight_file import Tensor, float_tensor
 from export.native.widths import filled_tensor
 from export.readers.checkpoint import Checkpoint
-from formats.precisions import Precision
+from formats.precisions import CacheFormat, Precision
 from formats.weights import as_weight
 from runtime.bundle.manifest import LanguageModelSpec
+
+CACHE_NAMES: Mapping[CacheFormat, str] = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 
 
 def pack_language_model(
@@ -41,7 +43,12 @@ def pack_language_model(
 
 
 def language_model_facts(
-    checkpoint: Checkpoint, spec: LanguageModelSpec, precision: Precision, *, with_text_head: bool
+    checkpoint: Checkpoint,
+    spec: LanguageModelSpec,
+    precision: Precision,
+    cache: CacheFormat,
+    *,
+    with_text_head: bool,
 ) -> dict[str, Any]:
     """Facts of the metadata. spec: the manifest's."""
     config = checkpoint.config
@@ -63,7 +70,7 @@ def language_model_facts(
             "rms_norm_epsilon": config.rms_norm_eps,
             "head_layers": config.head_transformers_layer if has_layers else 0,
             "precision": precision,
-            "cache": "float32" if precision == "fp32" else "float16",
+            "cache": CACHE_NAMES[cache],
         },
         "streams": config.streams.sizes,
         "speaker": {"channels": channels, "hidden": hidden} if spec.speaker_aware else None,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle.manifest import describe_language_model
+from export.bundle.prefixes import find_prefixes
 from export.native.codec import Convolutions, codec_facts, pack_decoder
 from export.native.codec_encoder import pack_encoder
 from export.native.language_model import language_model_facts, pack_language_model
@@ -24,19 +25,23 @@ from export.readers.checkpoint import Checkpoint
 from export.readers.codec_checkpoint import CodecCheckpoint
 from formats.calibration.quantized_weight import QuantizedWeight
 from formats.calibration.reader import Calibration
-from formats.precisions import Precision
+from formats.precisions import USUAL_CACHES, CacheFormat, Precision
 
 FORMAT = 1  # of the file; an engine refuses others
 
 
 @dataclass(frozen=True)
 class Formats:
-    """Number formats of both models, with the scales of few bits."""
+    """Number formats of both models, with the scales of few bits.
+
+    cache: of keys and values; None for what goes with the precision.
+    """
 
     precision: Precision = "fp32"
     calibration: Calibration | None = None
     codec_precision: Precision = "fp32"
     codec_calibration: Calibration | None = None
+    cache: CacheFormat | None = None
 
 
 def write_packed(
@@ -46,16 +51,23 @@ def write_packed(
     formats: Formats,
     *,
     with_text_head: bool,
+    voices: int = 0,
 ) -> None:
-    """Write the file. Raises `UserError`: a calibration does not fit."""
+    """Write the file. voices: how many the bundle has.
+
+    Raises:
+        UserError: a calibration does not fit.
+    """
     packed = [*_language_model(checkpoint, formats, with_text_head), *_codec(codec, formats)]
     matrices = {part.name: part.facts() for part in packed if isinstance(part, Matrix)}
     facts: dict[str, Any] = {"format": FORMAT}
     spec = describe_language_model(checkpoint.config)
+    cache = formats.cache or USUAL_CACHES[formats.precision]
     facts |= language_model_facts(
-        checkpoint, spec, formats.precision, with_text_head=with_text_head
+        checkpoint, spec, formats.precision, cache, with_text_head=with_text_head
     )
     facts |= codec_facts(codec, formats.codec_precision)
+    facts["prefixes"] = find_prefixes(checkpoint, voices, with_chat=with_text_head)
     tensors = [
         tensor
         for part in packed

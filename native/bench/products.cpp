@@ -12,6 +12,7 @@
 #include <functional>
 #include <vector>
 
+#include "../tests/check.h"
 #include "kernels/kernels.h"
 #include "memory.h"
 #include "threads/pool.h"
@@ -230,19 +231,32 @@ void measure_snake(const Kernels& kernels) {
   }
 }
 
-void measure_attention(const Kernels& kernels) {
+void measure_attention(const Kernels& kernels, CacheFormat format, const char* name, int length) {
   constexpr int kGroup = 7, kHeadDim = 64;
+  const std::size_t panels = static_cast<std::size_t>(count_panels(length));
+  std::vector<std::uint8_t> keys(panels * key_panel_bytes(format, kHeadDim));
+  std::vector<std::uint8_t> values(panels * value_panel_bytes(format, kHeadDim));
+  Random random(1);
+  for (int position = 0; position < length; ++position) {
+    kernels.store_position(random.reals(kHeadDim).data(), random.reals(kHeadDim).data(), kHeadDim,
+                           position, format, keys.data(), values.data());
+  }
+  std::vector<float> query(kGroup * kHeadDim, 0.1f), output = query;
+  std::vector<float> scratch(std::size_t{1} * kGroup * round_up(length, kPanel));
+  const Attention attention{query.data(), kHeadDim, keys.data(), values.data(), output.data(),
+                            kHeadDim, scratch.data(), kGroup, kHeadDim, length, format};
+  const double took = least_seconds([&] {
+    for (int i = 0; i < 20; ++i) kernels.attend(attention);
+  }) / 20;
+  std::printf("attention of 7 heads over %4d positions in %s: %5.1f us, 48 of them %.2f ms\n", length,
+              name, took * 1e6, took * 48e3);
+}
+
+void measure_attentions(const Kernels& kernels) {
   for (const int length : {256, 2048}) {
-    std::vector<std::uint16_t> keys(std::size_t{1} * length * kHeadDim, 0x3000), values = keys;
-    std::vector<float> query(kGroup * kHeadDim, 0.1f), output = query;
-    std::vector<float> scratch(std::size_t{1} * kGroup * length);
-    const Attention attention{query.data(), kHeadDim, keys.data(), values.data(), output.data(),
-                              kHeadDim, scratch.data(), kGroup, kHeadDim, length, true};
-    const double took = least_seconds([&] {
-      for (int i = 0; i < 20; ++i) kernels.attend(attention);
-    }) / 20;
-    std::printf("attention of 7 heads over %d positions: %.1f us, 48 of them %.2f ms\n", length,
-                took * 1e6, took * 48e3);
+    measure_attention(kernels, CacheFormat::float32, "float32", length);
+    measure_attention(kernels, CacheFormat::float16, "float16", length);
+    measure_attention(kernels, CacheFormat::int8, "int8", length);
   }
 }
 
@@ -259,6 +273,6 @@ int main(int count, char** arguments) {
   slm::LargeMemory memory(std::size_t{800} << 20);
   slm::measure_convolutions(*kernels, memory);
   slm::measure_snake(*kernels);
-  slm::measure_attention(*kernels);
+  slm::measure_attentions(*kernels);
   slm::measure_steps(*kernels, memory);
 }

@@ -86,6 +86,7 @@ typedef struct slm_facts {
   const char *precision;     /* of the language model: "fp32", "bf16", "int8", "int4" */
   const char *codec_precision;
   const char *kernels;       /* in use, such as "avx512" */
+  const char *cache;         /* of keys and values: "float32", "float16" or "int8" */
 } slm_facts;
 
 /* Names of the kernels that this processor can run, fastest first, separated by spaces. */

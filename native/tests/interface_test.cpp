@@ -23,6 +23,7 @@ void test_speaking(const TinyBundle& tiny) {
   const Opened one(path), two(path, 2, 1);
   expect(one.facts.heads == (tiny.model.is_next_token() ? 1 : tiny.model.heads), "heads");
   expect(one.facts.has_text_head == tiny.model.has_text_head, "a text head");
+  expect(one.facts.cache == tiny.model.cache, "the cache's format");
   expect(one.facts.is_speaker_aware == (tiny.model.speaker_channels > 0), "speaker-aware");
   expect(one.facts.step_bytes > 0 && one.facts.step_bytes < one.facts.weight_bytes, "bytes");
   const std::vector<float> audio = speak(one, 20);
@@ -89,6 +90,20 @@ void test_smaller_structs(const Opened& opened) {
       slm_describe(opened.bundle, reinterpret_cast<slm_facts*>(&older), &error);
   expect(status == SLM_OK && older.heads == opened.facts.heads, error.message);
   expect(older.beyond == -1, "nothing is written behind the caller's struct");
+}
+
+// What prompts begin with is read when the bundle is opened: tokens that there are not are refused.
+void test_prefixes(slm::TinyBundle tiny) {
+  const std::string path = folder + "/prefixes";
+  for (const char* prefixes : {"[[300]]", "[[-1]]", "[[]]", "[5]", "{}", "[[1.5]]", "7"}) {
+    tiny.model.prefixes = prefixes;
+    slm::write_bundle(tiny, path);
+    slm_bundle* bundle = nullptr;
+    slm_error error{};
+    expect(slm_open(path.c_str(), nullptr, &bundle, &error) == SLM_BAD_BUNDLE,
+           std::string("prefixes ") + prefixes);
+    expect(bundle == nullptr && error.message[0] != 0, "a line says why");
+  }
 }
 
 void test_sequences(const Opened& opened) {
@@ -177,6 +192,7 @@ int main() {
     test_sequences(opened);
     test_cancelling(opened);
     test_recordings(opened);
+    test_prefixes(tiny);
   }
   return finish();
 }

@@ -269,19 +269,21 @@ inline std::vector<TinyBundle> tiny_bundles() {
   TinyBundle plain, few, coded, next;
   plain.name = "plain";
   plain.model.has_text_head = true;
+  plain.model.prefixes = "[[299,12,40],[299,12,298,7]]";  // 298: a speaker's place
   plain.codec = tiny_codec(true, ContentEncoder::waveform);
   plain.codec_format = [](int) { return Format::fp32; };
   few.name = "few";
   few.model.kind = HeadKind::transformer;
   few.model.form = Form{Format::int4, 32, false, true};
   few.model.cache = "float16";
+  few.model.prefixes = "[[299,5]]";
   few.codec = tiny_codec(false, ContentEncoder::mel);
   few.codec_format = [](int index) { return index % 4 == 3 ? Format::fp32 : Format::int8; };
   few.is_phonemes = true;
   coded.name = "coded";
   coded.model.kind = HeadKind::mlp;
   coded.model.form = Form{Format::int8, 128, true, false};
-  coded.model.cache = "float16";
+  coded.model.cache = "int8";
   coded.codec = tiny_codec(false, ContentEncoder::waveform);
   coded.codec_format = [](int) { return Format::bf16; };
   next.name = "next";

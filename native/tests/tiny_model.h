@@ -33,6 +33,7 @@ struct TinyModel {
   int kv_heads = 2;
   int layers = 2;
   int heads = 6;
+  std::string prefixes = "[]";  // of prompts, as JSON
 
   int hidden() const { return query_heads * head_dim; }
   bool is_next_token() const { return kind == HeadKind::lm_head; }
@@ -48,8 +49,9 @@ class OpenedModel {
     write();
   }
 
-  LanguageModel open(int threads = 1, const char* kernels = nullptr) const {
-    return LanguageModel(*weights_, sizes_, *find_kernels(kernels), threads);
+  LanguageModel open(int threads = 1, const char* kernels = nullptr,
+                     bool keeps_times = false) const {
+    return LanguageModel(*weights_, sizes_, *find_kernels(kernels), threads, keeps_times);
   }
 
   SpeechCodes codes() const { return SpeechCodes(*weights_, sizes_); }
@@ -165,7 +167,7 @@ inline std::string OpenedModel::facts() const {
   for (std::size_t stream = 0; stream < tiny.streams.size(); ++stream) {
     facts.append(stream > 0 ? "," : "").append(std::to_string(tiny.streams[stream]));
   }
-  facts += "]";
+  facts += "],\"prefixes\":" + tiny.prefixes;
   if (tiny.has_text_head) {
     facts += ",\"text_head\":{\"vocabulary\":" + std::to_string(kVocabulary) + "}";
   }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-FULL = 0.9  # of the time that the audio of a turn plays for
+FULL, BUSY = 0.9, 0.4  # of the time that the audio of a turn plays for
 MEMORY_SECONDS = 1.0  # of work; what is older hardly counts
 
 
@@ -40,7 +40,15 @@ class Pace:
 
     def is_full(self, streams: int) -> bool:
         """Whether so many streams are too many. One is not: nobody else suffers by it."""
-        return bool(self._loads) and streams > 1 and self.slowdown * self._load(streams) > FULL
+        return self._share(streams) > FULL
+
+    def is_busy(self, streams: int) -> bool:
+        """Whether so many leave little time to catch up in after a stall."""
+        return self._share(streams) > BUSY
+
+    def _share(self, streams: int) -> float:
+        """Of the time that so many need; 0 for one, and if nothing was measured."""
+        return self.slowdown * self._load(streams) if self._loads and streams > 1 else 0.0
 
     def _load(self, streams: int) -> float:
         """Beyond those that are known, in proportion."""

@@ -20,6 +20,7 @@ from runtime.scheduling.speech import State
 CODEC_SECONDS_A_TURN = 0.02  # then the rows take a step
 URGENT_SECONDS = 0.15  # who has less to play, or has heard nothing yet, is served before others
 AMPLE_SECONDS = 0.5  # who has more waits meanwhile
+LITTLE_SECONDS = 0.3  # while somebody has less, nobody begins on a busy machine
 SAFE_SECONDS = 1.0  # if all listeners have as much, one more may begin at any load
 
 Admit = Callable[[], LiveSpeech | None]
@@ -96,12 +97,14 @@ class Turns:
 
     def _is_full(self) -> bool:
         """Whether one more would leave the others without audio. Those who have plenty do not
-        mind."""
+        mind; and while the machine is busy, those who have little get more first."""
         speaking = [live for live in self._live if live.row is not None and self.has_room(live)]
-        if not self.pace.is_full(len(speaking) + 1):
-            return False
         now = time.monotonic()
-        return any(live.seconds_left(now) < SAFE_SECONDS for live in speaking)
+        least = min((live.seconds_left(now) for live in speaking), default=SAFE_SECONDS)
+        streams = len(speaking) + 1
+        if least < LITTLE_SECONDS and self.pace.is_busy(streams):
+            return True
+        return least < SAFE_SECONDS and self.pace.is_full(streams)
 
     def _is_urgent(self) -> bool:
         """Whether somebody who has hardly anything to play can be worked for."""

@@ -26,6 +26,7 @@ from runtime.speech.schedule import least_work, soon_heard
 from runtime.speech.spoken import Chunk
 from runtime.text.frontends import language_of
 
+LONG_CHARACTERS = 2_000  # of a text that is read apart, so that sentences need not wait for it
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ class Speaking:
         self.trouble = ""
         self.encoders = ThreadPoolExecutor(2, "encoder")
         self._readers = ThreadPoolExecutor(2, "reader")
+        self._slow_readers = ThreadPoolExecutor(2, "slow-reader")
 
     @property
     def phase(self) -> Phase:
@@ -96,15 +98,17 @@ class Speaking:
         Raises:
             RequestFailed, UserError, Overloaded, ShuttingDown: why there will be none.
         """
-        if not follows:
+        if not follows or self.phase is Phase.BROKEN:
             self.require_ready()
             self.scheduler.check_room()
-        order = await self.read(self._order, text, voice, seed, is_whole)
+        readers = self._slow_readers if len(text) > LONG_CHARACTERS else self._readers
+        loop = asyncio.get_running_loop()
+        order = await loop.run_in_executor(readers, self._order, text, voice, seed, is_whole)
         task = replace(order.task, first=first)
         return self.scheduler.submit(replace(order, task=task, follows=follows))
 
     async def read(self, work: Callable[P, T], *what: P.args, **more: P.kwargs) -> T:
-        """Do something with a text where it holds up nobody."""
+        """Do something short with a text where it holds up nobody."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, partial(work, *what, **more))
 
@@ -128,6 +132,7 @@ class Speaking:
     def close(self) -> None:
         """End the threads."""
         self._readers.shutdown(wait=False, cancel_futures=True)
+        self._slow_readers.shutdown(wait=False, cancel_futures=True)
         self.encoders.shutdown(wait=False, cancel_futures=True)
 
     def _order(self, text: str, voice: str | None, seed: int | None, is_whole: bool) -> Order:

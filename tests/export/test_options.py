@@ -22,6 +22,7 @@ from export.options import (
 )
 from formats.number_formats import FORMATS
 from formats.precisions import (
+    CACHE_FORMATS,
     CODEC_FEW_BITS,
     FEW_BITS,
     NATIVE_CODEC_PRECISIONS,
@@ -56,6 +57,7 @@ NATIVE_NUMBERS = st.builds(
     calibration=MAYBE_PATH,
     codec_calibration=MAYBE_PATH,
     codec_precision=st.sampled_from(NATIVE_CODEC_PRECISIONS),
+    cache=st.none() | st.sampled_from(CACHE_FORMATS),
 )
 TARGET = st.sampled_from(GPU_TARGETS)
 GPUS = st.lists(st.sampled_from([75, 89, 120])).map(tuple)

@@ -2,10 +2,11 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "api/guard.h"
 #include "api/handles.h"
-#include "api/voices.h"
+#include "api/prefixes.h"
 #include "codec/codec.h"
 #include "language_model/language_model.h"
 #include "threads/pool.h"
@@ -149,8 +150,10 @@ slm_bundle::slm_bundle(const std::string& directory, const slm_options& options)
       embeddings(manifest.path(manifest.embeddings()), model_sizes.hidden_size),
       voices(slm::read_voices(manifest, codec_sizes.speaker_channels())) {
   slm::check_agreement(manifest.facts(), model_sizes, codec_sizes);
-  model = std::make_unique<const slm::LanguageModel>(weights, model_sizes, *kernels, threads,
-                                                         time_parts);
+  auto speaking = std::make_unique<slm::LanguageModel>(weights, model_sizes, *kernels, threads,
+                                                       time_parts);
+  slm::keep_prefixes(*speaking, weights.facts(), embeddings, manifest, voices);
+  model = std::move(speaking);
   codec = std::make_unique<const slm::Codec>(weights, codec_sizes, *kernels, threads,
                                                  slm::kPieceBytes, time_parts);
 }
@@ -216,6 +219,7 @@ slm_status slm_describe(const slm_bundle* bundle, slm_facts* facts, slm_error* e
     all.precision = slm::format_name(model.precision);
     all.codec_precision = slm::format_name(codec.precision);
     all.kernels = bundle->kernels->name;
+    all.cache = slm::cache_name(model.cache);
     std::memcpy(facts, &all, std::min<std::size_t>(size, sizeof all));
   });
 }

@@ -3,13 +3,12 @@
 // In: a directory. Out: everything that was read from it. Nothing in it changes after slm_open.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "api/embedding_table.h"
 #include "api/manifest.h"
+#include "api/voices.h"
 #include "kernels/kernels.h"
 #include "slm.h"
 #include "weights/sizes.h"
@@ -35,7 +34,7 @@ struct slm_bundle {
   slm::ModelSizes model_sizes;
   slm::CodecSizes codec_sizes;
   slm::EmbeddingTable embeddings;
-  std::map<std::string, std::vector<float>, std::less<>> voices;
+  slm::Voices voices;
   std::unique_ptr<const slm::LanguageModel> model;
   std::unique_ptr<const slm::Codec> codec;
 };

@@ -37,9 +37,8 @@ std::vector<float> read_voice(const std::string& path, int channels) {
 
 }  // namespace
 
-std::map<std::string, std::vector<float>, std::less<>> read_voices(const Manifest& manifest,
-                                                                   int channels) {
-  std::map<std::string, std::vector<float>, std::less<>> voices;
+Voices read_voices(const Manifest& manifest, int channels) {
+  Voices voices;
   for (const auto& [name, file] : manifest.voices()) {
     voices.emplace(name, read_voice(manifest.path(file), channels));
   }

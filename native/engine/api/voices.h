@@ -9,8 +9,10 @@
 
 namespace slm {
 
-// float [channels] by name. Throws Failure: a file is damaged, or of another width.
-std::map<std::string, std::vector<float>, std::less<>> read_voices(const Manifest& manifest,
-                                                                   int channels);
+// float [channels] by name.
+using Voices = std::map<std::string, std::vector<float>, std::less<>>;
+
+// Throws Failure: a file is damaged, or of another width.
+Voices read_voices(const Manifest& manifest, int channels);
 
 }  // namespace slm

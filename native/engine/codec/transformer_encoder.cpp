@@ -81,7 +81,7 @@ void TransformerEncoder::attend(const Workers& workers, const FrameMap& packed,
     for (int head = first; head < behind; ++head) {
       for (int frame = 0; frame < frames; ++frame) {
         const float* const key = packed.row(frame) + channels_ + head * width;
-        workers.kernels.store_position(key, key + channels_, width, frame, false,
+        workers.kernels.store_position(key, key + channels_, width, frame, CacheFormat::float32,
                                        room.keys.row(head), room.values.row(head));
       }
     }
@@ -93,7 +93,8 @@ void TransformerEncoder::attend(const Workers& workers, const FrameMap& packed,
       workers.kernels.attend(
           {packed.row(frame) + head * width, packed.stride(), room.keys.row(head),
            room.values.row(head), attended.row(frame) + head * width, attended.stride(),
-           room.scores.row(piece), std::min(kQueries, frames - frame), width, frames, false});
+           room.scores.row(piece), std::min(kQueries, frames - frame), width, frames,
+           CacheFormat::float32});
     }
   });
 }

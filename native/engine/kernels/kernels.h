@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cache_format.h"
+
 namespace slm {
 
 inline constexpr int kPanel = 16;  // outputs of a product that lie side by side; lanes of a vector
@@ -86,8 +88,8 @@ struct Part {
 
 // One attention of `group` query heads over one key/value head of one sequence.
 //
-// Keys lie in panels of 16 positions, [positions / 16][head_dim][16]; values [positions][head_dim];
-// both in `cache`'s format. A query sees positions 0 … length - 1.
+// Keys and values lie in panels of 16 positions, as `format` says. A query sees positions
+// 0 … length - 1.
 struct Attention {
   const float* query = nullptr;  // [group][head_dim], rotated and divided by sqrt(head_dim)
   std::ptrdiff_t query_stride = 0;
@@ -99,7 +101,7 @@ struct Attention {
   int group = 0;
   int head_dim = 0;  // a multiple of 2; need not be one of 16
   int length = 0;
-  bool is_half = false;  // the cache is float16, otherwise float32
+  CacheFormat format = CacheFormat::float32;
 };
 
 // SnakeBeta, x + gain * sin(frequency * x)^2, of rows of channels (both padded to 16).
@@ -152,9 +154,9 @@ struct Kernels {
   void (*softmax)(float* x, int count);  // in place
   // Rotate heads [heads][head_dim]: halves (x, y) -> (x cos - y sin, y cos + x sin).
   void (*rotate)(float* x, int heads, int head_dim, const float* cosines, const float* sines);
-  // A position's key and value go into the cache (layout: `Attention`).
+  // A position's key and value go into the cache. No other position's bytes are touched.
   void (*store_position)(const float* key, const float* value, int head_dim, int position,
-                         bool is_half, void* keys, void* values);
+                         CacheFormat format, void* keys, void* values);
   void (*attend)(const Attention&);
 
   // Rows 0 … rows - 1 of the activation: y[r * stride + c].

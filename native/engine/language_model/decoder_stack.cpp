@@ -159,7 +159,7 @@ class DecoderStack::Call {
     kernels_.rotate(key, sizes_.kv_heads, dim, rotary.key_cosines(row), rotary.key_sines(row));
     for (int head = 0; head < sizes_.kv_heads; ++head) {
       kernels_.store_position(key + head * dim, value + head * dim, dim, place.position,
-                              place.cache->is_half(), place.cache->keys(cache_layer, head),
+                              place.cache->format(), place.cache->keys(cache_layer, head),
                               place.cache->values(cache_layer, head));
     }
   }
@@ -198,7 +198,7 @@ void DecoderStack::Call::attend(const DecoderLayer& layer, int cache_layer) {
       kernels_.attend({qkv(row) + first_query * dim, dim, cache.keys(cache_layer, head),
                        cache.values(cache_layer, head),
                        memory_.attended_.row(row) + first_query * dim, dim, scratch, end - begin,
-                       dim, memory_.rows_[row].position + 1, cache.is_half()});
+                       dim, memory_.rows_[row].position + 1, cache.format()});
     }
   });
   laps_.lap(Timed::attention);

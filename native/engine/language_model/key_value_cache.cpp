@@ -25,14 +25,20 @@ void KeyValueCache::reserve(int positions, int used, int most) {
   KeyValueCache grown(shape_);
   // The first room is what was asked for: whoever opens a sequence knows how long it can become.
   grown.room_ = room_ == 0 ? round_up(positions, kPanel) : grown_room(room_, positions, most);
-  const std::size_t parts = std::size_t{2} * shape_.layers * shape_.heads;
-  grown.memory_ = Buffer<std::byte>(parts * part_bytes(grown.room_));
-  const std::size_t kept = part_bytes(round_up(used, kPanel));  // keys come in panels
-  for (std::size_t part = 0; kept > 0 && part < parts; ++part) {
-    std::memcpy(grown.memory_.data() + part * part_bytes(grown.room_),
-                memory_.data() + part * part_bytes(room_), kept);
-  }
+  grown.memory_ = Buffer<std::byte>(static_cast<std::size_t>(shape_.layers) * shape_.heads *
+                                    grown.head_bytes());
+  if (used > 0) grown.copy(*this, used);
   *this = std::move(grown);
+}
+
+void KeyValueCache::copy(const KeyValueCache& other, int positions) {
+  const std::size_t panels = count_panels(positions);
+  for (int layer = 0; layer < shape_.layers; ++layer) {
+    for (int head = 0; head < shape_.heads; ++head) {
+      std::memcpy(keys(layer, head), other.keys(layer, head), panels * shape_.key_bytes());
+      std::memcpy(values(layer, head), other.values(layer, head), panels * shape_.value_bytes());
+    }
+  }
 }
 
 }  // namespace slm

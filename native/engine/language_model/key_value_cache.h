@@ -1,12 +1,13 @@
 // Keys and values of one sequence, for several layers of several heads.
 //
 // In: room for positions. Out: where the kernels find the keys and values of a layer's head, in the
-// layout of `Attention`. It does not know which positions are in use.
+// layout of kernels/cache_format.h. It does not know which positions are in use.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/kernels.h"
 #include "language_model/buffer.h"
 
 namespace slm {
@@ -15,9 +16,11 @@ struct CacheShape {
   int layers = 0;
   int heads = 0;  // of each layer
   int head_dim = 0;
-  bool is_half = false;  // float16, otherwise float32
+  CacheFormat format = CacheFormat::float32;
 
-  std::size_t value_bytes() const { return is_half ? 2 : 4; }
+  // Of a head's panel of keys, and of the values beside it.
+  std::size_t key_bytes() const { return key_panel_bytes(format, head_dim); }
+  std::size_t value_bytes() const { return value_panel_bytes(format, head_dim); }
 };
 
 class KeyValueCache {
@@ -29,19 +32,23 @@ class KeyValueCache {
   // and then nothing has changed. most: positions that there can ever be.
   void reserve(int positions, int used, int most);
 
+  // The first `positions` of another cache of this shape; there is room for them in both.
+  void copy(const KeyValueCache& other, int positions);
+
   int room() const { return room_; }
-  bool is_half() const { return shape_.is_half; }
-  void* keys(int layer, int head) const { return at(layer, head, 0); }
-  void* values(int layer, int head) const { return at(layer, head, 1); }
+  CacheFormat format() const { return shape_.format; }
+  void* keys(int layer, int head) const { return at(layer * shape_.heads + head); }
+  void* values(int layer, int head) const {
+    return at(layer * shape_.heads + head) + panels() * shape_.key_bytes();
+  }
 
  private:
-  std::byte* at(int layer, int head, int part) const {
-    const std::size_t number = (static_cast<std::size_t>(layer) * shape_.heads + head) * 2 + part;
-    return memory_.data() + number * part_bytes(room_);
+  // A head's keys, and its values behind them.
+  std::byte* at(int number) const {
+    return memory_.data() + static_cast<std::size_t>(number) * head_bytes();
   }
-  std::size_t part_bytes(int positions) const {
-    return static_cast<std::size_t>(positions) * shape_.head_dim * shape_.value_bytes();
-  }
+  std::size_t panels() const { return static_cast<std::size_t>(room_) / kPanel; }
+  std::size_t head_bytes() const { return panels() * (shape_.key_bytes() + shape_.value_bytes()); }
 
   CacheShape shape_;
   int room_ = 0;              // positions, a multiple of 16

@@ -6,34 +6,10 @@
 #include <utility>
 
 #include "failure.h"
+#include "language_model/loan.h"
 #include "language_model/timed_layers.h"
 
 namespace slm {
-namespace {
-
-void require_hidden(const Sequence& sequence) {
-  if (sequence.hidden() == nullptr) {
-    throw Failure(SLM_BAD_ARGUMENT, "the sequence has read nothing; call slm_read with a prompt");
-  }
-}
-
-}  // namespace
-
-class LanguageModel::Loan {
- public:
-  explicit Loan(const LanguageModel& model) : store_(model.workspaces_), workspace_(store_.take()) {
-    if (!workspace_) workspace_ = model.make_workspace();
-  }
-  ~Loan() { store_.give(std::move(workspace_)); }
-  Loan(const Loan&) = delete;
-  Loan& operator=(const Loan&) = delete;
-  Workspace& operator*() const { return *workspace_; }
-
- private:
-  WorkspaceStore& store_;
-  std::unique_ptr<Workspace> workspace_;
-};
-
 LanguageModel::LanguageModel(const Weights& weights, const ModelSizes& sizes,
                              const Kernels& kernels, int threads, bool keeps_times)
     : sizes_(sizes),
@@ -41,7 +17,8 @@ LanguageModel::LanguageModel(const Weights& weights, const ModelSizes& sizes,
       backbone_(weights, sizes, "layer.", sizes.layers, 0, 0),
       final_norm_(weights.floats("final_norm", round_up(sizes.hidden_size, kPanel))),
       codes_(weights, sizes),
-      heads_(weights, sizes, codes_) {
+      heads_(weights, sizes, codes_),
+      prefixes_(sizes.hidden_size) {
   if (keeps_times) {
     const int heads = static_cast<int>(heads_.heads().size());
     read_times_ = std::make_unique<PartTimes>("read", timed_layers(sizes, heads));
@@ -67,78 +44,6 @@ std::unique_ptr<Sequence> LanguageModel::open(std::int64_t positions) const {
   return std::make_unique<Sequence>(sizes_, heads_.most_entries(), positions);
 }
 
-// Reading.
-
-void LanguageModel::read(Sequence& sequence, const float* embeddings, std::size_t count) const {
-  if (count > static_cast<std::size_t>(sizes_.max_positions)) {
-    throw Failure(SLM_NO_ROOM, "a sequence has room for " + std::to_string(sizes_.max_positions) +
-                                   " positions, and " + std::to_string(count) +
-                                   " are to be read; shorten the prompt");
-  }
-  Sequence* const one = &sequence;
-  const SequenceTurn turn({&one, 1});
-  sequence.check_cancelled();
-  read_in_turn(sequence, embeddings, static_cast<int>(count));
-}
-
-void LanguageModel::read_in_turn(Sequence& sequence, const float* embeddings, int count) const {
-  const int drawn = sequence.has_embedding() ? 1 : 0;
-  const int all = drawn + count;
-  if (all == 0) return;
-  Stopwatch watch(read_times_.get());
-  const Team team = team_.timed_by(watch);
-  Loan loan(*this);
-  DecoderMemory& memory = (*loan).decoder;
-  sequence.begin();
-  reserve(sequence, all, *loan);
-  for (int first = 0; first < all; first += kBlockRows) {
-    const int rows = std::min(kBlockRows, all - first);
-    for (int row = 0; row < rows; ++row) {
-      const int index = first + row;
-      const std::ptrdiff_t given = index - drawn;
-      const float* embedding =
-          given < 0 ? sequence.embedding_.data() : embeddings + given * sizes_.hidden_size;
-      fill_row(sequence, memory, row, index, embedding, index == all - 1);
-    }
-    const int wanted = backbone_.run(team, memory, rows);
-    for (int row = 0; row < wanted; ++row) keep_hidden(sequence, memory, row);
-    team.laps.at(timed_final(sizes_, heads_)).lap(Timed::norm, wanted > 0 ? 1 : 0);
-  }
-  sequence.next_.position += all;
-  sequence.next_.has_embedding = false;
-  sequence.commit();
-  watch.finish();
-}
-
-void LanguageModel::reserve(Sequence& sequence, int more, Workspace& workspace) const {
-  sequence.reserve(more);
-  workspace.decoder.reserve(sequence.state_.position + more, team_.threads);
-}
-
-// Row `row` of the decoder is the `index`th that the sequence reads in this call. Only the last
-// hidden state is of use, unless heads have to read all of them.
-void LanguageModel::fill_row(Sequence& sequence, DecoderMemory& memory, int row, int index,
-                             const float* embedding, bool is_last) const {
-  std::copy_n(embedding, sizes_.hidden_size, memory.x(row));
-  memory.row(row) = {&sequence.cache_, sequence.state_.position + index,
-                     is_last || heads_.are_transformers(), &sequence.is_cancelled_};
-}
-
-void LanguageModel::keep_hidden(Sequence& sequence, DecoderMemory& memory, int row) const {
-  float* hidden = sequence.next_hidden_.data();
-  team_.kernels->rms_norm(memory.x(row), final_norm_.data, sizes_.rms_norm_epsilon,
-                          sizes_.hidden_size, hidden);
-  if (!heads_.are_transformers()) return;
-  const int unread = memory.row(row).position - sequence.state_.heads_position;
-  std::copy_n(hidden, sequence.width_, sequence.unread(unread));
-}
-
-void LanguageModel::copy_hidden(const Sequence& sequence, float* hidden) const {
-  sequence.check_cancelled();
-  require_hidden(sequence);
-  std::copy_n(sequence.hidden(), sizes_.hidden_size, hidden);
-}
-
 // Text.
 
 int LanguageModel::write(Sequence& sequence, const slm_sampling& sampling, float noise) const {
@@ -149,7 +54,7 @@ int LanguageModel::write(Sequence& sequence, const slm_sampling& sampling, float
   Sequence* const one = &sequence;
   const SequenceTurn turn({&one, 1});
   sequence.check_cancelled();
-  require_hidden(sequence);
+  sequence.require_hidden();
   read_in_turn(sequence, nullptr, 0);
   Loan loan(*this);
   Workspace& workspace = *loan;
@@ -191,7 +96,7 @@ void LanguageModel::step(std::span<Sequence* const> sequences, const slm_samplin
 
 void LanguageModel::prepare_step(Sequence& sequence, Workspace& workspace) const {
   sequence.check_cancelled();
-  require_hidden(sequence);
+  sequence.require_hidden();
   sequence.begin();
   const int more = sequence.has_embedding() ? 1 : 0;
   reserve(sequence, more, workspace);

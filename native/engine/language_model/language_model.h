@@ -1,7 +1,8 @@
 // A speech language model: backbone, heads, text head.
 //
 // In: weights; then sequences with embeddings to read, or codes to draw. Out: hidden states, codes,
-// tokens. A model does not change, so any number of threads may use it, each with other sequences.
+// tokens. But for keep_prefix, a model does not change, so any number of threads may use it, each with
+// other sequences.
 // A call either succeeds, or leaves its sequences as they were. It knows no bundles and no audio.
 #pragma once
 
@@ -10,9 +11,11 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "kernels/kernels.h"
 #include "language_model/decoder_stack.h"
+#include "language_model/prefixes.h"
 #include "language_model/sequence.h"
 #include "language_model/speaker_projection.h"
 #include "language_model/speech_codes.h"
@@ -30,6 +33,10 @@ class LanguageModel {
   // keeps_times: of the parts of its calls.
   LanguageModel(const Weights& weights, const ModelSizes& sizes, const Kernels& kernels,
                 int threads, bool keeps_times = false);
+
+  // Read what prompts begin with, embeddings [count][hidden_size], now and never again: sequences
+  // that begin so have the same bits sooner. Only before any other thread uses the model.
+  void keep_prefix(std::vector<float> embeddings);
 
   const ModelSizes& sizes() const { return sizes_; }
   std::int64_t step_bytes() const;  // of weights that a step of one sequence reads
@@ -57,6 +64,7 @@ class LanguageModel {
   std::unique_ptr<Workspace> make_workspace() const;
   void read_in_turn(Sequence& sequence, const float* embeddings, int count) const;
   void reserve(Sequence& sequence, int more, Workspace& workspace) const;
+  int adopt_prefix(Sequence& sequence, const float* embeddings, int count) const;
   void fill_row(Sequence& sequence, DecoderMemory& memory, int row, int index,
                 const float* embedding, bool is_last) const;
   void keep_hidden(Sequence& sequence, DecoderMemory& memory, int row) const;
@@ -80,6 +88,7 @@ class LanguageModel {
   SpeechHeads heads_;
   std::optional<SpeakerProjection> speaker_;
   std::optional<Matrix> text_head_;
+  Prefixes prefixes_;
   Vector<std::uint8_t> never_written_;
   std::unique_ptr<PartTimes> read_times_, step_times_;
   mutable WorkspaceStore workspaces_;

@@ -10,11 +10,11 @@ namespace slm {
 namespace {
 
 CacheShape backbone_cache(const ModelSizes& sizes) {
-  return {sizes.layers, sizes.kv_heads, sizes.head_dim, sizes.is_cache_half};
+  return {sizes.layers, sizes.kv_heads, sizes.head_dim, sizes.cache};
 }
 
 CacheShape heads_cache(const ModelSizes& sizes) {
-  return {sizes.heads * sizes.head_layers, sizes.kv_heads, sizes.head_dim, sizes.is_cache_half};
+  return {sizes.heads * sizes.head_layers, sizes.kv_heads, sizes.head_dim, sizes.cache};
 }
 
 int rows_of_seen(const ModelSizes& sizes) {
@@ -45,6 +45,12 @@ void Sequence::check_cancelled() const {
   }
 }
 
+void Sequence::require_hidden() const {
+  if (hidden() == nullptr) {
+    throw Failure(SLM_BAD_ARGUMENT, "the sequence has read nothing; call slm_read with a prompt");
+  }
+}
+
 void Sequence::reserve(int more) {
   const int positions = state_.position + more;
   if (positions > sizes_.max_positions) {
@@ -67,6 +73,14 @@ void Sequence::reserve(int more) {
 
 void Sequence::reserve_heads(int more) {
   head_cache_.reserve(state_.position + more, state_.heads_position, sizes_.max_positions);
+}
+
+void Sequence::adopt(const Sequence& read) {
+  const int positions = read.state_.position;
+  cache_.copy(read.cache_, positions);
+  std::copy_n(read.hidden_.data(), width_, next_hidden_.data());
+  if (sizes_.head_kind != HeadKind::transformer) return;
+  std::copy_n(read.unread(0), static_cast<std::size_t>(positions) * width_, unread(0));
 }
 
 void Sequence::commit() {

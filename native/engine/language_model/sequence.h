@@ -27,6 +27,8 @@ class Sequence {
   void check_cancelled() const;
   const std::atomic<bool>& is_cancelled() const { return is_cancelled_; }
 
+  // Throws Failure if nothing was read.
+  void require_hidden() const;
   // Hidden state of the last position read, [padded hidden size]; null before the first.
   const float* hidden() const { return state_.position > 0 ? hidden_.data() : nullptr; }
 
@@ -58,6 +60,9 @@ class Sequence {
 
   // Begin a call: what will be is what is.
   void begin() { next_ = state_; }
+  // Of a sequence that has read nothing: what another one has read is what this one will have. There
+  // is room for it.
+  void adopt(const Sequence& read);
   void commit();
 
   ModelSizes sizes_;

@@ -13,7 +13,6 @@ namespace {
 constexpr int kMaxLayers = 1024;
 constexpr int kMaxWidth = 1 << 16;  // channels of a layer
 constexpr int kMaxInner = 1 << 20;  // channels between two products
-constexpr int kMaxHeadDim = 1024;
 constexpr int kMaxVocabulary = 1 << 24;
 constexpr int kMaxRatios = 12;
 constexpr int kMaxHop = 65'536;
@@ -177,11 +176,14 @@ ModelSizes read_model_sizes(const Json& facts) {
   sizes.layers = read_size(model, "layers", kMaxLayers);
   sizes.query_heads = read_size(model, "query_heads", kMaxWidth);
   sizes.kv_heads = read_size(model, "kv_heads", kMaxWidth);
-  sizes.head_dim = read_size(model, "head_dim", kMaxHeadDim);
+  sizes.head_dim = read_size(model, "head_dim", kMostHeadDim);
   sizes.max_positions = read_size(model, "max_positions", kMaxPositions);
   sizes.rms_norm_epsilon = read_epsilon(model);
   sizes.precision = read_format(model.at("precision"));
-  sizes.is_cache_half = read_choice<bool>(model, "cache", {{"float32", false}, {"float16", true}});
+  sizes.cache = read_choice<CacheFormat>(model, "cache",
+                                         {{"float32", CacheFormat::float32},
+                                          {"float16", CacheFormat::float16},
+                                          {"int8", CacheFormat::int8}});
   sizes.streams = read_streams(facts);
   if (const Json* speaker = find_section(facts, "speaker")) {
     sizes.speaker_channels = read_size(*speaker, "channels", kMaxWidth);
@@ -214,6 +216,11 @@ CodecSizes read_codec_sizes(const Json& facts) {
 
 const char* format_name(Format format) {
   static constexpr const char* kNames[] = {"fp32", "bf16", "fp16", "int8", "int4"};
+  return kNames[static_cast<int>(format)];
+}
+
+const char* cache_name(CacheFormat format) {
+  static constexpr const char* kNames[] = {"float32", "float16", "int8"};
   return kNames[static_cast<int>(format)];
 }
 

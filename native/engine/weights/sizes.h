@@ -34,7 +34,7 @@ struct ModelSizes {
   int max_positions = 0;
   float rms_norm_epsilon = 0;
   Format precision = Format::fp32;
-  bool is_cache_half = false;  // the cache is float16, otherwise float32
+  CacheFormat cache = CacheFormat::float32;
   std::vector<int> streams;    // codes of each; heads is a multiple of their number, or 1
   int speaker_channels = 0;    // 0: not speaker-aware
   int speaker_hidden = 0;
@@ -83,6 +83,8 @@ CodecSizes read_codec_sizes(const Json& facts);
 
 // "fp32", "bf16", "fp16", "int8", "int4".
 const char* format_name(Format format);
+// "float32", "float16", "int8".
+const char* cache_name(CacheFormat format);
 // Throws Failure unless the value is one of them.
 Format read_format(const Json& value);
 

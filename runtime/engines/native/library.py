@@ -79,6 +79,7 @@ class Facts(Structure):
         ("precision", c_char_p),
         ("codec_precision", c_char_p),
         ("kernels", c_char_p),
+        ("cache", c_char_p),
     )
 
 

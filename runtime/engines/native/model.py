@@ -9,16 +9,20 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
+from collections.abc import Mapping
 from ctypes import c_void_p
 
 from commands.errors import UserError
+from formats.precisions import CacheFormat
 from runtime.bundle.loading import Bundle
 from runtime.bundle.names import PACKED_WEIGHTS, TEXT_HEAD
-from runtime.engines.native.library import Facts, Library, Options, load_library
+from runtime.engines.native.library import Facts, Library, Options, how_to_build, load_library
 
 # The library takes no more than the processors that are free to the process. More than these were
 # not measured; memory limits the reading of weights before that.
 MAX_DEFAULT_THREADS = 8
+# slm_facts.cache -> as precisions are called.
+CACHES: Mapping[str, CacheFormat] = {"float32": "fp32", "float16": "fp16", "int8": "int8"}
 
 
 class NativeModel:
@@ -55,6 +59,8 @@ class NativeModel:
         weakref.finalize(self, self.library.functions.slm_close, self.handle)
         self.facts = Facts(size=ctypes.sizeof(Facts))
         self.library.call("slm_describe", self.handle, ctypes.byref(self.facts))
+        if self.facts.cache is None:  # an older library does not write it
+            raise UserError(f"{self.library.path}: is older than this runtime; {how_to_build()}")
         _check_facts(bundle, self.facts)
 
     def describe(self) -> str:
@@ -64,7 +70,12 @@ class NativeModel:
         if self._asked_for is not None and self._asked_for > threads:
             said += f" instead of {self._asked_for}: this process may use no more"
         kernels = self.facts.kernels.decode()
-        return f"native engine {self.library.version}, {kernels}, {said}"
+        return f"native engine {self.library.version}, {kernels}, cache {self.cache}, {said}"
+
+    @property
+    def cache(self) -> CacheFormat:
+        """The number format of keys and values."""
+        return CACHES[self.facts.cache.decode()]
 
 
 def _check_facts(bundle: Bundle, facts: Facts) -> None:

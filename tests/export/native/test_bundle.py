@@ -22,6 +22,7 @@ from export.sources import SourceFolders, open_sources
 from formats.weights import Array
 from runtime.bundle import names
 from runtime.bundle.loading import load_bundle
+from runtime.engines.native.model import NativeModel
 from tests.calibration.recorded import write_tokens
 from tests.export.lm_exports import Recipe, tiny_checkpoint
 from tests.export.native.packed import read_packed
@@ -119,9 +120,24 @@ def test_few_bits(precision: str, scales: Path, codecs: Path, output: Path) -> N
     assert all(one.measured <= one.limit for one in manifest.checks)
     forms = {name: graph.precision for name, graph in manifest.graphs.items()}
     assert (forms["backbone"], forms["codec_decoder"]) == (precision, "int8")
-    matrices = read_packed(output / names.PACKED_WEIGHTS).facts["matrices"]
+    facts = read_packed(output / names.PACKED_WEIGHTS).facts
+    usual = {"int8": "int8", "int4": "float16"}
+    assert facts["language_model"]["cache"] == usual[precision]
+    matrices = facts["matrices"]
     assert matrices["head.5.layer.1.gate_up"]["format"] == precision
     assert matrices["codec.decoder.1.up"]["format"] == "int8"
+
+
+@pytest.mark.parametrize(("cache", "stored"), [("fp16", "float16"), ("int8", "int8")])
+@pytest.mark.parametrize("recipe", [KINDS[2][0], KINDS[3][0]], ids=str)
+def test_the_cache_is_chosen(
+    recipe: Recipe, cache: str, stored: str, codecs: Path, output: Path
+) -> None:
+    assert build(recipe, codecs, output, "--cache", cache, "--text-head") == 0
+    bundle = load_bundle(output)
+    assert read_packed(output / names.PACKED_WEIGHTS).facts["language_model"]["cache"] == stored
+    assert f"cache {cache}" in NativeModel(bundle, 1).describe()
+    assert all(one.measured <= one.limit for one in bundle.manifest.checks)
 
 
 def test_the_file_is_limited_as_the_bundle_is(codecs: Path, output: Path) -> None:

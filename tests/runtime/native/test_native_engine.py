@@ -32,7 +32,9 @@ def native(tiny_native_engine: Path) -> TTS:
 
 
 def test_it_says_what_runs(native: TTS, tiny_native_engine: Path) -> None:
-    said = rf"native: 3 heads, fp32, native engine {load_library().version}, \w+, 1 thread"
+    said = (
+        rf"native: 3 heads, fp32, native engine {load_library().version}, \w+, cache fp32, 1 thread"
+    )
     assert re.fullmatch(said, native.describe())
     many = TTS.load(tiny_native_engine, threads=4_000).describe()
     assert many.endswith(" instead of 4000: this process may use no more")

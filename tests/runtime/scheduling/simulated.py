@@ -56,14 +56,21 @@ CAPACITY = Capacity(
 
 
 class Machine:
-    """now: seconds. slowness: by which everything takes longer than was measured."""
+    """now: seconds. slowness: by which everything takes longer than was measured. stalls: a quarter
+    of the time, in spells of a tenth of a second, it is four times as slow as that: others are at
+    work on it."""
 
-    def __init__(self, slowness: float) -> None:
+    def __init__(self, slowness: float, *, stalls: bool) -> None:
         self.now = 1000.0
-        self.slowness = slowness
+        self._slowness, self._stalls = slowness, stalls
+        self._random = np.random.default_rng(5)
+        self._spell, self._until = 1.0, 0.0
 
     def work(self, seconds: float) -> None:
-        self.now += self.slowness * seconds
+        if self._stalls and self.now > self._until:
+            self._spell = 1.0 if self._random.random() < 0.75 else 4.0
+            self._until = self.now + float(self._random.exponential(0.1))
+        self.now += self._slowness * self._spell * seconds
 
 
 class Rows(RowLoop):
@@ -156,6 +163,7 @@ def offer(
     seed: int = 1,
     *,
     slowness: float = 1.0,
+    stalls: bool = False,
     pauses_freely: bool = True,
 ) -> Outcome:
     """So many listeners at a time in the mean, arriving at random for so long."""
@@ -164,7 +172,7 @@ def offer(
     mean = np.mean([sum(steps for _, steps in text) * AUDIO_A_STEP for text in texts])
     count = int(seconds * streams / mean)
     moments = 1000.0 + np.cumsum(random.exponential(mean / streams, count))
-    machine, refused = Machine(slowness), 0
+    machine, refused = Machine(slowness, stalls=stalls), 0
     listeners: list[Listener] = []
     with _simulated(machine) as scheduler:
         loop = Rows(machine, scheduler.limits.rows, pauses_freely=pauses_freely)

@@ -26,6 +26,13 @@ def test_it_is_full_by_what_was_measured() -> None:
     assert Pace((0.3, 0.5), AUDIO).is_full(4), "0.25 a stream, by the last one that is known"
 
 
+def test_it_is_busy_before_it_is_full() -> None:
+    pace = Pace((0.1, 0.3, 0.5, 0.95), AUDIO)
+    assert [pace.is_busy(streams) for streams in (1, 2, 3, 4)] == [False, False, True, True]
+    assert not pace.is_full(3)
+    assert not Pace((), AUDIO).is_busy(1000)
+
+
 def test_one_stream_is_always_let_in() -> None:
     pace = Pace((1.5, 3.0), AUDIO)
     turns(pace, 1, 1.0)

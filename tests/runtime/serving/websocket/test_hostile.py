@@ -217,6 +217,30 @@ def test_who_is_spoken_to_need_not_say_anything(tts: TTS, held: threading.Event)
         assert caller.hear()[1]
 
 
+def test_long_texts_do_not_hold_up_sentences(
+    served: Served, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, prepare = threading.Event(), TTS.prepare
+
+    def slow(tts: TTS, text: str, *rest: Any) -> Any:
+        assert len(text) < 2_000 or go_on.wait(20)
+        return prepare(tts, text, *rest)
+
+    monkeypatch.setattr(TTS, "prepare", slow)
+    body = {"input": LONG, "response_format": "pcm"}
+    threads = [
+        threading.Thread(target=httpx.post, args=(f"{served.url}/v1/audio/speech",), kwargs=wanted)
+        for wanted in [{"json": body, "timeout": 60}] * 3
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    assert caller.say("Abc. Abc.")[1]
+    go_on.set()
+    for thread in threads:
+        thread.join(60)
+
+
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Slow steps, and when they were made."""
