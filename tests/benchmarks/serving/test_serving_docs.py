@@ -1,4 +1,4 @@
-"""Tables of loads, servers and batches in the docs are what the reports say, and the picture."""
+"""Tables of loads, servers and batches in the docs, and the picture, are what the reports say."""
 
 from __future__ import annotations
 
