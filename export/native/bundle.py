@@ -7,6 +7,7 @@ are written into a temporary folder, because the engine must compute what they c
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,13 +23,16 @@ from export.checks.writing_check import tell_no_answers
 from export.graph_files import open_scales
 from export.native.comparison import compare, require_library, write_reference
 from export.native.graphs import describe_graphs, name_graphs
+from export.native.weight_file import Tensor, write_weights
 from export.native.weights import Formats, write_packed
 from export.options import ExportOptions, Numbers
 from export.sources import Sources, read_sources
 from formats.calibration.reader import open_calibration
 from formats.precisions import NATIVE_CODEC_PRECISIONS, NATIVE_PRECISIONS
+from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import Manifest
-from runtime.bundle.names import CODEC_ENCODER, NATIVE, PACKED_WEIGHTS
+from runtime.bundle.names import CODEC_ENCODER, NATIVE, PACKED_WEIGHTS, STORED_PREFIXES
+from runtime.engines.native.model import NativeModel
 
 
 def build_native_bundle(options: ExportOptions) -> Manifest:
@@ -80,7 +84,19 @@ def _write_parts(
         print("  not compared with ONNX Runtime: --compare does it")
         return manifest
     checks = compare(folder, manifest, sources, graphs, graph_folder)
+    _store_prefixes(folder, manifest)
     return msgspec.structs.replace(manifest, checks=checks)
+
+
+def _store_prefixes(folder: Path, manifest: Manifest) -> None:
+    """Write what prompts begin with, as the engine has read it: nobody computes it again."""
+    states = NativeModel(Bundle(folder, manifest), None).read_prefixes()
+    tensors = [
+        Tensor(f"prefix.{number}", "U8", state.shape, partial(list, [state]))
+        for number, state in enumerate(states)
+    ]
+    if tensors:
+        write_weights(folder / STORED_PREFIXES, tensors, {})
 
 
 def _check_precisions(numbers: Numbers) -> None:

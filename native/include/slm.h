@@ -87,6 +87,7 @@ typedef struct slm_facts {
   const char *codec_precision;
   const char *kernels;       /* in use, such as "avx512" */
   const char *cache;         /* of keys and values: "float32", "float16" or "int8" */
+  int32_t prefixes;          /* that prompts can begin with and that are not read again */
 } slm_facts;
 
 /* Names of the kernels that this processor can run, fastest first, separated by spaces. */
@@ -111,6 +112,11 @@ SLM_API slm_status slm_embed(const slm_bundle *bundle, const int32_t *tokens, si
 /* What stands for a speaker in a prompt: float [speaker_channels] -> float [hidden_size]. */
 SLM_API slm_status slm_project_speaker(const slm_bundle *bundle, const float *speaker,
                                        float *embedding, slm_error *error);
+
+/* What prefix `number` (0 … prefixes - 1) was read as: tensor "prefix.NUMBER" of prefixes.safetensors,
+ * U8 [bytes]. A bundle that has this file reads it instead. state NULL: only `bytes` is told. */
+SLM_API slm_status slm_prefix(const slm_bundle *bundle, size_t number, void *state, size_t room,
+                              size_t *bytes, slm_error *error);
 
 /* -- measuring ---------------------------------------------------------------------------------- */
 

@@ -106,6 +106,77 @@ void test_prefixes(slm::TinyBundle tiny) {
   }
 }
 
+std::vector<std::string> read_prefixes(const Opened& opened) {
+  std::vector<std::string> states;
+  slm_error error{};
+  std::size_t bytes = 0;
+  for (std::int32_t number = 0; number < opened.facts.prefixes; ++number) {
+    const auto at = static_cast<std::size_t>(number);
+    expect(slm_prefix(opened.bundle, at, nullptr, 0, &bytes, &error) == SLM_OK, error.message);
+    std::string state(bytes, '\0');
+    expect(slm_prefix(opened.bundle, at, state.data(), bytes - 1, &bytes, &error) ==
+               SLM_BAD_ARGUMENT,
+           "no room for a prefix");
+    expect(slm_prefix(opened.bundle, at, state.data(), state.size(), &bytes, &error) == SLM_OK,
+           error.message);
+    states.push_back(state);
+  }
+  expect(slm_prefix(opened.bundle, states.size(), nullptr, 0, &bytes, &error) == SLM_BAD_ARGUMENT,
+         "a prefix that there is not");
+  return states;
+}
+
+// Writes prefixes.safetensors, and lists it in the manifest.
+void store_prefixes(const std::string& path, const std::vector<std::string>& states) {
+  std::string header, data;
+  for (std::size_t number = 0; number < states.size(); ++number) {
+    header += (header.empty() ? "\"prefix." : ",\"prefix.") + std::to_string(number) +
+              "\":{\"dtype\":\"U8\",\"shape\":[" + std::to_string(states[number].size()) +
+              "],\"data_offsets\":[" + std::to_string(data.size()) + "," +
+              std::to_string(data.size() + states[number].size()) + "]}";
+    data += states[number];
+  }
+  slm::write_file(path + "/prefixes.safetensors", slm::safetensors_of("{" + header + "}", data, 64));
+  std::string manifest = slm::read_file(path + "/manifest.json", std::size_t{1} << 22);
+  if (manifest.find("prefixes.safetensors") != std::string::npos) return;
+  const std::string files = "\"files\":{";
+  manifest.insert(manifest.find(files) + files.size(),
+                  slm::record_of(path, "prefixes.safetensors") + ",");
+  slm::write_file(path + "/manifest.json", manifest);
+}
+
+// Prefixes that are stored say what computed ones say. They are not computed, and must fit.
+void test_stored_prefixes(const slm::TinyBundle& tiny) {
+  const std::string path = folder + "/stored";
+  slm::write_bundle(tiny, path);
+  const std::vector<std::string> states = read_prefixes(Opened(path));
+  if (states.empty()) return;
+  store_prefixes(path, states);
+  expect(read_prefixes(Opened(path)) == states, "what was stored is what is there");
+  std::vector<std::string> others = states;
+  others[0].back() = static_cast<char>(others[0].back() ^ 1);
+  store_prefixes(path, others);
+  expect(read_prefixes(Opened(path)) == others, "what is stored is not computed");
+  const auto refused = [&](std::vector<std::string> damaged, const char* what) {
+    store_prefixes(path, damaged);
+    slm_bundle* bundle = nullptr;
+    slm_error error{};
+    expect(slm_open(path.c_str(), nullptr, &bundle, &error) == SLM_BAD_BUNDLE, what);
+    expect(std::strstr(error.message, "export the bundle again") != nullptr, error.message);
+  };
+  others = states;
+  others[0][0] = static_cast<char>(others[0][0] ^ 1);
+  refused(others, "a prefix of other embeddings");
+  others = states;
+  others.back().pop_back();
+  refused(others, "a prefix that is too short");
+  others.back() += "ab";
+  refused(others, "a prefix that is too long");
+  others[0].clear();
+  refused(others, "a prefix of nothing");
+  refused({}, "no prefix");
+}
+
 void test_sequences(const Opened& opened) {
   slm_error error{};
   slm_sequence* sequence = nullptr;
@@ -193,6 +264,7 @@ int main() {
     test_cancelling(opened);
     test_recordings(opened);
     test_prefixes(tiny);
+    test_stored_prefixes(tiny);
   }
   return finish();
 }

@@ -493,7 +493,8 @@ void test_reference(Format format, const char* cache, double most) {
     }
   }
   expect(largest < most,
-         std::string("cache in ") + cache + ": hidden states differ from double precision by " + std::to_string(largest));
+         std::string("cache in ") + cache +
+             ": hidden states differ from double precision by " + std::to_string(largest));
 }
 
 #if defined(__linux__)

@@ -25,6 +25,7 @@ from runtime.batching.tables import read_table
 from runtime.batching.text_rows import TextRow
 from runtime.bundle.manifest import Manifest, read_manifest
 from runtime.bundle.names import MANIFEST_FILE as BUNDLE_MANIFEST
+from runtime.bundle.names import PACKED_WEIGHTS
 from runtime.engines.choices import AUTO, NATIVE, ONNXRUNTIME, PLANS
 from runtime.engines.onnxruntime.threads import (
     count_cores,
@@ -32,6 +33,8 @@ from runtime.engines.onnxruntime.threads import (
     usable_processors,
     whole_processors,
 )
+
+COPIES_BYTES = 256 * 2**20  # of weights in all workers; more are shared
 
 OpenCrew = Callable[[], AbstractContextManager[LocalCrew | RayCrew]]
 
@@ -134,13 +137,12 @@ def _voice(arguments: argparse.Namespace, manifest: Manifest) -> str | Path | No
 
 def _crew(arguments: argparse.Namespace, manifest: Manifest, jobs: int) -> OpenCrew:
     workers = min(jobs, arguments.workers or _default_workers(arguments.run_with, manifest))
-    is_shared = workers > 1 or arguments.ray is not None
     settings = SpeakerSettings(
         engine=arguments.engine.resolve(),
         run_with=arguments.run_with,
         threads=arguments.threads or 1,
         rows=arguments.rows,
-        shares_weights=can_share_weights(manifest) and is_shared,
+        shares_weights=can_share_weights(manifest) and _must_share(arguments, workers),
         voice=None if arguments.voice is None else str(_voice(arguments, manifest)),
         greedy=arguments.greedy,
         max_steps=arguments.max_steps,
@@ -150,6 +152,17 @@ def _crew(arguments: argparse.Namespace, manifest: Manifest, jobs: int) -> OpenC
     if arguments.ray is not None:
         return lambda: RayCrew(settings, arguments.ray, arguments.workers)
     return lambda: LocalCrew(settings, workers)
+
+
+def _must_share(arguments: argparse.Namespace, workers: int) -> bool:
+    """Whether processes of this machine are to share the weights. A copy of its own lies in large
+    pages, which are read a few percent faster, so few small copies are no waste. How many actors
+    of a cluster a machine has is not known."""
+    if arguments.ray is not None:
+        return True
+    weights = arguments.engine / PACKED_WEIGHTS
+    size_bytes = weights.stat().st_size if weights.is_file() else 0  # loading says what is missing
+    return workers > 1 and workers * size_bytes > COPIES_BYTES
 
 
 def _default_workers(run_with: str, manifest: Manifest) -> int:

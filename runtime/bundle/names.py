@@ -36,6 +36,7 @@ DIALECTS = (ORT, PORTABLE)
 # entries in Manifest.graphs all name the file of the weights and the tensors that go in and out;
 # states stay inside of the engine, so there are none.
 PACKED_WEIGHTS = "weights.safetensors"
+STORED_PREFIXES = "prefixes.safetensors"  # of a native bundle: may be missing
 
 # Dimensions that a run chooses. All others are fixed numbers in the manifest.
 ROWS = "rows"  # utterances side by side, independent of each other

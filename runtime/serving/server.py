@@ -51,6 +51,7 @@ class SpeechServer(uvicorn.Server):
                 ws=BoundedWebSocket,
                 ws_max_size=app.state.speaking.settings.max_message_bytes,
                 ws_per_message_deflate=False,  # samples do not become smaller
+                ws_ping_timeout=None,  # who plays while they read finds a ping behind much audio
                 lifespan="on",
                 backlog=BACKLOG,
                 log_level="warning",

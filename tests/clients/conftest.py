@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Heard:
 
     @property
     def seconds(self) -> float:
-        return len(self.samples) / RATE_HZ
+        return len(self.samples) / (self.rates[0] if self.rates else RATE_HZ)
 
 
 Listen = Callable[..., list[Heard]]
@@ -62,9 +63,9 @@ def served(tts: TTS) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def unlocked(tts: TTS) -> Iterator[Served]:
-    """A server without keys."""
-    with serving(tts) as server:
+def unlocked(tts: TTS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server without keys that takes voices."""
+    with serving(tts, voices_folder=tmp_path_factory.mktemp("voices")) as server:
         yield server
 
 
@@ -107,6 +108,11 @@ def fail_after(monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
         return next_inputs(stream, count)
 
     monkeypatch.setattr(DecoderStream, "next_inputs", fails)
+
+
+def ask(served: Served, text: str) -> httpx.Response:
+    """A request of somebody else."""
+    return httpx.post(f"{served.url}/v1/audio/speech", json={"input": text}, timeout=60)
 
 
 def seconds_of(tts: TTS, text: str = LONG, speed: float = 1.0) -> float:

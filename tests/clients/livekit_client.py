@@ -23,7 +23,7 @@ BYTES_A_SECOND = 2 * 24_000
 async def hear(order: dict[str, Any], base_url: str, api_key: str, path: Path) -> dict[str, Any]:
     """Speak one text, frame by frame."""
     text, leave_after = order.pop("text"), order.pop("leave_after", None)
-    trying = APIConnectOptions(max_retry=order.pop("retries", 0), retry_interval=0.1)
+    trying = APIConnectOptions(max_retry=order.pop("retries", 0), retry_interval=0.5)
     tts = openai.TTS(base_url=base_url, api_key=api_key, **order)
     heard, rates, errors = bytearray(), set(), []
     try:

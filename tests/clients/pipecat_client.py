@@ -1,9 +1,10 @@
-"""Pipecat's `OpenAITTSService` in a pipeline, as an agent uses it, in an environment of its own.
+"""Pipecat's services for speech in a pipeline, as agents use them, in an environment of its own.
 
 In: JSON on standard input, `{"base_url", "api_key", "folder", "orders": [...]}`; an order has
-`text`, the service's settings (`model`, `voice`, `speed`), and perhaps `leave_after`, seconds of
-audio after which the listener talks over it, `admit`, a voice that the service shall let pass, or
-`pipeline_rate_hz`. Out: samples of 16 bits in files of `folder`, and a line of JSON for each order.
+`text`, the service's settings (`model`, `voice`, `speed`), and perhaps `service` (`openai` or
+`piper`), its `rate_hz` and that of the pipeline, `leave_after`, seconds of audio after which the
+listener talks over it, or `admit`, a voice that the service shall let pass. Out: samples of 16 bits
+in files of `folder`, and a line of JSON for each order.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from loguru import logger
 from pipecat.frames.frames import (
     EndFrame,
@@ -28,6 +30,8 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.openai.tts import VALID_VOICES, OpenAITTSService
+from pipecat.services.piper.tts import PiperHttpTTSService
+from pipecat.services.tts_service import TTSService
 from pipecat.workers.runner import WorkerRunner
 
 RATE_HZ = 24_000
@@ -71,36 +75,59 @@ class Mouth(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
-async def hear(order: dict[str, Any], base_url: str, api_key: str, path: Path) -> dict[str, Any]:
-    """Speak one text in a pipeline of its own."""
-    text, enough = order.pop("text"), order.pop("leave_after", None)
+def make_service(
+    order: dict[str, Any], base_url: str, api_key: str, session: aiohttp.ClientSession
+) -> TTSService:
+    """What an order names; what is left of the order are its settings."""
+    rate_hz = order.pop("rate_hz", RATE_HZ)
+    if order.pop("service", "openai") == "piper":
+        return PiperHttpTTSService(
+            base_url=f"{base_url.removesuffix('/v1')}/synthesize",
+            aiohttp_session=session,
+            sample_rate=rate_hz,
+            settings=PiperHttpTTSService.Settings(**order),
+        )
     if admitted := order.pop("admit", None):
         VALID_VOICES[admitted] = admitted
-    pipeline_rate_hz = order.pop("pipeline_rate_hz", RATE_HZ)
-    settings = OpenAITTSService.Settings(**order)
-    service = OpenAITTSService(
-        base_url=base_url, api_key=api_key, sample_rate=RATE_HZ, settings=settings
+    return OpenAITTSService(
+        base_url=base_url,
+        api_key=api_key,
+        sample_rate=rate_hz,
+        settings=OpenAITTSService.Settings(**order),
     )
-    mouth, ear = Mouth(), Ear(float("inf") if enough is None else enough)
-    parameters = PipelineParams(audio_out_sample_rate=pipeline_rate_hz)
+
+
+async def hear(order: dict[str, Any], base_url: str, api_key: str, path: Path) -> dict[str, Any]:
+    """Speak one text in a pipeline of its own."""
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {api_key}"}) as session:
+        text, enough = order.pop("text"), order.pop("leave_after", None)
+        pipeline_rate_hz = order.pop("pipeline_rate_hz", RATE_HZ)
+        service = make_service(order, base_url, api_key, session)
+        mouth, ear = Mouth(), Ear(float("inf") if enough is None else enough)
+        await speak(text, mouth, service, ear, pipeline_rate_hz)
+    path.write_bytes(ear.heard)
+    return {"file": str(path), "rates": [*ear.rates], "errors": mouth.errors}
+
+
+async def speak(text: str, mouth: Mouth, service: TTSService, ear: Ear, rate_hz: int) -> None:
+    """Run a pipeline of `rate_hz` until the text is spoken, or enough of it, or it fails."""
+    parameters = PipelineParams(audio_out_sample_rate=rate_hz)
     pipeline = Pipeline([mouth, service, ear])
     worker = PipelineWorker(pipeline, params=parameters, cancel_on_idle_timeout=False)
 
-    async def speak() -> None:
+    async def order() -> None:
         await worker.queue_frame(TTSSpeakFrame(text))
         ends = [asyncio.create_task(each.wait()) for each in (ear.over, ear.enough, mouth.failed)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED, timeout=60)
         for end in ends:
             end.cancel()
-        if enough is not None:
+        if ear.enough.is_set():
             await worker.queue_frame(InterruptionFrame())
         await worker.queue_frame(EndFrame())
 
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
-    await asyncio.gather(runner.run(), speak())
-    path.write_bytes(ear.heard)
-    return {"file": str(path), "rates": [*ear.rates], "errors": mouth.errors}
+    await asyncio.gather(runner.run(), order())
 
 
 async def main() -> None:

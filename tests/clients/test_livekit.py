@@ -5,11 +5,14 @@ Agents talk through it, so that a speech that is cut or plays too fast is heard 
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
+from runtime.scheduling.limits import SchedulerLimits
 from runtime.serving.encoding import encode_whole
 from runtime.speech.synthesis import TTS
 from tests.clients.conftest import (
@@ -18,10 +21,11 @@ from tests.clients.conftest import (
     RATE_HZ,
     TOLERANCE,
     Listen,
+    ask,
     fail_after,
     seconds_of,
 )
-from tests.runtime.serving.conftest import Served, serving
+from tests.runtime.serving.conftest import Served, serving, until
 
 MODELS = ("tts-1", "gpt-4o-mini-tts")  # it asks the first for bytes, any other for events
 LOST_SECONDS = 0.03  # its decoder drops the first packet of opus and flac
@@ -81,6 +85,24 @@ def test_a_speech_that_fails_midway_is_an_error(
         failing.wait_until_idle()
     assert 0 < heard.seconds < seconds
     assert [error.split(":")[0] for error in heard.errors] == ["APIConnectionError"]
+
+
+def test_a_full_server_is_asked_again(tts: TTS, listen: Listen, held: threading.Event) -> None:
+    held.set()
+    with (
+        serving(tts, SchedulerLimits(rows=1, waiting=0)) as full,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        held.clear()
+        first = pool.submit(ask, full, "A.")
+        until(lambda: full.scheduler.load().speaking == 1)
+        second = pool.submit(listen, full, "livekit", order(retries=3))
+        until(lambda: 'status="429"' in full.app.state.metrics.text().decode(), 60)
+        held.set()
+        assert first.result().status_code == 200
+        [heard] = second.result()
+    assert heard.errors == []
+    assert abs(heard.seconds - seconds_of(tts)) <= TOLERANCE * seconds_of(tts)
 
 
 def test_it_begins_again_by_itself(

@@ -1,4 +1,4 @@
-"""What the pages of clients show runs as it stands, but for the server's address.
+"""What the pages of the server and its clients show runs as it stands, but for the address.
 
 Commands that start a server are held to the command line's own parser; those that install packages
 are what `make clients-check` and `make venv` do.
@@ -20,9 +20,12 @@ from runtime import serve
 from runtime.speech.synthesis import TTS
 from tests.clients.conftest import ROOT, TOLERANCE, python_of, seconds_of
 from tests.runtime.serving.conftest import Served
+from tests.runtime.serving.test_voices import wav
+from tests.speech_like import speak
 
 ADDRESS = "http://127.0.0.1:8000"
-PAGES = sorted((ROOT / "docs" / "clients").glob("*.md"))
+CLIENTS = sorted((ROOT / "docs" / "clients").glob("*.md"))
+PAGES = [ROOT / "docs" / "serving.md", *CLIENTS]
 INSTALLED = {"livekit", "pipecat"}  # in environments of their own
 
 
@@ -43,10 +46,13 @@ def seconds_of_wav(path: Path) -> float:
     return (path.stat().st_size - 44) / 2 / rate_hz
 
 
-@pytest.mark.parametrize("name", [page.stem for page in PAGES if blocks(page, "python")])
-def test_python_runs(unlocked: Served, tts: TTS, tmp_path: Path, name: str) -> None:
-    python = python_of(name) if name in INSTALLED else Path(sys.executable)
-    page = ROOT / "docs" / "clients" / f"{name}.md"
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if blocks(page, "python")],
+    ids=lambda page: page.stem,
+)
+def test_python_runs(unlocked: Served, tts: TTS, tmp_path: Path, page: Path) -> None:
+    python = python_of(page.stem) if page.stem in INSTALLED else Path(sys.executable)
     for code in blocks(page, "python"):
         assert ADDRESS in code or "http" not in code
         done = subprocess.run(
@@ -63,14 +69,18 @@ def test_python_runs(unlocked: Served, tts: TTS, tmp_path: Path, name: str) -> N
         if path.suffix == ".wav":
             seconds = seconds_of(tts, "They know it.")
             assert abs(seconds_of_wav(path) - seconds) <= TOLERANCE * seconds + 0.01, path.name
-    if name == "openai":
+    if page.stem == "openai":
         assert sorted(made) == ["door.pcm", "events.wav", "streamed.wav", "whole.mp3"]
         seconds = seconds_of(tts, "Is the door open?")
         assert made["door.pcm"].stat().st_size == round(seconds * 24_000) * 2
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_are_right(unlocked: Served, page: Path) -> None:
+def test_commands_are_right(
+    unlocked: Served, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("anna.wav").write_bytes(wav(speak(12)))
     for words in commands(page):
         line = shlex.join(words)
         if words[:3] == ["python", "-m", "runtime.serve"]:

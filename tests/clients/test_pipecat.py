@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
+from runtime.audio.sound import to_pcm16
+from runtime.scheduling.limits import SchedulerLimits
 from runtime.serving.encoding import encode_whole
 from runtime.speech.synthesis import TTS
-from tests.clients.conftest import LONG, RATE_HZ, TOLERANCE, Listen, fail_after, seconds_of
-from tests.runtime.serving.conftest import Served, serving
+from tests.clients.conftest import (
+    LONG,
+    RATE_HZ,
+    TOLERANCE,
+    Listen,
+    ask,
+    fail_after,
+    seconds_of,
+)
+from tests.runtime.serving.conftest import Served, serving, until
 
 
 def order(**settings: Any) -> dict[str, Any]:
@@ -46,6 +58,35 @@ def test_a_voice_of_the_bundle_is_heard_once_it_is_admitted(
     refused, heard = listen(served, "pipecat", order(voice="joe"), order(voice="joe", admit="joe"))
     assert "'joe' is not supported" in refused.errors[0]
     assert (heard.errors, heard.seconds) == ([], seconds_of(tts))
+
+
+def test_its_service_for_piper_gets_the_codecs_own_samples(
+    served: Served, tts: TTS, listen: Listen
+) -> None:
+    """It cuts 44 bytes of header off, and plays the rest at the rate that it was told."""
+    piper = {"service": "piper", "text": LONG, "voice": "joe", "rate_hz": tts.sample_rate}
+    heard, refused = listen(served, "pipecat", piper, piper | {"voice": "nobody"})
+    assert (heard.errors, heard.rates) == ([], [tts.sample_rate])
+    expected = np.frombuffer(to_pcm16(tts.synthesize(LONG).audio), "<i2")
+    np.testing.assert_array_equal(heard.samples, expected)
+    assert "no voice 'nobody'" in refused.errors[0]
+
+
+def test_a_full_server_is_asked_thrice(tts: TTS, listen: Listen, held: threading.Event) -> None:
+    held.set()
+    with (
+        serving(tts, SchedulerLimits(rows=1, waiting=0)) as full,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        held.clear()
+        first = pool.submit(ask, full, "A.")
+        until(lambda: full.scheduler.load().speaking == 1)
+        [heard] = listen(full, "pipecat", order())
+        held.set()
+        assert first.result().status_code == 200
+        counted = full.app.state.metrics.text().decode()
+    assert "Error code: 429" in heard.errors[0]
+    assert 'requests_total{route="speech",status="429"} 3.0' in counted
 
 
 def test_refusals_are_told_in_words(served: Served, listen: Listen) -> None:

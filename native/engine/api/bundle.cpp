@@ -220,6 +220,7 @@ slm_status slm_describe(const slm_bundle* bundle, slm_facts* facts, slm_error* e
     all.codec_precision = slm::format_name(codec.precision);
     all.kernels = bundle->kernels->name;
     all.cache = slm::cache_name(model.cache);
+    all.prefixes = static_cast<int32_t>(bundle->model->prefixes().size());
     std::memcpy(facts, &all, std::min<std::size_t>(size, sizeof all));
   });
 }

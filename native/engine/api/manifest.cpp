@@ -1,6 +1,7 @@
 // Reading manifest.json, and finding the files that it lists.
 #include "api/manifest.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "failure.h"
@@ -138,12 +139,15 @@ Manifest::Manifest(const std::string& directory) : directory_(directory) {
   }
 }
 
+bool Manifest::has_file(std::string_view name) const {
+  return std::any_of(files_.begin(), files_.end(),
+                     [&](const FileRecord& record) { return record.name == name; });
+}
+
 std::string Manifest::path(std::string_view file) const {
   const std::filesystem::path folder = to_path(directory_);
   const std::string where = to_utf8(folder / kManifestFile);
-  bool is_listed = false;
-  for (const FileRecord& record : files_) is_listed = is_listed || record.name == file;
-  if (!is_listed) fail(where, "has no hash for '" + std::string(file.substr(0, 80)) + "'");
+  if (!has_file(file)) fail(where, "has no hash for '" + std::string(file.substr(0, 80)) + "'");
   std::filesystem::path path = folder;
   for (const std::filesystem::path& part : to_path(file)) {
     path /= part;

@@ -16,6 +16,7 @@ namespace slm {
 
 inline constexpr const char* kManifestFile = "manifest.json";
 inline constexpr const char* kWeightsFile = "weights.safetensors";
+inline constexpr const char* kPrefixesFile = "prefixes.safetensors";  // may be missing
 
 struct FileRecord {
   std::string name;
@@ -43,6 +44,7 @@ class Manifest {
   explicit Manifest(const std::string& directory);
 
   const std::vector<FileRecord>& files() const { return files_; }
+  bool has_file(std::string_view name) const;
   const std::map<std::string, std::string, std::less<>>& voices() const { return voices_; }
   const std::string& default_voice() const { return default_voice_; }  // "" if there is none
   const std::string& embeddings() const { return embeddings_; }

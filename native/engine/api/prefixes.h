@@ -1,6 +1,7 @@
 // What a bundle's prompts begin with.
 //
-// In: the weights' facts, and what makes embeddings of tokens. Out: a model that has read it.
+// In: the weights' facts, what makes embeddings of tokens, and prefixes.safetensors if the bundle has
+// it. Out: a model that has read it; slm_prefix.
 #pragma once
 
 #include "api/embedding_table.h"
@@ -12,7 +13,8 @@
 namespace slm {
 
 // Read "prefixes" of the facts, lists of tokens; where a speaker stands in one, once for each voice.
-// Throws Failure: a token that there is not, too many of them.
+// What is stored is not computed. Throws Failure: a token that there is not, too many of them, a
+// stored one that does not fit.
 void keep_prefixes(LanguageModel& model, const Json& facts, const EmbeddingTable& embeddings,
                    const Manifest& manifest, const Voices& voices);
 

@@ -25,8 +25,7 @@ void KeyValueCache::reserve(int positions, int used, int most) {
   KeyValueCache grown(shape_);
   // The first room is what was asked for: whoever opens a sequence knows how long it can become.
   grown.room_ = room_ == 0 ? round_up(positions, kPanel) : grown_room(room_, positions, most);
-  grown.memory_ = Buffer<std::byte>(static_cast<std::size_t>(shape_.layers) * shape_.heads *
-                                    grown.head_bytes());
+  grown.memory_ = Buffer<std::byte>(grown.bytes());
   if (used > 0) grown.copy(*this, used);
   *this = std::move(grown);
 }

@@ -35,7 +35,12 @@ class KeyValueCache {
   // The first `positions` of another cache of this shape; there is room for them in both.
   void copy(const KeyValueCache& other, int positions);
 
-  int room() const { return room_; }
+  // All of it, as it lies in memory.
+  std::byte* data() const { return memory_.data(); }
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(shape_.layers) * shape_.heads * head_bytes();
+  }
+
   CacheFormat format() const { return shape_.format; }
   void* keys(int layer, int head) const { return at(layer * shape_.heads + head); }
   void* values(int layer, int head) const {

@@ -37,6 +37,10 @@ class LanguageModel {
   // Read what prompts begin with, embeddings [count][hidden_size], now and never again: sequences
   // that begin so have the same bits sooner. Only before any other thread uses the model.
   void keep_prefix(std::vector<float> embeddings);
+  // The same of what was read before: a prefix's `Sequence::save`. Throws Failure unless it has
+  // as many bytes as that needs.
+  void keep_prefix(std::vector<float> embeddings, std::span<const std::byte> read);
+  const std::vector<Prefix>& prefixes() const { return prefixes_.all(); }
 
   const ModelSizes& sizes() const { return sizes_; }
   std::int64_t step_bytes() const;  // of weights that a step of one sequence reads

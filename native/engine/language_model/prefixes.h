@@ -6,29 +6,32 @@
 
 #include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "language_model/sequence.h"
 
 namespace slm {
 
+// embeddings: [positions][width], which the sequence has read and nothing else.
+struct Prefix {
+  std::vector<float> embeddings;
+  std::unique_ptr<const Sequence> sequence;
+};
+
 class Prefixes {
  public:
   explicit Prefixes(int width) : width_(width) {}
 
-  // embeddings: [positions][width], which the sequence has read and nothing else.
-  void add(std::vector<float> embeddings, std::unique_ptr<const Sequence> sequence);
+  void add(Prefix prefix) { prefixes_.push_back(std::move(prefix)); }
+  const std::vector<Prefix>& all() const { return prefixes_; }
   // The longest one whose embeddings have the same bits as the first of these, [count][width]; null
   // if there is none.
   const Sequence* find(const float* embeddings, std::size_t count) const;
 
  private:
-  struct Prefix {
-    std::vector<float> embeddings;
-    std::unique_ptr<const Sequence> sequence;
-  };
   std::size_t width_;
-  std::vector<Prefix> prefixes_;  // the longest first
+  std::vector<Prefix> prefixes_;
 };
 
 }  // namespace slm

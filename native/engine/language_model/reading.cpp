@@ -65,9 +65,22 @@ void LanguageModel::keep_prefix(std::vector<float> embeddings) {
   const std::size_t count = embeddings.size() / sizes_.hidden_size;
   std::unique_ptr<Sequence> sequence = open(static_cast<std::int64_t>(count));
   read(*sequence, embeddings.data(), count);
-  prefixes_.add(std::move(embeddings), std::move(sequence));
+  prefixes_.add({std::move(embeddings), std::move(sequence)});
   // Nobody has asked for it, so it counts in no stage.
   if (read_times_) read_times_->take([](auto&&...) {});
+}
+
+void LanguageModel::keep_prefix(std::vector<float> embeddings, std::span<const std::byte> read) {
+  const int count = static_cast<int>(embeddings.size() / sizes_.hidden_size);
+  std::unique_ptr<Sequence> sequence = open(count);
+  if (read.size() != sequence->read_bytes(count)) {
+    throw Failure(SLM_BAD_BUNDLE, "a stored prefix has " + std::to_string(read.size()) +
+                                      " bytes instead of " +
+                                      std::to_string(sequence->read_bytes(count)) +
+                                      "; export the bundle again");
+  }
+  sequence->restore(count, read.data());
+  prefixes_.add({std::move(embeddings), std::move(sequence)});
 }
 
 void LanguageModel::reserve(Sequence& sequence, int more, Workspace& workspace) const {

@@ -1,6 +1,7 @@
 #include "language_model/sequence.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -73,6 +74,38 @@ void Sequence::reserve(int more) {
 
 void Sequence::reserve_heads(int more) {
   head_cache_.reserve(state_.position + more, state_.heads_position, sizes_.max_positions);
+}
+
+// Parts of what was read, in the order of `save`: visit(memory, bytes).
+template <typename Visit>
+void Sequence::visit_read(int positions, const Visit& visit) const {
+  const std::size_t row = static_cast<std::size_t>(width_) * sizeof(float);
+  visit(cache_.data(), cache_.bytes());
+  visit(reinterpret_cast<std::byte*>(hidden_.data()), row);
+  if (sizes_.head_kind != HeadKind::transformer) return;
+  visit(reinterpret_cast<std::byte*>(unread_.data()), static_cast<std::size_t>(positions) * row);
+}
+
+std::size_t Sequence::read_bytes(int positions) const {
+  std::size_t sum = 0;
+  visit_read(positions, [&](const std::byte*, std::size_t bytes) { sum += bytes; });
+  return sum;
+}
+
+void Sequence::save(std::byte* bytes) const {
+  visit_read(state_.position, [&](const std::byte* part, std::size_t size) {
+    std::memcpy(bytes, part, size);
+    bytes += size;
+  });
+}
+
+void Sequence::restore(int positions, const std::byte* bytes) {
+  reserve(positions);
+  visit_read(positions, [&](std::byte* part, std::size_t size) {
+    std::memcpy(part, bytes, size);
+    bytes += size;
+  });
+  state_.position = positions;
 }
 
 void Sequence::adopt(const Sequence& read) {

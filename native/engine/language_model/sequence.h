@@ -27,6 +27,13 @@ class Sequence {
   void check_cancelled() const;
   const std::atomic<bool>& is_cancelled() const { return is_cancelled_; }
 
+  // What it has read, of a sequence that was opened for as many positions and has drawn nothing:
+  // keys and values, the last hidden state, and those that transformer heads have not read.
+  std::size_t read_bytes(int positions) const;
+  void save(std::byte* bytes) const;
+  // The same for a sequence that has read nothing: it has read `positions` then.
+  void restore(int positions, const std::byte* bytes);
+
   // Throws Failure if nothing was read.
   void require_hidden() const;
   // Hidden state of the last position read, [padded hidden size]; null before the first.
@@ -43,6 +50,8 @@ class Sequence {
     bool has_embedding = false;  // the codes drawn last are still to be read
   };
 
+  template <typename Visit>
+  void visit_read(int positions, const Visit& visit) const;
   // Make room for `more` positions. Throws Failure(SLM_NO_ROOM) or std::bad_alloc; nothing that is
   // in use has changed then.
   void reserve(int more);

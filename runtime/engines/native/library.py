@@ -80,6 +80,7 @@ class Facts(Structure):
         ("codec_precision", c_char_p),
         ("kernels", c_char_p),
         ("cache", c_char_p),
+        ("prefixes", c_int32),
     )
 
 
@@ -129,6 +130,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "slm_open": (c_char_p, POINTER(Options), _NEW_HANDLE),
     "slm_describe": (_HANDLE, POINTER(Facts)),
     "slm_project_speaker": (_HANDLE, _ARRAY, _ARRAY),
+    "slm_prefix": (_HANDLE, c_size_t, _ARRAY, c_size_t, POINTER(c_size_t)),
     "slm_part_times": (_HANDLE, POINTER(PartTime), c_size_t, POINTER(c_size_t)),
     "slm_measure_limits": (c_int32, POINTER(MachineLimits)),
     "slm_sequence_open": (_HANDLE, c_int64, _NEW_HANDLE),

@@ -12,11 +12,21 @@ import weakref
 from collections.abc import Mapping
 from ctypes import c_void_p
 
+import numpy as np
+from numpy.typing import NDArray
+
 from commands.errors import UserError
 from formats.precisions import CacheFormat
 from runtime.bundle.loading import Bundle
 from runtime.bundle.names import PACKED_WEIGHTS, TEXT_HEAD
-from runtime.engines.native.library import Facts, Library, Options, how_to_build, load_library
+from runtime.engines.native.library import (
+    Facts,
+    Library,
+    Options,
+    address_of,
+    how_to_build,
+    load_library,
+)
 
 # The library takes no more than the processors that are free to the process. More than these were
 # not measured; memory limits the reading of weights before that.
@@ -76,6 +86,18 @@ class NativeModel:
     def cache(self) -> CacheFormat:
         """The number format of keys and values."""
         return CACHES[self.facts.cache.decode()]
+
+    def read_prefixes(self) -> list[NDArray[np.uint8]]:
+        """What the prefixes of prompts were read as, in bytes that `STORED_PREFIXES` can hold."""
+        return [self._read_prefix(number) for number in range(self.facts.prefixes)]
+
+    def _read_prefix(self, number: int) -> NDArray[np.uint8]:
+        size = ctypes.c_size_t()
+        self.library.call("slm_prefix", self.handle, number, None, 0, ctypes.byref(size))
+        state = np.zeros(size.value, np.uint8)
+        room, address = state.size, address_of(state)
+        self.library.call("slm_prefix", self.handle, number, address, room, ctypes.byref(size))
+        return state
 
 
 def _check_facts(bundle: Bundle, facts: Facts) -> None:

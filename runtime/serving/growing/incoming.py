@@ -83,6 +83,7 @@ class Incoming(Generic[T]):
         self._ending.cancel()
         if self._message is not None:
             self._message.cancel()
+            self._message.add_done_callback(_forget)
 
     def _take(self, message: asyncio.Task[T]) -> T:
         self._message = None
@@ -109,3 +110,9 @@ class Incoming(Generic[T]):
         elif seconds >= limit:
             raise Silent(limit, is_first=self._is_first)
         return False
+
+
+def _forget(message: asyncio.Task[Any]) -> None:
+    """Nobody asks any more how it ended, and asyncio would log that."""
+    if not message.cancelled():
+        message.exception()

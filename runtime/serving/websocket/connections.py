@@ -20,13 +20,15 @@ from runtime.serving.connections import FLUSH_SECONDS
 from runtime.serving.speech_response import ABORT
 from runtime.serving.websocket.session import ENDING
 
+UNREAD_SECONDS = 60.0  # who plays while they read may have much left when all has been said
+
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """The class for uvicorn's `ws=`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.close_timeout = FLUSH_SECONDS
+        self.close_timeout = FLUSH_SECONDS  # for the client's part of the closing
         self._ending = asyncio.Event()
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -72,7 +74,7 @@ class _ClosingTransport(asyncio.Transport):
 
     def close(self) -> None:
         if not self._transport.is_closing():
-            self._loop.call_later(FLUSH_SECONDS, self._transport.abort)
+            self._loop.call_later(UNREAD_SECONDS, self._transport.abort)
         self._transport.close()
 
     def abort(self) -> None:

@@ -63,6 +63,7 @@ class Session:
         )
         self._config: SessionConfig | None = None
         self._current: Sentence | None = None  # that is being spoken
+        self._is_telling = False  # something that was taken from the queue
         self._leaves_after: Closing | None = None  # all that waits has been said
 
     async def run(self) -> None:
@@ -102,7 +103,7 @@ class Session:
 
     @property
     def _is_busy(self) -> bool:
-        return self._current is not None or not self._queue.is_empty
+        return self._is_telling or not self._queue.is_empty
 
     async def _take(self, text: str) -> None:
         """Do what a message says. Raises `RequestFailed` if it cannot be done."""
@@ -143,7 +144,7 @@ class Session:
         """Stop at once, and forget what waits."""
         self._speaker.cancel()  # its task group does not mind
         await asyncio.wait({self._speaker})
-        spoken, self._current = self._current, None
+        spoken, self._current, self._is_telling = self._current, None, False
         utterance = spoken.utterance if spoken else self._queue.utterance
         if spoken:
             self._metrics.count_aborted("cancelled")
@@ -153,6 +154,8 @@ class Session:
         await self._tell(
             "audio.cancelled", utterance_index=utterance, sentence_index=index, reason="cancelled"
         )
+        if self._leaves_after is not None:
+            raise self._leaves_after
 
     async def _leave(self, end: Closing) -> None:
         """End when all that came is said; an open utterance ends here."""
@@ -175,12 +178,14 @@ class Session:
     async def _speak(self) -> None:
         while True:
             item = await self._queue.take()
+            self._is_telling = True
             if isinstance(item, End):
                 await self._tell(
                     "session.done", utterance_index=item.utterance, total_sentences=item.sentences
                 )
             else:
                 await self._speak_sentence(item)
+            self._is_telling = False
             self._incoming.touch()
             if self._leaves_after is not None and self._queue.is_empty:
                 raise self._leaves_after

@@ -37,7 +37,7 @@ from runtime.serving.requests import SpeechRequest
 from runtime.serving.speaking import Speaking
 from runtime.serving.wyoming.events import read_event
 from runtime.serving.wyoming.info import describe_server
-from runtime.serving.wyoming.voices import text_in, voice_of
+from runtime.serving.wyoming.requests import check_format, text_in, voice_of
 
 FIRST_SECONDS = 30.0
 IDLE_SECONDS = 300.0  # some callers keep their connection
@@ -79,6 +79,7 @@ class Conversation:
         self._fallback = ""  # the same text at once
         self._streams: set[int] = set()  # utterances that came in pieces
         self._current: Sentence | None = None  # that is being spoken
+        self._is_telling = False  # something that was taken from the queue
         self._has_started = False  # whether audio of the utterance was announced
         self._leaves = False  # when all that waits is said
 
@@ -104,7 +105,7 @@ class Conversation:
 
     @property
     def _is_busy(self) -> bool:
-        return self._current is not None or not self._queue.is_empty
+        return self._is_telling or not self._queue.is_empty
 
     async def _read(self) -> None:
         while True:
@@ -173,7 +174,8 @@ class Conversation:
         await self._queue.finish()
 
     def _request(self, event: Event) -> SpeechRequest:
-        """How the event wants its text to be said. Raises `RequestFailed` for an unknown voice."""
+        """How the event wants its text to be said. Raises `RequestFailed` if that cannot be."""
+        check_format(event)
         return SpeechRequest(
             input="",
             voice=voice_of(event, self._speaking),
@@ -186,10 +188,12 @@ class Conversation:
     async def _speak(self) -> None:
         while True:
             item = await self._queue.take()
+            self._is_telling = True
             if isinstance(item, End):
                 await self._end_utterance(item)
             else:
                 await self._speak_sentence(item)
+            self._is_telling = False
             self._incoming.touch()
             if self._leaves and self._queue.is_empty:
                 raise _Leaving

@@ -14,8 +14,6 @@ from runtime.serving.speaking import Speaking
 from runtime.serving.wyoming.conversation import Conversation
 from runtime.serving.wyoming.events import MOST_LINE_BYTES
 
-FLUSH_SECONDS = 5.0  # for what is under way to a caller who reads slowly
-
 
 class WyomingServer:
     """Start it within an event loop; it ends with `close`."""
@@ -60,6 +58,12 @@ class WyomingServer:
         except asyncio.CancelledError:  # it has had its time
             writer.transport.abort()
         finally:
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.transport.abort)
-            with suppress(OSError):
-                writer.close()
+            await self._flush(writer)
+
+    async def _flush(self, writer: asyncio.StreamWriter) -> None:
+        """Let the caller hear what was written; who plays while they read may be behind."""
+        writer.close()
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(self._speaking.settings.patience_seconds):
+                await writer.wait_closed()
+        writer.transport.abort()

@@ -92,6 +92,7 @@ def test_every_kind_of_model(
     assert manifest.checks
     assert all(one.measured <= one.limit for one in manifest.checks)
     expected = {"manifest.json", "weights.safetensors", "embeddings.npy", "tokenizer.json"}
+    expected |= {names.STORED_PREFIXES}
     assert {path.name for path in output.iterdir()} == expected
 
 
@@ -126,6 +127,20 @@ def test_few_bits(precision: str, scales: Path, codecs: Path, output: Path) -> N
     matrices = facts["matrices"]
     assert matrices["head.5.layer.1.gate_up"]["format"] == precision
     assert matrices["codec.decoder.1.up"]["format"] == "int8"
+
+
+def test_prefixes_are_stored_as_they_would_be_computed(codecs: Path, output: Path) -> None:
+    assert build(KINDS[2][0], codecs, output, "--text-head") == 0
+    stored = NativeModel(load_bundle(output), 1).read_prefixes()
+    prefixes = read_packed(output / names.PACKED_WEIGHTS).facts["prefixes"]
+    assert len(stored) == len(prefixes) == 2  # of sentences, and of questions
+    assert prefixes[0][: len(prefixes[1])] == prefixes[1]
+    again = output.parent / "again"
+    assert build(KINDS[2][0], codecs, again, "--text-head", "--no-compare") == 0
+    assert not (again / names.STORED_PREFIXES).exists()
+    computed = NativeModel(load_bundle(again), 1).read_prefixes()
+    for one, other in zip(stored, computed, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(("cache", "stored"), [("fp16", "float16"), ("int8", "int8")])

@@ -17,6 +17,9 @@ import soundfile
 
 import runtime.tts
 from runtime.batch import main
+from runtime.batching import batch
+from runtime.batching.local_crew import LocalCrew
+from runtime.batching.speaking import SpeakerSettings
 from tests.runtime.tiny_bundle import SAMPLE_RATE_HZ, Scenario, write_bundle
 
 TEXTS = [" ".join(["Abc abcd."] * (1 + number % 5)) for number in range(30)]
@@ -83,14 +86,24 @@ def test_workers_and_rows_change_nothing(
     assert content(tmp_path / "out") == content(expected)
 
 
-def test_native_processes_share_weights_and_change_nothing(
-    tiny_native_engine: Path, table: Path, tmp_path: Path
+def test_native_processes_share_large_weights_and_change_nothing(
+    tiny_native_engine: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for workers in ("1", "2"):
-        output = tmp_path / workers
+    shared: list[bool] = []
+
+    def crew(settings: SpeakerSettings, workers: int) -> LocalCrew:
+        shared.append(settings.shares_weights)
+        return LocalCrew(settings, workers)
+
+    monkeypatch.setattr(batch, "LocalCrew", crew)
+    weights = (tiny_native_engine / "weights.safetensors").stat().st_size
+    for number, (workers, most) in enumerate((("1", 0), ("2", 2 * weights), ("2", weights))):
+        monkeypatch.setattr(batch, "COPIES_BYTES", most)
+        output = tmp_path / str(number)
         line = command(tiny_native_engine, table, output, "--workers", workers, "--max-steps", "8")
         assert main(line) == 0
-    assert content(tmp_path / "1") == content(tmp_path / "2")
+    assert shared == [False, False, True]
+    assert content(tmp_path / "0") == content(tmp_path / "1") == content(tmp_path / "2")
 
 
 def test_flac_holds_the_same_samples(

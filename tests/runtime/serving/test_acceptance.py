@@ -64,26 +64,39 @@ POINTS = {
     "13 many headers, or a trailer": (HERE, "test_a_wav_has_one_header_and_nothing_behind_it"),
     "14 chunks behind the samples": (HERE, "test_a_wav_has_one_header_and_nothing_behind_it"),
     "15 the end of a file is lost": (HERE, "test_no_format_is_shorter_than_what_was_said"),
-    "16 events are ignored": ("tests.clients.test_livekit", "*"),
+    "16 events are ignored": (
+        "tests.clients.test_livekit",
+        "test_every_format_has_its_length_as_bytes_and_as_events",
+    ),
     "17 nothing to say": (f"{SERVING}.test_refusals", "test_a_wrong_request_is_told_what_is_wrong"),
     "17 nothing to say, over a WebSocket": (
         f"{SERVING}.websocket.test_websocket",
         "test_text_without_words_is_skipped",
     ),
+    "17 nothing to say, over Wyoming": (
+        f"{SERVING}.wyoming.test_wyoming",
+        "test_text_without_words_ends_well",
+    ),
+    "18 hangs, or speaks twice": (f"{SERVING}.wyoming.test_wyoming", "test_the_order_of_events"),
     "19 names that are paths or addresses": (
         f"{SERVING}.test_refusals",
         "test_voices_that_are_files_are_not_opened",
     ),
-    "20 played too fast": ("tests.clients.test_livekit", "*"),
+    "20 played too fast": (
+        "tests.clients.test_livekit",
+        "test_samples_are_those_of_the_speech_from_first_to_last",
+    ),
 }
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_each_point_has_its_test(point: str) -> None:
     module, name = POINTS[point]
-    found = vars(importlib.import_module(module))
-    tests = [each for each in found if each.startswith("test_")]
-    assert tests if name == "*" else name in tests
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_all_twenty_points_are_there() -> None:
+    assert {int(point.split()[0]) for point in POINTS} == {*range(1, 21)}
 
 
 def samples_behind_header(content: bytes) -> bytes:

@@ -373,6 +373,37 @@ def test_overload_is_told_and_who_hears_goes_on(tts: TTS, held: threading.Event)
         assert events[-1]["total_sentences"] == 4
 
 
+def test_cancelling_what_was_to_be_the_last_ends_the_session(
+    served: Served, held: threading.Event
+) -> None:
+    with calling(served) as caller:
+        caller.send("session.config", **NATIVE)
+        caller.send("input.text", text=LONG)
+        caller.send("input.done")
+        until(lambda: served.scheduler.load().speaking == 1)
+        caller.send("session.close")
+        caller.send("input.cancel")
+        assert caller.hear("audio.cancelled")
+        assert caller.end_code() == 1000
+        held.set()
+        served.wait_until_idle()
+
+
+def test_an_engine_that_is_gone_is_told_to_who_hears_already(
+    tts: TTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tts) as served, calling(served) as caller:
+        caller.send("session.config", **NATIVE)
+        caller.send("input.text", text="Abc. Ab ")
+        assert caller.hear("audio.done")[1]
+        monkeypatch.setattr(type(served.scheduler), "is_alive", property(lambda _: False))
+        caller.send("input.done")
+        events, audio = caller.hear()
+        assert not audio
+        assert [event.get("code") for event in events] == [None, "not_ready", None, None]
+        monkeypatch.undo()
+
+
 def test_a_failure_in_the_middle_is_told(
     served: Served, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,3 +208,14 @@ def test_info_is_told_while_speaking(speaker: Speaker) -> None:
             assert "info" in kinds
 
     run(listen())
+
+
+@pytest.mark.parametrize(("kind", "is_known"), [("text", True), (None, True), ("ssml", False)])
+def test_only_plain_text_is_spoken(speaker: Speaker, kind: str | None, is_known: bool) -> None:
+    async def listen() -> None:
+        async with calling(speaker) as client:
+            await client.write_event(Event("synthesize", {"text": "Abc.", "text_format": kind}))
+            kinds, _ = await hear(client)
+            assert (kinds == ["error", "(end)"]) != is_known
+
+    run(listen())

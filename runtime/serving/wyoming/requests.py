@@ -1,6 +1,7 @@
 """The fields of Wyoming's requests: a text, and a voice by its name or its language.
 
-In: events. Out: a text; the name of a voice. Fields are checked here, as the package does not.
+In: events. Out: a text; the name of a voice. They are checked here, because the package `wyoming`
+does not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ def text_in(event: Event) -> str:
         message = f"{event.type}: text is missing, or no string"
         raise RequestFailed(400, message, param="text", code="invalid_type")
     return text
+
+
+def check_format(event: Event) -> None:
+    """Marks of SSML would be spoken. Raises `RequestFailed` for any but plain text."""
+    kind = event.data.get("text_format")
+    if kind not in (None, "text"):
+        message = f"text_format {str(kind)[:32]!r} is not understood here; send plain text"
+        raise RequestFailed(400, message, param="text_format", code="unsupported")
 
 
 def voice_of(event: Event, speaking: Speaking) -> str | None:
