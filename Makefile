@@ -8,7 +8,7 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help python demo library wheels venv test check clients-check ray-check triton-check deploy-check gpu-check checked-gpu format lock docs clean
+.PHONY: help python demo library wheels venv test check amx-check clients-check ray-check triton-check deploy-check gpu-check checked-gpu format lock docs clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: small install, export to demo-engine, speak to demo.wav"
@@ -17,6 +17,7 @@ help:
 	@echo "make test                             run all tests in .venv"
 	@echo "make venv                             make .venv with everything that tests and training need"
 	@echo "make check                            ruff and mypy"
+	@echo "make amx-check BOCHS=PATH              kernels for AMX on an emulated processor: docs/native-engine.md"
 	@echo "make clients-check                    LiveKit's and Pipecat's clients drive the server; 940 MB in build/clients"
 	@echo "make ray-check                        Ray clusters of this machine: runtime.batch, the server; .venv-ray"
 	@echo "make triton-check                     a bundle in a real Triton server, in .venv-triton"
@@ -140,6 +141,10 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: venv
 	.venv/bin/mkdocs build --quiet --strict
 	@echo "wrote build/site/index.html"
+
+BOCHS ?= bochs
+amx-check: python
+	$(PYTHON) native/tests/emulated/run.py --bochs $(BOCHS) native/tests/emulated/amx_test.cpp
 
 # Types of compiled packages that bring none, for mypy.
 build/typings: .venv/installed .ci/write_typings.py

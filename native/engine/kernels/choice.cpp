@@ -19,11 +19,13 @@ KernelList find_usable() {
   [[maybe_unused]] const Processor processor = find_processor();
   const Choice choices[] = {
 #if defined(__x86_64__)
+      {&kAvx512Tiles, processor.has_amx},
       {&kAvx512Half, processor.has_avx512_bf16},
       {&kAvx512, processor.has_avx512},
       {&kAvx2Bytes, processor.has_avx_vnni},
       {&kAvx2, processor.has_avx2},
 #elif defined(__aarch64__)
+      {&kNeonMatrix, processor.has_neon_matrix},
       {&kNeonHalf, processor.has_neon_bf16},
       {&kNeonBytes, processor.has_neon_dot},
       {&kNeon, true},

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "kernels/row_pairs.h"
 #include "kernels/tiles.h"
 
 namespace slm {
@@ -26,6 +27,24 @@ inline i32x16 without_offset(int offset, std::int32_t sum_of_inputs) {
                                                    static_cast<std::uint32_t>(sum_of_inputs)));
 }
 
+// Exact sums of a tile's products.
+template <int kRows, int kPanels>
+struct DotSums {
+  i32x16 of[kRows][kPanels];
+
+  void start(int row, i32x16 sum) {
+    SLM_UNROLL for (i32x16& one : of[row]) one = sum;
+  }
+  i32x16 value(int row, int panel) const { return of[row][panel]; }
+};
+#if defined(SLM_HAS_MATRIX_PRODUCTS)
+template <int kRows, int kPanels>
+using CodeSums = std::conditional_t<kRows == 1, DotSums<1, kPanels>, CodePairSums<kRows, kPanels>>;
+#else
+template <int kRows, int kPanels>
+using CodeSums = DotSums<kRows, kPanels>;
+#endif
+
 // How a format's codes are read, and how their products are added. kInputs: of one step.
 struct Int8Codes {
   static constexpr int kInputs = 16;
@@ -33,7 +52,7 @@ struct Int8Codes {
   static constexpr int kPanelBytes = kInputs * kPanel;  // of a step
 
   template <int kRows, int kPanels>
-  static void add(i32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
+  static void add(DotSums<kRows, kPanels>& total, const std::uint8_t* (&codes)[kPanels],
                   const std::int8_t* x, std::ptrdiff_t stride, const Ahead& ahead) {
     SLM_UNROLL for (int k = 0; k < kInputs; k += 4) {
       Codes loaded[kPanels];
@@ -45,11 +64,30 @@ struct Int8Codes {
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
         const std::int32_t four = four_at(x + r * stride + k);
         SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
-          total[r][p] = dot4(total[r][p], loaded[p], four);
+          total.of[r][p] = dot4(total.of[r][p], loaded[p], four);
         }
       }
     }
   }
+
+#if defined(SLM_HAS_MATRIX_PRODUCTS)
+  template <int kRows, int kPanels>
+  [[gnu::always_inline]] static void add(CodePairSums<kRows, kPanels>& total,
+                                         const std::uint8_t* (&codes)[kPanels],
+                                         const std::int8_t* x, std::ptrdiff_t stride,
+                                         const Ahead& ahead) {
+    SLM_UNROLL for (int k = 0; k < kInputs; k += 8) {
+      const RowPairs<kRows> rows(x + k, stride);
+      SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
+        const Codes first = load_codes(codes[p]), second = load_codes(codes[p] + 64);
+        total.add(p, first.v, second.v, rows);
+        prefetch(codes[p], ahead.of[k / 4]);
+        prefetch(codes[p] + 64, ahead.of[k / 4 + 1]);
+        codes[p] += 128;
+      }
+    }
+  }
+#endif
 };
 
 struct Int4Codes {
@@ -58,11 +96,11 @@ struct Int4Codes {
   static constexpr int kPanelBytes = kInputs * kPanel / 2;
 
   template <int kRows, int kPanels>
-  static void add(i32x16 (&total)[kRows][kPanels], const std::uint8_t* (&codes)[kPanels],
+  static void add(DotSums<kRows, kPanels>& total, const std::uint8_t* (&codes)[kPanels],
                   const std::int8_t* x, std::ptrdiff_t stride, const Ahead& ahead) {
     NibbleSum products[kRows][kPanels];
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
-      SLM_UNROLL for (int p = 0; p < kPanels; ++p) products[r][p] = nibble_sum(total[r][p]);
+      SLM_UNROLL for (int p = 0; p < kPanels; ++p) products[r][p] = nibble_sum(total.of[r][p]);
     }
     SLM_UNROLL for (int j = 0; j < 4; ++j) {
       SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
@@ -76,9 +114,29 @@ struct Int4Codes {
       }
     }
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
-      SLM_UNROLL for (int p = 0; p < kPanels; ++p) total[r][p] = products[r][p].value();
+      SLM_UNROLL for (int p = 0; p < kPanels; ++p) total.of[r][p] = products[r][p].value();
     }
   }
+
+#if defined(SLM_HAS_MATRIX_PRODUCTS)
+  template <int kRows, int kPanels>
+  [[gnu::always_inline]] static void add(CodePairSums<kRows, kPanels>& total,
+                                         const std::uint8_t* (&codes)[kPanels],
+                                         const std::int8_t* x, std::ptrdiff_t stride,
+                                         const Ahead& ahead) {
+    SLM_UNROLL for (int j = 0; j < 4; j += 2) {
+      const RowPairs<kRows> low(x + 4 * j, stride), high(x + 16 + 4 * j, stride);
+      SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
+        const Nibbles first = load_nibbles(codes[p]), second = load_nibbles(codes[p] + 64);
+        total.add(p, first.low.v, second.low.v, low);
+        total.add(p, first.high.v, second.high.v, high);
+        prefetch(codes[p], ahead.of[j]);
+        prefetch(codes[p] + 64, ahead.of[j + 1]);
+        codes[p] += 128;
+      }
+    }
+  }
+#endif
 };
 
 template <typename Format, int kRows, int kPanels>
@@ -112,10 +170,10 @@ struct BlockTile {
   static void add_block(f32x16 (&total)[kRows][kPanels], Streams& streams, const Matrix& matrix,
                         const BlockRows& x, int row, int block) {
     const int blocks = x.inputs / x.block;
-    i32x16 products[kRows][kPanels];
+    CodeSums<kRows, kPanels> products;
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
       const std::int32_t sum = x.sums[std::ptrdiff_t{row + r} * blocks + block];
-      SLM_UNROLL for (i32x16& one : products[r]) one = without_offset(Format::kOffset, sum);
+      products.start(r, without_offset(Format::kOffset, sum));
     }
     const std::int8_t* const start =
         x.codes + std::ptrdiff_t{row} * x.inputs + std::ptrdiff_t{block} * x.block;
@@ -130,7 +188,7 @@ struct BlockTile {
       }
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
         const f32x16 of_row = splat(x.scales[std::ptrdiff_t{row + r} * blocks + block]);
-        total[r][p] = fma(to_float(products[r][p]), of_row * scale, total[r][p]);
+        total[r][p] = fma(to_float(products.value(r, p)), of_row * scale, total[r][p]);
       }
     }
   }
@@ -149,18 +207,26 @@ struct BlockTile {
   }
 };
 
+// Of all codes that a row reads.
+inline std::int32_t sum_of_taps(const ScaledRows& x, int row) {
+  std::uint32_t sum = 0;
+  for (int tap = 0; tap < x.rows.taps; ++tap) {
+    sum += static_cast<std::uint32_t>(x.sums[row * x.row_sum_stride + tap * x.tap_sum_stride]);
+  }
+  return static_cast<std::int32_t>(sum);
+}
+
 template <int kRows, int kPanels>
 struct ScaledTile {
   static void run(const Matrix& matrix, const ScaledRows& x, const Output& output, Place place) {
-    i32x16 total[kRows][kPanels];
+    CodeSums<kRows, kPanels> total;
     const std::uint8_t* codes[kPanels];
     const std::size_t panel_bytes = std::size_t{16} * matrix.inputs;
     SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
       codes[p] = static_cast<const std::uint8_t*>(matrix.codes) + place.panel_at(p) * panel_bytes;
     }
     SLM_UNROLL for (int r = 0; r < kRows; ++r) {
-      const i32x16 start = without_offset(kCodeOffset, sum_of_row(x, place.row + r));
-      SLM_UNROLL for (i32x16& one : total[r]) one = start;
+      total.start(r, without_offset(kCodeOffset, sum_of_taps(x, place.row + r)));
     }
     const Ahead ahead(place, kPanels * panel_bytes);
     const std::int8_t* const rows = x.rows.data + place.row * x.rows.row_stride;
@@ -174,16 +240,8 @@ struct ScaledTile {
   }
 
  private:
-  static std::int32_t sum_of_row(const ScaledRows& x, int row) {
-    std::uint32_t sum = 0;
-    for (int tap = 0; tap < x.rows.taps; ++tap) {
-      sum += static_cast<std::uint32_t>(x.sums[row * x.row_sum_stride + tap * x.tap_sum_stride]);
-    }
-    return static_cast<std::int32_t>(sum);
-  }
-
   static void finish(const Matrix& matrix, float input_scale, const Output& output, Place place,
-                     const i32x16 (&total)[kRows][kPanels]) {
+                     const CodeSums<kRows, kPanels>& total) {
     SLM_UNROLL for (int p = 0; p < kPanels; ++p) {
       if (p >= place.panels) continue;
       const int panel = place.panel + p;
@@ -192,7 +250,7 @@ struct ScaledTile {
       const f32x16 bias = matrix.bias ? load(matrix.bias + panel * kPanel) : splat(0.0f);
       SLM_UNROLL for (int r = 0; r < kRows; ++r) {
         store_product(matrix, output, place.row + r, panel,
-                      fma(to_float(total[r][p]), scale, bias));
+                      fma(to_float(total.value(r, p)), scale, bias));
       }
     }
   }

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "kernels/row_pairs.h"
 #include "kernels/tiles.h"
 
 namespace slm {
@@ -137,8 +138,13 @@ template <int kRows, int kPanels>
 struct Bf16Tile : FloatTile<HalfWeights, kRows, kPanels> {};
 template <int kRows, int kPanels>
 struct Fp16Tile : FloatTile<Float16Weights, kRows, kPanels> {};
+#if defined(SLM_HAS_MATRIX_PRODUCTS)
+template <int kRows, int kPanels>
+struct HalfPairTile : HalfMatrixTile<kRows, kPanels> {};
+#else
 template <int kRows, int kPanels>
 struct HalfPairTile : FloatTile<HalfPairs, kRows, kPanels> {};
+#endif
 
 inline void multiply(const Matrix& matrix, const FloatRows& x, const Output& output, Part part) {
   if (matrix.format == Format::fp32) {

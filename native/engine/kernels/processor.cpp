@@ -6,6 +6,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -42,6 +46,27 @@ unsigned kept_registers() {
   return low;
 }
 
+// Tiles are large, so Linux keeps them (since 5.16) only for processes that ask for it once: all
+// their threads may use them then. Other systems: not known, and so no.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kAskForRegisters = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
+  return syscall(SYS_arch_prctl, kAskForRegisters, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+// As many and as large as the kernels take: "palette 1".
+bool has_tiles(const Registers& extended, unsigned kept) {
+  constexpr int kTileConfiguration = 17, kTileData = 18, kHalf = 22, kTiles = 24, kBytes = 25;
+  if (!has_bits(kept, {kTileConfiguration, kTileData})) return false;
+  if (!has_bits(extended.edx, {kHalf, kTiles, kBytes})) return false;
+  const Registers palette = ask(0x1d, 1);
+  const unsigned bytes_of_row = palette.ebx & 0xffff, tiles = palette.ebx >> 16;
+  return bytes_of_row == 64 && tiles >= 8 && (palette.ecx & 0xffff) == 16 && may_use_tiles();
+}
+
 }  // namespace
 
 // Not by __builtin_cpu_supports, which finds nothing in programs that zig has linked.
@@ -58,6 +83,7 @@ Processor find_processor() {
                      has_bits(extended.ebx, {kFoundation, kDq, kBw, kVl}) &&
                      has_bits(extended.ecx, {kVnni});
   found.has_avx512_bf16 = found.has_avx512 && has_bits(more.eax, {5});
+  found.has_amx = found.has_avx512_bf16 && has_tiles(extended, kept);
   return found;
 }
 
@@ -65,8 +91,10 @@ Processor find_processor() {
 
 Processor find_processor() {
   Processor found;
+  const unsigned long more = getauxval(AT_HWCAP2);
   found.has_neon_dot = (getauxval(AT_HWCAP) >> 20 & 1) != 0;  // HWCAP_ASIMDDP
-  found.has_neon_bf16 = found.has_neon_dot && (getauxval(AT_HWCAP2) >> 14 & 1) != 0;  // HWCAP2_BF16
+  found.has_neon_bf16 = found.has_neon_dot && (more >> 14 & 1) != 0;  // HWCAP2_BF16
+  found.has_neon_matrix = found.has_neon_bf16 && (more >> 13 & 1) != 0;  // HWCAP2_I8MM
   return found;
 }
 
@@ -86,6 +114,7 @@ Processor find_processor() {
   Processor found;
   found.has_neon_dot = has_feature("hw.optional.arm.FEAT_DotProd");
   found.has_neon_bf16 = found.has_neon_dot && has_feature("hw.optional.arm.FEAT_BF16");
+  found.has_neon_matrix = found.has_neon_bf16 && has_feature("hw.optional.arm.FEAT_I8MM");
   return found;
 }
 

@@ -1,6 +1,7 @@
 // Vectors of 16 lanes as four quarters in NEON; simd_portable.h says what each does.
 //
-// SLM_HAS_BYTE_PRODUCTS: the compiler may use sdot; SLM_HAS_HALF_PRODUCTS: and bfdot.
+// SLM_HAS_BYTE_PRODUCTS: the compiler may use sdot; SLM_HAS_HALF_PRODUCTS: and bfdot;
+// SLM_HAS_MATRIX_PRODUCTS: and usdot, usmmla and bfmmla (products of several rows: row_pairs.h).
 #pragma once
 
 #include <arm_neon.h>
@@ -11,7 +12,12 @@
 namespace slm {
 namespace {
 
-inline constexpr int kFp32Rows = 6, kBf16Rows = 5, kHalfRows = 5;
+inline constexpr int kFp32Rows = 6, kBf16Rows = 5;
+#if defined(SLM_HAS_MATRIX_PRODUCTS)
+inline constexpr int kHalfRows = 6;
+#else
+inline constexpr int kHalfRows = 5;
+#endif
 inline constexpr int kFloatPanels = 1, kFloatPanelsAlone = 2;
 inline constexpr int kAttentionHeads = 5, kAttentionSums = 5;
 inline constexpr int kPrefetchBytes = 1024;
@@ -178,14 +184,29 @@ inline f32x16 dot_half(f32x16 total, i32x16 pairs, std::int32_t x) {
 #endif
 }
 
-inline constexpr int kCodeOffset = 0;  // codes are made signed when they are loaded
-struct Codes {
-  int8x16_t v[4];
-};
 inline int8x16_t four_times(std::int32_t x) { return vreinterpretq_s8_s32(vdupq_n_s32(x)); }
+
+#if defined(SLM_HAS_MATRIX_PRODUCTS)
+
+inline constexpr int kCodeOffset = 128;
+using Code16 = uint8x16_t;
+inline Code16 code16(uint8x16_t codes) { return codes; }
+
+#else
+
+inline constexpr int kCodeOffset = 0;  // codes are made signed when they are loaded
+using Code16 = int8x16_t;
+inline Code16 code16(uint8x16_t codes) { return vreinterpretq_s8_u8(codes); }
+
+#endif
+
+struct Codes {
+  Code16 v[4];
+};
 inline Codes load_codes(const std::uint8_t* p) {
   return quarters<Codes>([&](int i) {
-    return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(p + 16 * i), vdupq_n_u8(128)));
+    const uint8x16_t codes = vld1q_u8(p + 16 * i);
+    return code16(kCodeOffset == 0 ? veorq_u8(codes, vdupq_n_u8(128)) : codes);
   });
 }
 struct Nibbles {
@@ -193,20 +214,29 @@ struct Nibbles {
 };
 inline Nibbles load_nibbles(const std::uint8_t* p) {
   return {quarters<Codes>([&](int i) {
-            return vreinterpretq_s8_u8(vandq_u8(vld1q_u8(p + 16 * i), vdupq_n_u8(15)));
+            return code16(vandq_u8(vld1q_u8(p + 16 * i), vdupq_n_u8(15)));
           }),
-          quarters<Codes>([&](int i) {
-            return vreinterpretq_s8_u8(vshrq_n_u8(vld1q_u8(p + 16 * i), 4));
-          })};
+          quarters<Codes>([&](int i) { return code16(vshrq_n_u8(vld1q_u8(p + 16 * i), 4)); })};
 }
 
 #if defined(SLM_HAS_BYTE_PRODUCTS)
 
-inline constexpr int kInt8Rows = 5, kInt4Rows = 4, kCodePanels = 1, kCodePanelsAlone = 1;
+inline constexpr int kInt4Rows = 4, kCodePanels = 1, kCodePanelsAlone = 1;
+#if defined(SLM_HAS_MATRIX_PRODUCTS)
+inline constexpr int kInt8Rows = 6;
+inline int32x4_t dot4(int32x4_t total, uint8x16_t codes, int8x16_t x) {
+  return vusdotq_s32(total, codes, x);
+}
+#else
+inline constexpr int kInt8Rows = 5;
+inline int32x4_t dot4(int32x4_t total, int8x16_t codes, int8x16_t x) {
+  return vdotq_s32(total, codes, x);
+}
+#endif
 
 inline i32x16 dot4(i32x16 total, const Codes& codes, std::int32_t x) {
   const int8x16_t four = four_times(x);
-  return quarters<i32x16>([&](int i) { return vdotq_s32(total.v[i], codes.v[i], four); });
+  return quarters<i32x16>([&](int i) { return dot4(total.v[i], codes.v[i], four); });
 }
 struct NibbleSum {
   i32x16 total;

@@ -1,6 +1,10 @@
 // All kernels, compiled for the instruction set whose simd_*.h was included before this.
 #pragma once
 
+#if defined(SLM_HAS_TILES)
+#include "kernels/amx_blocks.h"
+#include "kernels/amx_products.h"
+#endif
 #include "kernels/attention.h"
 #include "kernels/code_products.h"
 #include "kernels/float_products.h"
@@ -14,9 +18,15 @@ namespace {
 constexpr Kernels make_table(const char* name) {
   return {.name = name,
           .multiply = multiply,
+#if defined(SLM_HAS_TILES)
+          .multiply_half = multiply_half_in_tiles,
+          .multiply_blocks = multiply_blocks_in_tiles,
+          .multiply_scaled = multiply_scaled_in_tiles,
+#else
           .multiply_half = multiply_half,
           .multiply_blocks = multiply_blocks,
           .multiply_scaled = multiply_scaled,
+#endif
           .quantize_blocks = quantize_blocks,
           .quantize_scaled = quantize_scaled,
           .to_half = to_half,

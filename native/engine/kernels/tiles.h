@@ -47,13 +47,25 @@ inline void prefetch(const void* p, std::ptrdiff_t ahead) {
                                                    static_cast<std::uintptr_t>(ahead)));
 }
 
+// Whether products take two rows at once (row_pairs.h), so that an odd one costs as much as two.
+#if defined(SLM_HAS_MATRIX_PRODUCTS)
+inline constexpr bool kHasRowPairs = true;
+#else
+inline constexpr bool kHasRowPairs = false;
+#endif
+
 // Rows in tiles of almost equal size, none of more than `most` rows.
 struct RowTiles {
   int rows;
   int count;
+  int step;  // all but the last are a multiple of it
 
-  RowTiles(int all, int most) : rows(all), count((all + most - 1) / most) {}
-  int begin(int tile) const { return static_cast<int>(std::int64_t{rows} * tile / count); }
+  RowTiles(int all, int most)
+      : rows(all), count((all + most - 1) / most), step(kHasRowPairs && most % 2 == 0 ? 2 : 1) {}
+  int begin(int tile) const {
+    const int even = round_up(static_cast<int>(std::int64_t{rows} * tile / count), step);
+    return even < rows ? even : rows;
+  }
 };
 
 template <typename Input>

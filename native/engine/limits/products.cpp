@@ -37,14 +37,18 @@ void bytes_of_512_bits(int) { SLM_REPEAT("vpdpbusd %%zmm10, %%zmm10, %%zmm\\r");
 #if defined(__clang__)
 #define SLM_BYTES __attribute__((target("dotprod")))
 #define SLM_HALVES __attribute__((target("bf16")))
+#define SLM_MATRICES __attribute__((target("bf16,i8mm")))
 #else
 #define SLM_BYTES __attribute__((target("arch=armv8.2-a+dotprod")))
 #define SLM_HALVES __attribute__((target("arch=armv8.2-a+bf16")))
+#define SLM_MATRICES __attribute__((target("arch=armv8.2-a+bf16+i8mm")))
 #endif
 
 void floats_of_128_bits(int) { SLM_REPEAT("fmla v\\r\\().4s, v10.4s, v10.4s"); }
 SLM_HALVES void halves_of_128_bits(int) { SLM_REPEAT("bfdot v\\r\\().4s, v10.8h, v10.8h"); }
 SLM_BYTES void bytes_of_128_bits(int) { SLM_REPEAT("sdot v\\r\\().4s, v10.16b, v10.16b"); }
+SLM_MATRICES void half_matrices(int) { SLM_REPEAT("bfmmla v\\r\\().4s, v10.8h, v10.8h"); }
+SLM_MATRICES void byte_matrices(int) { SLM_REPEAT("usmmla v\\r\\().4s, v10.16b, v10.16b"); }
 #endif
 
 struct Instruction {
@@ -66,6 +70,11 @@ std::vector<Instruction> find_instructions() {
   if (processor.has_avx512) found.push_back({"int8", bytes_of_512_bits, 64});
 #elif defined(__aarch64__)
   found.push_back({"fp32", floats_of_128_bits, 4});
+  if (processor.has_neon_matrix) {
+    found.push_back({"bf16", half_matrices, 16});
+    found.push_back({"int8", byte_matrices, 32});
+    return found;
+  }
   if (processor.has_neon_bf16) found.push_back({"bf16", halves_of_128_bits, 8});
   if (processor.has_neon_dot) found.push_back({"int8", bytes_of_128_bits, 16});
 #else
