@@ -128,9 +128,9 @@ def make_parser() -> CommandParser:
     add_threads(parser, "the engine (default: the physical cores)")
     parser.add_argument(
         "--environment",
-        metavar="FILE",
-        help="packed Python environment that has this package, as conda-pack writes it; without "
-        "it, the server's own Python must have it",
+        metavar="PATH",
+        help="Python environment that has this package: a folder, or an archive as conda-pack "
+        "writes it; without it, the server's own Python must have it",
     )
     return parser
 

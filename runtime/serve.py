@@ -161,7 +161,8 @@ def _serve(
     bounds = ConnectionLimits(connections, drain_seconds=settings.drain_seconds)
     server = SpeechServer(app, bounds)
     _tell(f"voices: {', '.join(server.voices) or 'none'}")
-    _tell(f"{limits.rows} texts side by side, {limits.waiting} more may wait")
+    texts = f"{limits.rows} text{'s' * (limits.rows > 1)}"
+    _tell(f"{texts} side by side, {limits.waiting} more may wait")
     _warn_if_open(listening.getsockname()[0], settings)
     with wyoming.announced(app.state.speaking):
         for line in (*wyoming.describe(settings), f"listening on {url_of(listening)}"):
@@ -172,9 +173,10 @@ def _serve(
 
 
 def _settings(arguments: argparse.Namespace) -> ServerSettings:
-    from runtime.serving.guards import read_keys
+    from runtime.serving.guards import check_origins, read_keys
     from runtime.serving.settings import MEGABYTE, ServerSettings
 
+    check_origins(arguments.allow_origin)
     return ServerSettings(
         keys=read_keys(arguments.api_key_file, os.environ.get(KEY_VARIABLE)),
         voices_folder=arguments.voices_dir,

@@ -88,10 +88,10 @@ class Capacity:
         if alone > MARGIN:
             streams = f"not safely in real time: one stream takes {alone:.0%} of it"
         return (
-            f"capacity: {streams} (a step of {count} rows takes {1e3 * self.step_time(count):.1f} "
-            f"ms and brings {1e3 * self.audio_a_step:.0f} ms of audio, the codec takes "
-            f"{1e3 * self.codec_seconds:.0f} ms a second, a prompt {1e3 * self.prompt_seconds:.0f} "
-            f"ms; {1 - MARGIN:.0%} are kept free)"
+            f"capacity: {streams} (a step of {count} row{'s' * (count > 1)} takes "
+            f"{1e3 * self.step_time(count):.1f} ms and brings {1e3 * self.audio_a_step:.0f} ms of "
+            f"audio, the codec takes {1e3 * self.codec_seconds:.0f} ms a second, "
+            f"a prompt {1e3 * self.prompt_seconds:.0f} ms; {1 - MARGIN:.0%} are kept free)"
         )
 
 

@@ -118,6 +118,15 @@ async def _answer(_: Request, error: Exception) -> Response:
     return error_response(error)
 
 
-async def _answer_http(_: Request, error: Exception) -> Response:
+async def _answer_http(request: Request, error: Exception) -> Response:
+    """A path or method that there is not, or a form that cannot be read."""
     assert isinstance(error, HTTPException)
-    return error_response(RequestFailed(error.status_code, error.detail, code="http_error"))
+    status, message, headers = error.status_code, error.detail, error.headers or {}
+    asked = f"{request.method} {request.scope['path'][:64]!r}"
+    if status == 404:
+        message = f"there is no {asked} here; speech is at POST /v1/audio/speech"
+    elif status == 405:
+        message = f"there is no {asked} here; this path takes {headers.get('Allow', 'others')}"
+    response = error_response(RequestFailed(status, message, code="http_error"))
+    response.headers.update(headers)
+    return response

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,15 +26,16 @@ OPEN_PATHS = ("/", "/health", "/ready", "/v2/health/live", "/v2/health/ready")
 PAGE_FILES = "/page/"  # they hold nothing of anyone
 UPLOADS = "/v1/audio/voices"
 SHORTEST_KEY = 16
+MAKE_KEY = 'make one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
 
 
 def read_keys(path: Path | None, from_environment: str | None) -> tuple[bytes, ...]:
     """The keys of a file, one a line, and that of the environment.
 
     Raises:
-        UserError: an empty file, or a key that can be guessed.
+        UserError: no such file, one that holds no text, or a key that can be guessed.
     """
-    lines = [] if path is None else path.read_text("utf-8").splitlines()
+    lines = [] if path is None else _read_lines(path)
     keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if path is not None and not keys:
         raise UserError(f"{path}: holds no key; write one on a line")
@@ -41,8 +43,26 @@ def read_keys(path: Path | None, from_environment: str | None) -> tuple[bytes, .
         keys.append(from_environment)
     if any(len(key) < SHORTEST_KEY for key in keys):
         where = path or "the environment"
-        raise UserError(f"{where}: a key is shorter than {SHORTEST_KEY} characters; make a longer")
+        raise UserError(f"{where}: a key is shorter than {SHORTEST_KEY} characters; {MAKE_KEY}")
     return tuple(key.encode() for key in keys)
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; {MAKE_KEY}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not text; {MAKE_KEY}") from None
+
+
+def check_origins(origins: Sequence[str]) -> None:
+    """Raises `UserError` for one that no browser sends, so that it would allow nothing."""
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != "*" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}"):
+            message = "is no origin; give scheme and host alone, as in https://example.org"
+            raise UserError(f"--allow-origin {origin}: {message}")
 
 
 class Guard:

@@ -93,8 +93,14 @@ def decode_fields(body: bytes, kind: type[T]) -> T:
         told, found = str(error), _FIELD.search(str(error))
         field = found.group(1) if found else _missing_field(told)
         raise RequestFailed(400, told, param=field or None, code="invalid_type") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise RequestFailed(400, "the body is not JSON", code="invalid_json") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise not_json(error) from None
+
+
+def not_json(error: Exception) -> RequestFailed:
+    """The answer to what cannot be read. It says where, but quotes nothing."""
+    where = f": {error}" if isinstance(error, msgspec.DecodeError) else ""
+    return RequestFailed(400, f"the body is not JSON{where}", code="invalid_json")
 
 
 def check_model(asked: str | None, model: str) -> None:
@@ -131,7 +137,9 @@ def check_sound(request: SpeechRequest) -> None:
     rates = FORMATS[request.format].rates_hz
     rate = request.sample_rate
     if rate is not None and rates and rate not in rates:
-        raise _wrong("sample_rate", f"of {request.format} must be one of {rates}")
+        raise _wrong(
+            "sample_rate", f"of {request.format} must be one of {', '.join(map(str, rates))}"
+        )
     if rate is not None and not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
         raise _wrong("sample_rate", f"must lie between {MIN_RATE_HZ} and {MAX_RATE_HZ}")
 

@@ -6,6 +6,7 @@ In: an application, an address. Out: a server to run, in the main thread or in a
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import math
 import socket
@@ -26,6 +27,7 @@ BACKLOG = 512
 FILES_BESIDE = 64 + BACKLOG  # that are open beside connections, with those that are just accepted
 REPEAT_SECONDS = 10.0  # before the same is said again
 LEAST_CONNECTIONS = 8
+MOST_PORT = 65_535
 log = logging.getLogger("slm.serve")
 
 
@@ -127,12 +129,16 @@ def open_socket(host: str, port: int, option: str = "--port") -> socket.socket:
     Raises:
         UserError: no such address, or one that is taken.
     """
+    if port > MOST_PORT:  # the system would take another one, modulo 65536
+        raise UserError(f"{option} {port}: ports end at {MOST_PORT}; give a smaller one")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot listen on {host} port {port}: {reason}; give {option}") from None
+        is_of_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        mend = f"give another {option}" if is_of_port else "give an address of this machine, --host"
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # the address is said here
+        raise UserError(f"cannot listen on {host} port {port}: {reason}; {mend}") from None
 
 
 def url_of(listening: socket.socket) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from runtime.serving.errors import RequestFailed
+from runtime.serving.requests import not_json
 
 MAX_ITEMS = 32
 DEFAULT_FORMAT = "wav"
@@ -26,8 +27,8 @@ def read_batch(body: bytes, max_text_bytes: int) -> list[bytes]:
     """
     try:
         asked = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise RequestFailed(400, "the body is not JSON", code="invalid_json") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise not_json(error) from None
     items = asked.get("items") if isinstance(asked, dict) else None
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
         raise _wrong(f"items must be a list of 1 to {MAX_ITEMS} texts")

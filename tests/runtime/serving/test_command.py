@@ -152,8 +152,12 @@ def test_there_are_as_many_connections_as_files_may_be_open(
     ("options", "said"),
     [
         (["--rows", "99"], "this bundle takes at most 16"),
-        (["--port", "{taken}"], "cannot listen on 127.0.0.1 port"),
-        (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
+        (["--port", "{taken}"], "{taken}: Address already in use; give another --port"),
+        (["--port", "65536"], "--port 65536: ports end at 65535"),
+        (["--wyoming-port", "99999"], "--wyoming-port 99999: ports end at 65535"),
+        (["--host", "no.such.host.invalid"], "give an address of this machine, --host"),
+        (["--host", "192.0.2.1"], "give an address of this machine, --host"),
+        (["--allow-origin", "example.org"], "--allow-origin example.org: is no origin"),
         (["--api-key-file", "{folder}/none"], "none"),
         (["--look-ahead", "1"], "look"),
         (["--engine", "{folder}/none"], "none"),
@@ -172,7 +176,7 @@ def test_mistakes_are_one_line(
         base = ["--engine", str(tts.bundle.folder), "--port", "0"]
         assert serve.main([*base, *filled]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert said in lines[-1]
+    assert said.format(**values) in lines[-1]
     assert lines[-1].startswith("error: ")
 
 

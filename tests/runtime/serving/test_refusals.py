@@ -16,7 +16,7 @@ from commands.errors import UserError
 from runtime.scheduling.limits import SchedulerLimits
 from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.speech import State
-from runtime.serving.guards import read_keys
+from runtime.serving.guards import check_origins, read_keys
 from runtime.serving.server import ConnectionLimits
 from runtime.speech.synthesis import TTS
 from tests.runtime.serving.conftest import SENTENCE, Served, serving, until
@@ -61,6 +61,8 @@ def error_of(answer: httpx.Response, status: int) -> dict[str, Any]:
         ({"voice": "http://127.0.0.1/voice.wav"}, "voice", "no voice"),
         ({"voice": {"id": "../../x"}}, "voice", "no voice"),
         (b"{", None, "not JSON"),
+        (b'{"input": "Abc." "voice": "plain"}', None, "not JSON: JSON is malformed"),
+        (b"input=Abc.", None, "(byte 0)"),
         (b'{"voice": "plain"}', "input", "missing required field"),
         (b"\xff\xfe", None, "not JSON"),
         (b"", None, "not JSON"),
@@ -91,8 +93,12 @@ def test_another_model_is_not_found(served: Served) -> None:
 
 
 def test_other_routes_and_methods_have_the_same_shape(served: Served) -> None:
-    error_of(httpx.get(f"{served.url}/v1/audio/speech"), 405)
-    error_of(httpx.get(f"{served.url}/nowhere"), 404)
+    answer = httpx.get(f"{served.url}/v1/audio/speech")
+    assert "takes POST" in error_of(answer, 405)["message"]
+    assert answer.headers["allow"] == "POST"
+    told = error_of(httpx.post(f"{served.url}/audio/speech", json={"input": "Abc."}), 404)
+    assert told["message"].startswith("there is no POST '/audio/speech' here")
+    assert "POST /v1/audio/speech" in told["message"]
 
 
 def test_a_body_that_is_too_large_is_not_read(served: Served) -> None:
@@ -130,6 +136,18 @@ def test_keys_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
     path.write_text("short\n")
     with pytest.raises(UserError, match="shorter than 16"):
         read_keys(path, None)
+    path.write_bytes(b"\xff" * 20)
+    with pytest.raises(UserError, match="keys: is not text; make one: python -c"):
+        read_keys(path, None)
+    with pytest.raises(UserError, match=r"none: cannot be read: .*; make one: python -c"):
+        read_keys(tmp_path / "none", None)
+
+
+def test_an_origin_that_no_browser_sends_is_refused() -> None:
+    check_origins(["*", "https://example.org", "http://127.0.0.1:3000"])
+    for wrong in ("example.org", "https://example.org/", "https://example.org/page", ""):
+        with pytest.raises(UserError, match="give scheme and host alone"):
+            check_origins([wrong])
 
 
 def test_pages_of_other_sites_may_not_call(tts: TTS) -> None:
