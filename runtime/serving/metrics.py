@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from runtime.scheduling.scheduler import Scheduler
-from runtime.scheduling.speech import Speech
+from runtime.scheduling.speech import Speech, SpeechFailed, State
 
 PREFIX = "slm_tts"
 LATENCY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60)
@@ -64,6 +64,13 @@ class Metrics:
 
     def count_aborted(self, reason: str) -> None:
         self._aborted.labels(reason).inc()
+
+    def count_failed(self, error: Exception) -> None:
+        """A speech that ended for an error: of the listener's time, of the queue's, or another."""
+        if isinstance(error, SpeechFailed) and error.state is State.EXPIRED:
+            self.count_aborted("expired")
+        else:
+            self.count_aborted("slow" if isinstance(error, TimeoutError) else "failed")
 
     def add_speech(self, speech: Speech, playback: Playback) -> None:
         """A speech was sent to its end."""

@@ -182,7 +182,7 @@ class SpeechResponse:
 
     async def _fail(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         failed = explain(error)
-        self._metrics.count_aborted("slow" if isinstance(error, TimeoutError) else "failed")
+        self._metrics.count_failed(error)
         if failed.code == "defect" and not isinstance(error, TimeoutError):
             log.error("speech %d failed", self._speech.number, exc_info=error)
         if not self._has_begun:

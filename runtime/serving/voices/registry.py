@@ -63,7 +63,7 @@ class VoiceRegistry:
         self._uploaded: dict[str, UploadedVoice] = {}
         self._speakers: dict[str, Speaker] = {name: tts.speaker(name) for name in tts.voices}
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             for path in sorted(folder.glob("voice_*.json")):
                 self._read(path)
 
@@ -193,6 +193,14 @@ class VoiceRegistry:
                 raise RequestFailed(
                     403, f"there are {self._max_uploaded} voices; delete one", code="no_room"
                 )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"no voices can be kept in {folder} ({error.strerror}); choose another folder"
+        raise UserError(message) from None
 
 
 def _keep(folder: Path, voice: UploadedVoice, speaker: Speaker) -> None:

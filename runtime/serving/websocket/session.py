@@ -197,7 +197,7 @@ class Session:
         try:
             await self._send_audio(sentence, where, sent)
         except REFUSALS as error:
-            self._metrics.count_aborted("failed")
+            self._metrics.count_failed(error)
             await self._start(sentence, where, sent)
             partial = {"partial_audio": True, "action": "discard"} if sent.size_bytes else {}
             await self._put(encode_error(explain(error), **where, **partial))

@@ -215,7 +215,7 @@ class Conversation:
                     await self._start()
                     await self._send(AudioChunk(rate_hz, SAMPLE_BYTES, CHANNELS, part).event())
         except REFUSALS as error:
-            self._metrics.count_aborted("failed")
+            self._metrics.count_failed(error)
             self._current = None
             raise _Leaving(explain(error)) from None
         self._current = None

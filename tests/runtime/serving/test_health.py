@@ -46,7 +46,7 @@ def test_the_page_on_metrics_names_all_of_them(served: Served) -> None:
     documented = {re.sub(r"_total$", "", name) for name in re.findall(r"`([a-z_]+)[`{]", table)}
     told = httpx.get(f"{served.url}/metrics").text
     found = set(re.findall(r"^# TYPE slm_tts_(\w+?)(?:_total|_created)? \w+$", told, re.MULTILINE))
-    labels_and_values = {"left", "slow", "failed", "slm_tts_"}
+    labels_and_values = {"left", "cancelled", "slow", "expired", "failed", "slm_tts_"}
     assert documented - labels_and_values == found
     assert set(re.findall(r"slm_tts_(\w+?)(?:_bucket|_count|_total)?[{\[ `]", page)) <= found | {""}
 

@@ -206,6 +206,7 @@ def test_who_waits_too_long_is_told(tts: TTS, held: threading.Event) -> None:
         answer = ask(served.url)
         assert error_of(answer, 503)["code"] == "waited_too_long"
         assert "retry-after" in answer.headers
+        assert 'aborted_total{reason="expired"} 1.0' in httpx.get(f"{served.url}/metrics").text
         other.join()
 
 

@@ -207,6 +207,12 @@ def test_decoding_may_not_use_much_memory(monkeypatch: pytest.MonkeyPatch, tmp_p
         recordings.decode_recording(RECORDING, 16_000)
 
 
+def test_a_file_is_no_folder_for_voices(tts: TTS, folder: Path) -> None:
+    (file := folder.parent / "file").write_text("")
+    with pytest.raises(UserError, match=r"no voices can be kept in .*; choose another folder"):
+        VoiceRegistry(tts, file)
+
+
 def test_damaged_files_are_named_at_the_start(tts: TTS, folder: Path) -> None:
     folder.mkdir()
     (folder / "voice_1.json").write_text("{")
