@@ -23,6 +23,7 @@ from tests.clients.conftest import (
     Listen,
     ask,
     fail_after,
+    python_of,
     seconds_of,
 )
 from tests.runtime.serving.conftest import Served, serving, until
@@ -88,6 +89,7 @@ def test_a_speech_that_fails_midway_is_an_error(
 
 
 def test_a_full_server_is_asked_again(tts: TTS, listen: Listen, held: threading.Event) -> None:
+    python_of("livekit")  # or skip, before anybody waits for it
     held.set()
     with (
         serving(tts, SchedulerLimits(rows=1, waiting=0)) as full,
