@@ -40,7 +40,7 @@ def test_both_ports_are_served(tts: TTS) -> None:
         (("--wyoming-port", "0"), "does not say which language"),
         (("--announce",), "--announce needs --wyoming-port"),
         (("--wyoming-port", "0", "--announce", "--language", "en"), "cannot reach 127.0.0.1"),
-        (("--wyoming-port", "{taken}"), "give --wyoming-port"),
+        (("--wyoming-port", "{taken}"), "give another --wyoming-port"),
     ],
 )
 def test_refusals(
