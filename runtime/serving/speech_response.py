@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -19,32 +19,16 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from runtime.scheduling.speech import Speech, SpeechFailed, State
+from runtime.scheduling.speech import Speech
+from runtime.serving.encoded_speech import EncodedSpeech
 from runtime.serving.encoding import SpeechEncoder, with_sizes
 from runtime.serving.errors import RequestFailed, error_response, explain
 from runtime.serving.metrics import Metrics, Playback
-from runtime.serving.speaking import Speaking, chunks_of
+from runtime.serving.speaking import Speaking
 
 ABORT = "slm.abort"  # extension of the scope: ends the connection at once
 NOT_STORED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 log = logging.getLogger("slm.serve")
-
-
-class Usage:
-    """What `speech.audio.done` tells."""
-
-    def __init__(self, speech: Speech) -> None:
-        self.input_tokens = sum(read.text_tokens for read in speech.order.task.sentences)
-        self.output_tokens = 0
-        self.is_cut = False
-
-    def body(self) -> dict[str, int]:
-        total = self.input_tokens + self.output_tokens
-        return {
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "total_tokens": total,
-        }
 
 
 class Room:
@@ -80,7 +64,8 @@ class SpeechResponse:
         whole: bool = False,
     ) -> None:
         self._speaking, self._speech, self._encoder = speaking, speech, encoder
-        self._metrics, self._playback, self._usage = metrics, playback, Usage(speech)
+        self._metrics, self._playback = metrics, playback
+        self._encoded = EncodedSpeech(speaking, speech, encoder, playback)
         self._name, self._is_events, self._is_whole = name, events, whole
         self._has_begun = False
 
@@ -99,7 +84,7 @@ class SpeechResponse:
             SpeechFailed: it did not come to its end.
         """
         content = bytearray()
-        async with aclosing(self._parts()) as parts:
+        async with aclosing(self._encoded.parts()) as parts:
             async for part in parts:
                 content += part
                 room.take(len(part))
@@ -108,8 +93,13 @@ class SpeechResponse:
 
     def usage(self) -> dict[str, Any]:
         """What it took, and whether a bound cut it."""
-        reason = "length" if self._usage.is_cut else "stop"
-        return {"usage": self._usage.body(), "finish_reason": reason}
+        usage = self._encoded.usage
+        told = {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+        }
+        return {"usage": told, "finish_reason": "length" if usage.is_cut else "stop"}
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -118,7 +108,7 @@ class SpeechResponse:
             await self._fail(error, scope, receive, send)
 
     async def _stream(self, send: Send) -> None:
-        async with aclosing(self._parts()) as parts:
+        async with aclosing(self._encoded.parts()) as parts:
             async for part in parts:
                 await self._begin(send)
                 await self._put(send, self._event(part) if self._is_events else part)
@@ -131,26 +121,6 @@ class SpeechResponse:
         content = await self.collect(Room(self._speaking.settings.max_whole_bytes))
         headers = {key.decode(): value.decode() for key, value in self._headers()}
         await Response(content, headers=headers)(scope, receive, send)
-
-    async def _parts(self) -> AsyncGenerator[bytes, None]:
-        """Pieces of the file, none of them empty."""
-        made_seconds = 0.0
-        async with aclosing(chunks_of(self._speech)) as chunks:
-            async for chunk in chunks:
-                self._usage.output_tokens += len(chunk.frames)
-                self._usage.is_cut |= not chunk.finished
-                made_seconds += len(chunk.audio) / chunk.sample_rate / self._encoder.speed
-                if part := await self._encode(self._encoder.feed, chunk.audio):
-                    self._playback.add(made_seconds - self._playback.seconds)
-                    yield part
-        if not made_seconds:
-            raise SpeechFailed(State.FAILED, "the model said nothing; try another text or seed")
-        if part := await self._encode(self._encoder.finish):
-            yield part
-
-    async def _encode(self, work: Callable[..., bytes], *what: Any) -> bytes:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._speaking.encoders, work, *what)
 
     async def _begin(self, send: Send) -> None:
         if self._has_begun:

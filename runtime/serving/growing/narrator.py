@@ -7,21 +7,18 @@ utterance, its next sentences are not refused, whatever else waits.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
-
-import numpy as np
 
 from commands.errors import UserError
 from runtime.scheduling.limits import Overloaded, ShuttingDown
-from runtime.scheduling.speech import Speech, SpeechFailed, State
-from runtime.serving.encoding import Samples, SpeechEncoder
+from runtime.scheduling.speech import Speech, SpeechFailed
+from runtime.serving.encoded_speech import EncodedSpeech
+from runtime.serving.encoding import Samples
 from runtime.serving.errors import RequestFailed
 from runtime.serving.growing.sentences import Sentence
 from runtime.serving.metrics import Metrics, Playback
-from runtime.serving.speaking import Speaking, chunks_of
+from runtime.serving.speaking import Speaking
 from runtime.serving.speech_routes import make_encoder
 
 # Why a sentence is not spoken, or not to its end; the next one may be.
@@ -49,8 +46,8 @@ class Narrator:
         encoder = make_encoder(sentence.request, self._speaking)
         speech = await self._begin(sentence)
         try:
-            pause = self._pause(speech)
-            async with aclosing(self._encode(speech, encoder, pause, playback)) as parts:
+            encoded = EncodedSpeech(self._speaking, speech, encoder, playback)
+            async with aclosing(encoded.parts(self._pause(speech))) as parts:
                 async for part in parts:
                     yield part
         finally:
@@ -70,30 +67,8 @@ class Narrator:
         self._spoken += len(speech.order.task.sentences)
         return speech
 
-    def _pause(self, speech: Speech) -> Samples:
+    def _pause(self, speech: Speech) -> Samples | None:
         """The silence before it."""
         if not speech.order.task.first:
-            return np.zeros(0, np.float32)
+            return None
         return self._speaking.scheduler.tts.pause(1, 1).audio
-
-    async def _encode(
-        self, speech: Speech, encoder: SpeechEncoder, pause: Samples, playback: Playback
-    ) -> AsyncGenerator[bytes, None]:
-        held = await self._work(encoder.feed, pause)
-        made_seconds = 0.0
-        async with aclosing(chunks_of(speech)) as chunks:
-            async for chunk in chunks:
-                made_seconds += len(chunk.audio) / chunk.sample_rate / encoder.speed
-                held += await self._work(encoder.feed, chunk.audio)
-                if held and made_seconds:
-                    playback.add(made_seconds - playback.seconds)
-                    yield held
-                    held = b""
-        if not made_seconds:
-            raise SpeechFailed(State.FAILED, "the model said nothing; try another text or seed")
-        if held := held + await self._work(encoder.finish):
-            yield held
-
-    async def _work(self, work: Callable[..., bytes], *what: Any) -> bytes:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._speaking.encoders, work, *what)
