@@ -14,7 +14,8 @@ from runtime.speech.codec import DecoderStream
 from runtime.speech.spoken import Chunk
 from runtime.speech.synthesis import TTS
 
-SCARCE_SECONDS = 0.15  # of audio that the listener still has: then its next chunk is a short one
+# Of audio that the listener still has: then it is served before others, by a short chunk.
+SCARCE_SECONDS = 0.15
 NEWCOMER_SECONDS = 0.1  # that somebody counts as having before the first audio
 
 

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 
 from runtime.engines.rows import Row, RowLoop
 from runtime.scheduling.limits import SchedulerLimits
-from runtime.scheduling.live_speech import LiveSpeech
+from runtime.scheduling.live_speech import SCARCE_SECONDS, LiveSpeech
 from runtime.scheduling.pace import Pace
 from runtime.scheduling.speech import State
 
 CODEC_SECONDS_A_TURN = 0.02  # then the rows take a step
-URGENT_SECONDS = 0.15  # who has less to play, or has heard nothing yet, is served before others
-AMPLE_SECONDS = 0.5  # who has more waits meanwhile
+AMPLE_SECONDS = 0.5  # who has more waits while somebody has scarcely any
 LITTLE_SECONDS = 0.3  # while somebody has less, nobody begins on a busy machine
 SAFE_SECONDS = 1.0  # if all listeners have as much, one more may begin at any load
 
@@ -111,7 +110,7 @@ class Turns:
         now = time.monotonic()
         return bool(self._limits.loads) and any(
             (live.row is not None or live.has_work)
-            and live.seconds_left(now) < URGENT_SECONDS
+            and live.seconds_left(now) < SCARCE_SECONDS
             and self.has_room(live)
             for live in self._live
         )
@@ -144,7 +143,7 @@ class Turns:
         end = now + CODEC_SECONDS_A_TURN
         is_urgent = self._is_urgent()
         for live in self._by_need():
-            if is_urgent and live.seconds_left(now) >= URGENT_SECONDS:
+            if is_urgent and live.seconds_left(now) >= SCARCE_SECONDS:
                 return
             live.hurry(time.monotonic())
             while live.has_work and self.has_room(live) and not live.speech.is_cancelled:
