@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from runtime.bundle.manifest import SamplingDefaults
 from runtime.speech.codec import DecoderStream
 from runtime.speech.synthesis import TTS
-from tests.runtime.serving.conftest import Served, held, serving
+from tests.runtime.conftest import held
+from tests.runtime.serving.conftest import Served, serving
 from tests.runtime.tiny_bundle import Scenario, rewrite_manifest, write_bundle
 
 ROOT = Path(__file__).parents[2]

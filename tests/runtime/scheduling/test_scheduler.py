@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.engines.rows import RowLoop, Step
+from runtime.engines.rows import RowLoop
 from runtime.scheduling.limits import Load, Overloaded, SchedulerLimits, ShuttingDown
 from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.speech import Order, Speech, SpeechFailed, State
@@ -46,21 +46,6 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.001)
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Steps wait until this is set."""
-    go_on = threading.Event()
-    step = RowLoop.step
-
-    def waiting(loop: RowLoop) -> list[Step]:
-        assert go_on.wait(10)
-        return step(loop)
-
-    monkeypatch.setattr(RowLoop, "step", waiting)
-    yield go_on
-    go_on.set()
 
 
 def test_each_hears_what_it_would_hear_alone(tts: TTS) -> None:

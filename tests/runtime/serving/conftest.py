@@ -14,7 +14,6 @@ import pytest
 from formats.speaker_files import write_speaker
 from runtime.bundle.loading import describe_file
 from runtime.bundle.manifest import read_manifest
-from runtime.engines.rows import RowLoop, Step
 from runtime.scheduling.limits import Load, SchedulerLimits
 from runtime.scheduling.scheduler import Scheduler
 from runtime.speech.synthesis import TTS
@@ -100,18 +99,3 @@ def tts(tmp_path_factory: pytest.TempPathFactory) -> TTS:
 def served(tts: TTS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tts, voices_folder=tmp_path_factory.mktemp("uploaded")) as server:
         yield server
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Steps wait until this is set."""
-    go_on = threading.Event()
-    step = RowLoop.step
-
-    def waiting(loop: RowLoop) -> list[Step]:
-        assert go_on.wait(10)
-        return step(loop)
-
-    monkeypatch.setattr(RowLoop, "step", waiting)
-    yield go_on
-    go_on.set()

@@ -12,7 +12,6 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from runtime.engines.rows import RowLoop, Step
 from runtime.scheduling.limits import Load, SchedulerLimits
 from runtime.serving.encoding import SpeechEncoder
 from runtime.speech.codec import DecoderStream
@@ -35,21 +34,6 @@ def open_request(served: Served, version: str = "1.1", **fields: Any) -> socket.
     head = f"POST /v1/audio/speech HTTP/{version}\r\nHost: a\r\nContent-Length: {len(content)}\r\n"
     caller.sendall(head.encode() + b"\r\n" + content)
     return caller
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Slow steps, and when they were made."""
-    made: list[float] = []
-    step = RowLoop.step
-
-    def slow(loop: RowLoop) -> list[Step]:
-        time.sleep(0.01)
-        made.append(time.monotonic())
-        return step(loop)
-
-    monkeypatch.setattr(RowLoop, "step", slow)
-    return made
 
 
 @pytest.mark.parametrize("fields", [{}, {"stream_format": "sse"}, {"stream": False}])

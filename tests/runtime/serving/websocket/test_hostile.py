@@ -16,7 +16,6 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from runtime.engines.rows import RowLoop, Step
 from runtime.scheduling.limits import Load, SchedulerLimits
 from runtime.serving.encoding import SpeechEncoder
 from runtime.serving.websocket import session
@@ -239,21 +238,6 @@ def test_long_texts_do_not_hold_up_sentences(
     go_on.set()
     for thread in threads:
         thread.join(60)
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Slow steps, and when they were made."""
-    made: list[float] = []
-    step = RowLoop.step
-
-    def slow(loop: RowLoop) -> list[Step]:
-        time.sleep(0.01)
-        made.append(time.monotonic())
-        return step(loop)
-
-    monkeypatch.setattr(RowLoop, "step", slow)
-    return made
 
 
 @pytest.mark.parametrize("is_reset", [False, True])

@@ -15,7 +15,6 @@ import httpx2 as httpx
 import pytest
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart
 
-from runtime.engines.rows import RowLoop, Step
 from runtime.scheduling.limits import Load, SchedulerLimits
 from runtime.serving.growing import incoming
 from runtime.serving.wyoming import conversation
@@ -147,21 +146,6 @@ def test_too_much_text(tts: TTS, held: threading.Event) -> None:
         assert b"too_much_text" in everything(caller)
         held.set()
         speaker.wait_until_idle()
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Slow steps, and when they were made."""
-    made: list[float] = []
-    step = RowLoop.step
-
-    def slow(loop: RowLoop) -> list[Step]:
-        time.sleep(0.01)
-        made.append(time.monotonic())
-        return step(loop)
-
-    monkeypatch.setattr(RowLoop, "step", slow)
-    return made
 
 
 @pytest.mark.parametrize("is_reset", [False, True])
