@@ -26,7 +26,7 @@ def announced(model: str, host: str, port: int) -> Iterator[None]:
     """
     import zeroconf
 
-    addresses = _addresses(host)
+    addresses = addresses_of(host)
     name = re.sub(r"[^\w-]+", "-", f"{model}-{socket.gethostname()}").encode()[:MOST_BYTES]
     label = name.decode("utf-8", "ignore")
     service = zeroconf.ServiceInfo(
@@ -46,8 +46,12 @@ def announced(model: str, host: str, port: int) -> Iterator[None]:
         yield  # its end takes the announcement back
 
 
-def _addresses(host: str) -> list[str]:
-    """Those on which others reach the host."""
+def addresses_of(host: str) -> list[str]:
+    """Those on which others reach the host.
+
+    Raises:
+        UserError: there are none.
+    """
     import zeroconf
 
     found = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}

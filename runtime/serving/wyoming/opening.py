@@ -57,12 +57,17 @@ class WyomingPort:
 
 @contextmanager
 def open_wyoming(arguments: argparse.Namespace) -> Iterator[WyomingPort]:
-    """Raises `UserError` for an address that is taken, or options without a port."""
+    """Raises `UserError` for an address that is taken, or that is announced and cannot be reached,
+    or options without a port."""
     host, port = arguments.host, arguments.wyoming_port
     if port is None:
         if arguments.announce:
             raise UserError("--announce needs --wyoming-port")
         yield WyomingPort(None, host, is_announced=False)
         return
+    if arguments.announce:
+        from runtime.serving.wyoming.announcing import addresses_of
+
+        addresses_of(host)  # before the bundle is loaded and measured
     with open_socket(host, port, "--wyoming-port") as listening:
         yield WyomingPort(listening, host, is_announced=arguments.announce)

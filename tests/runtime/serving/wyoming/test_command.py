@@ -57,7 +57,7 @@ def test_refusals(
 def test_the_network_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the loopback interface: a test must not talk to the network."""
     zeroconf = pytest.importorskip("zeroconf")
-    monkeypatch.setattr(announcing, "_addresses", lambda _: ["127.0.0.1"])
+    monkeypatch.setattr(announcing, "addresses_of", lambda _: ["127.0.0.1"])
     try:
         listening = zeroconf.Zeroconf(interfaces=["127.0.0.1"])
     except OSError as error:
@@ -72,7 +72,13 @@ def test_the_network_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_addresses_that_others_reach() -> None:
     with pytest.raises(UserError, match="other machines cannot reach"):
-        announcing._addresses("localhost")
+        announcing.addresses_of("localhost")
     with pytest.raises(UserError, match="cannot reach 127"):
-        announcing._addresses("127.0.0.1")
-    assert announcing._addresses("192.0.2.7") == ["192.0.2.7"]
+        announcing.addresses_of("127.0.0.1")
+    assert announcing.addresses_of("192.0.2.7") == ["192.0.2.7"]
+
+
+def test_all_addresses_but_this_machines_own_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    zeroconf = pytest.importorskip("zeroconf")
+    monkeypatch.setattr(zeroconf, "get_all_addresses", lambda: ["127.0.0.1", "192.0.2.7"])
+    assert announcing.addresses_of("0.0.0.0") == ["192.0.2.7"]
