@@ -29,9 +29,11 @@ TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
 GPU_TARGETS = (TENSORRT_RTX, TENSORRT)
 TARGETS = (ONNXRUNTIME, NATIVE, *GPU_TARGETS)
 
-# Dialects of graphs (EngineSpec.dialect).
-ORT, PORTABLE = "ort", "portable"
-DIALECTS = (ORT, PORTABLE)
+# Dialects of graphs (EngineSpec.dialect): ONNX Runtime's own operators; standard ones that TensorRT
+# 10.15 and newer parse; those of them that TensorRT 10.3 parses.
+ORT, PORTABLE, BASIC = "ort", "portable", "basic"
+STANDARD = (PORTABLE, BASIC)  # no operators but ONNX's own: what plans are built from
+DIALECTS = (ORT, *STANDARD)
 # A bundle for the native engine has no graphs but packed weights, and `NATIVE` as its dialect. Its
 # entries in Manifest.graphs all name the file of the weights and the tensors that go in and out;
 # states stay inside of the engine, so there are none.

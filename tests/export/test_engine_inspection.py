@@ -21,7 +21,7 @@ from export.plans.library import open_library
 from export.plans.network import parse
 from export.plans.precision_plan import plan_precision
 from runtime.bundle.manifest import GraphSpec, StateSpec, TensorSpec
-from runtime.bundle.names import BACKBONE, MTP_HEAD, TENSORRT_RTX
+from runtime.bundle.names import BACKBONE, MTP_HEAD, STANDARD, TENSORRT_RTX
 from tests.export.lm_exports import Recipe, tiny_export
 
 pytest.importorskip("tensorrt_rtx")
@@ -70,10 +70,11 @@ def declare(graph: onnx.GraphProto, spec: GraphSpec, name: str) -> GraphSpec:
 # What is exported.
 
 
+@pytest.mark.parametrize("dialect", STANDARD)
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("recipe", MODELS, ids=str)
-def test_exported_graphs_have_no_faults(recipe: Recipe, precision: Any) -> None:
-    export = tiny_export(recipe, "portable", precision)
+def test_exported_graphs_have_no_faults(recipe: Recipe, precision: Any, dialect: str) -> None:
+    export = tiny_export(recipe, dialect, precision)
     for name, spec in export.graphs.items():
         assert faults_of(name, spec, export.folder) == [], name
 
