@@ -19,11 +19,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from commands.errors import UserError
-from runtime.scheduling.limits import Overloaded, ShuttingDown
 from runtime.scheduling.scheduler import Scheduler
 from runtime.serving.batch.routes import batch_routes
-from runtime.serving.errors import RequestFailed, error_response
+from runtime.serving.errors import REFUSED, RequestFailed, error_response
 from runtime.serving.guards import Guard
 from runtime.serving.health import health_routes
 from runtime.serving.metrics import Metrics
@@ -38,8 +36,6 @@ from runtime.serving.websocket.routes import websocket_routes
 
 if TYPE_CHECKING:
     from runtime.serving.wyoming.server import WyomingServer
-
-KNOWN = (RequestFailed, UserError, Overloaded, ShuttingDown)
 
 
 def make_app(
@@ -71,7 +67,7 @@ def make_app(
         exception_handlers={
             HTTPException: _answer_http,
             Exception: _answer,
-            **dict.fromkeys(KNOWN, _answer),
+            **dict.fromkeys(REFUSED, _answer),
         },
         lifespan=_lifespan,
     )
