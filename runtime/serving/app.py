@@ -35,6 +35,7 @@ from runtime.serving.voices.routes import voice_routes
 from runtime.serving.websocket.routes import websocket_routes
 
 if TYPE_CHECKING:
+    from runtime.serving.riva.server import RivaServer
     from runtime.serving.wyoming.server import WyomingServer
 
 
@@ -42,10 +43,12 @@ def make_app(
     scheduler: Scheduler,
     settings: ServerSettings | None = None,
     wyoming: socket.socket | None = None,
+    riva: socket.socket | None = None,
 ) -> Starlette:
     """The application; `app.state.speaking` is what its protocols share.
 
     wyoming: listens for callers of that protocol, who are answered while the application runs.
+    riva: holds the port of gRPC until the server, which starts it, does.
 
     Raises:
         UserError: a damaged file among the uploaded voices.
@@ -73,6 +76,7 @@ def make_app(
     )
     app.state.speaking, app.state.metrics = speaking, metrics
     app.state.wyoming = None if wyoming is None else _wyoming(wyoming, speaking, metrics)
+    app.state.riva = None if riva is None else _riva(riva, speaking, metrics)
     return app
 
 
@@ -80,6 +84,12 @@ def _wyoming(listening: socket.socket, speaking: Speaking, metrics: Metrics) -> 
     from runtime.serving.wyoming.server import WyomingServer  # only for who wants it
 
     return WyomingServer(listening, speaking, metrics)
+
+
+def _riva(holding: socket.socket, speaking: Speaking, metrics: Metrics) -> RivaServer:
+    from runtime.serving.riva.server import RivaServer  # only for who wants it
+
+    return RivaServer(holding, speaking, metrics)
 
 
 @asynccontextmanager
@@ -93,6 +103,9 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     speaking.phase = Phase.ENDING
     if wyoming is not None:
         await wyoming.close(speaking.settings.drain_seconds)
+    riva: RivaServer | None = app.state.riva
+    if riva is not None:
+        await riva.close()
     warming.cancel()
     speaking.close()
 
