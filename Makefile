@@ -18,7 +18,7 @@ help:
 	@echo "make venv                             make .venv with everything that tests and training need"
 	@echo "make check                            ruff and mypy"
 	@echo "make amx-check BOCHS=PATH              kernels for AMX on an emulated processor: docs/native-engine.md"
-	@echo "make clients-check                    LiveKit's and Pipecat's clients drive the server; 940 MB in build/clients"
+	@echo "make clients-check                    LiveKit's, Pipecat's and Riva's clients drive the server; 1 GB in build/clients"
 	@echo "make ray-check                        Ray clusters of this machine: runtime.batch, the server; .venv-ray"
 	@echo "make triton-check                     a bundle in a real Triton server, in .venv-triton"
 	@echo "make deploy-check                     Dockerfile, Compose and Kubernetes files against their schemas"
@@ -93,8 +93,8 @@ check: venv build/typings
 
 # Clients of the server that bring many packages, each in an environment of its own. Their tests are
 # among those of `make test` as well, which passes over them where these environments are missing.
-clients-check: venv build/clients/livekit/installed build/clients/pipecat/installed
-	.venv/bin/python -m pytest tests/clients/test_livekit.py tests/clients/test_pipecat.py
+clients-check: venv build/clients/livekit/installed build/clients/pipecat/installed build/clients/riva/installed
+	.venv/bin/python -m pytest tests/clients/test_livekit.py tests/clients/test_pipecat.py tests/clients/test_riva.py
 
 build/clients/%/installed: tests/clients/%.txt | python
 	$(PYTHON) -m venv $(@D)

@@ -39,6 +39,7 @@ BROUGHT_BY = (
     | {"cuda": "tensorrt-rtx", "tensorrt_rtx": "tensorrt-rtx", "tensorrt": "tensorrt"}
     | {"sounddevice": "play", "pyarrow": "batch", "ray": "ray"}
     | dict.fromkeys(("starlette", "uvicorn", "h11", "websockets", "python_multipart"), "serve")
+    | {"grpc": "riva", "google": "riva"}
     | dict.fromkeys(("av", "prometheus_client", "wyoming", "zeroconf"), "serve")
 )
 # Command, or package of commands -> extra that it always needs.

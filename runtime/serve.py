@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from runtime.scheduling.limits import SchedulerLimits
     from runtime.scheduling.scheduler import Scheduler
+    from runtime.serving.riva.opening import RivaPort
     from runtime.serving.settings import ServerSettings
     from runtime.serving.wyoming.opening import WyomingPort
     from runtime.speech.synthesis import TTS
@@ -45,6 +46,7 @@ def make_parser() -> CommandParser:
     add_engine_options(parser)
     _add_address(parser.add_argument_group("address"))
     _add_wyoming(parser.add_argument_group("Wyoming"))
+    _add_riva(parser.add_argument_group("gRPC"))
     _add_access(parser.add_argument_group("access"))
     _add_capacity(parser.add_argument_group("capacity"))
     return parser
@@ -75,6 +77,11 @@ def _add_wyoming(group: Options) -> None:
         action="store_true",
         help="tell the local network where Wyoming is spoken (zeroconf)",
     )
+
+
+def _add_riva(group: Options) -> None:
+    purpose = "speak Riva's protocol here as well (50051 by custom); 0 takes a free port"
+    add_count(group, "--grpc-port", purpose, least=0)
 
 
 def _add_access(group: Options) -> None:
@@ -125,6 +132,7 @@ def _add_capacity(group: Options) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Serve until a signal comes."""
     from runtime.scheduling.scheduler import Scheduler
+    from runtime.serving.riva.opening import open_riva
     from runtime.serving.server import open_socket
     from runtime.serving.wyoming.opening import open_wyoming
     from runtime.speech.synthesis import TTS
@@ -134,6 +142,7 @@ def run(arguments: argparse.Namespace) -> None:
     with (
         open_socket(arguments.host, arguments.port) as listening,
         open_wyoming(arguments) as wyoming,
+        open_riva(arguments) as riva,
     ):
         warnings.simplefilter("ignore", SpeechWarning)  # they quote texts
         tts = TTS.load(arguments.engine, arguments.run_with, arguments.threads)
@@ -141,11 +150,15 @@ def run(arguments: argparse.Namespace) -> None:
         _tell(tts.describe())
         limits = _limits(tts, arguments.rows, arguments.waiting)
         with Scheduler(tts, limits) as scheduler:
-            _serve(scheduler, settings, listening, wyoming)
+            _serve(scheduler, settings, listening, wyoming, riva)
 
 
 def _serve(
-    scheduler: Scheduler, settings: ServerSettings, listening: socket.socket, wyoming: WyomingPort
+    scheduler: Scheduler,
+    settings: ServerSettings,
+    listening: socket.socket,
+    wyoming: WyomingPort,
+    riva: RivaPort,
 ) -> None:
     from runtime.serving.app import make_app
     from runtime.serving.server import (
@@ -155,9 +168,9 @@ def _serve(
         url_of,
     )
 
-    app = make_app(scheduler, settings, wyoming.listening)
+    app = make_app(scheduler, settings, wyoming.listening, riva.holding)
     limits = scheduler.limits
-    connections = fitting_connections(ConnectionLimits.connections)
+    connections = fitting_connections(ConnectionLimits.connections, riva.connections(settings))
     bounds = ConnectionLimits(connections, drain_seconds=settings.drain_seconds)
     server = SpeechServer(app, bounds)
     _tell(f"voices: {', '.join(server.voices) or 'none'}")
@@ -165,8 +178,9 @@ def _serve(
     _tell(f"{texts} side by side, {limits.waiting} more may wait")
     _warn_if_open(listening.getsockname()[0], settings)
     with wyoming.announced(app.state.speaking):
-        for line in (*wyoming.describe(settings), f"listening on {url_of(listening)}"):
+        for line in (*wyoming.describe(settings), *riva.describe()):
             _tell(line)
+        _tell(f"listening on {url_of(listening)}")
         with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when all is said
             server.run(sockets=[listening])
     _tell("ended")

@@ -19,11 +19,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from commands.errors import UserError
-from runtime.scheduling.limits import Overloaded, ShuttingDown
 from runtime.scheduling.scheduler import Scheduler
 from runtime.serving.batch.routes import batch_routes
-from runtime.serving.errors import RequestFailed, error_response
+from runtime.serving.errors import REFUSED, RequestFailed, error_response
 from runtime.serving.guards import Guard
 from runtime.serving.health import health_routes
 from runtime.serving.metrics import Metrics
@@ -37,19 +35,20 @@ from runtime.serving.voices.routes import voice_routes
 from runtime.serving.websocket.routes import websocket_routes
 
 if TYPE_CHECKING:
+    from runtime.serving.riva.server import RivaServer
     from runtime.serving.wyoming.server import WyomingServer
-
-KNOWN = (RequestFailed, UserError, Overloaded, ShuttingDown)
 
 
 def make_app(
     scheduler: Scheduler,
     settings: ServerSettings | None = None,
     wyoming: socket.socket | None = None,
+    riva: socket.socket | None = None,
 ) -> Starlette:
     """The application; `app.state.speaking` is what its protocols share.
 
     wyoming: listens for callers of that protocol, who are answered while the application runs.
+    riva: holds the port of gRPC until the server, which starts it, does.
 
     Raises:
         UserError: a damaged file among the uploaded voices.
@@ -71,12 +70,13 @@ def make_app(
         exception_handlers={
             HTTPException: _answer_http,
             Exception: _answer,
-            **dict.fromkeys(KNOWN, _answer),
+            **dict.fromkeys(REFUSED, _answer),
         },
         lifespan=_lifespan,
     )
     app.state.speaking, app.state.metrics = speaking, metrics
     app.state.wyoming = None if wyoming is None else _wyoming(wyoming, speaking, metrics)
+    app.state.riva = None if riva is None else _riva(riva, speaking, metrics)
     return app
 
 
@@ -84,6 +84,12 @@ def _wyoming(listening: socket.socket, speaking: Speaking, metrics: Metrics) -> 
     from runtime.serving.wyoming.server import WyomingServer  # only for who wants it
 
     return WyomingServer(listening, speaking, metrics)
+
+
+def _riva(holding: socket.socket, speaking: Speaking, metrics: Metrics) -> RivaServer:
+    from runtime.serving.riva.server import RivaServer  # only for who wants it
+
+    return RivaServer(holding, speaking, metrics)
 
 
 @asynccontextmanager
@@ -97,6 +103,9 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     speaking.phase = Phase.ENDING
     if wyoming is not None:
         await wyoming.close(speaking.settings.drain_seconds)
+    riva: RivaServer | None = app.state.riva
+    if riva is not None:
+        await riva.close()
     warming.cancel()
     speaking.close()
 

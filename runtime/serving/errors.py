@@ -70,6 +70,10 @@ class RequestFailed(Exception):
         return told
 
 
+# Why a text is not spoken at all.
+REFUSED = (RequestFailed, UserError, Overloaded, ShuttingDown)
+
+
 def explain(error: Exception) -> RequestFailed:
     """The answer to whatever was raised. Only known mistakes are told in their own words."""
     match error:

@@ -65,6 +65,24 @@ def check_origins(origins: Sequence[str]) -> None:
             raise UserError(f"--allow-origin {origin}: {message}")
 
 
+class Keys:
+    """Of a server; there may be none, and then nobody is asked."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._digests = [hashlib.sha256(key).digest() for key in keys]
+
+    def check(self, authorization: str, sent_as: str = "Authorization: Bearer KEY") -> None:
+        """sent_as: how callers send one. Raises `RequestFailed` without one of the keys."""
+        if not self._digests:
+            return
+        scheme, _, key = authorization.partition(" ")
+        digest = hashlib.sha256(key.strip().encode("latin-1", "replace")).digest()
+        fits = [hmac.compare_digest(digest, known) for known in self._digests]
+        if scheme.lower() != "bearer" or not any(fits):
+            message = f"a key is missing or wrong; send {sent_as}"
+            raise RequestFailed(401, message, code="invalid_api_key")
+
+
 class Guard:
     """Around the application."""
 
@@ -72,7 +90,7 @@ class Guard:
         self._app = app
         self._settings = settings
         self._metrics = metrics
-        self._digests = [hashlib.sha256(key).digest() for key in settings.keys]
+        self._keys = Keys(settings.keys)
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +120,7 @@ class Guard:
             message = f"{self._running} requests are being answered; try again"
             raise RequestFailed(429, message, code="too_many_requests", retry_after_seconds=1)
         self._check_origin(scope, headers)
-        self._check_key(headers)
+        self._keys.check(headers.get("authorization", ""))
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._max_bytes(path):
             raise _too_large(self._max_bytes(path))
@@ -117,16 +135,6 @@ class Guard:
             return
         message = "pages of other sites may not call this server; allow one with --allow-origin"
         raise RequestFailed(403, message, code="foreign_origin")
-
-    def _check_key(self, headers: Headers) -> None:
-        if not self._digests:
-            return
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        digest = hashlib.sha256(key.strip().encode("latin-1")).digest()
-        fits = [hmac.compare_digest(digest, known) for known in self._digests]
-        if scheme.lower() != "bearer" or not any(fits):
-            message = "a key is missing or wrong; send Authorization: Bearer KEY"
-            raise RequestFailed(401, message, code="invalid_api_key")
 
     def _max_bytes(self, path: str) -> int:
         if path == UPLOADS:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.speech import Speech, SpeechFailed, State
+from runtime.serving.errors import REFUSED
 
 PREFIX = "slm_tts"
 LATENCY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60)
@@ -66,7 +67,10 @@ class Metrics:
         self._aborted.labels(reason).inc()
 
     def count_failed(self, error: Exception) -> None:
-        """A speech that ended for an error: of the listener's time, of the queue's, or another."""
+        """A speech that ended for an error: of the listener's time, of the queue's, or another.
+        What was refused never was a speech."""
+        if isinstance(error, REFUSED):
+            return
         if isinstance(error, SpeechFailed) and error.state is State.EXPIRED:
             self.count_aborted("expired")
         else:

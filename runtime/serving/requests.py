@@ -117,13 +117,21 @@ def _missing_field(told: str) -> str:
     return found.group(1) if found else ""
 
 
-def check_text(text: str, max_bytes: int) -> None:
+def check_text(text: str, max_bytes: int, field: str = "input") -> None:
     """Raises `RequestFailed` for an empty or a too long text."""
     if not text.strip():
-        raise _wrong("input", "is empty; give a text")
+        raise _wrong(field, "is empty; give a text")
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > max_bytes:
-        raise _wrong("input", f"has {size} bytes; at most {max_bytes} are taken")
+        raise _wrong(field, f"has {size} bytes; at most {max_bytes} are taken")
+
+
+def check_language(asked: object, ours: str | None, field: str) -> None:
+    """The same language in another country will do. Raises `RequestFailed` for another one."""
+    told = str(asked)[:32].replace("_", "-")
+    if ours is not None and told.split("-")[0].lower() != ours.split("-")[0].lower():
+        message = f"{field} is {told!r}, but the voices speak {ours!r}"
+        raise RequestFailed(400, message, param=field, code="invalid_voice")
 
 
 def check_sound(request: SpeechRequest) -> None:

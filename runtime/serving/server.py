@@ -65,11 +65,17 @@ class SpeechServer(uvicorn.Server):
             )
         )
         self._speaking = app.state.speaking
-        self._wyoming = app.state.wyoming
+        self._wyoming, self._riva = app.state.wyoming, app.state.riva
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
+        """Begin to listen.
+
+        Raises:
+            UserError: somebody else took the port of gRPC.
+        """
         asyncio.get_running_loop().set_exception_handler(AcceptTrouble())
+        if self._riva is not None:
+            await self._riva.start()
         await super().startup(sockets)
 
     @property
@@ -88,6 +94,8 @@ class SpeechServer(uvicorn.Server):
         self._speaking.phase = Phase.ENDING
         if self._wyoming is not None:
             self._wyoming.begin_ending()
+        if self._riva is not None:
+            self._riva.begin_ending()
         await super().shutdown(sockets)
 
 
@@ -106,20 +114,24 @@ class AcceptTrouble:
             log.warning("connections wait: %s", context.get("exception"))
 
 
-def fitting_connections(wanted: int) -> int:
-    """As many as the process may have open files for. Its own limit is raised if that helps."""
+def fitting_connections(wanted: int, beside: int = 0) -> int:
+    """As many as the process may have open files for. Its own limit is raised if that helps.
+
+    beside: connections of other protocols.
+    """
     if sys.platform == "win32":
         return wanted
     import resource
 
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + FILES_BESIDE
+    beside += FILES_BESIDE
+    needed = wanted + beside
     if allowed != resource.RLIM_INFINITY and allowed < needed:
         allowed = needed if most == resource.RLIM_INFINITY else min(needed, most)
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
     if allowed == resource.RLIM_INFINITY:
         return wanted
-    return min(wanted, max(LEAST_CONNECTIONS, allowed - FILES_BESIDE))
+    return min(wanted, max(LEAST_CONNECTIONS, allowed - beside))
 
 
 def open_socket(host: str, port: int, option: str = "--port") -> socket.socket:

@@ -33,6 +33,7 @@ class Heard:
     """What a client has heard of one order."""
 
     def __init__(self, told: dict[str, Any]) -> None:
+        self.told = told
         self.rates: list[int] = told["rates"]
         self.errors: list[str] = told["errors"]
         self.samples: NDArray[np.int16] = np.fromfile(told["file"], "<i2")
@@ -83,7 +84,8 @@ def listen(tmp_path: Path) -> Listen:
     """Give orders to a client: `listen(served, "livekit", {"text": …}, …)`."""
 
     def listening(served: Served, client: str, *orders: dict[str, Any]) -> list[Heard]:
-        asked = {"base_url": f"{served.url}/v1", "api_key": KEY, "folder": str(tmp_path)}
+        asked = {"base_url": f"{served.url}/v1", "grpc": served.grpc}
+        asked |= {"api_key": KEY, "folder": str(tmp_path)}
         done = subprocess.run(
             [str(python_of(client)), str(Path(__file__).parent / f"{client}_client.py")],
             input=json.dumps(asked | {"orders": orders}),

@@ -1,10 +1,10 @@
 """Pipecat's services for speech in a pipeline, as agents use them, in an environment of its own.
 
-In: JSON on standard input, `{"base_url", "api_key", "folder", "orders": [...]}`; an order has
-`text`, the service's settings (`model`, `voice`, `speed`), and perhaps `service` (`openai` or
-`piper`), its `rate_hz` and that of the pipeline, `leave_after`, seconds of audio after which the
-listener talks over it, or `admit`, a voice that the service shall let pass. Out: samples of 16 bits
-in files of `folder`, and a line of JSON for each order.
+In: JSON on standard input, `{"base_url", "grpc", "api_key", "folder", "orders": [...]}`; an order
+has `text`, the service's settings (`model`, `voice`, `speed`), and perhaps `service` (`openai`,
+`piper` or `nvidia`), its `rate_hz` and that of the pipeline, `leave_after`, seconds of audio after
+which the listener talks over it, or `admit`, a voice that the service shall let pass. Out: samples
+of 16 bits in files of `folder`, and a line of JSON for each order.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pipecat.frames.frames import (
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.nvidia.tts import NvidiaTTSService
 from pipecat.services.openai.tts import VALID_VOICES, OpenAITTSService
 from pipecat.services.piper.tts import PiperHttpTTSService
 from pipecat.services.tts_service import TTSService
@@ -76,11 +77,19 @@ class Mouth(FrameProcessor):
 
 
 def make_service(
-    order: dict[str, Any], base_url: str, api_key: str, session: aiohttp.ClientSession
+    order: dict[str, Any], asked: dict[str, Any], session: aiohttp.ClientSession
 ) -> TTSService:
     """What an order names; what is left of the order are its settings."""
     rate_hz = order.pop("rate_hz", RATE_HZ)
-    if order.pop("service", "openai") == "piper":
+    service, base_url = order.pop("service", "openai"), asked["base_url"]
+    if service == "nvidia":
+        return NvidiaTTSService(
+            server=asked["grpc"],
+            use_ssl=False,
+            sample_rate=rate_hz,
+            settings=NvidiaTTSService.Settings(**order),
+        )
+    if service == "piper":
         return PiperHttpTTSService(
             base_url=f"{base_url.removesuffix('/v1')}/synthesize",
             aiohttp_session=session,
@@ -91,18 +100,19 @@ def make_service(
         VALID_VOICES[admitted] = admitted
     return OpenAITTSService(
         base_url=base_url,
-        api_key=api_key,
+        api_key=asked["api_key"],
         sample_rate=rate_hz,
         settings=OpenAITTSService.Settings(**order),
     )
 
 
-async def hear(order: dict[str, Any], base_url: str, api_key: str, path: Path) -> dict[str, Any]:
+async def hear(order: dict[str, Any], asked: dict[str, Any], path: Path) -> dict[str, Any]:
     """Speak one text in a pipeline of its own."""
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {api_key}"}) as session:
+    headers = {"Authorization": f"Bearer {asked['api_key']}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
         text, enough = order.pop("text"), order.pop("leave_after", None)
         pipeline_rate_hz = order.pop("pipeline_rate_hz", RATE_HZ)
-        service = make_service(order, base_url, api_key, session)
+        service = make_service(order, asked, session)
         mouth, ear = Mouth(), Ear(float("inf") if enough is None else enough)
         await speak(text, mouth, service, ear, pipeline_rate_hz)
     path.write_bytes(ear.heard)
@@ -136,7 +146,7 @@ async def main() -> None:
     logger.remove()
     for number, order in enumerate(asked["orders"]):
         path = Path(asked["folder"]) / f"pipecat-{number}.pcm"
-        heard = await hear(order, asked["base_url"], asked["api_key"], path)
+        heard = await hear(order, asked, path)
         print(json.dumps(heard), flush=True)
 
 

@@ -96,8 +96,15 @@ def test_commands_are_right(
             assert words[:2] == ["pip", "install"], f"nothing tests: {line}"
 
 
-@pytest.mark.parametrize("name", sorted(INSTALLED))
-def test_versions_that_pages_name_are_those_that_are_tested(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("livekit", "clients/livekit.md"),
+        ("pipecat", "clients/pipecat.md"),
+        ("riva", "riva.md"),
+    ],
+)
+def test_versions_that_pages_name_are_those_that_are_tested(name: str, page: str) -> None:
     package, version = (ROOT / "tests" / "clients" / f"{name}.txt").read_text().strip().split("==")
-    page = (ROOT / "docs" / "clients" / f"{name}.md").read_text("utf-8")
-    assert f"`{package.partition('[')[0]}` {version}" in page
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    assert f"`{package.partition('[')[0]}` {version}" in text

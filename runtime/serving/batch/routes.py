@@ -78,8 +78,7 @@ class BatchResponse:
                 told = await self._speak(body)
         except Exception as error:  # of this text: the others go on
             failed = explain(error)
-            if failed.status >= 500:
-                self._metrics.count_failed(error)
+            self._metrics.count_failed(error)
             if failed.code == "defect":
                 log.error("a text of a batch failed", exc_info=error)
             nothing = {"audio_data": None, "media_type": None}

@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from commands.errors import UserError
-from runtime.scheduling.limits import Overloaded, ShuttingDown
 from runtime.scheduling.speech import Speech, SpeechFailed
 from runtime.serving.encoded_speech import EncodedSpeech
 from runtime.serving.encoding import Samples
-from runtime.serving.errors import RequestFailed
+from runtime.serving.errors import REFUSED
 from runtime.serving.growing.sentences import Sentence
 from runtime.serving.metrics import Metrics, Playback
 from runtime.serving.speaking import Speaking
 from runtime.serving.speech_routes import make_encoder
 
 # Why a sentence is not spoken, or not to its end; the next one may be.
-REFUSALS = (RequestFailed, UserError, Overloaded, ShuttingDown, SpeechFailed)
+REFUSALS = (*REFUSED, SpeechFailed)
 
 
 class Narrator:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from wyoming.event import Event
 
 from runtime.serving.errors import RequestFailed
+from runtime.serving.requests import check_language
 from runtime.serving.speaking import Speaking
 
 
@@ -42,17 +43,9 @@ def voice_of(event: Event, speaking: Speaking) -> str | None:
     if name is not None and not isinstance(name, str):
         raise _wrong("voice.name", "must be a string")
     if name is None and language is not None:
-        _check_language(language, speaking)
+        check_language(language, speaking.language, "voice.language")
     speaking.voices.speaker(name or None)
     return name or None
-
-
-def _check_language(language: object, speaking: Speaking) -> None:
-    """The same language in another country will do."""
-    ours = speaking.language
-    asked = str(language)[:32].replace("_", "-")
-    if ours is not None and asked.split("-")[0].lower() != ours.split("-")[0].lower():
-        raise _wrong("voice.language", f"is {asked!r}, but the voices speak {ours!r}")
 
 
 def _wrong(field: str, why: str) -> RequestFailed:

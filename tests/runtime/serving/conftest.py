@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,11 @@ SENTENCE = "Abc. Abcdef abc."
 
 
 class Served:
-    """A server that runs. url: of its root."""
+    """A server that runs. url: of its root. grpc: its address, if it has that port. stop: tells the
+    server to end."""
+
+    grpc = ""
+    stop: Callable[[], None]
 
     def __init__(self, url: str, scheduler: Scheduler, app: Any) -> None:
         self.url = url
@@ -57,6 +61,7 @@ def serving(
     connections: Any = None,
     *,
     is_awaited: bool = True,
+    has_grpc: bool = False,
     **settings: Any,
 ) -> Iterator[Served]:
     """Run a server until the context ends. is_awaited: begin when it is ready."""
@@ -69,15 +74,19 @@ def serving(
     with (
         Scheduler(tts, limits or SchedulerLimits(rows=4)) as scheduler,
         open_socket("127.0.0.1", 0) as listening,
+        open_socket("127.0.0.1", 0) if has_grpc else nullcontext() as riva,
     ):
-        app = make_app(scheduler, options)
+        address = url_of(riva).removeprefix("http://") if riva else ""
+        app = make_app(scheduler, options, riva=riva)
         server = SpeechServer(app, connections or ConnectionLimits(drain_seconds=2))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
+        serves = Served(url_of(listening), scheduler, app)
+        serves.grpc, serves.stop = address, lambda: setattr(server, "should_exit", True)
         try:
             if is_awaited:
                 until(lambda: app.state.speaking.phase is not Phase.WARMING_UP)
-            yield Served(url_of(listening), scheduler, app)
+            yield serves
         finally:
             server.should_exit = True
             thread.join(20)

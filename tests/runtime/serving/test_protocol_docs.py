@@ -1,4 +1,5 @@
-"""The examples of docs/websocket.md and docs/wyoming.md run, and their commands are understood."""
+"""The examples of docs/websocket.md and docs/wyoming.md run, and their commands are understood, as
+is that of docs/riva.md, whose example runs where Riva's client is (tests/clients/test_riva.py)."""
 
 from __future__ import annotations
 
@@ -58,11 +59,22 @@ def test_examples(
         assert said == f"{length} bytes\n"
 
 
+def commands_of(page: str) -> list[list[str]]:
+    return [shlex.split(line) for block in blocks(page, "sh") for line in block.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("page", "option", "port"),
+    [("wyoming.md", "wyoming_port", 10_200), ("riva.md", "grpc_port", 50_051)],
+)
+def test_servers_are_started_as_the_page_says(page: str, option: str, port: int) -> None:
+    starts = ["python", "-m", "runtime.serve"]
+    (options,) = (words[3:] for words in commands_of(page) if words[:3] == starts)
+    assert getattr(serve.make_parser().parse_args(options), option) == port
+
+
 def test_commands(tts: TTS) -> None:
-    lines = [line for block in blocks("wyoming.md", "sh") for line in block.splitlines()]
-    commands = [shlex.split(line) for line in lines]
-    (options,) = (words[3:] for words in commands if words[:3] == ["python", "-m", "runtime.serve"])
-    assert serve.make_parser().parse_args(options).wyoming_port == 10_200
+    commands = commands_of("wyoming.md")
     (curl,) = (words for words in commands if words[0] == "curl")
     _, url, _, header, _, body, _, file = curl
     name, _, value = header.partition(": ")

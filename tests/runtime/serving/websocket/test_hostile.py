@@ -138,7 +138,9 @@ def test_later_ones_are_refused_and_the_session_goes_on(
     assert caller.say("Abc.")[1]
 
 
-def test_a_sentence_that_cannot_be_spoken_is_told(caller: Caller) -> None:
+def test_a_sentence_that_cannot_be_spoken_is_told(served: Served, caller: Caller) -> None:
+    """It is none that failed."""
+    before = aborted(served, "failed")
     events, audio = caller.say("Abc. A\x07bc. Abc.")
     kinds = [(event["type"], event.get("error")) for event in events]
     whole, cut = [("audio.start", None), ("audio.done", False)], [("audio.done", True)]
@@ -146,6 +148,7 @@ def test_a_sentence_that_cannot_be_spoken_is_told(caller: Caller) -> None:
     assert "control character" in events[3]["message"]
     assert events[3]["sentence_index"] == 1
     assert audio
+    assert aborted(served, "failed") == before
 
 
 def test_large_messages_end_the_session(served: Served) -> None:

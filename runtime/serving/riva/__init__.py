@@ -1,0 +1,1 @@
+"""gRPC with the protocol of NVIDIA Riva's speech synthesis, on a port of its own."""
