@@ -17,8 +17,8 @@ from commands.errors import UserError
 from commands.options import Options, add_count
 from commands.run import run_command
 from export.arguments import add_source
-from formats.precisions import FEW_BITS
-from runtime.bundle.names import DIALECTS, ORT
+from formats.precisions import FEW_BITS, TENSORRT_BLOCKS
+from runtime.bundle.names import BASIC, DIALECTS, ORT
 
 DESCRIPTION = """\
 Choose scales for a model in fewer bits. The float32 model speaks the texts; from
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.method,
         arguments.activations,
         arguments.weights,
-        arguments.block,
+        _read_block(arguments),
     )
     goal = Budget.parse(arguments.budget) if arguments.budget else None
     sources, data = open_data(arguments)
@@ -63,6 +63,21 @@ def run(arguments: argparse.Namespace) -> None:
         f"{len(record.excluded)} left as they are; held-out steps: KL "
         f"{record.kl_divergence:.4f} nats a code, {record.agreement:.1%} of best codes the same"
     )
+
+
+def _read_block(arguments: argparse.Namespace) -> int:
+    """The block that was typed, or the smallest that the engines of the dialect have."""
+    for_tensorrt = arguments.dialect == BASIC
+    if arguments.block is None:
+        return TENSORRT_BLOCKS[0] if for_tensorrt else BLOCKS[0]
+    block: int = arguments.block
+    if for_tensorrt and arguments.precision == "int4" and block not in TENSORRT_BLOCKS:
+        raise UserError(f"--block {block}: TensorRT has {_or(TENSORRT_BLOCKS)}")
+    return block
+
+
+def _or(numbers: Sequence[int]) -> str:
+    return " or ".join(map(str, numbers))
 
 
 def make_parser() -> CommandParser:
@@ -80,7 +95,7 @@ def make_parser() -> CommandParser:
 def _add_method(group: Options) -> None:
     group.add_argument("--method", choices=METHOD_NAMES, help=_METHOD_HELP)
     add_scales(group)
-    add_count(group, "--block", _BLOCK_HELP, BLOCKS[0])
+    add_count(group, "--block", _BLOCK_HELP)
 
 
 def _add_judgement(group: Options) -> None:
@@ -94,8 +109,9 @@ _METHOD_HELP = "; ".join(
     f"{precision}: {methods[0]} (default){''.join(f', {name}' for name in methods[1:])}"
     for precision, methods in METHODS.items()
 )
-_BLOCK_HELP = f"int4: input channels that share a scale: {', '.join(map(str, BLOCKS))}"
-_DIALECT_HELP = f"""operators of the graphs that are compared with the original; the scales fit both
+_BLOCK_HELP = f"""int4: input channels that share a scale: {_or(BLOCKS)}; TensorRT has
+{_or(TENSORRT_BLOCKS)} only (default: {BLOCKS[0]}, with --dialect {BASIC} {TENSORRT_BLOCKS[0]})"""
+_DIALECT_HELP = f"""operators of the graphs that are compared with the original; the scales fit all
 dialects (default: {ORT})"""
 _SENSITIVITY_HELP = "quantize one weight at a time, and write a table and a picture of the costs"
 _BUDGET_HELP = """keep the most sensitive weights as they are until kl=NATS or agreement=SHARE is

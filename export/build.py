@@ -131,11 +131,12 @@ def read_options(arguments: argparse.Namespace) -> ExportOptions:
 
 def _read_numbers(arguments: argparse.Namespace) -> Numbers:
     for_gpus = arguments.target in GPU_TARGETS
+    asked = None if for_gpus else arguments.dialect  # of plans: `PlanOptions` has it
     usual_dialect = {ONNXRUNTIME: ORT, NATIVE: NATIVE}.get(arguments.target, PORTABLE)
     has_scales = arguments.target == NATIVE and arguments.codec_calibration is not None
     return Numbers(
         precision=arguments.precision or ("fp16" if for_gpus else "fp32"),
-        dialect=arguments.dialect or usual_dialect,
+        dialect=asked or usual_dialect,
         calibration=arguments.calibration,
         codec_calibration=arguments.codec_calibration,
         codec_activation=arguments.codec_activation or OPERATORS,
@@ -153,7 +154,7 @@ def _read_capacity(arguments: argparse.Namespace) -> Capacity:
 def _read_plans(arguments: argparse.Namespace) -> PlanOptions:
     folder = arguments.bundle
     bundle = None if folder is None else ReadyBundle(folder, arguments.precision)
-    return PlanOptions(arguments.target, tuple(arguments.sm), bundle)
+    return PlanOptions(arguments.target, tuple(arguments.sm), bundle, arguments.dialect)
 
 
 def _check_bundle(arguments: argparse.Namespace) -> None:
@@ -165,6 +166,7 @@ def _check_bundle(arguments: argparse.Namespace) -> None:
 def _changing_options(arguments: argparse.Namespace) -> Iterator[str]:
     yield from (word for word in read_source(arguments).to_words() if word.startswith("--"))
     given = {
+        "--dialect": arguments.dialect,
         "--calibration": arguments.calibration,
         "--codec-calibration": arguments.codec_calibration,
         "--codec-activation": arguments.codec_activation,
@@ -248,15 +250,16 @@ def _add_plans(group: Options) -> None:
 
 
 _PRECISION_HELP = """number format of weights, products and KV caches: fp32 (default); bf16 with
---target native, fp16 and bf16 with --dialect portable; with --calibration, weights in int8 and int4
-everywhere and in fp8 in the portable dialect. For GPUs the default is fp16, or with --bundle the
-bundle's precision"""
+--target native, fp16 and bf16 with --dialect portable or basic; with --calibration, weights in int8
+and int4 everywhere and in fp8 in these two dialects. For GPUs the default is fp16, or with --bundle
+the bundle's precision"""
 _CALIBRATION_HELP = "scales for int8, fp8 and int4, from python -m calibration.run"
 _CODEC_CALIBRATION_HELP = """scales for the codec's decoder in int8 or fp8, from python -m
-calibration.codec; for --target native (int8), for GPUs, or with --dialect portable (default: the
-codec is fp32)"""
+calibration.codec; for --target native (int8), for GPUs, or with --dialect portable or basic
+(default: the codec is fp32)"""
 _DIALECT_HELP = """operators of graphs: ort (default) is fastest in ONNX Runtime, portable is
-standard ONNX"""
+standard ONNX, basic is what TensorRT 10.3 (JetPack 6) knows of it. For GPUs the default is what the
+TensorRT that builds the plans reads best"""
 _CODEC_PRECISION_HELP = """number format of the codec's decoder with --target native: fp32
 (default), bf16, or int8 with --codec-calibration"""
 _CACHE_HELP = """number format of keys and values with --target native (default: fp32 for
@@ -267,7 +270,7 @@ options that it has); onnxruntime: ONNX Runtime (default otherwise); tensorrt-rt
 on any machine; tensorrt: Jetson and data centre GPUs, built on the device itself"""
 _SM_HELP = """GPUs that tensorrt-rtx plans are for, as compute capability without the point: 75,
 80, 86, 89, 120, 121 (default: all from 80 to 120 that have the precision)"""
-_BUNDLE_HELP = "make plans from this bundle, which was exported with --dialect portable"
+_BUNDLE_HELP = "make plans from this bundle, which was exported with --dialect portable or basic"
 _TRTEXEC_HELP = "print the commands that build and time the same plans with NVIDIA's own tool"
 _TEXT_HEAD_HELP = """also export the head that writes text, which runtime.chat needs; for models
 that were trained on questions"""
@@ -279,8 +282,8 @@ PyTorch is installed). For the native engine: compare what the engine computes w
 _ACTIVATION_HELP = """alias-free activations of the codec's decoder: standard operators (default),
 or one node each that a TensorRT plugin can replace (docs/gpu-kernels.md)"""
 _POSITIONS_HELP = """longest prompt and speech together, in positions. The default is what the
-checkpoint was trained for; in the portable dialect, whose caches have a fixed size that every step
-pays for, it is enough for a prompt of 512 and 30 s of speech at most"""
+checkpoint was trained for; in the portable and basic dialects, whose caches have a fixed size that
+every step pays for, it is enough for a prompt of 512 and 30 s of speech at most"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,7 +26,7 @@ from export.sources import Sources
 from formats.calibration.reader import Calibration, open_calibration
 from formats.precisions import CODEC_FEW_BITS, FEW_BITS
 from runtime.bundle.manifest import GraphSpec
-from runtime.bundle.names import PORTABLE
+from runtime.bundle.names import STANDARD
 
 
 def write_graphs(sources: Sources, options: ExportOptions, folder: Path) -> dict[str, GraphSpec]:
@@ -107,9 +107,9 @@ def _open_codec_calibration(codec: CodecCheckpoint, numbers: Numbers) -> Calibra
     """The scales of the codec's decoder, or None for floats."""
     if numbers.codec_calibration is None:
         return None
-    if numbers.dialect != PORTABLE:
+    if numbers.dialect not in STANDARD:
         raise UserError(
-            f"--codec-calibration needs portable graphs, not the {numbers.dialect} dialect: "
-            "add --dialect portable"
+            f"--codec-calibration needs graphs of standard operators, not the "
+            f"{numbers.dialect} dialect: add --dialect portable"
         )
     return open_calibration(numbers.codec_calibration, codec.folder, *CODEC_FEW_BITS)

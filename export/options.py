@@ -64,11 +64,16 @@ class Numbers:
     cache: CacheFormat | None = None
 
     def to_words(self) -> list[str]:
+        """Words of a bundle of graphs or weights."""
         is_native = self.dialect == NATIVE
         kind = ["--target", NATIVE] if is_native else ["--dialect", self.dialect]
         codec = ["--codec-precision", self.codec_precision] if is_native else []
         cache = _option("--cache", self.cache) if is_native else []
-        return ["--precision", self.precision, *kind, *codec, *cache, *self.files_to_words()]
+        return [*self.formats_to_words(), *kind, *codec, *cache]
+
+    def formats_to_words(self) -> list[str]:
+        """All but what engine and operators are."""
+        return ["--precision", self.precision, *self.files_to_words()]
 
     def files_to_words(self) -> list[str]:
         """All but precision and dialect."""
@@ -97,7 +102,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class ReadyBundle:
-    """A portable bundle that exists. precision: the one it must have; None for any."""
+    """A bundle of standard operators that exists. precision: the one it must have; None for any."""
 
     folder: Path
     precision: Precision | None = None
@@ -112,15 +117,18 @@ class PlanOptions:
 
     target: TENSORRT_RTX or TENSORRT. sm: GPUs by number, 89 for compute capability 8.9; empty for
     the usual ones. bundle: the graphs that plans are made from; None to export them first.
+    dialect: of graphs that are exported first; None for what the TensorRT that is here reads best.
     """
 
     target: str
     sm: tuple[int, ...] = ()
     bundle: ReadyBundle | None = None
+    dialect: str | None = None
 
     def to_words(self) -> list[str]:
         words = ["--target", self.target]
         words += ["--sm", *map(str, self.sm)] if self.sm else []
+        words += _option("--dialect", self.dialect)
         return words + (self.bundle.to_words() if self.bundle else [])
 
 
@@ -146,9 +154,11 @@ class ExportOptions:
         output = ["--output", str(self.output)]
         if self.plans is not None and self.plans.bundle is not None:
             return [*self.plans.to_words(), *output]
-        plans = [] if self.plans is None else self.plans.to_words()
+        if self.plans is None:
+            plans, numbers = [], self.numbers.to_words()
+        else:
+            plans, numbers = self.plans.to_words(), self.numbers.formats_to_words()
         compare = {None: [], True: ["--compare"], False: ["--no-compare"]}[self.compare]
-        numbers = self.numbers.to_words()
         return [*self.model_to_words(), *numbers, *compare, *plans, *output]
 
     def model_to_words(self) -> list[str]:
@@ -162,9 +172,9 @@ class ExportOptions:
         usual = CPU_ROWS if self.plans is None else PLAN_ROWS
         return usual if self.capacity.rows is None else self.capacity.rows
 
-    def portable(self, output: Path) -> ExportOptions:
+    def graphs(self, output: Path, dialect: str = PORTABLE) -> ExportOptions:
         """The export of the graphs that plans are made from, to `output`."""
-        numbers = replace(self.numbers, dialect=PORTABLE)
+        numbers = replace(self.numbers, dialect=dialect)
         capacity = replace(self.capacity, rows=self.rows)
         return replace(self, numbers=numbers, capacity=capacity, output=output, plans=None)
 

@@ -32,8 +32,8 @@ from export.checks.writing_check import tell_no_answers
 from export.graph_files import write_graphs
 from export.native.bundle import build_native_bundle
 from export.options import COMPARISON_TAKES, ExportOptions, PlanOptions
-from export.plans.library import open_library
-from export.plans.plan_bundle import PlanBuild, open_portable, read_precisions, write_plan_bundle
+from export.plans.library import Library, open_library
+from export.plans.plan_bundle import PlanBuild, open_standard, read_precisions, write_plan_bundle
 from export.plans.targets import Precisions, choose_rtx_targets, choose_targets
 from export.plans.trtexec import trtexec_lines
 from export.sources import Sources, read_sources
@@ -41,7 +41,15 @@ from formats.calibration.record import read_record
 from formats.precisions import FEW_BITS
 from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import Check, GraphSpec, Manifest
-from runtime.bundle.names import CODEC_ENCODER, NATIVE, PORTABLE, TENSORRT_RTX
+from runtime.bundle.names import (
+    BASIC,
+    CODEC_ENCODER,
+    NATIVE,
+    PORTABLE,
+    TENSORRT,
+    TENSORRT_RTX,
+)
+from runtime.engines.tensorrt.parsers import oldest_version
 
 COMPARISON = f"compare with PyTorch: {COMPARISON_TAKES}; --no-compare leaves it out"
 
@@ -89,7 +97,7 @@ def build_plans(options: ExportOptions) -> Manifest:
     assert options.plans is not None
     targets = choose_targets(options.plans, _find_precisions(options))
     library = open_library(options.plans.target)
-    with _portable_bundle(options) as bundle:
+    with _standard_bundle(options, library) as bundle:
         build = PlanBuild(library, targets, options.output, options.origin())
         return write_plan_bundle(bundle, build)
 
@@ -103,7 +111,7 @@ def trtexec_commands(plans: PlanOptions) -> list[str]:
     assert plans.bundle is not None
     precisions = read_precisions(plans.bundle)
     targets = choose_rtx_targets(plans, precisions) if plans.target == TENSORRT_RTX else ()
-    return [*trtexec_lines(open_portable(plans.bundle.folder), plans.target, targets)]
+    return [*trtexec_lines(open_standard(plans.bundle.folder), plans.target, targets)]
 
 
 def _run_checks(
@@ -133,13 +141,28 @@ def _find_precisions(options: ExportOptions) -> Precisions:
 
 
 @contextmanager
-def _portable_bundle(options: ExportOptions) -> Iterator[Bundle]:
+def _standard_bundle(options: ExportOptions, library: Library) -> Iterator[Bundle]:
     """The bundle that plans are made from. One that was exported for them is removed at the end."""
     assert options.plans is not None
     if options.plans.bundle is not None:
-        yield open_portable(options.plans.bundle.folder)
+        bundle = open_standard(options.plans.bundle.folder)
+        library.check_dialect(str(bundle.folder), bundle.manifest.engine.dialect)
+        yield bundle
         return
+    dialect = _choose_dialect(options.plans, library)
     with bundle_folder(options.output) as folder:
-        exported = options.portable(folder / PORTABLE)
+        exported = options.graphs(folder / dialect, dialect)
         build_bundle(exported)
-        yield open_portable(exported.output)
+        yield open_standard(exported.output)
+
+
+def _choose_dialect(plans: PlanOptions, library: Library) -> str:
+    """The dialect that was asked for, or what the library reads best, which is then told."""
+    if plans.dialect is not None:
+        library.check_dialect(f"--dialect {plans.dialect}", plans.dialect)
+        return plans.dialect
+    if library.kind == TENSORRT:
+        newest = oldest_version(PORTABLE)
+        why = f"before {newest}" if library.dialect == BASIC else f"{newest} or newer"
+        print(f"graphs in the {library.dialect} dialect: {library.title} is {why}", flush=True)
+    return library.dialect

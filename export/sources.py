@@ -17,7 +17,7 @@ from export.language_model.decoder_layers import LONGEST_PREFILL
 from export.options import DEMO_HEADS, ExportOptions, Source
 from export.readers.checkpoint import Checkpoint, open_checkpoint
 from export.readers.codec_checkpoint import CodecCheckpoint, open_codec
-from runtime.bundle.names import MAX_POSITIONS, PORTABLE
+from runtime.bundle.names import MAX_POSITIONS, STANDARD
 
 DEMO_VOICE = Path(__file__).parent.parent / "samples" / "demo_voice"
 DEMO_MODEL, DEMO_CODEC, DEMO_VOICES = "{heads}-heads", "codec", "voices"
@@ -51,7 +51,7 @@ def read_sources(options: ExportOptions) -> Sources:
             folders,
             options.source.heads,
             options.capacity.max_positions,
-            fixed_capacity=options.numbers.dialect == PORTABLE,
+            fixed_capacity=options.numbers.dialect in STANDARD,
         )
 
 

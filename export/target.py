@@ -77,11 +77,13 @@ def check_target(arguments: argparse.Namespace) -> None:
             name = option.replace("_", "-")
             raise UserError(f"--{name} goes with --target {' or --target '.join(targets)}")
     if arguments.dialect == ORT and arguments.target in GPU_TARGETS:
-        raise UserError("--dialect ort is for ONNX Runtime; plans are built from portable graphs")
+        raise UserError(
+            "--dialect ort is for ONNX Runtime; plans are built from portable or basic graphs"
+        )
     if arguments.print_trtexec and arguments.bundle is None:
         raise UserError(
-            "--print-trtexec needs graphs on the disk: export them with --dialect portable and "
-            "name them with --bundle DIR"
+            "--print-trtexec needs graphs on the disk: export them with --dialect portable (for "
+            "TensorRT 10.15 and newer) or basic (from 10.3) and name them with --bundle DIR"
         )
 
 

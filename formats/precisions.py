@@ -26,3 +26,4 @@ USUAL_CACHES: Mapping[Precision, CacheFormat] = {
 NATIVE_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
 NATIVE_CODEC_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 CODEC_FEW_BITS: tuple[FormatName, ...] = ("int8", "fp8")  # of the codec's decoder, else fp32
+TENSORRT_BLOCKS = (64, 128)  # input channels that share a scale of int4; TensorRT-RTX has 32 too

@@ -133,7 +133,7 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return load_once
 
 
-@pytest.mark.parametrize("dialect", ["ort", "portable", NATIVE])
+@pytest.mark.parametrize("dialect", ["ort", "portable", "basic", NATIVE])
 @pytest.mark.parametrize("recipe", MODELS, ids=str)
 def test_tokens_and_frames_equal_pytorch(
     load: Load, recipe: Recipe, dialect: str, monkeypatch: pytest.MonkeyPatch

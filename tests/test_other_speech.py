@@ -15,7 +15,7 @@ from tests.tiny_models import make_lm_checkpoint
 from train.codec_model.checkpoint import save_codec
 
 
-@pytest.mark.parametrize("dialect", ["ort", "portable"])
+@pytest.mark.parametrize("dialect", ["ort", "portable", "basic"])
 @pytest.mark.parametrize("heads", [1, 8])
 def test_an_engine_speaks_other_streams(heads: int, dialect: str, tmp_path: Path) -> None:
     config = other_codec_config()

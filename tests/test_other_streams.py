@@ -168,7 +168,7 @@ def test_the_model_speaks(stages: Stages, heads: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::commands.errors.SpeechWarning")  # it mumbles
-@pytest.mark.parametrize("dialect", ["ort", "portable"])
+@pytest.mark.parametrize("dialect", ["ort", "portable", "basic"])
 @pytest.mark.parametrize("heads", HEADS)
 def test_the_engine_speaks_as_pytorch_does(
     stages: Stages, tmp_path: Path, heads: int, dialect: str

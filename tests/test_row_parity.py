@@ -33,7 +33,7 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_codec_checkpoint(tmp_path_factory.mktemp("codec"))
 
 
-@pytest.mark.parametrize("dialect", ["ort", "portable"])
+@pytest.mark.parametrize("dialect", ["ort", "portable", "basic"])
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_equal_their_solo_runs(codec: Path, tmp_path: Path, name: str, dialect: str) -> None:
     model = make_lm_checkpoint(tmp_path / "model", **MODELS[name], streams=TINY_STREAMS)

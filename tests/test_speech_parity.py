@@ -117,7 +117,7 @@ def write_bundle(export: Export, codec_folder: Path, output: Path) -> Path:
     return output
 
 
-@pytest.mark.parametrize("dialect", ["ort", "portable"])
+@pytest.mark.parametrize("dialect", ["ort", "portable", "basic"])
 @pytest.mark.parametrize("recipe", MODELS, ids=str)
 def test_greedy_frames_equal_pytorch(load: Load, recipe: Recipe, dialect: str) -> None:
     voiced = load(recipe, dialect)

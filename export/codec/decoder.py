@@ -91,7 +91,7 @@ def build_codec_decoder(
 def _check_plugin(config: CodecConfig, dialect: str) -> None:
     if dialect != "portable":
         raise UserError(
-            f"--codec-activation plugin is for TensorRT, the {dialect} dialect is not: "
+            f"--codec-activation plugin needs the portable dialect, not {dialect}: "
             "add --dialect portable"
         )
     if config.activation != "alias_free":

@@ -20,8 +20,8 @@ import onnx_ir as ir
 
 from export.codec.layers import END, TIME, CodecLayers
 from export.codec.snake_beta import AFTER_EVEN, AFTER_ODD, BEFORE_EVEN, BEFORE_ODD, REACH, SnakeBeta
-from export.graph.dialects import OrtGraph
 from export.graph.model_graph import ModelGraph
+from export.graph.ort_graph import OrtGraph
 from export.graph.writer import Value
 from formats.checkpoint.codec_config import RESIDUAL_DILATIONS
 from formats.weights import Array, Weight

@@ -104,10 +104,20 @@ def _put_between_casts(graph: ir.Graph, node: ir.Node) -> None:
         if _is_half(value):
             rounded = _cast(value, value.dtype)
             value.dtype = ir.DataType.FLOAT
-            users = [use for use in value.uses() if use.node is not rounded]
             graph.insert_after(node, rounded)
-            for user, index in users:
-                user.replace_input_with(index, rounded.outputs[0])
+            _take_place(graph, value, rounded)
+
+
+def _take_place(graph: ir.Graph, value: ir.Value, rounded: ir.Node) -> None:
+    """Let the result of `rounded` stand for its input `value`, in nodes and among outputs."""
+    result = rounded.outputs[0]
+    for user, index in list(value.uses()):
+        if user is not rounded:
+            user.replace_input_with(index, result)
+    if value.is_graph_output():
+        result.name, value.name = value.name, f"{value.name}_wide"
+        result.shape = value.shape
+        graph.outputs[graph.outputs.index(value)] = result
 
 
 def _cast(value: ir.Value, dtype: ir.DataType | None) -> ir.Node:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -59,7 +59,12 @@ class CachedAttention(Protocol):
 
 
 class ModelGraph(GraphWriter):
-    """A graph with the layers that every model is made of."""
+    """A graph with the layers that every model is made of.
+
+    caches_in_place: whether `attention` writes a cache where it lies.
+    """
+
+    caches_in_place: ClassVar[bool] = True
 
     def __init__(
         self, name: str, precision: Precision = "fp32", formats: WeightFormats | None = None
@@ -94,6 +99,13 @@ class ModelGraph(GraphWriter):
         unit = self.constant(np.ones(weight.shape[-1], np.float32), f"{weight.name}.unit")
         normed = self.op.LayerNormalization(x, unit, axis=-1, epsilon=epsilon)
         return self.op.Add(self.op.Mul(normed, self.weight(weight)), self.weight(bias))
+
+    def cumulative(self, x: Value, *, exclusive: bool = False) -> Value:
+        """Cumulative sums over the last axis of x float32 (rows, N, k).
+
+        exclusive: of the entries before each one, without its own.
+        """
+        return self.op.CumSum(x, 2, exclusive=int(exclusive))
 
     def last_position(self, x: Value) -> Value:
         """(rows, S, H) -> (rows, 1, H)."""

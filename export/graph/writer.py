@@ -64,7 +64,8 @@ class GraphWriter(ABC):
         self.name = name
         self.precision = precision
         self.compute = self._compute_type(precision)
-        graph = ir.Graph([], [], nodes=[], name=name, opset_imports={"": self.opset})
+        opset = self.opset_for(precision)
+        graph = ir.Graph([], [], nodes=[], name=name, opset_imports={"": opset})
         self._builder = GraphBuilder(graph)
         self._weights: dict[str, tuple[Weight, Value]] = {}
         self._inputs: list[TensorSpec] = []
@@ -73,6 +74,11 @@ class GraphWriter(ABC):
         self._profiles: dict[str, dict[str, Range]] = {}
         self._facts: dict[str, str] = {}
         self._functions: dict[ir.OperatorIdentifier, ir.Function] = {}
+
+    @classmethod
+    def opset_for(cls, precision: Precision) -> int:
+        """The version of the standard operators in a graph of this precision."""
+        return cls.opset
 
     @property
     def op(self) -> OpBuilder:

@@ -58,7 +58,8 @@ class LayerCaches:
 
     def _state(self, names: tuple[str, str], layer: int) -> Value:
         past, present = (name.format(layer=layer) for name in names)
-        return self.graph.state(past, present, self.graph.compute, self._shape, in_place=True)
+        in_place = self.graph.caches_in_place
+        return self.graph.state(past, present, self.graph.compute, self._shape, in_place=in_place)
 
 
 def attention_geometry(config: LanguageModelConfig, decoders: int = 1) -> AttentionGeometry:

@@ -63,7 +63,7 @@ def draw(graph: ModelGraph, scores: Value, entries: int, inputs: SamplingInputs)
     best, indices = graph.best(scores, inputs.top_k, entries)  # (rows, N, k)
     scaled = op.Div(best, _of_row(graph, inputs.temperature))  # changes no order
     kept = _nucleus(graph, op.Softmax(scaled, axis=-1), _of_row(graph, inputs.top_p))
-    cumulative = op.CumSum(kept, 2)
+    cumulative = graph.cumulative(kept)
     target = op.Mul(op.Unsqueeze(inputs.noise, [2]), op.ReduceSum(kept, [2]))  # (rows, N, 1)
     passed = _count(graph, op.LessOrEqual(cumulative, target))
     last = op.Sub(_count(graph, op.Greater(kept, 0.0)), 1)  # rounding may carry the target past it
@@ -94,7 +94,7 @@ def _nucleus(graph: ModelGraph, probabilities: Value, top_p: Value) -> Value:
     A top_p of 1 keeps everything.
     """
     op = graph.op
-    mass_before = op.CumSum(probabilities, 2, exclusive=1)
+    mass_before = graph.cumulative(probabilities, exclusive=True)
     inside = op.Or(op.LessOrEqual(mass_before, top_p), op.GreaterOrEqual(top_p, 1.0))
     return op.Where(inside, probabilities, 0.0)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from export.graph.dialects import rotary_frequencies
 from export.graph.precisions import QUANTIZED
+from export.graph.rotary import rotary_frequencies
 from export.native.decoder_layers import backbone_layers
 from export.native.heads import code_table, speaker_projection, speech_heads, text_head
 from export.native.matrix import Matrix

@@ -10,19 +10,19 @@ ONNX Runtime do that with the same file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from commands.errors import UserError
+from export.plans.cache_checks import CACHE_CHECKS
+from export.plans.inspected import Inspected
 from export.plans.network import Layer, Network
 from export.plans.precision_plan import PrecisionPlan
+from formats.precisions import TENSORRT_BLOCKS
 from runtime.bundle.manifest import TensorSpec
-from runtime.bundle.names import PAST_LENGTH
-
-MASK, NONPAD_KV_SEQLEN = 3, 6  # positions of Attention's inputs, and of its layer's
+from runtime.bundle.names import TENSORRT
 
 # Layers that move or hold values and compute nothing with them.
 MOVES = frozenset(
@@ -36,21 +36,6 @@ MOVES = frozenset(
 _SHAPE_SLOTS = {"FILL": (0,), "RESIZE": (1,), "SHUFFLE": (1,), "SLICE": (1, 2, 3), "TOPK": (1,)}
 QUANTIZED_PRODUCTS = frozenset({"int8", "fp8"})  # both operands are stored in few bits
 PRODUCTS = frozenset({"MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "ATTENTION_INPUT"})
-
-
-@dataclass(frozen=True)
-class Inspected:
-    """A network beside the nodes of its file."""
-
-    network: Network
-    nodes: dict[str, ir.Node]  # by name
-    plan: PrecisionPlan
-
-    def nodes_of(self, operator: str) -> Iterator[ir.Node]:
-        return (node for node in self.nodes.values() if node.op_type == operator)
-
-    def layers_of(self, kind: str) -> Iterator[Layer]:
-        return (layer for layer in self.network.layers if layer.kind == kind)
 
 
 def inspect(network: Network, folder: Path, plan: PrecisionPlan) -> list[str]:
@@ -167,37 +152,6 @@ def _deciding(network: Network) -> set[str]:
     return found
 
 
-def _cache_updates(inspected: Inspected) -> Iterator[str]:
-    """Every TensorScatter writes a cache in place, from an input to the output paired with it."""
-    network = inspected.network
-    scatters = {node.name for node in inspected.nodes_of("TensorScatter")}
-    updates = {layer.node: layer for layer in inspected.layers_of("KV_CACHE_UPDATE")}
-    for name in sorted(str(name) for name in scatters - updates.keys()):
-        yield f"{name} (TensorScatter) did not become a KV cache update"
-    pairs = {state.input: state.output for state in network.spec.states}
-    for node, layer in updates.items():
-        cache, output = layer.slots[0], layer.outputs[0].name
-        if pairs.get(str(cache)) != output:
-            yield f"{node} updates {cache} into {output}, which the manifest does not pair"
-
-
-def _masks(inspected: Inspected) -> Iterator[str]:
-    """Attention has an explicit mask that depends on the position."""
-    network = inspected.network
-    for node in inspected.nodes_of("Attention"):
-        if len(node.inputs) > NONPAD_KV_SEQLEN and node.inputs[NONPAD_KV_SEQLEN] is not None:
-            yield f"{node.name} uses nonpad_kv_seqlen, which TensorRT drops; use a mask"
-        if node.attributes.get_int("is_causal", 0):
-            yield f"{node.name} is_causal, which TensorRT aligns to the upper left; use a mask"
-    has_position = PAST_LENGTH in network.inputs
-    for layer in inspected.layers_of("ATTENTION_INPUT"):
-        mask = layer.slots[MASK] if len(layer.slots) > MASK else None
-        if has_position and mask is None:
-            yield f"{layer.name} has no mask"
-        elif has_position and PAST_LENGTH not in network.ancestors(str(mask)):
-            yield f"the mask of {layer.name} does not depend on {PAST_LENGTH}"
-
-
 def _stray_fp32(inspected: Inspected) -> Iterator[str]:
     """No layer computes in fp32 unless the plan allows it."""
     network, plan = inspected.network, inspected.plan
@@ -249,13 +203,27 @@ def _quantized_products(inspected: Inspected) -> Iterator[str]:
         yield f"no product is in {wanted}, though the graph is called {network.spec.precision}"
 
 
+def _int4_blocks(inspected: Inspected) -> Iterator[str]:
+    """TensorRT has INT4 in few sizes of blocks, unlike TensorRT-RTX."""
+    if inspected.network.library.kind != TENSORRT:
+        return
+    for node in inspected.nodes_of("DequantizeLinear"):
+        block = node.attributes.get_int("block_size", 0)
+        if block and block not in TENSORRT_BLOCKS:
+            yield (
+                f"{node.name} has blocks of {block} channels, TensorRT takes "
+                f"{' or '.join(map(str, TENSORRT_BLOCKS))}: calibrate with --block "
+                f"{TENSORRT_BLOCKS[0]}"
+            )
+
+
 CHECKS: tuple[Callable[[Inspected], Iterator[str]], ...] = (
     _standard_operators,
     _interface,
     _unused_inputs,
     _host_inputs,
-    _cache_updates,
-    _masks,
+    *CACHE_CHECKS,
     _stray_fp32,
     _quantized_products,
+    _int4_blocks,
 )

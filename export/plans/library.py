@@ -4,7 +4,7 @@ In: "tensorrt-rtx" or "tensorrt". Out: an imported library with the calls that b
 knows nothing about models or bundles.
 
     tensorrt_rtx 1.7      strongly typed always; builds for listed GPUs on a machine without any
-    tensorrt 10.15 … 10.x strongly typed if asked; builds for the GPU that is there
+    tensorrt 10.3 … 10.x  strongly typed if asked; builds for the GPU that is there
     tensorrt 11           strongly typed always; builds for the GPU that is there
 """
 
@@ -18,11 +18,11 @@ from functools import cache
 from typing import Any
 
 from commands.errors import UserError
-from runtime.bundle.names import TENSORRT
+from runtime.bundle.names import BASIC, TENSORRT
 from runtime.engines.tensorrt.gpu_targets import GpuTarget
+from runtime.engines.tensorrt.parsers import oldest_version, reads, usual_dialect
 from runtime.engines.tensorrt.plan_check import INSTALL, LIBRARIES, TITLES
 
-OLDEST = {TENSORRT: (10, 15)}  # the first with layers for RotaryEmbedding and TensorScatter
 _IGNORED = ("Make sure input", "Make sure output")  # logged for every int64 tensor
 
 
@@ -43,6 +43,20 @@ class Library:
     def title(self) -> str:
         """Name and version, for people."""
         return f"{TITLES[self.kind]} {self.version}"
+
+    @property
+    def dialect(self) -> str:
+        """The dialect of graphs that this version reads best."""
+        return usual_dialect(self.kind, self.version)
+
+    def check_dialect(self, graphs: str, dialect: str) -> None:
+        """Raise `UserError` if this version does not read a dialect. graphs: whose they are."""
+        if not reads(self.kind, self.version, dialect):
+            raise UserError(
+                f"{graphs}: {self.title} does not know all operators of the {dialect} dialect, "
+                f"which needs {oldest_version(dialect)} or newer; export the model with --dialect "
+                f"{self.dialect}"
+            )
 
     def new_builder(self) -> Any:
         return self.module.Builder(self._logger)
@@ -93,11 +107,10 @@ def open_library(kind: str) -> Library:
 
 
 def _check_age(kind: str, version: str) -> None:
-    oldest = OLDEST.get(kind, (0, 0))
-    if tuple(int(part) for part in version.split(".")[:2]) < oldest:
+    if not reads(kind, version, BASIC):
         raise UserError(
-            f"--target {kind}: {TITLES[kind]} {version} has no operators for KV caches and rotary "
-            f"embeddings; it needs {'.'.join(map(str, oldest))} or newer (JetPack 7.2 on a Jetson)"
+            f"--target {kind}: {TITLES[kind]} {version} is too old; it needs "
+            f"{oldest_version(BASIC)} or newer (JetPack 6.1 on a Jetson)"
         )
 
 

@@ -1,8 +1,8 @@
-"""A portable bundle becomes a bundle of plans for TensorRT.
+"""A bundle of standard operators becomes a bundle of plans for TensorRT.
 
-In: a portable bundle, a library and the GPUs. Out: a bundle with a plan in place of each graph;
-all other files are copied. It appears complete or not at all. A bundle that does not fit is refused
-before any plan is built.
+In: a bundle of a standard dialect, a library and the GPUs. Out: a bundle with a plan in place of
+each graph; all other files are copied. It appears complete or not at all. A bundle that does not
+fit is refused before any plan is built.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from runtime.bundle.names import (
     CODEC_DECODER,
     MANIFEST_FILE,
     PLAN_SUFFIX,
-    PORTABLE,
+    STANDARD,
     TENSORRT,
 )
 from runtime.engines.tensorrt.gpu_targets import GpuTarget
@@ -69,7 +69,7 @@ def read_precisions(ready: ReadyBundle) -> Precisions:
     return Precisions(found, graphs[CODEC_DECODER].precision)
 
 
-def open_portable(folder: Path) -> Bundle:
+def open_standard(folder: Path) -> Bundle:
     """Load a bundle that plans can be built from.
 
     Raises:
@@ -77,11 +77,11 @@ def open_portable(folder: Path) -> Bundle:
     """
     bundle = load_bundle(folder)
     engine = bundle.manifest.engine
-    if engine.dialect != PORTABLE or engine.plans is not None:
+    if engine.dialect not in STANDARD or engine.plans is not None:
         what = f"plans for {engine.kind}" if engine.plans else f"the {engine.dialect} dialect"
         raise UserError(
             f"{folder}: holds {what}; plans are built from standard operators: export the model "
-            "again with --dialect portable"
+            "again with --dialect portable, or basic for TensorRT before 10.15"
         )
     for name, spec in bundle.manifest.graphs.items():
         check_profiles(name, spec)

@@ -59,7 +59,7 @@ def check_profiles(name: str, spec: GraphSpec) -> None:
         for dimension in sorted(named - ranges.keys()):
             raise UserError(
                 f"{name}: the bundle gives no range for its {dimension}; export it again with "
-                "--dialect portable"
+                "the same --dialect"
             )
 
 

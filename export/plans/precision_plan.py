@@ -31,18 +31,28 @@ def _rules(scope: str, operators: str) -> tuple[Rule, ...]:
     return tuple((operator, scope) for operator in operators.split())
 
 
+SCORES_SCOPE = "*scores"  # of attention that is written out
+
 # The residual stream can exceed float16 (export.language_model.half_range), and a norm's sum of
 # squares has no bound. Values are multiplied with their gain before they are added to the stream.
-_STREAM = (*_rules("*", "RMSNormalization Add"), *_rules("layer_*", "Mul"))
+_STREAM = (
+    *_rules("*", "RMSNormalization Add"),
+    *_rules("layer_*", "Mul"),
+    *_rules("*norm", "Mul ReduceMean Sqrt Div"),
+)
+# In the basic dialect: angles, and scores of attention, which no bound keeps within float16.
+_WRITTEN_OUT = (*_rules("*rotary", "Mul Sub"), *_rules(SCORES_SCOPE, "MatMul Mul Softmax"))
 # Scores decide which code wins. Near ties must be decided as in PyTorch.
 _SCORES = _rules("", "MatMul Add Sigmoid Mul LayerNormalization")
-_DRAW = _rules("", "Less Mul Div TopK Softmax CumSum LessOrEqual GreaterOrEqual Greater ReduceSum")
+_DRAW = _rules(
+    "", "Less Add Mul Div TopK Softmax CumSum LessOrEqual GreaterOrEqual Greater ReduceSum"
+)
 _MEAN_EMBEDDING = _rules("", "ReduceMean")
 _ALL = _rules("*", "*")
 
 _FP32: dict[str, tuple[Rule, ...]] = {
-    BACKBONE: _STREAM,
-    MTP_HEAD: (*_STREAM, *_SCORES, *_DRAW, *_MEAN_EMBEDDING),
+    BACKBONE: (*_STREAM, *_WRITTEN_OUT),
+    MTP_HEAD: (*_STREAM, *_WRITTEN_OUT, *_SCORES, *_DRAW, *_MEAN_EMBEDDING),
     NTP_HEAD: (*_SCORES, *_DRAW),
     TEXT_HEAD: _DRAW,
     SPEAKER_PROJECTION: _ALL,  # once an utterance
@@ -62,10 +72,15 @@ class PrecisionPlan:
 
     def allows_fp32(self, node: str, operator: str) -> bool:
         """node: its name, whose part before the last slash is its scope."""
-        scope = node.rpartition("/")[0]
+        scope = scope_of(node)
         return any(
             fnmatchcase(operator, one) and fnmatchcase(scope, where) for one, where in self.fp32
         )
+
+
+def scope_of(node: str) -> str:
+    """The scope in the name of a node: all before the last slash."""
+    return node.rpartition("/")[0]
 
 
 def plan_precision(name: str, spec: GraphSpec) -> PrecisionPlan:

@@ -1,7 +1,7 @@
 """Commands of NVIDIA's own tool that build the same plans, for timing and for bug reports.
 
-In: a portable bundle. Out: one `trtexec` command for each graph. The runtime does not load plans
-made in this way, because no manifest describes them.
+In: a bundle of standard operators. Out: one `trtexec` command for each graph. The runtime does not
+load plans made in this way, because no manifest describes them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from runtime.bundle.loading import Bundle
 from runtime.bundle.manifest import GraphSpec
 from runtime.bundle.names import PLAN_SUFFIX, TENSORRT, TENSORRT_RTX
 from runtime.engines.tensorrt.gpu_targets import GpuTarget
+from runtime.engines.tensorrt.parsers import oldest_version
 
 COMMANDS = {TENSORRT: "trtexec", TENSORRT_RTX: "tensorrt_rtx"}
 
 
 def trtexec_lines(bundle: Bundle, kind: str, targets: Sequence[GpuTarget]) -> Iterator[str]:
     """A command for each graph. It builds the plan and times each profile at its usual shapes."""
+    dialect = bundle.manifest.engine.dialect
+    if kind == TENSORRT:
+        yield f"# {dialect} graphs: TensorRT {oldest_version(dialect)} or newer"
     for name, spec in bundle.manifest.graphs.items():
         yield shlex.join(_words(bundle.folder, name, narrow_profiles(spec), kind, targets))
 

@@ -1,7 +1,7 @@
-"""Matrix products with quantized weights, as the two dialects write them.
+"""Matrix products with quantized weights, as each dialect writes them.
 
-In: `QuantizedWeight`s of a calibration. Out: `WeightFormats` for `ModelGraph.linear`. The portable
-dialect gets symmetric QuantizeLinear and DequantizeLinear, which TensorRT fuses: INT8 and FP8 on
+In: `QuantizedWeight`s of a calibration. Out: `WeightFormats` for `ModelGraph.linear`. The standard
+dialects get symmetric QuantizeLinear and DequantizeLinear, which TensorRT fuses: INT8 and FP8 on
 both sides of a product, INT4 in blocks of the weight only. The ort dialect gets MatMulNBits,
 which keeps 8- or 4-bit weights in memory and rounds activations to 8 bits on the fly. Scales,
 smoothing and stored codes come from the calibration; here they become nodes of a graph.
@@ -18,14 +18,16 @@ import numpy as np
 import onnx_ir as ir
 
 from commands.errors import UserError
-from export.graph.dialects import OrtGraph
+from export.graph.ort_graph import OrtGraph
 from export.graph.precisions import LinearFormat, StoredAs, WeightFormats
 from export.graph.writer import GraphWriter, Value
 from formats.calibration.quantized_weight import QuantizedWeight
 from formats.calibration.reader import Calibration
 from formats.calibration.record import AGAIN
 from formats.number_formats import FormatName, pack_nibbles
+from formats.precisions import TENSORRT_BLOCKS
 from formats.weights import Array, Weight
+from runtime.bundle.names import BASIC
 
 ORT_BLOCK = 128  # the fastest, for weights with one scale for each output channel
 INTEGER_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: products of integers
@@ -125,15 +127,26 @@ class QuantizedPair:
 
     def product(self, graph: GraphWriter, x: Value, weight: Weight) -> Value:
         require_fit(self.quantized, weight)
+        self._require_scales(graph, weight)
+        x = _smoothed(graph, graph.narrow(x), self.quantized, weight.name)
+        if self.quantized.activation_scale is not None:
+            x = few_bits(graph, x, self.quantized, weight.name)
+        return graph.op.MatMul(x, self._dequantized(graph, weight))
+
+    def _require_scales(self, graph: GraphWriter, weight: Weight) -> None:
+        """Raise `UserError` for scales that TensorRT does not take."""
         if (self.quantized.scales < 0).any():
             raise UserError(
                 f"{weight.name} has negative scales, which TensorRT does not take: calibrate with "
                 "--weights mse, or export for ONNX Runtime or the native engine"
             )
-        x = _smoothed(graph, graph.narrow(x), self.quantized, weight.name)
-        if self.quantized.activation_scale is not None:
-            x = few_bits(graph, x, self.quantized, weight.name)
-        return graph.op.MatMul(x, self._dequantized(graph, weight))
+        has_blocks = self.quantized.form.name == "int4"
+        if graph.dialect == BASIC and has_blocks and self.quantized.block not in TENSORRT_BLOCKS:
+            raise UserError(
+                f"{weight.name} has blocks of {self.quantized.block} channels, TensorRT takes "
+                f"{' or '.join(map(str, TENSORRT_BLOCKS))}: calibrate with --block "
+                f"{TENSORRT_BLOCKS[0]}, or for TensorRT-RTX export with --dialect portable"
+            )
 
     def _dequantized(self, graph: GraphWriter, weight: Weight) -> Value:
         """The weight, transposed: (in, out) of type `graph.compute`."""
@@ -146,7 +159,7 @@ class QuantizedPair:
         )
         scales = self.quantized.scales.T.astype(graph.compute)  # (blocks, out)
         name = f"{weight.name}.scales"
-        if len(scales) == 1:
+        if self.quantized.form.name != "int4":  # INT4 has blocks, were it only one
             return graph.op.DequantizeLinear(codes, graph.constant(scales[0], name), axis=1)
         scales_value = graph.constant(np.ascontiguousarray(scales), name)
         return graph.op.DequantizeLinear(

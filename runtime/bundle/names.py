@@ -29,9 +29,11 @@ TENSORRT_RTX = "tensorrt-rtx"  # built anywhere, for the GPUs of the RTX family
 GPU_TARGETS = (TENSORRT_RTX, TENSORRT)
 TARGETS = (ONNXRUNTIME, NATIVE, *GPU_TARGETS)
 
-# Dialects of graphs (EngineSpec.dialect).
-ORT, PORTABLE = "ort", "portable"
-DIALECTS = (ORT, PORTABLE)
+# Dialects of graphs (EngineSpec.dialect): ONNX Runtime's own operators; standard ones that TensorRT
+# 10.15 and newer parse; those of them that TensorRT 10.3 parses.
+ORT, PORTABLE, BASIC = "ort", "portable", "basic"
+STANDARD = (PORTABLE, BASIC)  # no operators but ONNX's own: what plans are built from
+DIALECTS = (ORT, *STANDARD)
 # A bundle for the native engine has no graphs but packed weights, and `NATIVE` as its dialect. Its
 # entries in Manifest.graphs all name the file of the weights and the tensors that go in and out;
 # states stay inside of the engine, so there are none.
@@ -58,7 +60,7 @@ PRESENT_KEY = "present_key_{layer}"
 PAST_VALUE = "past_value_{layer}"
 PRESENT_VALUE = "present_value_{layer}"
 # Caches are in the graph's own number format. Their capacity is named in the ort dialect and a
-# number, the model's max_positions, in the portable one. In the ort dialect a call of several rows
+# number, the model's max_positions, in the standard ones. In the ort dialect a call of several rows
 # takes one position, or begins all of its rows: more positions after others come row by row.
 
 # Heads. N codes a step, one a head: head i speaks stream i mod K of CodecSpec.streams. N is a
@@ -114,3 +116,12 @@ IN_PLACE_FACT = "in_place"  # outputs of states that may share their input's mem
 MAX_POSITIONS = 2**20
 MAX_RANGE = 2**24  # frames or samples of one call
 MAX_ROWS = 256
+
+_CACHES = tuple(
+    name.partition("{")[0] for name in (PAST_KEY, PAST_VALUE, PAST_HEAD_KEY, PAST_HEAD_VALUE)
+)
+
+
+def is_cache(state: str) -> bool:
+    """Whether a state's input holds keys or values, which prompts fill before anything is drawn."""
+    return state.startswith(_CACHES)

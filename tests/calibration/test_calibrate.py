@@ -96,6 +96,9 @@ def test_calibration_is_deterministic(
         (Recipe("fp8"), "portable"),
         (Recipe("int4", "awq"), "ort"),
         (Recipe("int4"), "portable"),
+        (Recipe("int8", "nearest", "percentile"), "basic"),
+        (Recipe("fp8"), "basic"),
+        (Recipe("int4", block=64), "basic"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.precision}-{value.chosen}",
 )
@@ -155,6 +158,8 @@ NEXT_TOKEN: tuple[tuple[Recipe, str], ...] = (
     (Recipe("int8"), "portable"),
     (Recipe("fp8"), "portable"),
     (Recipe("int4"), "portable"),
+    (Recipe("int8"), "basic"),
+    (Recipe("int4", block=64), "basic"),
     (Recipe("int4"), "ort"),
 )
 

@@ -31,7 +31,7 @@ def quantized_head(model: Model, dialect: str, precision: FormatName, folder: Pa
     checkpoint = open_checkpoint(tiny_checkpoint(model))
     log, _ = write_observed(checkpoint, folder)
     collector = LinearStatistics(log, with_gram=False)
-    recipe, random = Recipe(precision, "nearest"), np.random.default_rng(0)
+    recipe, random = Recipe(precision, "nearest", block=64), np.random.default_rng(0)
     weights = {}
     for name, weight in collector.weights.items():
         inputs = weight.shape[1]
@@ -44,7 +44,14 @@ def quantized_head(model: Model, dialect: str, precision: FormatName, folder: Pa
 
 @pytest.mark.parametrize(
     ("dialect", "precision"),
-    [("ort", "int8"), ("ort", "int4"), ("portable", "int8"), ("portable", "int4")],
+    [
+        ("ort", "int8"),
+        ("ort", "int4"),
+        ("portable", "int8"),
+        ("portable", "int4"),
+        ("basic", "int8"),
+        ("basic", "int4"),
+    ],
 )
 @pytest.mark.parametrize("head_kind", ["linear", "mlp", "transformer"])
 def test_rows_draw_what_they_draw_alone(

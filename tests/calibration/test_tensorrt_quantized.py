@@ -1,4 +1,4 @@
-"""TensorRT-RTX makes plans of the quantized portable graphs of every kind of model, without a GPU.
+"""TensorRT-RTX makes plans of the quantized graphs of every kind of model, without a GPU.
 
 Each network is inspected first, as `export.build --target tensorrt-rtx` does. The demo voice goes
 all the way in tests/samples/test_demo_plans.py.
@@ -31,8 +31,14 @@ from tests.export import lm_exports
 
 pytest.importorskip("tensorrt_rtx", reason="plans are built by the extra tensorrt-rtx")
 
-OLDEST = {"int8": 75, "fp8": 89, "int4": 80}  # GPU that has the precision
-LAYERS, ATTENTIONS = 3, 1
+BLOCKS = {"portable": 32, "basic": 64}
+# GPU that has the precision; TensorRT-RTX has no float32 products for 75, and basic attention does.
+OLDEST = {
+    "portable": {"int8": 75, "fp8": 89, "int4": 80},
+    "basic": {"int8": 80, "fp8": 89, "int4": 80},
+}
+LAYERS = 3
+ATTENTION = {"portable": 1, "basic": 2}  # products that are no matrix products with a weight
 # Products of a layer that are quantized: blocks of 32 channels do not divide down_proj's 112.
 OF_A_LAYER = {"int8": 4, "fp8": 4, "int4": 3}
 IN_HEAD = {"linear": 1, "mlp": 2, "transformer": 1 + 2 * 4}
@@ -45,13 +51,13 @@ MODELS = [
 
 
 def quantized_graphs(
-    model: lm_exports.Recipe, precision: FormatName, folder: Path
+    model: lm_exports.Recipe, precision: FormatName, dialect: str, folder: Path
 ) -> dict[str, GraphSpec]:
     """All graphs of a tiny model whose products are taken to have standard normal inputs."""
     checkpoint = open_checkpoint(lm_exports.tiny_checkpoint(model))
     log, _ = write_observed(checkpoint, folder)
     collector = LinearStatistics(log, with_gram=False)
-    recipe, random = Recipe(precision, "nearest"), np.random.default_rng(0)
+    recipe, random = Recipe(precision, "nearest", block=BLOCKS[dialect]), np.random.default_rng(0)
     weights = {}
     for name, weight in collector.weights.items():
         inputs = weight.shape[1]
@@ -59,23 +65,24 @@ def quantized_graphs(
             continue
         collector.statistics[name].add(random.standard_normal((64, inputs)).astype(np.float32))
         weights[name], _ = quantize_weight(weight.read(), collector.statistics[name], recipe)
-    formats = quantized_formats(weights, "portable")
+    formats = quantized_formats(weights, dialect)
     graphs = language_model_graphs(
-        checkpoint, GraphNumbers("portable", precision, formats), with_text_head=True
+        checkpoint, GraphNumbers(dialect, precision, formats), with_text_head=True
     )
     return {graph.name: graph.save(folder) for graph in graphs}
 
 
-@pytest.mark.parametrize("precision", OLDEST)
+@pytest.mark.parametrize("dialect", BLOCKS)
+@pytest.mark.parametrize("precision", OF_A_LAYER)
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_quantized_graphs_become_plans(
-    model: lm_exports.Recipe, precision: FormatName, tmp_path: Path
+    model: lm_exports.Recipe, precision: FormatName, dialect: str, tmp_path: Path
 ) -> None:
     """For the oldest GPU that has the precision."""
     library = open_library(TENSORRT_RTX)
-    targets = check_targets(TENSORRT_RTX, (OLDEST[precision],), precision)
+    targets = check_targets(TENSORRT_RTX, (OLDEST[dialect][precision],), precision)
     products = {}
-    for name, spec in quantized_graphs(model, precision, tmp_path).items():
+    for name, spec in quantized_graphs(model, precision, dialect, tmp_path).items():
         network = parse(library, name, spec, tmp_path)
         assert inspect(network, tmp_path, plan_precision(name, spec)) == [], name
         products[name] = count_products(network)
@@ -84,7 +91,7 @@ def test_quantized_graphs_become_plans(
         assert plan.read_bytes().startswith(b"vtrt")
     assert products[BACKBONE] == {
         precision: LAYERS * OF_A_LAYER[precision],
-        "float16": LAYERS * (4 - OF_A_LAYER[precision] + ATTENTIONS),
+        "float16": LAYERS * (4 - OF_A_LAYER[precision] + ATTENTION[dialect]),
     }
     head = NTP_HEAD if model.heads == 1 else MTP_HEAD
     assert products[head][precision] >= 1

@@ -19,7 +19,7 @@ from runtime.bundle.manifest import GraphSpec
 from tests.tiny_models import make_lm_checkpoint
 from train.language_model.checkpoint import LanguageModel, load_checkpoint
 
-DIALECTS = ("ort", "portable")
+DIALECTS = ("ort", "portable", "basic")
 POSITIONS = 288  # room of the portable dialect's caches
 MOST_ROWS = 8
 

@@ -106,7 +106,7 @@ def refused(capsys: pytest.CaptureFixture[str], output: Path, status: int, *word
         ("plain", {"backbone", "ntp_head", "codec_decoder", "codec_encoder"}),
     ],
 )
-@pytest.mark.parametrize("dialect", ["ort", "portable"])
+@pytest.mark.parametrize("dialect", ["ort", "portable", "basic"])
 def test_every_kind_of_model(
     inputs: Path, output: Path, model: str, graphs: set[str], dialect: str
 ) -> None:

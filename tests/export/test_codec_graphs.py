@@ -34,7 +34,7 @@ from tests.tolerances import limit
 from train.codec_model.checkpoint import load_codec, save_codec
 from train.codec_model.facodec import FACodec
 
-DIALECTS = ("ort", "portable")
+DIALECTS = ("ort", "portable", "basic")
 KINDS: dict[str, dict[str, Any]] = {
     "alias_free": {"activation": "alias_free"},
     "snake": {"activation": "snake"},

@@ -21,7 +21,7 @@ from export.plans.library import open_library
 from export.plans.network import parse
 from export.plans.precision_plan import plan_precision
 from runtime.bundle.manifest import GraphSpec, StateSpec, TensorSpec
-from runtime.bundle.names import BACKBONE, MTP_HEAD, TENSORRT_RTX
+from runtime.bundle.names import BACKBONE, BASIC, MTP_HEAD, PORTABLE, STANDARD, TENSORRT_RTX
 from tests.export.lm_exports import Recipe, tiny_export
 
 pytest.importorskip("tensorrt_rtx")
@@ -43,9 +43,9 @@ def faults_of(name: str, spec: GraphSpec, folder: Path) -> list[str]:
     return inspect(network, folder, plan_precision(name, spec))
 
 
-def planted(folder: Path, plant: Plant, name: str = BACKBONE) -> list[str]:
+def planted(folder: Path, plant: Plant, name: str = BACKBONE, dialect: str = PORTABLE) -> list[str]:
     """Faults of the exported float16 graph with something changed in it."""
-    export = tiny_export(PLAIN, "portable", "fp16")
+    export = tiny_export(PLAIN, dialect, "fp16")
     model = onnx.load(export.folder / export.graphs[name].file)
     spec = plant(model.graph, export.graphs[name])
     onnx.save(model, folder / spec.file)
@@ -70,10 +70,11 @@ def declare(graph: onnx.GraphProto, spec: GraphSpec, name: str) -> GraphSpec:
 # What is exported.
 
 
+@pytest.mark.parametrize("dialect", STANDARD)
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("recipe", MODELS, ids=str)
-def test_exported_graphs_have_no_faults(recipe: Recipe, precision: Any) -> None:
-    export = tiny_export(recipe, "portable", precision)
+def test_exported_graphs_have_no_faults(recipe: Recipe, precision: Any, dialect: str) -> None:
+    export = tiny_export(recipe, dialect, precision)
     for name, spec in export.graphs.items():
         assert faults_of(name, spec, export.folder) == [], name
 
@@ -139,7 +140,8 @@ def test_causality_left_to_the_engine(tmp_path: Path) -> None:
     assert any("has no mask" in fault for fault in faults)
 
 
-def test_a_mask_that_ignores_the_position(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dialect", STANDARD)
+def test_a_mask_that_ignores_the_position(dialect: str, tmp_path: Path) -> None:
     def plant(graph: onnx.GraphProto, spec: GraphSpec) -> GraphSpec:
         visible = find(graph, "LessOrEqual")
         column = next(node for node in graph.node if node.output[0] == visible.input[1])
@@ -150,9 +152,41 @@ def test_a_mask_that_ignores_the_position(tmp_path: Path) -> None:
         column.input[0] = "one_row"
         return spec
 
-    faults = planted(tmp_path, plant)
+    faults = planted(tmp_path, plant, dialect=dialect)
     assert len(faults) == LAYERS
+    assert all("mask" in fault for fault in faults)
     assert all("does not depend on past_length" in fault for fault in faults)
+
+
+def test_scores_without_a_mask(tmp_path: Path) -> None:
+    def plant(graph: onnx.GraphProto, spec: GraphSpec) -> GraphSpec:
+        find(graph, "Softmax", "layer_1/").input[0] = find(graph, "Mul", "layer_1/scores").output[0]
+        return spec
+
+    (fault,) = planted(tmp_path, plant, dialect=BASIC)
+    assert fault.startswith("the mask of layer_1/scores/Softmax")
+    assert fault.endswith("does not depend on past_length")
+
+
+def test_a_cache_that_is_not_selected_by_position(tmp_path: Path) -> None:
+    def plant(graph: onnx.GraphProto, spec: GraphSpec) -> GraphSpec:
+        graph.initializer.append(helper.make_tensor("always", TensorProto.BOOL, [1] * 4, [True]))
+        find(graph, "Where", "layer_0/").input[0] = "always"
+        return spec
+
+    (fault,) = planted(tmp_path, plant, dialect=BASIC)
+    assert fault == "the select of past_key_0 does not depend on past_length"
+
+
+def test_selected_caches_that_are_paired_wrongly(tmp_path: Path) -> None:
+    def plant(graph: onnx.GraphProto, spec: GraphSpec) -> GraphSpec:
+        crossed = StateSpec("past_key_1", "present_value_1", in_place=False)
+        states = [s for s in spec.states if s.input != "past_key_1"]
+        return msgspec.structs.replace(spec, states=(*states, crossed))
+
+    (fault,) = planted(tmp_path, plant, dialect=BASIC)
+    assert fault.startswith("layer_1/Where")
+    assert fault.endswith("does not select between past_key_1 and present_value_1")
 
 
 def test_a_stray_fp32_product(tmp_path: Path) -> None:

@@ -167,6 +167,28 @@ def test_tensorrt_itself_builds_for_its_device(
     assert len(seen) == 2 * graphs
 
 
+@pytest.mark.parametrize(
+    ("version", "dialect", "why"),
+    [("10.3.0", "basic", "before 10.15"), ("10.16.1.11", "portable", "10.15 or newer")],
+)
+def test_the_dialect_is_the_one_that_the_tensorrt_reads(
+    inputs: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    dialect: str,
+    why: str,
+) -> None:
+    install_tensorrt(monkeypatch, version)
+    words = ("--model", inputs / "model", "--codec", inputs / "codec", "--max-positions", 200)
+    assert run("--target", TENSORRT, *words, "--output", output) == 0
+    printed = capsys.readouterr().out
+    assert f"graphs in the {dialect} dialect: TensorRT {version} is {why}" in printed
+    engine = load_bundle(output).manifest.engine
+    assert (engine.kind, engine.dialect) == (TENSORRT, dialect)
+
+
 def install_tensorrt(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     """TensorRT-RTX under TensorRT's name, with a version of TensorRT, on a Jetson Orin."""
     module = ModuleType("tensorrt")
@@ -187,7 +209,8 @@ def _forget_libraries() -> Any:
 
 def test_trtexec_lines(portable: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--target", TENSORRT, "--bundle", portable, "--print-trtexec") == 0
-    lines = capsys.readouterr().out.splitlines()
+    needs, *lines = capsys.readouterr().out.splitlines()
+    assert needs == "# portable graphs: TensorRT 10.15 or newer"
     assert len(lines) == len(load_bundle(portable).manifest.graphs)
     backbone = next(line for line in lines if "backbone.onnx" in line)
     assert backbone.startswith(
@@ -226,7 +249,7 @@ def test_lines_for_tensorrt_rtx_name_the_gpus(portable: Path) -> None:
         (("--sm", "89"), ("--sm goes with --target tensorrt-rtx",)),
         (("--bundle", "x"), ("--bundle goes with --target tensorrt-rtx",)),
         (("--print-trtexec",), ("--print-trtexec goes with",)),
-        (("--target", "tensorrt-rtx", "--dialect", "ort"), ("portable graphs",)),
+        (("--target", "tensorrt-rtx", "--dialect", "ort"), ("portable or basic graphs",)),
         (("--target", "tensorrt-rtx", "--bundle", "x", "--heads", "6"), ("--heads cannot",)),
         (("--target", "tensorrt-rtx", "--precision", "fp32"), ("no attention in fp32",)),
         (("--target", "tensorrt-rtx", "--sm", "75", "--precision", "bf16"), ("Turing 7.5",)),
@@ -341,8 +364,34 @@ def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch, kind: str) -
     assert engine_check.INSTALL[kind] in str(caught.value)
 
 
-@pytest.mark.parametrize("version", ["10.3.0", "10.7.0.23", "10.14.1"])
+@pytest.mark.parametrize("version", ["8.6.2.3", "10.0.1"])
 def test_a_tensorrt_that_is_too_old(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     install_tensorrt(monkeypatch, version)
-    with pytest.raises(UserError, match=r"needs 10\.15 or newer \(JetPack 7\.2"):
+    with pytest.raises(UserError, match=r"needs 10\.3 or newer \(JetPack 6\.1"):
         library.open_library(TENSORRT)
+
+
+@pytest.mark.parametrize("version", ["10.3.0", "10.7.0.23", "10.14.1"])
+def test_a_tensorrt_that_does_not_read_the_bundle(
+    portable: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+) -> None:
+    install_tensorrt(monkeypatch, version)
+    status = run("--target", TENSORRT, "--bundle", portable, "--output", output)
+    said = ("of the portable dialect", "needs 10.15 or newer", "--dialect basic")
+    refused(capsys, status, output, str(portable), f"TensorRT {version}", *said)
+
+
+def test_a_dialect_that_the_tensorrt_does_not_read(
+    inputs: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install_tensorrt(monkeypatch, "10.3.0")
+    words = ("--model", inputs / "model", "--codec", inputs / "codec", "--dialect", "portable")
+    status = run("--target", TENSORRT, *words, "--output", output)
+    refused(capsys, status, output, "--dialect portable", "TensorRT 10.3.0", "--dialect basic")

@@ -93,7 +93,7 @@ def test_words_lead_to_the_same_plans(
     gpus: tuple[int, ...],
 ) -> None:
     plans = PlanOptions(target, gpus)
-    options = ExportOptions(source, numbers, capacity, text_head, plans=plans).portable(Path("x"))
+    options = ExportOptions(source, numbers, capacity, text_head, plans=plans).graphs(Path("x"))
     assert options.plans is None
     options = ExportOptions(source, options.numbers, capacity, text_head, plans=plans)
     assert parse(options.to_words()) == options

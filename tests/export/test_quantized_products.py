@@ -19,13 +19,16 @@ from formats.calibration.quantized_weight import QuantizedWeight
 from formats.number_formats import FORMATS, FP8, INT4, INT8, FormatName, spread
 from formats.weights import as_weight
 
-OUT, IN, ROWS = 24, 96, 5
+OUT, IN, ROWS = 24, 128, 5
 FORMS: list[tuple[FormatName, str, int]] = [
     ("int8", "ort", IN),
     ("int4", "ort", 32),
     ("int8", "portable", IN),
     ("fp8", "portable", IN),
     ("int4", "portable", 32),
+    ("int8", "basic", IN),
+    ("fp8", "basic", IN),
+    ("int4", "basic", 64),
 ]
 
 
@@ -54,7 +57,7 @@ def quantize(weight: np.ndarray, name: FormatName, block: int, smooth: bool) -> 
 
 
 def rounded_in_blocks(inputs: np.ndarray, block: int) -> np.ndarray:
-    """Inputs (…, 96) as MatMulNBits rounds them: INT8 with a scale for each block."""
+    """Inputs (…, 128) as MatMulNBits rounds them: INT8 with a scale for each block."""
     parts = [inputs[..., start : start + block] for start in range(0, IN, block)]
     scales = [np.abs(part).max(axis=-1, keepdims=True) / 127 for part in parts]
     rounded = [INT8.approximate(*pair) for pair in zip(parts, scales, strict=True)]
@@ -160,6 +163,9 @@ def test_a_batch_is_quantized_part_by_part(
         ("int8", "portable", {"QuantizeLinear", "DequantizeLinear", "MatMul", "Cast"}),
         ("fp8", "portable", {"QuantizeLinear", "DequantizeLinear", "MatMul", "Cast"}),
         ("int4", "portable", {"DequantizeLinear", "MatMul", "Cast"}),
+        ("int8", "basic", {"QuantizeLinear", "DequantizeLinear", "MatMul", "Cast"}),
+        ("fp8", "basic", {"QuantizeLinear", "DequantizeLinear", "MatMul", "Cast"}),
+        ("int4", "basic", {"DequantizeLinear", "MatMul", "Cast"}),
     ],
 )
 def test_operators_and_size(
@@ -167,23 +173,30 @@ def test_operators_and_size(
 ) -> None:
     """Symmetric INT8, FP8 and INT4, stored in no more bits than that."""
     weight = random_weight()
-    quantized = quantize(weight, name, 32 if name == "int4" else IN, smooth=False)
+    quantized = quantize(weight, name, 64 if name == "int4" else IN, smooth=False)
     run_product(tmp_path, dialect, name, {"w": quantized}, weight, random_inputs(1, 1, IN))
     graph = onnx.load(tmp_path / "product.onnx").graph
     assert {node.op_type for node in graph.node} == operators
     codes = next(tensor for tensor in graph.initializer if tensor.name == "w.codes")
     columns = 128 if (name, dialect) == ("int8", "ort") else IN  # whole blocks
     assert len(codes.raw_data) == OUT * columns * FORMATS[name].bits // 8
-    if dialect == "portable":
+    if dialect != "ort":
         zeros = [tensor for tensor in graph.initializer if tensor.name.endswith("zero")]
         assert all(not any(tensor.raw_data) for tensor in zeros)
         stored = {INT8: "INT8", FP8: "FLOAT8E4M3FN", INT4: "INT4"}[FORMATS[name]]
         assert codes.data_type == onnx.TensorProto.DataType.Value(stored)
 
 
+def test_blocks_that_tensorrt_lacks(tmp_path: Path) -> None:
+    weight = random_weight()
+    quantized = quantize(weight, "int4", 32, smooth=False)
+    with pytest.raises(UserError, match=r"blocks of 32 channels, TensorRT takes 64 or 128"):
+        run_product(tmp_path, "basic", "int4", {"w": quantized}, weight, random_inputs(1, 1, IN))
+
+
 @pytest.mark.parametrize("dialect", ["ort", "portable"])
 def test_scales_of_another_shape_are_refused(dialect: str, tmp_path: Path) -> None:
     quantized = quantize(random_weight(), "int8", IN, smooth=False)
     wider = np.zeros((OUT + 1, IN), np.float32)
-    with pytest.raises(UserError, match=r"w is \[25, 96\]"):
+    with pytest.raises(UserError, match=r"w is \[25, 128\]"):
         run_product(tmp_path, dialect, "int8", {"w": quantized}, wider, random_inputs(1, 1, IN))

@@ -15,6 +15,7 @@ from export.codec.decoder import build_codec_decoder
 from export.graph.precisions import Precision
 from export.readers.codec_checkpoint import open_codec
 from runtime.bundle.manifest import GraphSpec
+from runtime.bundle.names import STANDARD
 from tests.export.lm_exports import Recipe, tiny_export
 from tests.tiny_codec import make_codec_checkpoint
 
@@ -49,10 +50,11 @@ def parse(folder: Path, spec: GraphSpec) -> Any:
     return network
 
 
+@pytest.mark.parametrize("dialect", STANDARD)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("recipe", MODELS, ids=str)
-def test_portable_graphs_are_parsed_completely(recipe: Recipe, precision: Precision) -> None:
-    export = tiny_export(recipe, "portable", precision)
+def test_graphs_are_parsed_completely(recipe: Recipe, precision: Precision, dialect: str) -> None:
+    export = tiny_export(recipe, dialect, precision)
     for spec in export.graphs.values():
         parse(export.folder, spec)
 

@@ -228,6 +228,9 @@ class StandInEngine:
         return real.TensorLocation.HOST if on_host else real.TensorLocation.DEVICE
 
     def get_aliased_input_tensor(self, name: str) -> str | None:
+        return self.alias(name)
+
+    def alias(self, name: str) -> str | None:
         in_place = {pair.output: pair.input for pair in self.spec.states if pair.in_place}
         return in_place.get(name)
 
@@ -345,7 +348,7 @@ class StandInContext:
                 self._cuda.check_host_memory(self._addresses[name], self._size(name))
             else:
                 self._cuda.check_device_memory(self._addresses[name], self._size(name))
-            alias = self._engine.get_aliased_input_tensor(name)
+            alias = self._engine.alias(name)
             if alias and self._addresses[alias] != self._addresses[name]:
                 raise Misuse(f"{name} aliases {alias}, but lies elsewhere")
 

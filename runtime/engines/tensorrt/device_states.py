@@ -43,9 +43,13 @@ class DeviceStates:
                 present.fill_zero(stream)
 
     def carry_over(self, stream: Stream) -> None:
-        """Let the next call of turn 0 continue where the last one ended."""
-        for past, present in self._buffers:
-            if present is not past:
+        """Let the next call of turn 0 find the positions that the last one read.
+
+        Caches are copied. All other states count what was drawn, and they stay as they were:
+        nothing that is drawn before a prompt's end counts.
+        """
+        for pair, (past, present) in zip(self._pairs, self._buffers, strict=True):
+            if present is not past and names.is_cache(pair.input):
                 copy_on_device(past.address, present.address, past.size_bytes, stream)
 
     def take_row(self, slot: int, turn: int, single: DeviceStates, stream: Stream) -> None:

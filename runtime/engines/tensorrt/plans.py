@@ -199,10 +199,16 @@ class Plan:
             )
 
     def _check_aliases(self) -> None:
-        """An output that TensorRT writes over an input is a state that works in place."""
+        """An output that TensorRT writes over an input is a state that works in place.
+
+        Versions without this question have no layer that writes over an input.
+        """
+        alias_of = getattr(self._engine, "get_aliased_input_tensor", None)
+        if alias_of is None:
+            return
         in_place = {pair.output: pair.input for pair in self.spec.states if pair.in_place}
         for tensor in self.spec.outputs:
-            alias = self._engine.get_aliased_input_tensor(tensor.name)
+            alias = alias_of(tensor.name)
             if alias and in_place.get(tensor.name) != alias:
                 raise self._mismatch(f"writes {tensor.name} over {alias}", "otherwise")
 

@@ -59,7 +59,8 @@ class PromptCall:
         prompt = request.prompt[0]
         for begin in range(0, len(prompt), self._part):
             if begin:
-                self.states[0].carry_over(self._stream)
+                for states in self.states:
+                    states.carry_over(self._stream)
                 self._stream.synchronize()  # before the host memory is written again
             feed[names.PAST_LENGTH][0] = begin
             self._read(prompt[begin : begin + self._part])
