@@ -124,7 +124,7 @@ triton-check: .venv-triton/installed
 
 # Linters that carry their schemas: nothing is fetched and no cluster is asked.
 deploy-check: .venv-deploy/installed
-	.venv-deploy/bin/hadolint deploy/Dockerfile
+	.venv-deploy/bin/hadolint deploy/Dockerfile deploy/Dockerfile.jetson
 	.venv-deploy/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 	.venv-deploy/bin/kubernetes-validate --strict --kubernetes-version $(KUBERNETES) deploy/kubernetes/server.yaml
 	.venv-deploy/bin/kubernetes-validate --strict --kubernetes-version $(KUBERNETES) deploy/kubernetes/autoscaler.yaml
