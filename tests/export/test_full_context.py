@@ -1,4 +1,4 @@
-"""Greedy codes of graphs with caches of fixed capacity equal PyTorch's until the very last position of the cache."""
+"""Greedy codes equal PyTorch's until the very last position of a cache of fixed capacity."""
 
 from __future__ import annotations
 
