@@ -198,22 +198,37 @@ build/typings: .venv/installed .ci/write_typings.py
 include benchmarks/Makefile samples/demo_voice/Makefile samples/demo_chat/Makefile
 
 # On a GPU: build for it, compare with the CPU, measure, write one report. The first step looks for a
-# GPU with the standard library only, because the environment takes gigabytes.
+# GPU with the standard library only, before anything is installed. The environment sees the system's
+# packages, because TensorRT's Python module comes with JetPack.
 PRECISION ?= fp16
 ENGINE ?= gpu-check/engine
 REFERENCE ?= gpu-check/reference
-CHECKED_SCALES := $(if $(filter $(PRECISION),$(QUANTIZED)),$(SCALES)-$(PRECISION))
+CHECKED_SCALES := $(if $(filter $(PRECISION),$(QUANTIZED)),gpu-check/scales-$(PRECISION))
 gpu-check: python
 	@$(PYTHON) -m runtime.gpu_check --find-gpu
 	@$(MAKE) --no-print-directory checked-gpu
 
-checked-gpu: venv $(CHECKED_SCALES:%=%/calibration.json)
-	target=$$(.venv/bin/python -m runtime.gpu_check --print-target) && mkdir -p gpu-check && \
-	{ test -d $(REFERENCE) || .venv/bin/python -m export.build --heads $(HEADS) --dialect portable \
+GPU_EXTRA ?= $(if $(TEGRA),$(if $(filter R36,$(TEGRA)),jetpack6,jetpack7),tensorrt-rtx)
+TEGRA := $(shell sed -n 's/^\# \(R[0-9]*\).*/\1/p' /etc/nv_tegra_release 2>/dev/null)
+CALIBRATE_CHECKED = { test -d $(CHECKED_SCALES) || $$python -m calibration.run --heads $(HEADS) \
+	--precision $(PRECISION) --dialect $$dialect --texts samples/calibration.txt \
+	--output $(CHECKED_SCALES); }
+checked-gpu: .venv-gpu/installed
+	python=.venv-gpu/bin/python && target=$$($$python -m runtime.gpu_check --print-target) && \
+	dialect=$$($$python -m runtime.gpu_check --print-dialect) && mkdir -p gpu-check && \
+	$(if $(CHECKED_SCALES),$(CALIBRATE_CHECKED) &&) \
+	{ test -d $(REFERENCE) || $$python -m export.build --heads $(HEADS) --dialect $$dialect \
 		--output $(REFERENCE); } && \
-	{ test -d $(ENGINE) || .venv/bin/python -m export.build $$target --precision $(PRECISION) \
+	{ test -d $(ENGINE) || $$python -m export.build $$target --precision $(PRECISION) \
 		$(CHECKED_SCALES:%=--calibration %) --heads $(HEADS) --output $(ENGINE); } && \
-	.venv/bin/python -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE)
+	$$python -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE)
+
+.venv-gpu/installed: pyproject.toml requirements.lock commands/version.py | python
+	$(PYTHON) -m venv --system-site-packages .venv-gpu
+	@echo "installing what exporting, calibrating and the GPU need, in .venv-gpu: minutes ..."
+	.venv-gpu/bin/python -m pip install --quiet --constraint requirements.lock \
+		--editable ".[export,calibration,phonemes,$(GPU_EXTRA)]"
+	touch $@
 
 format: venv
 	.venv/bin/ruff check --fix .
@@ -230,6 +245,7 @@ MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
 	if test -f .venv/installed; then rm -rf .venv; fi
 	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems
-	rm -rf .venv-servers .venv-ray .venv-triton .venv-deploy .venv-wheels .venv-python310
-	rm -rf build/native build/clients demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
+	rm -rf .venv-servers .venv-ray .venv-triton .venv-deploy .venv-wheels .venv-gpu .venv-python310
+	rm -rf build/native build/clients demo-engine demo.wav $(RTX_ENGINES)
+	rm -rf gpu-check/engine gpu-check/reference $(QUANTIZED:%=gpu-check/scales-%)
 	rm -rf build/typings build/site $(MADE_SCALES)

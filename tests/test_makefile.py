@@ -141,6 +141,31 @@ def test_gpu_check_asks_for_a_gpu_before_it_installs(clone: Path) -> None:
     assert not (clone / ".venv").exists()
 
 
+@pytest.mark.parametrize(("precision", "scaled"), [("fp16", []), ("int4", ["calibration.run"])])
+def test_gpu_check_goes_by_what_the_gpu_reads(
+    clone: Path, precision: str, scaled: list[str]
+) -> None:
+    """The stand-in of the environment says that its TensorRT reads basic graphs."""
+    python = write_stand_in(clone / ".venv-gpu" / "bin" / "python")
+    said = {"--print-target": "--target tensorrt", "--print-dialect": "basic"}
+    answer = f"print({said}.get(sys.argv[-1]))\nsys.exit"
+    python.write_text(STAND_IN.replace("sys.exit", answer))
+    installed = clone / ".venv-gpu" / "installed"
+    installed.touch()
+    os.utime(installed, (LATER, LATER))
+    done = make(clone, "checked-gpu", f"PRECISION={precision}")
+    assert done.returncode == 0, done.stderr
+    of_environment = [words for words in calls(clone) if words[0] == "-m"]
+    asked, made = of_environment[:2], of_environment[2:]
+    assert [words[-1] for words in asked] == [*said]
+    assert [words[1] for words in made] == [*scaled, *["export.build"] * 2, "runtime.gpu_check"]
+    for words in made[:-2]:  # scales and the reference
+        assert words[words.index("--dialect") + 1] == "basic"
+    plans = made[-2]
+    assert plans[2:6] == ["--target", "tensorrt", "--precision", precision]
+    assert ("--calibration" in plans) == bool(scaled)
+
+
 def test_an_old_python_is_told_at_once(clone: Path) -> None:
     for target, environment, oldest in (("demo", ".venv-demo", 10), ("venv", ".venv", 11)):
         done = make(clone, target, "PYTHON=false")
