@@ -8,7 +8,7 @@ TEXT ?= The birds sang in the old garden while the rain fell softly.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help python demo library wheels venv test check amx-check clients-check ray-check triton-check deploy-check gpu-check checked-gpu format lock docs clean
+.PHONY: help python newer-python python310 demo library wheels venv test check python310-check python310-short-check jetpack-check amx-check clients-check ray-check triton-check deploy-check gpu-check checked-gpu format lock docs clean
 
 help:
 	@echo "make demo [TEXT='…'] [HEADS=3|6|12]   hear it: small install, export to demo-engine, speak to demo.wav"
@@ -17,6 +17,8 @@ help:
 	@echo "make test                             run all tests in .venv"
 	@echo "make venv                             make .venv with everything that tests and training need"
 	@echo "make check                            ruff and mypy"
+	@echo "make python310-check                  all tests that need no PyTorch, on Python 3.10; 600 MB in .venv-python310"
+	@echo "make jetpack-check                    are there wheels for JetPack 6 (Python 3.10, aarch64)? asks the index"
 	@echo "make amx-check BOCHS=PATH              kernels for AMX on an emulated processor: docs/native-engine.md"
 	@echo "make clients-check                    LiveKit's, Pipecat's and Riva's clients drive the server; 1 GB in build/clients"
 	@echo "make ray-check                        Ray clusters of this machine: runtime.batch, the server; .venv-ray"
@@ -37,13 +39,19 @@ help:
 	@echo "make cpu-engines cpu-peers            what benchmarks.cpu.compare measures: engines, ours and others; 16 GB"
 	@echo "make system-peers                     what benchmarks.systems.compare measures: whole systems for speech"
 	@echo "make optimum-check                    Optimum exports a next-token model by itself: are its tokens ours?"
-	@echo "make lock                             write requirements.lock from .venv"
+	@echo "make lock                             write requirements.lock from .venv and .venv-python310"
 	@echo "make clean                            remove what make has made, except trained models"
 
-python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "error: this needs Python 3.11 or newer, found as $(PYTHON); name another: PYTHON=python3.12" >&2; \
+# $(1): the oldest Python 3 that will do. To speak and to export takes less than to train and to test.
+define require_python
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, $(1)))' || { \
+		echo "error: this needs Python 3.$(1) or newer, found as $(PYTHON); name another: PYTHON=python3.12" >&2; \
 		exit 2; }
+endef
+python:
+	$(call require_python,10)
+newer-python:
+	$(call require_python,11)
 
 # The text reaches the program unchanged: neither make nor a shell expands it.
 unexport TEXT
@@ -76,7 +84,7 @@ wheels: .venv-wheels/installed
 
 venv: .venv/installed
 
-.venv/installed: pyproject.toml requirements.lock commands/version.py | python
+.venv/installed: pyproject.toml requirements.lock commands/version.py | newer-python
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock torch
 	.venv/bin/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
@@ -90,6 +98,41 @@ check: venv build/typings
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# The oldest Python that speaks, serves and exports. A name on PATH may be a shim of pyenv for none.
+PYTHON310 ?= $(shell for found in python3.10 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.10.*/bin/python3.10; do \
+	"$$found" -c '' 2>/dev/null && echo "$$found" && break; done)
+PYTHON310_TESTS := tests/commands tests/formats tests/runtime tests/export tests/calibration \
+	tests/native/test_build.py tests/test_older_python.py tests/test_row_parity.py tests/test_lock.py
+# What .ci/run does: two to three minutes, where all of it takes twice as long and more.
+PYTHON310_SHORT := tests/formats tests/export $(wildcard tests/runtime/test_*.py) tests/runtime/scheduling \
+	$(addprefix tests/runtime/serving/,riva test_batch_route.py test_command.py test_speech.py test_tasks.py) \
+	$(addprefix tests/runtime/serving/,websocket/test_websocket.py wyoming/test_wyoming.py) \
+	tests/test_older_python.py
+python310-short-check: PYTHON310_TESTS := $(PYTHON310_SHORT)
+python310-check python310-short-check: .venv-python310/installed
+	NEWER_PYTHON=$(abspath $(wildcard .venv/bin/python)) \
+		.venv-python310/bin/python -m pytest -n auto --dist worksteal $(PYTHON310_TESTS)
+
+# Whether JetPack 6 can have all packages: Python 3.10 on Arm with glibc 2.35. Nothing is installed.
+JETPACK_GLIBC := 28 27 26 24 17
+jetpack-check: .venv-python310/installed
+	@mkdir -p build
+	.venv-python310/bin/python -m pip install --dry-run --ignore-installed --quiet --report build/jetpack.json \
+		--target build/jetpack --implementation cp --python-version 3.10 --only-binary :all: \
+		$(JETPACK_GLIBC:%=--platform manylinux_2_%_aarch64) --platform manylinux2014_aarch64 \
+		--constraint requirements.lock ".[export,phonemes,riva]"
+	@echo "every package has a wheel for Python 3.10 on aarch64; build/jetpack.json lists them"
+
+python310:
+	@test -n "$(PYTHON310)" || { \
+		echo "error: no python3.10 is found; name one: make $(or $(MAKECMDGOALS),$@) PYTHON310=PATH" >&2; exit 2; }
+
+.venv-python310/installed: pyproject.toml requirements.lock commands/version.py | python310
+	$(PYTHON310) -m venv .venv-python310
+	.venv-python310/bin/python -m pip install --quiet --constraint requirements.lock \
+		--editable ".[export,phonemes,calibration,riva]" pytest pytest-xdist hypothesis openai
+	touch $@
 
 # Clients of the server that bring many packages, each in an environment of its own. Their tests are
 # among those of `make test` as well, which passes over them where these environments are missing.
@@ -155,29 +198,44 @@ build/typings: .venv/installed .ci/write_typings.py
 include benchmarks/Makefile samples/demo_voice/Makefile samples/demo_chat/Makefile
 
 # On a GPU: build for it, compare with the CPU, measure, write one report. The first step looks for a
-# GPU with the standard library only, because the environment takes gigabytes.
+# GPU with the standard library only, before anything is installed. The environment sees the system's
+# packages, because TensorRT's Python module comes with JetPack.
 PRECISION ?= fp16
 ENGINE ?= gpu-check/engine
 REFERENCE ?= gpu-check/reference
-CHECKED_SCALES := $(if $(filter $(PRECISION),$(QUANTIZED)),$(SCALES)-$(PRECISION))
+CHECKED_SCALES := $(if $(filter $(PRECISION),$(QUANTIZED)),gpu-check/scales-$(PRECISION))
 gpu-check: python
 	@$(PYTHON) -m runtime.gpu_check --find-gpu
 	@$(MAKE) --no-print-directory checked-gpu
 
-checked-gpu: venv $(CHECKED_SCALES:%=%/calibration.json)
-	target=$$(.venv/bin/python -m runtime.gpu_check --print-target) && mkdir -p gpu-check && \
-	{ test -d $(REFERENCE) || .venv/bin/python -m export.build --heads $(HEADS) --dialect portable \
+GPU_EXTRA ?= $(if $(TEGRA),$(if $(filter R36,$(TEGRA)),jetpack6,jetpack7),tensorrt-rtx)
+TEGRA := $(shell sed -n 's/^\# \(R[0-9]*\).*/\1/p' /etc/nv_tegra_release 2>/dev/null)
+CALIBRATE_CHECKED = { test -d $(CHECKED_SCALES) || $$python -m calibration.run --heads $(HEADS) \
+	--precision $(PRECISION) --dialect $$dialect --texts samples/calibration.txt \
+	--output $(CHECKED_SCALES); }
+checked-gpu: .venv-gpu/installed
+	python=.venv-gpu/bin/python && target=$$($$python -m runtime.gpu_check --print-target) && \
+	dialect=$$($$python -m runtime.gpu_check --print-dialect) && mkdir -p gpu-check && \
+	$(if $(CHECKED_SCALES),$(CALIBRATE_CHECKED) &&) \
+	{ test -d $(REFERENCE) || $$python -m export.build --heads $(HEADS) --dialect $$dialect \
 		--output $(REFERENCE); } && \
-	{ test -d $(ENGINE) || .venv/bin/python -m export.build $$target --precision $(PRECISION) \
+	{ test -d $(ENGINE) || $$python -m export.build $$target --precision $(PRECISION) \
 		$(CHECKED_SCALES:%=--calibration %) --heads $(HEADS) --output $(ENGINE); } && \
-	.venv/bin/python -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE)
+	$$python -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE)
+
+.venv-gpu/installed: pyproject.toml requirements.lock commands/version.py | python
+	$(PYTHON) -m venv --system-site-packages .venv-gpu
+	@echo "installing what exporting, calibrating and the GPU need, in .venv-gpu: minutes ..."
+	.venv-gpu/bin/python -m pip install --quiet --constraint requirements.lock \
+		--editable ".[export,calibration,phonemes,$(GPU_EXTRA)]"
+	touch $@
 
 format: venv
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-lock: venv
-	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+lock: venv .venv-python310/installed
+	.venv/bin/python .ci/write_lock.py requirements.lock .venv/bin/python .venv-python310/bin/python
 
 # Everything that make has made, each by its name. Engines with other names stay, and so do reports
 # and the results of trainings (runs, engine-chat).
@@ -187,6 +245,7 @@ MADE_SCALES := $(foreach heads,3 6 12,$(QUANTIZED:%=build/scales-$(heads)-%))
 clean:
 	if test -f .venv/installed; then rm -rf .venv; fi
 	rm -rf .venv-demo .venv-llama .venv-openvino .venv-genai .venv-optimum .venv-optimum-intel .venv-systems
-	rm -rf .venv-servers .venv-ray .venv-triton .venv-deploy .venv-wheels
-	rm -rf build/native build/clients demo-engine demo.wav gpu-check/engine gpu-check/reference $(RTX_ENGINES)
+	rm -rf .venv-servers .venv-ray .venv-triton .venv-deploy .venv-wheels .venv-gpu .venv-python310
+	rm -rf build/native build/clients demo-engine demo.wav $(RTX_ENGINES)
+	rm -rf gpu-check/engine gpu-check/reference $(QUANTIZED:%=gpu-check/scales-%)
 	rm -rf build/typings build/site $(MADE_SCALES)

@@ -3,7 +3,8 @@
 In: nothing. Out: a folder with random checkpoints and scales, and a table of the CPU time and peak
 memory of each stage and the size of its result. Each stage runs in its own process. Bundles are
 removed after they are measured, because three of them would not fit on a small disk. Scales come
-from a little random speech and are of no other use.
+from a little random speech and are of no other use. Graphs are not compared with PyTorch, as on a
+device, which has none.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from commands.errors import UserError
 from commands.options import add_count, add_output
 from commands.run import run_command
 from commands.tables import markdown_table
-from runtime.bundle.names import BACKBONE, MTP_HEAD, PLAN_SUFFIX, TENSORRT_RTX
+from runtime.bundle.names import BACKBONE, MTP_HEAD, PLAN_SUFFIX, PORTABLE, STANDARD, TENSORRT_RTX
 
 NEEDED = ("torch", "scipy", "tensorrt_rtx")  # packages of the measured commands
 
@@ -59,7 +60,9 @@ class Row:
     head_mb: float
 
 
-def measure_costs(heads: int, precisions: Sequence[str], sm: int, output: Path) -> list[Row]:
+def measure_costs(
+    heads: int, precisions: Sequence[str], dialect: str, sm: int, output: Path
+) -> list[Row]:
     """Write random checkpoints to `output` unless they are there, then build and measure.
 
     Raises:
@@ -68,21 +71,22 @@ def measure_costs(heads: int, precisions: Sequence[str], sm: int, output: Path) 
     tokens = output / "tokens.jsonl"
     if not tokens.is_file():
         _run("benchmarks.published_size", "--heads", heads, "--output", output)
-    return [_measure_precision(precision, sm, output) for precision in precisions]
+    return [_measure_precision(precision, dialect, sm, output) for precision in precisions]
 
 
-def _measure_precision(precision: str, sm: int, output: Path) -> Row:
+def _measure_precision(precision: str, dialect: str, sm: int, output: Path) -> Row:
     source: list[str | Path] = ["--model", output / "model", "--codec", output / "codec"]
-    calibration, scales = None, output / f"scales-{precision}"
-    portable, engine = output / f"portable-{precision}", output / f"engine-{precision}"
-    of_precision = ["--precision", precision, "--dialect", "portable"]
+    calibration, scales = None, output / f"scales-{dialect}-{precision}"
+    graphs, engine = output / f"{dialect}-{precision}", output / f"engine-{precision}"
+    of_precision = ["--precision", precision, "--dialect", dialect]
     words: list[str | Path] = []
     if precision in QUANTIZED:
         calibration = _run("calibration.run", *source, *of_precision, *QUICKEST, "--tokens",
                            output / "tokens.jsonl", "--output", scales)  # fmt: skip
         words = ["--calibration", scales]
-    export = _run("export.build", *source, *of_precision, *words, "--output", portable)
-    plans = _run("export.build", "--target", TENSORRT_RTX, "--sm", sm, "--bundle", portable,
+    export = _run("export.build", *source, *of_precision, *words, "--no-compare",
+                  "--output", graphs)  # fmt: skip
+    plans = _run("export.build", "--target", TENSORRT_RTX, "--sm", sm, "--bundle", graphs,
                  "--output", engine)  # fmt: skip
     row = Row(
         precision,
@@ -93,7 +97,7 @@ def _measure_precision(precision: str, sm: int, output: Path) -> Row:
         _plan_mb(engine, BACKBONE),
         _plan_mb(engine, MTP_HEAD),
     )
-    for folder in (portable, engine):
+    for folder in (graphs, engine):
         shutil.rmtree(folder)
     return row
 
@@ -137,7 +141,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure all stages and print the table."""
     _require_packages()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    rows = measure_costs(arguments.heads, arguments.precision, arguments.sm, arguments.output)
+    rows = measure_costs(
+        arguments.heads, arguments.precision, arguments.dialect, arguments.sm, arguments.output
+    )
     print(format_rows(rows), end="")
 
 
@@ -149,6 +155,9 @@ def make_parser() -> CommandParser:
     add_count(parser, "--heads", "codes that a step makes", default=3)
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="(default: all)"
+    )
+    parser.add_argument(
+        "--dialect", choices=STANDARD, default=PORTABLE, help=f"of the graphs (default: {PORTABLE})"
     )
     add_count(parser, "--sm", "compute capability of the GPU", default=DEFAULT_SM)
     add_output(parser, "working folder; checkpoints in it are kept")

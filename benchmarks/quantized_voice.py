@@ -7,6 +7,7 @@ and, with `--judge`, the reports of `python -m evaluation.speech`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 import subprocess
 import sys
@@ -17,18 +18,22 @@ from commands.arguments import CommandParser, command_parser
 from commands.errors import UserError
 from commands.options import add_count, add_output
 from commands.run import run_command
+from runtime.bundle.names import BASIC, STANDARD
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 TEXTS = SAMPLES / "calibration.txt"
 SENTENCES = SAMPLES / "evaluation" / "everyday.txt"
 DEFAULT_SENTENCES = 10
-HALVES = ("fp16", "bf16")  # portable; rounding as on a GPU is emulated
+HALVES = ("fp16", "bf16")  # in the standard dialects; rounding as on a GPU is emulated
 VARIANTS = (  # precision, dialect
     ("int8", "ort"),
     ("int4", "ort"),
     ("int8", "portable"),
     ("fp8", "portable"),
     ("int4", "portable"),
+    ("int8", "basic"),
+    ("fp8", "basic"),
+    ("int4", "basic"),
 )
 
 
@@ -40,14 +45,15 @@ def quantize_voice(heads: int, output: Path, sentences: int, runs: int, judge: b
     of_model = ["--heads", str(heads)]
     _run("export.build", *of_model, "--target", "onnxruntime", "--output", reference)
     engines = []
-    for precision in HALVES:
-        original, engine = output / f"{precision}-original", output / f"{precision}-portable"
-        _run("export.build", *of_model, "--precision", precision, "--dialect", "portable",
+    for precision, dialect in itertools.product(HALVES, STANDARD):
+        name = f"{precision}-{dialect}"
+        original, engine = output / f"{name}-original", output / name
+        _run("export.build", *of_model, "--precision", precision, "--dialect", dialect,
              "--output", original)  # fmt: skip
         _run("export.emulate", original, "--output", engine)
         engines += ["--engine", f"{engine.name}={engine}"]
     for precision, dialect in VARIANTS:
-        scales, engine = output / f"scales-{precision}", output / f"{precision}-{dialect}"
+        scales, engine = _scales(output, precision, dialect), output / f"{precision}-{dialect}"
         if not scales.is_dir():
             judged = ["--dialect", dialect]
             _run("calibration.run", *of_model, *judged, "--precision", precision, "--texts", TEXTS,
@@ -61,6 +67,12 @@ def quantize_voice(heads: int, output: Path, sentences: int, runs: int, judge: b
     if judge:
         engines = ["--engine", f"fp32={reference}", *engines]
         _run("evaluation.speech", *limit, *engines, "--output", output / "judged")
+
+
+def _scales(output: Path, precision: str, dialect: str) -> Path:
+    """The folder of a calibration: one for all dialects, but TensorRT has larger blocks of int4."""
+    own = f"-{dialect}" if (precision, dialect) == ("int4", BASIC) else ""
+    return output / f"scales-{precision}{own}"
 
 
 def _run(module: str, *arguments: str | Path) -> None:

@@ -8,6 +8,7 @@ only, so that `--help` works before anything is installed.
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from commands.launch import module_command, started_as
@@ -28,6 +29,11 @@ class CommandParser(argparse.ArgumentParser):
         if self.prog == module_command(self.module):
             self.prog = started_as(self.module)
         self.add_argument("--version", action="version", version=f"slm-deploy {VERSION}")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """A help that cannot be delivered is none, as in newer versions of Python than 3.10."""
+        with suppress(OSError):
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2, as for every mistake of a user."""

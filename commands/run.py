@@ -53,6 +53,7 @@ def run_command(
         parser = make_parser()
         arguments = parser.parse_args(argv)
         arguments.command_line = format_command(parser.module, argv)
+        _check_python(parser.module)
         run(arguments)
 
     command.__module__ = run.__module__
@@ -151,6 +152,14 @@ def _command_name(command: Callable[[Sequence[str] | None], None]) -> str:
     if command.__module__ == "__main__" and spec is not None:
         return str(spec.name)
     return command.__module__
+
+
+def _check_python(command: str) -> None:
+    """Raises `UserError` if this Python is too old for the command."""
+    from commands.extras import explain_old_python
+
+    if message := explain_old_python(command):
+        raise UserError(message)
 
 
 def _report_interrupt() -> int:

@@ -37,6 +37,7 @@ from formats.files.text_files import read_lines
 from formats.streams import FACODEC, LETTERS, Streams, parse_streams
 
 SPEECH_PAD = "<|speech_pad|>"
+TOKENS_AT_ONCE = 1000
 
 _PAD_LETTER, _PAD_CODE = "z", -1
 _NO_CODES = str.maketrans("", "", "<>-0123456789")
@@ -132,8 +133,9 @@ def _parse_head(tokens: Any, name: str, streams: Streams) -> np.ndarray:
 
 def _scan(tokens: str, streams: Streams) -> tuple[str, np.ndarray]:
     """Each token's stream, "z" for a pad, and its code, int64, -1 for a pad."""
-    match = _token_pattern(streams.names).match(tokens)
-    end = match.end() if match else 0
+    pattern, end = _token_pattern(streams.names), 0
+    while some := pattern.match(tokens, end):
+        end = some.end()
     if end != len(tokens):
         raise UserError(f"no speech token at character {end + 1}: {tokens[end : end + 20]!r}")
     tokens = tokens.replace(SPEECH_PAD, f"<{_PAD_LETTER}{_PAD_CODE}>")
@@ -149,8 +151,9 @@ def _scan(tokens: str, streams: Streams) -> tuple[str, np.ndarray]:
 
 @functools.lru_cache
 def _token_pattern(names: str) -> re.Pattern[str]:
-    """Any number of tokens of the streams with these letters, and pads."""
-    return re.compile(rf"(?:<(?:[{names}](?:0|[1-9]\d{{0,4}})|\|speech_pad\|)>)*+", re.ASCII)
+    """Some tokens of the streams with these letters, and pads: each takes memory in a match."""
+    token = rf"<(?:[{names}](?:0|[1-9]\d{{0,4}})|\|speech_pad\|)>"
+    return re.compile(rf"(?:{token}){{1,{TOKENS_AT_ONCE}}}", re.ASCII)
 
 
 @functools.lru_cache

@@ -41,6 +41,11 @@ def make_parser() -> CommandParser:
         "--print-target", action="store_true", help="print the options of export.build for this GPU"
     )
     what.add_argument(
+        "--print-dialect",
+        action="store_true",
+        help="print the dialect of graphs that this GPU's TensorRT reads best",
+    )
+    what.add_argument(
         "--find-gpu", action="store_true", help="only say whether there is a GPU; needs no package"
     )
     parser.add_argument(
@@ -64,6 +69,11 @@ def run(arguments: argparse.Namespace) -> None:
         from runtime.engines.tensorrt.this_gpu import target_options
 
         print(target_options())
+        return
+    if arguments.print_dialect:
+        from runtime.engines.tensorrt.this_gpu import graphs_dialect
+
+        print(graphs_dialect())
         return
     if arguments.reference is None:
         raise UserError("--reference is missing: name the bundle of the same model for the CPU")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other
 
@@ -15,10 +17,13 @@ import soundfile
 from hypothesis import settings
 
 from commands.errors import UserError
+from export.graph.onnxruntime_version import OldOnnxRuntime
 from export.options import ExportOptions, Numbers, Source
 from runtime import TTS
 from runtime.bundle.names import NATIVE
 from tests.runtime.tiny_bundle import write_bundle
+from tests.torch_elsewhere import HAS_TORCH
+from tests.torch_users import needs_torch
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -30,6 +35,34 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SENTENCES = ("They know it.", "We read the letter twice.", "Is the door open?")
+
+
+def pytest_report_header() -> str:
+    return "" if HAS_TORCH else "no torch here: files of tests that need it are passed over"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without PyTorch, its users are no tests. None: nothing else is decided here."""
+    is_user = collection_path.suffix == ".py" and not HAS_TORCH and needs_torch(collection_path)
+    return True if is_user else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, Any, Any]:
+    return (yield from _needing_onnxruntime())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    return (yield from _needing_onnxruntime())
+
+
+def _needing_onnxruntime() -> Generator[None, Any, Any]:
+    """Portable graphs are not tested where the newest ONNX Runtime is too old: on Python 3.10."""
+    try:
+        return (yield)
+    except OldOnnxRuntime as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

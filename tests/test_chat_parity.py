@@ -69,7 +69,7 @@ def lead_to_speech(folder: Path) -> None:
     """Make `<sosp>` the likeliest token after `TOKENS` - 1 others, and not before."""
     model = load_checkpoint(folder).model
     checkpoint = open_checkpoint(folder)
-    export = Export(checkpoint, model, folder, {}, "")
+    export = Export(checkpoint, lambda: model, folder, {}, "")
     aware = checkpoint.config.spk_aware
     ids = torch.tensor([asked(export)])
     speaker = torch.from_numpy(random_speaker())[None] if aware else None
@@ -122,11 +122,11 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         if dialect == NATIVE:
             request.getfixturevalue("native_library")
             pair = export_pair(source, codec, folder, text_head=True)
-            export = Export(checkpoint, load_checkpoint(source).model, folder, {}, dialect)
+            export = Export(checkpoint, lambda: load_checkpoint(source).model, folder, {}, dialect)
             return Chatting(Chat(pair.native), export)
         graphs = language_model_graphs(checkpoint, GraphNumbers(dialect), with_text_head=True)
         specs = {graph.name: graph.save(folder) for graph in graphs}
-        export = Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect)
+        export = Export(checkpoint, lambda: load_checkpoint(source).model, folder, specs, dialect)
         engine = write_bundle(export, codec, tmp_path_factory.mktemp("engine") / "engine")
         return Chatting(Chat.load(engine, threads=1), export)
 

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -15,10 +14,11 @@ import pytest
 
 from commands.launch import VERBS, script_name
 from commands.version import VERSION
+from tests.project import PROJECT
 
 ROOT = Path(__file__).parent.parent
 NEVER_ON_A_DEVICE = {"torch", "onnx", "onnx-ir", "onnxscript", "transformers"}
-SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+SCRIPTS = PROJECT["scripts"]
 
 
 def run(*command: str | Path, cwd: Path) -> str:

@@ -141,11 +141,57 @@ def test_gpu_check_asks_for_a_gpu_before_it_installs(clone: Path) -> None:
     assert not (clone / ".venv").exists()
 
 
+@pytest.mark.parametrize(("precision", "scaled"), [("fp16", []), ("int4", ["calibration.run"])])
+def test_gpu_check_goes_by_what_the_gpu_reads(
+    clone: Path, precision: str, scaled: list[str]
+) -> None:
+    """The stand-in of the environment says that its TensorRT reads basic graphs."""
+    python = write_stand_in(clone / ".venv-gpu" / "bin" / "python")
+    said = {"--print-target": "--target tensorrt", "--print-dialect": "basic"}
+    answer = f"print({said}.get(sys.argv[-1]))\nsys.exit"
+    python.write_text(STAND_IN.replace("sys.exit", answer))
+    installed = clone / ".venv-gpu" / "installed"
+    installed.touch()
+    os.utime(installed, (LATER, LATER))
+    done = make(clone, "checked-gpu", f"PRECISION={precision}")
+    assert done.returncode == 0, done.stderr
+    of_environment = [words for words in calls(clone) if words[0] == "-m"]
+    asked, made = of_environment[:2], of_environment[2:]
+    assert [words[-1] for words in asked] == [*said]
+    assert [words[1] for words in made] == [*scaled, *["export.build"] * 2, "runtime.gpu_check"]
+    for words in made[:-2]:  # scales and the reference
+        assert words[words.index("--dialect") + 1] == "basic"
+    plans = made[-2]
+    assert plans[2:6] == ["--target", "tensorrt", "--precision", precision]
+    assert ("--calibration" in plans) == bool(scaled)
+
+
 def test_an_old_python_is_told_at_once(clone: Path) -> None:
-    done = make(clone, "demo", "PYTHON=false")
+    for target, environment, oldest in (("demo", ".venv-demo", 10), ("venv", ".venv", 11)):
+        done = make(clone, target, "PYTHON=false")
+        assert done.returncode != 0
+        assert f"error: this needs Python 3.{oldest} or newer, found as false" in done.stderr
+        assert not (clone / environment).exists()
+
+
+def test_a_missing_python310_is_one_line(clone: Path) -> None:
+    done = make(clone, "python310-check", "PYTHON310=")
     assert done.returncode != 0
-    assert "error: this needs Python 3.11 or newer, found as false" in done.stderr
-    assert not (clone / ".venv-demo").exists()
+    line = "error: no python3.10 is found; name one: make python310-check PYTHON310=PATH"
+    assert done.stderr.splitlines()[0] == line
+    assert not (clone / ".venv-python310").exists()
+
+
+def test_python310_is_found_where_pyenv_puts_it(clone: Path) -> None:
+    """What pyenv has put on PATH is a shim that fails if no such version is chosen."""
+    shim = clone / "bin" / "python3.10"
+    shim.parent.mkdir()
+    shim.write_text("#!/bin/sh\necho 'pyenv: python3.10: command not found' >&2; exit 127\n")
+    shim.chmod(0o755)
+    found = write_stand_in(clone / "pyenv" / "versions" / "3.10.13" / "bin" / "python3.10")
+    path = f"{shim.parent}:/usr/bin:/bin"
+    make(clone, "python310-check", PATH=path, PYENV_ROOT=str(clone / "pyenv"))
+    assert ["-m", "venv", ".venv-python310"] in calls(clone), found
 
 
 RECIPES = {
@@ -156,6 +202,7 @@ RECIPES = {
     "compare": "-m samples.demo_voice.compare ntp=runs/demo/engine-ntp",
     "chat": "-m evaluation.answers --engine engine-chat --output judged/chat",
     "chat-speakerless": "-m train.lm --config samples/demo_chat/lm-6-speakerless.yaml",
+    "python310-check": "-m pytest -n auto --dist worksteal tests/commands",
     "bench": "--against runs/bench/onnxruntime --threads 1 --runs 10 --json bench.json",
     "engines": "--target tensorrt-rtx --precision int4 --output engine-rtx-6-int4",
     "published-engines": "-m benchmarks.published_size --heads 6 --output runs/published-6",

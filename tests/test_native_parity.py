@@ -39,12 +39,10 @@ from tests.speech_like import speak
 from tests.tiny_codec import (
     OTHER_STREAMS,
     TINY_STREAMS,
-    make_codec,
     make_codec_checkpoint,
-    other_codec_config,
+    make_other_codec_checkpoint,
 )
 from tests.tolerances import limit
-from train.codec_model.checkpoint import save_codec
 
 pytestmark = pytest.mark.usefixtures("native_library")
 
@@ -73,9 +71,7 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def other_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("other_codec")
-    save_codec(make_codec(other_codec_config()), folder)
-    return folder
+    return make_other_codec_checkpoint(tmp_path_factory.mktemp("other_codec"))
 
 
 @pytest.fixture(scope="module")

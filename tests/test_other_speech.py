@@ -10,8 +10,9 @@ import pytest
 from export.options import Capacity, ExportOptions, Numbers, Source
 from export.pipeline import build_bundle
 from runtime import TTS, Sampling
-from tests.tiny_codec import OTHER_STREAMS, make_codec, other_codec_config
+from tests.tiny_codec import OTHER_STREAMS, other_codec_config
 from tests.tiny_models import make_lm_checkpoint
+from tests.tiny_weights import make_codec
 from train.codec_model.checkpoint import save_codec
 
 

@@ -30,7 +30,8 @@ from runtime.audio.sound import convert_sound
 from runtime.speech.schedule import ChunkSchedule
 from tests.export.lm_exports import MOST_ROWS, Export, Recipe, random_speaker, tiny_export
 from tests.speech_like import speak
-from tests.tiny_codec import make_codec, make_codec_checkpoint, tiny_codec_config
+from tests.tiny_codec import make_codec_checkpoint, tiny_codec_config
+from tests.tiny_weights import make_codec
 from train.codec_model.facodec import FACodec
 from train.language_model.generate import DecodingOptions, Generation, generate_frames
 

@@ -11,12 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from formats.checkpoint.codec_config import CodecConfig, MelConfig
 from formats.streams import Streams
-from train.codec_model.checkpoint import save_codec
-from train.codec_model.facodec import FACodec
+from tests.torch_elsewhere import call_with_torch
 
 
 def tiny_codec_config(**changes: Any) -> CodecConfig:
@@ -57,29 +54,13 @@ def other_codec_config(**changes: Any) -> CodecConfig:
     return tiny_codec_config(**(sizes | changes))
 
 
-def make_codec(config: CodecConfig, seed: int = 0) -> FACodec:
-    """A random codec in evaluation mode whose activations bend, neither faint nor overdriven."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        codec = FACodec(config).eval()
-        with torch.no_grad():
-            for name, parameter in codec.named_parameters():
-                if name.endswith((".alpha", ".beta")):
-                    parameter.normal_(0.0, 0.3)
-                elif parameter.ndim == 3:
-                    parameter.normal_(0.0, 0.7 * parameter[0].numel() ** -0.5)
-            _hear_prosody(codec)
-    return codec
-
-
-def _hear_prosody(codec: FACodec) -> None:
-    """Make the prosody path follow the log-mel, whose values lie around -8."""
-    linear = codec.decoder.melspec_linear
-    linear.weight.mul_(5.0)
-    linear.bias.copy_(8.0 * linear.weight.sum(1))
-
-
 def make_codec_checkpoint(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """Write `codec.json` and `codec.safetensors`; `changes` are fields of the config."""
-    save_codec(make_codec(tiny_codec_config(**changes), seed), Path(folder))
+    call_with_torch("write_codec_checkpoint", folder, tiny_codec_config(**changes), seed)
+    return Path(folder)
+
+
+def make_other_codec_checkpoint(folder: Path) -> Path:
+    """The same for the other codec."""
+    call_with_torch("write_codec_checkpoint", folder, other_codec_config(), 0)
     return Path(folder)

@@ -11,9 +11,12 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 from commands.errors import UserError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Request = Mapping[str, object]
 

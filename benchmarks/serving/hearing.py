@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 
 from benchmarks.serving.asking import Ask
 from benchmarks.serving.targets import Broken, Refused, Rejected, Target
@@ -17,7 +17,7 @@ from benchmarks.serving.targets import Broken, Refused, Rejected, Target
 AUDIBLE_SECONDS = 0.1  # a shorter gap is bridged by every player
 
 
-class Outcome(StrEnum):
+class Outcome(Enum):
     """How it ended. BROKEN: by an error, at once or in mid-stream."""
 
     DONE = "done"

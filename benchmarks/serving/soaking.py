@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 from hashlib import sha256
 
 import numpy as np
@@ -24,7 +24,7 @@ REFUSED_SECONDS = 0.05  # before a refused listener asks again
 PATIENCE = 2_000  # times it does so
 
 
-class Kind(StrEnum):
+class Kind(Enum):
     """SLOW: takes each piece no sooner than it would have played the one before."""
 
     WHOLE = "whole"
@@ -69,12 +69,12 @@ class Results:
 
 def make_requests(random: np.random.Generator, known: Sequence[Alone], count: int) -> list[Request]:
     """Of each kind as many as `SHARES` says, in the mean."""
-    kinds = random.choice(list(SHARES), count, p=list(SHARES.values()))
+    drawn = random.choice(len(SHARES), count, p=list(SHARES.values()))
     requests = []
-    for number, kind in enumerate(kinds):
+    for number, kind in enumerate([*SHARES][index] for index in drawn):
         alone = known[int(random.integers(len(known)))]
-        after = int(random.integers(alone.audio_bytes)) if kind == Kind.CANCELLED else 0
-        requests.append(Request(number, Kind(kind), alone, after))
+        after = int(random.integers(alone.audio_bytes)) if kind is Kind.CANCELLED else 0
+        requests.append(Request(number, kind, alone, after))
     return requests
 
 
@@ -106,10 +106,10 @@ def soak(
                 return
             wrong = _listen(target, request, results)
             with results.lock:
-                results.counts[request.kind] += 1
+                results.counts[request.kind.value] += 1
                 if wrong:
-                    results.wrong.append(f"request {request.number}, {request.kind}: {wrong}")
-                on_request(sum(results.counts[kind] for kind in Kind))
+                    results.wrong.append(f"request {request.number}, {request.kind.value}: {wrong}")
+                on_request(sum(results.counts[kind.value] for kind in Kind))
 
     threads = [threading.Thread(target=listen, daemon=True) for _ in range(listeners)]
     for thread in threads:

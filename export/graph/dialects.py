@@ -11,6 +11,7 @@ from __future__ import annotations
 from commands.errors import UserError
 from export.graph.basic_graph import BasicGraph
 from export.graph.model_graph import ModelGraph
+from export.graph.onnxruntime_version import check_onnxruntime
 from export.graph.ort_graph import OrtGraph
 from export.graph.portable_graph import PortableGraph
 from export.graph.precisions import GraphNumbers
@@ -21,8 +22,15 @@ DIALECTS: dict[str, type[ModelGraph]] = {
 
 
 def new_graph(name: str, numbers: GraphNumbers) -> ModelGraph:
-    """An empty graph. Raises `UserError` for an unknown dialect, or a precision it lacks."""
+    """An empty graph.
+
+    Raises:
+        UserError: an unknown dialect, or a precision that it lacks.
+        OldOnnxRuntime: it could not be checked here.
+    """
     dialect = DIALECTS.get(numbers.dialect)
     if dialect is None:
         raise UserError(f"unknown dialect {numbers.dialect!r}; there are: {', '.join(DIALECTS)}")
+    if dialect is PortableGraph:
+        check_onnxruntime()
     return dialect(name, numbers.precision, numbers.formats)

@@ -50,8 +50,20 @@ def open_session(
     rounding = _rounding_model(path, watched)
     if rounding is None:
         return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
+    _save_memory(options)
     options.add_session_config_entry(EXTERNAL_DATA_FOLDER, str(path.parent))
     return onnxruntime.InferenceSession(rounding, options, providers=[PROVIDER])
+
+
+def _save_memory(options: onnxruntime.SessionOptions) -> None:
+    """Widen a weight just before its product and free it at once.
+
+    Otherwise ONNX Runtime holds all weights as float32, since it folds their casts or computes
+    them first: 1.9 GB instead of 1.2 at the published size, and with INT4 3.3 instead of 0.5.
+    """
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    options.enable_cpu_mem_arena = False
 
 
 def write_rounding_copy(path: Path, copy: Path) -> bool:

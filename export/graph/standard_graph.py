@@ -6,7 +6,7 @@ call. A cache's capacity is a number for the same reason.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -50,7 +50,7 @@ class StandardGraph(ModelGraph):
         return self.rms_norm(total, weight, epsilon), total
 
 
-class MaskedAttention:
+class MaskedAttention(ABC):
     """Attention over a cache of fixed capacity with an explicit additive mask.
 
     The mask holds both causality and how much of the cache is in use.

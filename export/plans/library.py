@@ -23,6 +23,9 @@ from runtime.engines.tensorrt.gpu_targets import GpuTarget
 from runtime.engines.tensorrt.parsers import oldest_version, reads, usual_dialect
 from runtime.engines.tensorrt.plan_check import INSTALL, LIBRARIES, TITLES
 
+# That a kernel may use while it is tried. By default it is all of a GPU's memory, and a Jetson has
+# one memory for everything.
+WORKSPACE_BYTES = 1 << 30
 _IGNORED = ("Make sure input", "Make sure output")  # logged for every int64 tensor
 
 
@@ -73,7 +76,9 @@ class Library:
     def new_config(self, builder: Any, targets: Sequence[GpuTarget]) -> Any:
         """A build configuration for these GPUs. TensorRT takes the machine's GPU by itself."""
         config = builder.create_builder_config()
-        if self.kind != TENSORRT:
+        if self.kind == TENSORRT:
+            config.set_memory_pool_limit(self.module.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+        else:
             config.num_compute_capabilities = len(targets)
             for index, target in enumerate(targets):
                 number = getattr(self.module.ComputeCapability, f"SM{target.sm}")

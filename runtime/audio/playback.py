@@ -17,10 +17,13 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING
 
 from commands.errors import UserError
 from commands.standard_streams import is_broken_pipe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _PIPED = {
     "pw-cat": "-p --format s16 --rate {rate} --channels 1 -",

@@ -41,7 +41,7 @@ class TextRow:
         if self.seed is not None:
             return self.seed
         digest = hashlib.sha256(f"{seed}\0{self.id}".encode()).digest()
-        return int.from_bytes(digest[:8]) & MAX_SEED
+        return int.from_bytes(digest[:8], "big") & MAX_SEED
 
     @property
     def file_stem(self) -> str:

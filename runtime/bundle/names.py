@@ -97,7 +97,9 @@ AUDIO = "audio"  #                              float32  [rows, samples]
 PAST_FRAMES = "past_frames"  #                  int64    [rows]  frames in earlier calls
 UTTERANCE_FRAMES = "utterance_frames"  #        int64    [rows]  all of them, or UNKNOWN_FRAMES
 MAX_CALL_FRAMES = 400  # runtimes give the decoder more in several calls
-UNKNOWN_FRAMES = 2**31 - 1  # the last frame of the utterance has not come yet
+# The last frame of the utterance has not come yet. It stands for hours, and yet for fewer samples
+# than 2**31: Max and Min of ONNX Runtime 1.23 look at no more bits of an int64.
+UNKNOWN_FRAMES = 2**20
 PAST_CONTEXT, PRESENT_CONTEXT = "past_context_{index}", "present_context_{index}"  # of one layer
 
 # Ways in which a graph is called (keys of GraphSpec.profiles).

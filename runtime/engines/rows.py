@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from commands.errors import UserError
 from runtime.bundle import names
 from runtime.bundle.manifest import GraphSpec, SamplingDefaults
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SETTINGS = (names.TEMPERATURE, names.TOP_K, names.TOP_P, names.REPETITION_PENALTY)
 DRAWN = (names.CODES, names.KEPT_CODES, names.STOP)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,7 +114,7 @@ def make_report(
     """All that was measured, and where."""
     program, *arguments = sys.argv
     return Report(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=shlex.join([Path(program).stem, *arguments]),
         text=text,
         machine=describe_machine(next((each.gpu for each in loaded if each.gpu), None)),

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from runtime.profiling.spans import TEXT, SpanRecorder, seconds_by_stage
 from runtime.profiling.statistics import summarize
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from runtime.speech.schedule import ChunkSchedule
     from runtime.speech.synthesis import TTS
 
@@ -127,7 +129,8 @@ class Loaded:
         from runtime.speech.reading import read_text
 
         prompts = self.tts.prompts
-        with warnings.catch_warnings(action="ignore"):  # speaking warns, too
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # speaking warns, too
             speaker = self.tts.speaker(self.spoken.voice)
             sentences = read_text(self.spoken.text, prompts, strict=False)
         return fmean(prompts.embed(sentence, speaker).shape[1] for sentence in sentences)

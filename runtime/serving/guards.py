@@ -5,7 +5,6 @@ In: ASGI messages. Out: the same, or an error. Keys are compared in constant tim
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import secrets
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from anyio import fail_after
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -153,7 +153,7 @@ class Guard:
             if is_whole:
                 return await receive()
             try:
-                async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                with fail_after(max(0.0, end - time.monotonic())):
                     message = await receive()
             except TimeoutError:
                 raise RequestFailed(408, "the body came too slowly", code="timeout") from None

@@ -16,6 +16,7 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
+from anyio import fail_after
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -140,7 +141,7 @@ class SpeechResponse:
     async def _put(self, send: Send, content: bytes) -> None:
         """A listener who reads nothing is waited for, but not for ever."""
         message: Message = {"type": "http.response.body", "body": content, "more_body": True}
-        async with asyncio.timeout(self._speaking.settings.patience_seconds):
+        with fail_after(self._speaking.settings.patience_seconds):
             await send(message)
 
     def _event(self, part: bytes) -> bytes:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ from runtime.speech.schedule import ChunkSchedule, least_work, soon_heard
 from runtime.speech.spoken import Answer, Chunk, join_chunks
 from runtime.speech.synthesis import TTS, speak_steps
 from runtime.speech.voice import Voice
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 GREEDY = Sampling(do_sample=False)
 

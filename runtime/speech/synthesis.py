@@ -11,7 +11,7 @@ import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ from runtime.speech.sampling import Sampling
 from runtime.speech.schedule import ChunkSchedule, least_work, soon_heard
 from runtime.speech.spoken import Chunk, Utterance, join_chunks
 from runtime.speech.voice import Voice, resolve_voice
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SENTENCE_PAUSE_SECONDS = 0.2  # silence between the sentences of a text
 

@@ -36,7 +36,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_each_stage_is_measured_and_engines_do_not_stay(
     commands: list[list[str]], tmp_path: Path
 ) -> None:
-    (floats, quantized) = measure_costs(3, ["bf16", "fp8"], 89, tmp_path)
+    (floats, quantized) = measure_costs(3, ["bf16", "fp8"], "basic", 89, tmp_path)
     assert floats == Row("bf16", None, COST, COST, 4.0, 3.0, 1.0)
     assert quantized == Row("fp8", COST, COST, COST, 4.0, 3.0, 1.0)
     assert [command[0] for command in commands] == [
@@ -44,17 +44,18 @@ def test_each_stage_is_measured_and_engines_do_not_stay(
         *("export.build", "export.build"),
         *("calibration.run", "export.build", "export.build"),
     ]
-    scales = str(tmp_path / "scales-fp8")
+    scales = str(tmp_path / "scales-basic-fp8")
     assert commands[3][-1] == scales
     assert commands[4][commands[4].index("--calibration") + 1] == scales
     assert commands[5][commands[5].index("--bundle") + 1] == commands[4][-1]
+    assert commands[4][commands[4].index("--dialect") + 1] == "basic"
     assert not list(tmp_path.glob("engine-*"))
-    assert not list(tmp_path.glob("portable-*"))
+    assert not list(tmp_path.glob("basic-*"))
 
 
 def test_checkpoints_that_are_there_are_taken(commands: list[list[str]], tmp_path: Path) -> None:
     (tmp_path / "tokens.jsonl").touch()
-    measure_costs(3, ["fp16"], 89, tmp_path)
+    measure_costs(3, ["fp16"], "portable", 89, tmp_path)
     assert [command[0] for command in commands] == ["export.build", "export.build"]
 
 

@@ -18,8 +18,9 @@ from formats.checkpoint.language_model_config import read_lm_config
 from runtime.bundle.loading import load_bundle
 from runtime.bundle.names import NATIVE
 from runtime.engines.native.model import NativeModel
-from tests.tiny_codec import make_codec, other_codec_config, tiny_codec_config
+from tests.tiny_codec import other_codec_config, tiny_codec_config
 from tests.tiny_models import make_lm_checkpoint
+from tests.tiny_weights import make_codec
 from train.codec_model.checkpoint import save_codec
 
 DEMO = Path("samples/demo_voice/6-heads")

@@ -24,6 +24,7 @@ from commands.errors import UserError
 from export.build import main as build_main
 from export.checks.codec_checks import decode, example_frames, example_speaker
 from export.codec.decoder import build_codec_decoder
+from export.graph.onnxruntime_version import check_onnxruntime
 from export.graph.runner import GraphRunner
 from export.options import ExportOptions, Numbers, Source
 from export.pipeline import build_bundle
@@ -249,6 +250,7 @@ def test_all_audio_of_an_utterance_is_followed(tmp_path: Path, frames: int) -> N
 
 
 def test_sentences_without_speech_are_refused(sources: SourceFolders, tmp_path: Path) -> None:
+    check_onnxruntime()
     tokens = write_tokens(tmp_path, HEADS, utterances=4, frames=5)
     recorded = [*read_utterances(tokens, HEADS)]
     silent = [replace(one, frames=np.zeros((0, 3), np.int64)) for one in recorded[:3]]

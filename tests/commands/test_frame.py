@@ -86,7 +86,7 @@ def test_parsers_are_made_without_heavy_packages() -> None:
 
 def test_run_gets_what_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
     def make_parser() -> CommandParser:
-        parser = CommandParser(prog="python -m train.example")
+        parser = CommandParser(prog="python -m runtime.example")
         parser.add_argument("text")
         return parser
 
@@ -95,4 +95,4 @@ def test_run_gets_what_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert run_command(make_parser, run, ["two words"]) == 2
     said = capsys.readouterr().err
-    assert said == "error: two words; go on with: python -m train.example 'two words'\n"
+    assert said == "error: two words; go on with: python -m runtime.example 'two words'\n"

@@ -9,7 +9,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,13 @@ from runtime.serve import KEY_VARIABLE, make_parser
 from runtime.serving.metrics import PREFIX
 from runtime.serving.speaking import Phase
 from runtime.speech.synthesis import TTS
+from tests.project import PROJECT
 from tests.runtime.serving.conftest import serving
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
-    "optional-dependencies"
-]
+EXTRAS = PROJECT["optional-dependencies"]
 FINAL = {  # Dockerfile -> its last stages
     "Dockerfile": ("cpu", "gpu"),
     "Dockerfile.jetson": ("jetpack6", "jetpack7"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file, save_file
 
 from export.graph.precisions import GraphNumbers, Precision
@@ -17,7 +19,9 @@ from export.readers.checkpoint import SAFETENSORS_FILE, Checkpoint, open_checkpo
 from formats.streams import FACODEC, Streams
 from runtime.bundle.manifest import GraphSpec
 from tests.tiny_models import make_lm_checkpoint
-from train.language_model.checkpoint import LanguageModel, load_checkpoint
+
+if TYPE_CHECKING:
+    from train.language_model.checkpoint import LanguageModel
 
 DIALECTS = ("ort", "portable", "basic")
 POSITIONS = 288  # room of the portable dialect's caches
@@ -52,11 +56,16 @@ class Export:
     """A checkpoint, its PyTorch model and its saved graphs."""
 
     checkpoint: Checkpoint
-    model: LanguageModel
+    load_model: Callable[[], LanguageModel]
     folder: Path
     graphs: Mapping[str, GraphSpec]
     dialect: str
     precision: Precision = "fp32"
+
+    @functools.cached_property
+    def model(self) -> LanguageModel:
+        """Loaded for who compares with it; others need no PyTorch."""
+        return self.load_model()
 
 
 @functools.cache
@@ -100,7 +109,15 @@ def tiny_export(
         checkpoint, GraphNumbers(dialect, precision), with_text_head=True
     )
     specs = {graph.name: graph.save(folder, MOST_ROWS) for graph in graphs}
-    return Export(checkpoint, load_checkpoint(source).model, folder, specs, dialect, precision)
+    load_model = functools.partial(_load_model, source)
+    return Export(checkpoint, load_model, folder, specs, dialect, precision)
+
+
+def _load_model(source: Path) -> LanguageModel:
+    pytest.importorskip("torch")
+    from train.language_model.checkpoint import load_checkpoint
+
+    return load_checkpoint(source).model
 
 
 def random_speaker(seed: int = 0) -> np.ndarray:

@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile
-import torch
 from safetensors.numpy import load_file, save_file
 
 from commands.errors import UserError
@@ -25,6 +24,7 @@ from export import target as targets
 from export.build import main
 from export.checks import check
 from export.graph.model_graph import ModelGraph
+from export.graph.onnxruntime_version import check_onnxruntime
 from export.graph.runner import GraphRunner
 from export.options import ExportOptions, Source
 from export.pipeline import build_bundle
@@ -74,6 +74,8 @@ def _without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def build(inputs: Path, output: Path, model: str, *more: str | Path) -> int:
+    if "portable" in more:
+        check_onnxruntime()
     output.parent.mkdir(exist_ok=True)
     source = ["--model", inputs / model, "--codec", inputs / "codec"]
     arguments = ["--target", "onnxruntime", *source, "--output", output, *more]
@@ -201,6 +203,7 @@ def test_the_text_head_is_there_when_asked_for(inputs: Path, output: Path) -> No
 def test_parity_figures_are_printed_and_stored(
     inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch")
     monkeypatch.setattr(check, "parity_is_possible", lambda: True)
     assert build(inputs, output, "six") == 0
     stored = {one.name for one in load_bundle(output).manifest.checks}
@@ -233,6 +236,7 @@ def test_the_comparison_can_be_left_out(
 def test_the_comparison_says_what_it_does(
     inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch")
     monkeypatch.setattr(check, "parity_is_possible", lambda: True)
     assert build(inputs, output, "three") == 0
     printed = capsys.readouterr().out
@@ -511,6 +515,7 @@ def test_damaged_files(
 
 
 def test_a_hostile_pickle(inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
     folder, mark = broken(inputs, output, "three/model.safetensors", None), output.parent / "ran"
 
     class Hostile:

@@ -44,6 +44,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> dict[str, GraphSpec]:
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("recipe", [Recipe(heads=6, speaker_aware=True), Recipe(heads=1)], ids=str)
 def test_good_graphs_pass(recipe: Recipe, dialect: str) -> None:
+    pytest.importorskip("torch")
     good = tiny_export(recipe, dialect)
     checks = check_language_model(good.checkpoint, good.folder, good.graphs)
     parity = check_language_model_parity(good.checkpoint, good.folder, good.graphs)
@@ -61,6 +62,7 @@ def test_weights_that_are_not_finite_are_found(tmp_path: Path) -> None:
 
 def test_graphs_of_other_weights_are_found(tmp_path: Path) -> None:
     """One weight of thousands is 1 % off: too little to hear, and yet found."""
+    pytest.importorskip("torch")
     other = open_checkpoint(damaged_copy(tmp_path / "other", 1.01))
     graphs = export(other, tmp_path)
     original = open_checkpoint(tiny_checkpoint(Recipe(heads=3)))

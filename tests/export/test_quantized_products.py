@@ -12,6 +12,7 @@ import pytest
 from calibration.methods.weight_scales import weight_scales
 from commands.errors import UserError
 from export.graph.dialects import new_graph
+from export.graph.onnxruntime_version import check_onnxruntime
 from export.graph.precisions import GraphNumbers
 from export.graph.runner import GraphRunner
 from export.quantization.products import ORT_BLOCK, part_name, quantized_formats
@@ -119,6 +120,7 @@ def test_negative_scales_are_for_onnx_runtimes_own_dialect(tmp_path: Path) -> No
     quantized = QuantizedWeight(INT4, 32, scales)
     actual = run_product(tmp_path, "ort", "int4", {"w": quantized}, weight, inputs)
     assert relative(actual, expected_product(inputs, weight, quantized, "ort")) < 0.01
+    check_onnxruntime()
     with pytest.raises(UserError, match="negative scales, which TensorRT does not take"):
         run_product(tmp_path, "portable", "int4", {"w": quantized}, weight, inputs)
 
@@ -196,6 +198,8 @@ def test_blocks_that_tensorrt_lacks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dialect", ["ort", "portable"])
 def test_scales_of_another_shape_are_refused(dialect: str, tmp_path: Path) -> None:
+    if dialect == "portable":
+        check_onnxruntime()
     quantized = quantize(random_weight(), "int8", IN, smooth=False)
     wider = np.zeros((OUT + 1, IN), np.float32)
     with pytest.raises(UserError, match=r"w is \[25, 128\]"):

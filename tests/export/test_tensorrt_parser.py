@@ -6,6 +6,9 @@ Runs where the extra `tensorrt-rtx` is installed.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from export.codec.decoder import build_codec_decoder
 from export.graph.precisions import Precision
 from export.readers.codec_checkpoint import open_codec
 from runtime.bundle.manifest import GraphSpec
-from runtime.bundle.names import STANDARD
+from runtime.bundle.names import BACKBONE, STANDARD
 from tests.export.lm_exports import Recipe, tiny_export
 from tests.tiny_codec import make_codec_checkpoint
 
@@ -57,6 +60,20 @@ def test_graphs_are_parsed_completely(recipe: Recipe, precision: Precision, dial
     export = tiny_export(recipe, dialect, precision)
     for spec in export.graphs.values():
         parse(export.folder, spec)
+
+
+@pytest.mark.parametrize("dialect", STANDARD)
+def test_polygraphy_reports_nothing_that_is_not_supported(dialect: str) -> None:
+    pytest.importorskip("polygraphy")
+    export = tiny_export(MODELS[0], dialect, "fp16")
+    file = export.folder / export.graphs[BACKBONE].file
+    run = "from polygraphy.tools import main; main()"
+    words = [sys.executable, "-c", run, "inspect", "capability", str(file)]
+    environment = os.environ | {"POLYGRAPHY_USE_TENSORRT_RTX": "1"}
+    done = subprocess.run(
+        words, cwd=export.folder, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "Graph is fully supported by TensorRT" in done.stdout
 
 
 @pytest.mark.parametrize("activation", ["snake", "alias_free"])

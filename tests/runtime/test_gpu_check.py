@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,33 @@ def test_target_of_this_gpu(gpu: Any, capsys: pytest.CaptureFixture[str]) -> Non
         gpu.cuda.compute_capability = capability
         assert main(["--print-target"]) == 0
         assert capsys.readouterr().out == f"{target}\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "dialect"), [("10.3.0", "basic"), ("10.16.1", "portable"), ("11.4.1.1", "portable")]
+)
+def test_dialect_of_this_gpu_s_library(
+    gpu: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    dialect: str,
+) -> None:
+    gpu.cuda.compute_capability = (8, 7)
+    library = ModuleType("tensorrt")
+    library.__version__ = version  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tensorrt", library)
+    assert main(["--print-dialect"]) == 0
+    assert capsys.readouterr().out == f"{dialect}\n"
+
+
+def test_a_gpu_without_its_library(
+    gpu: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu.cuda.compute_capability = (8, 7)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert main(["--print-dialect"]) == 2
+    assert "on a Jetson it comes with JetPack" in one_line(capsys)
 
 
 def test_the_profile_runs_on_the_gpu(

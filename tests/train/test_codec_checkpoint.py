@@ -11,7 +11,8 @@ import torch
 
 from commands.errors import UserError
 from formats.checkpoint.codec_config import CodecConfig
-from tests.tiny_codec import make_codec, make_codec_checkpoint, tiny_codec_config
+from tests.tiny_codec import make_codec_checkpoint, tiny_codec_config
+from tests.tiny_weights import make_codec
 from tests.train.published_codec import published_state, write_published
 from train.codec_model import checkpoint as codec_checkpoint
 from train.codec_model.checkpoint import load_codec, save_codec

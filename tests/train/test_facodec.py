@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from formats.checkpoint.codec_config import CodecConfig, decoder_reach_frames
-from tests.tiny_codec import make_codec, tiny_codec_config
+from tests.tiny_codec import tiny_codec_config
+from tests.tiny_weights import make_codec
 from tests.train.published_codec import published_state
 from train.codec_model.checkpoint import load_strictly
 from train.codec_model.facodec import FACodec

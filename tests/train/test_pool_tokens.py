@@ -14,7 +14,8 @@ from commands.errors import UserError
 from formats.checkpoint.codec_config import CodecConfig, MelConfig
 from formats.tokens import TokenizedUtterance, write_utterances
 from runtime.audio.sound import read_recording
-from tests.tiny_codec import make_codec, tiny_codec_config
+from tests.tiny_codec import tiny_codec_config
+from tests.tiny_weights import make_codec
 from train.codec_model.facodec import FACodec
 from train.codec_training.audio_pool import AudioPool, Crops, load_pool
 from train.codec_training.config import PredictedTokens

@@ -20,6 +20,7 @@ from commands.interruption import Interruption
 from commands.next_step import print_next, quote
 from commands.progress import progress
 from formats.checkpoint.codec_config import find_codec_config
+from formats.files.hashing import sha256_file
 from formats.files.unfinished_work import begin_work, remove_work
 from train.data.recording_folders import check_names
 from train.data.token_files import token_file, write_token_files
@@ -92,8 +93,7 @@ def digest_codec(folder: Path) -> str:
     """SHA-256 over the codec's files, in either layout."""
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("codec.*"), *folder.glob("ns3_facodec_*_v2.bin")]):
-        with path.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_file(path)))
     return digest.hexdigest()
 
 

@@ -1,13 +1,16 @@
-"""The GPU of this machine, and the options of `export.build` that make plans for it."""
+"""The GPU of this machine, and what `export.build` makes for it."""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from commands.errors import UserError
 from commands.extras import install_command
 from runtime.bundle.names import TENSORRT_RTX
-from runtime.engines.tensorrt.gpu_targets import find_target
+from runtime.engines.tensorrt.gpu_targets import GpuTarget, find_target
+from runtime.engines.tensorrt.parsers import usual_dialect
+from runtime.engines.tensorrt.plan_check import INSTALL, LIBRARIES, TITLES
 
 if TYPE_CHECKING:
     from runtime.engines.tensorrt.cuda import Gpu
@@ -30,9 +33,28 @@ def target_options() -> str:
     Raises:
         UserError: no cuda-python, no driver, no GPU, or a GPU that no plans can be built for.
     """
+    target = _this_target()
+    kind = target.libraries[0]
+    return f"--target {kind}" + (f" --sm {target.sm}" if kind == TENSORRT_RTX else "")
+
+
+def graphs_dialect() -> str:
+    """The dialect of graphs that this GPU's TensorRT reads best.
+
+    Raises:
+        UserError: as `target_options`, or its TensorRT cannot be imported.
+    """
+    kind = _this_target().libraries[0]
+    try:
+        library = importlib.import_module(LIBRARIES[kind])
+    except (ImportError, OSError) as error:
+        raise UserError(f"{TITLES[kind]} cannot be imported ({error}); {INSTALL[kind]}") from None
+    return usual_dialect(kind, library.__version__)
+
+
+def _this_target() -> GpuTarget:
     gpu = require_gpu()
     target = find_target(gpu.compute_capability)
     if target is None:
         raise UserError(f"{gpu.name} has compute capability {gpu.compute_capability}: no target")
-    kind = target.libraries[0]
-    return f"--target {kind}" + (f" --sm {target.sm}" if kind == TENSORRT_RTX else "")
+    return target

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from base64 import b64encode
+from itertools import starmap
 from typing import Any
 
 import msgspec
@@ -58,9 +59,7 @@ class BatchResponse:
             self._metrics.count_aborted("left")
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with asyncio.TaskGroup() as group:
-            working = [group.create_task(self._result(*each)) for each in enumerate(self._bodies)]
-        results = [task.result() for task in working]
+        results = await asyncio.gather(*starmap(self._result, enumerate(self._bodies)))
         succeeded = sum(result["status"] == "success" for result in results)
         told = {
             "id": scope.get("state", {}).get("request_id"),

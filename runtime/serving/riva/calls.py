@@ -14,6 +14,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 import grpc
+from anyio import fail_after
 
 from runtime.serving.connections import FLUSH_SECONDS
 from runtime.serving.errors import RequestFailed, explain
@@ -67,7 +68,7 @@ class RivaCalls:
             log.error("a call failed", exc_info=error)
         self._metrics.count_answer(route, failed.status)
         with suppress(TimeoutError):  # who reads nothing does not take the status, either
-            async with asyncio.timeout(FLUSH_SECONDS):
+            with fail_after(FLUSH_SECONDS):
                 await context.abort(code_of(failed), failed.message, trailers(failed))
 
     # What calls do.
@@ -172,7 +173,7 @@ class RivaCalls:
 
     async def _put(self, context: Any, message: Any) -> None:
         """A listener who reads nothing is waited for, but not for ever."""
-        async with asyncio.timeout(self._speaking.settings.patience_seconds):
+        with fail_after(self._speaking.settings.patience_seconds):
             await context.write(message)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from contextlib import aclosing, suppress
 
+from anyio import fail_after
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -18,6 +19,7 @@ from runtime.serving.errors import RequestFailed, explain
 from runtime.serving.growing.incoming import Incoming, Silent
 from runtime.serving.growing.narrator import REFUSALS, Narrator
 from runtime.serving.growing.sentences import End, Sentence, SentenceQueue
+from runtime.serving.growing.tasks import Tasks
 from runtime.serving.metrics import Metrics
 from runtime.serving.speaking import Speaking
 from runtime.serving.speech_response import abort
@@ -61,6 +63,7 @@ class Session:
             is_busy=lambda: self._is_busy,
             may_pause=lambda: self._queue.is_pausing,
         )
+        self._tasks = Tasks()
         self._config: SessionConfig | None = None
         self._current: Sentence | None = None  # that is being spoken
         self._is_telling = False  # something that was taken from the queue
@@ -69,18 +72,15 @@ class Session:
     async def run(self) -> None:
         """Until one side ends it."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                self._speaker = tasks.create_task(self._speak())
-                tasks.create_task(self._read())
-        except* Closing as ends:
-            (end, *_) = ends.exceptions
-            assert isinstance(end, Closing)
+            self._speaker = self._tasks.start(self._speak())
+            self._tasks.start(self._read())
+            await self._tasks.wait()
+        except Closing as end:
             await self._close(end)
-        except* WebSocketDisconnect:
+        except WebSocketDisconnect:
             self._count_aborted("left")
-        except* Exception as defects:
-            log.error("a session failed", exc_info=defects)
+        except Exception as defect:
+            log.error("a session failed", exc_info=defect)
             await self._close(Closing(1011, "a defect of the server; its log says more"))
         finally:
             self._incoming.close()
@@ -142,14 +142,14 @@ class Session:
 
     async def _cancel(self) -> None:
         """Stop at once, and forget what waits."""
-        self._speaker.cancel()  # its task group does not mind
+        self._speaker.cancel()  # which is no failure
         await asyncio.wait({self._speaker})
         spoken, self._current, self._is_telling = self._current, None, False
         utterance = spoken.utterance if spoken else self._queue.utterance
         if spoken:
             self._metrics.count_aborted("cancelled")
         self._queue.drop()
-        self._speaker = self._tasks.create_task(self._speak())
+        self._speaker = self._tasks.start(self._speak())
         index = spoken.index if spoken else None
         await self._tell(
             "audio.cancelled", utterance_index=utterance, sentence_index=index, reason="cancelled"
@@ -256,7 +256,7 @@ class Session:
         field = "text" if isinstance(content, str) else "bytes"
         message: Message = {"type": "websocket.send", field: content}
         try:
-            async with asyncio.timeout(self._speaking.settings.patience_seconds):
+            with fail_after(self._speaking.settings.patience_seconds):
                 await self._socket.send(message)
         except TimeoutError:
             self._count_aborted("slow")

@@ -15,6 +15,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 
+from anyio import fail_after
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.error import Error
 from wyoming.event import Event, async_write_event
@@ -32,6 +33,7 @@ from runtime.serving.errors import RequestFailed, explain
 from runtime.serving.growing.incoming import Incoming, Silent
 from runtime.serving.growing.narrator import REFUSALS, Narrator
 from runtime.serving.growing.sentences import End, Sentence, SentenceQueue
+from runtime.serving.growing.tasks import Tasks
 from runtime.serving.metrics import Metrics
 from runtime.serving.requests import SpeechRequest
 from runtime.serving.speaking import Speaking
@@ -86,18 +88,17 @@ class Conversation:
     async def run(self) -> None:
         """Until one side ends it."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._speak())
-                tasks.create_task(self._read())
-        except* _Leaving as ends:
-            (end, *_) = ends.exceptions
-            assert isinstance(end, _Leaving)
+            tasks = Tasks()
+            tasks.start(self._speak())
+            tasks.start(self._read())
+            await tasks.wait()
+        except _Leaving as end:
             await self._tell_end(end.reason)
-        except* (OSError, EOFError):  # the caller has gone
+        except (OSError, EOFError):  # the caller has gone
             self._count_aborted("left")
-        except* Exception as defects:
-            log.error("a conversation failed", exc_info=defects)
-            await self._tell_end(explain(defects))
+        except Exception as defect:
+            log.error("a conversation failed", exc_info=defect)
+            await self._tell_end(explain(defect))
         finally:
             self._incoming.close()
 
@@ -231,7 +232,7 @@ class Conversation:
     async def _send(self, event: Event) -> None:
         """A caller who reads nothing is waited for, but not for ever."""
         try:
-            async with asyncio.timeout(self._speaking.settings.patience_seconds):
+            with fail_after(self._speaking.settings.patience_seconds):
                 await async_write_event(event, self._writer)
         except TimeoutError:
             self._count_aborted("slow")

@@ -9,6 +9,8 @@ import asyncio
 import socket
 from contextlib import suppress
 
+from anyio import fail_after
+
 from runtime.serving.metrics import Metrics
 from runtime.serving.speaking import Speaking
 from runtime.serving.wyoming.conversation import Conversation
@@ -64,6 +66,6 @@ class WyomingServer:
         """Let the caller hear what was written; who plays while they read may be behind."""
         writer.close()
         with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(self._speaking.settings.patience_seconds):
+            with fail_after(self._speaking.settings.patience_seconds):
                 await writer.wait_closed()
         writer.transport.abort()

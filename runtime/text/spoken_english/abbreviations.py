@@ -139,7 +139,7 @@ _MONTH = re.compile(
 _ALWAYS = re.compile(rf"{_WORD}({_any_of(_ANYWHERE)})\.(?![\w])")
 _ENTIRE = re.compile(rf"(?<![\w./'’@-])({_any_of(_WHOLE)})(?![\w/])")
 _SAINT = re.compile(r"(?<![\w.'’-])(?:([\w'’]+) )?St\b(\.?)(?:( )(?=[A-Z]))?")
-_DRIVE = re.compile(r"\b(?!The |A )([A-Z][\w']*+ )Dr\.(?! [\"“(]?[A-Z])")
+_DRIVE = re.compile(r"\b(?!The |A )([A-Z][\w']* )Dr\.(?! [\"“(]?[A-Z])")
 
 
 def expand_abbreviations(text: str) -> str:

@@ -30,11 +30,9 @@ from tests.speech_like import speak
 from tests.tiny_codec import (
     OTHER_STREAMS,
     TINY_STREAMS,
-    make_codec,
     make_codec_checkpoint,
-    other_codec_config,
+    make_other_codec_checkpoint,
 )
-from train.codec_model.checkpoint import save_codec
 
 pytestmark = pytest.mark.usefixtures("native_library")
 
@@ -56,7 +54,7 @@ def codecs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two codecs: "facodec" and "other"."""
     folder = tmp_path_factory.mktemp("codecs")
     make_codec_checkpoint(folder / "facodec")
-    save_codec(make_codec(other_codec_config()), folder / "other")
+    make_other_codec_checkpoint(folder / "other")
     return folder
 
 

@@ -28,7 +28,8 @@ from formats.number_formats import INT8
 from formats.weights import Array
 from tests.export.lm_exports import Recipe
 from tests.export.native.packed import Packed, opened, pack
-from tests.tiny_codec import make_codec, other_codec_config, tiny_codec_config
+from tests.tiny_codec import other_codec_config, tiny_codec_config
+from tests.tiny_weights import make_codec
 from train.codec_model.checkpoint import save_codec
 
 KINDS = [

@@ -11,6 +11,7 @@ import io
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from anyio import fail_after
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
 from wyoming.info import Describe, Info
@@ -27,13 +28,14 @@ INFO_SECONDS = 1
 
 
 async def load_info(port: int) -> Info:
-    async with AsyncTcpClient("127.0.0.1", port) as client, asyncio.timeout(INFO_SECONDS):
-        await client.write_event(Describe().event())
-        while True:
-            event = await client.read_event()
-            assert event is not None, "the connection was closed"
-            if Info.is_type(event.type):
-                return Info.from_event(event)
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        with fail_after(INFO_SECONDS):
+            await client.write_event(Describe().event())
+            while True:
+                event = await client.read_event()
+                assert event is not None, "the connection was closed"
+                if Info.is_type(event.type):
+                    return Info.from_event(event)
 
 
 async def speak_at_once(port: int, message: str, voice: str | None) -> bytes | None:
