@@ -263,6 +263,19 @@ def test_no_driver(gpu: Any, engine: Path, monkeypatch: pytest.MonkeyPatch) -> N
         TTS.load(engine)
 
 
+def test_a_driver_that_older_bindings_miss(
+    gpu: Any, engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuda-python 12.6, the one of JetPack 6, raises where others return an error."""
+
+    def fail() -> Any:
+        raise RuntimeError("Failed to dlopen libcuda.so.1")
+
+    monkeypatch.setattr(gpu.cuda, "cudaGetDeviceCount", fail)
+    with pytest.raises(UserError, match=r"^no NVIDIA driver is here \(Failed to dlopen libcuda"):
+        TTS.load(engine)
+
+
 def test_no_gpu(gpu: Any, engine: Path) -> None:
     gpu.cuda.devices = 0
     with pytest.raises(UserError, match=r"^no NVIDIA GPU is visible; check nvidia-smi"):

@@ -47,12 +47,19 @@ def find_gpu() -> Gpu:
     Raises:
         UserError: no driver, a driver that is too old, or no GPU.
     """
-    error, *found = cudart.cudaGetDeviceCount()
+    try:
+        error, *found = cudart.cudaGetDeviceCount()
+    except RuntimeError as failure:  # cuda-python 12.6, without libcuda
+        raise UserError(
+            f"no NVIDIA driver is here ({failure}); install it (in a container: run it with "
+            "--gpus all, on a Jetson with --runtime nvidia)"
+        ) from None
     if error in _NO_DRIVER:
         needs = _version(checked(cudart.cudaRuntimeGetVersion()))
         raise UserError(
             f"no NVIDIA driver for CUDA {needs} is here (libcuda is missing or too old); "
-            "install or update it (in a container: run it with --gpus all)"
+            "install or update it (in a container: run it with --gpus all, on a Jetson with "
+            "--runtime nvidia)"
         )
     if error == _Error.cudaErrorNoDevice or (error == _Error.cudaSuccess and found[0] == 0):
         raise UserError("no NVIDIA GPU is visible; check nvidia-smi and CUDA_VISIBLE_DEVICES")
