@@ -167,7 +167,7 @@ triton-check: .venv-triton/installed
 
 # Linters that carry their schemas: nothing is fetched and no cluster is asked.
 deploy-check: .venv-deploy/installed
-	.venv-deploy/bin/hadolint deploy/Dockerfile
+	.venv-deploy/bin/hadolint deploy/Dockerfile deploy/Dockerfile.jetson
 	.venv-deploy/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 	.venv-deploy/bin/kubernetes-validate --strict --kubernetes-version $(KUBERNETES) deploy/kubernetes/server.yaml
 	.venv-deploy/bin/kubernetes-validate --strict --kubernetes-version $(KUBERNETES) deploy/kubernetes/autoscaler.yaml
@@ -223,10 +223,12 @@ checked-gpu: .venv-gpu/installed
 		$(CHECKED_SCALES:%=--calibration %) --heads $(HEADS) --output $(ENGINE); } && \
 	$$python -m runtime.gpu_check --engine $(ENGINE) --reference $(REFERENCE)
 
+# The lock's cuda-python is for CUDA 13. On a Jetson the extra says which one fits.
 .venv-gpu/installed: pyproject.toml requirements.lock commands/version.py | python
 	$(PYTHON) -m venv --system-site-packages .venv-gpu
 	@echo "installing what exporting, calibrating and the GPU need, in .venv-gpu: minutes ..."
-	.venv-gpu/bin/python -m pip install --quiet --constraint requirements.lock \
+	$(if $(TEGRA),grep -v '^cuda-',cat) requirements.lock > .venv-gpu/constraints.txt
+	.venv-gpu/bin/python -m pip install --quiet --constraint .venv-gpu/constraints.txt \
 		--editable ".[export,calibration,phonemes,$(GPU_EXTRA)]"
 	touch $@
 

@@ -1,7 +1,7 @@
-"""What devices do: docs/devices.md, its picture, and the README's table of speed.
+"""What devices do: docs/devices.md, its picture, the README's table of speed, that of docs/gpu.md.
 
 In: the reports of `benchmarks/reports`, as `python -m runtime.profile --json` writes them. Out: the
-blocks between markers in both pages, and `docs/figures/devices.svg`. `--check` writes nothing and
+blocks between markers in these pages, and `docs/figures/devices.svg`. `--check` writes nothing and
 fails if a page is not what the reports make. `--keep FILE --name NAME` first puts a report there.
 """
 
@@ -18,7 +18,7 @@ from commands.run import run_command
 
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "benchmarks" / "reports"
-PAGE, README = Path("docs/devices.md"), Path("README.md")
+PAGE, README, GPU_PAGE = Path("docs/devices.md"), Path("README.md"), Path("docs/gpu.md")
 PICTURE = Path("docs/figures/devices.svg")
 
 
@@ -31,11 +31,13 @@ def make_files(root: Path, reports: Path) -> dict[Path, str]:
     from benchmarks.device_page.collection import read_entries
     from benchmarks.device_page.page import floor_tables, measured_table, readme_table
     from benchmarks.device_page.picture import draw, make_panels
+    from benchmarks.device_page.plan_floors import plan_floor_table
 
     entries = read_entries(reports)
     blocks: Mapping[Path, Mapping[str, str]] = {
         PAGE: {"reports": measured_table(entries), "floors": floor_tables()},
         README: {"reports": readme_table(entries)},
+        GPU_PAGE: {"plans": plan_floor_table()},
     }
     made = {path: _fill(root / path, block) for path, block in blocks.items()}
     return made | {PICTURE: draw(make_panels(entries))}

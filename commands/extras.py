@@ -58,6 +58,7 @@ NEEDED_BY = {
     "benchmarks.quantized_voice": "calibration",
     "benchmarks.second_opinion": "calibration",
 }
+TEGRA_RELEASE = Path("/etc/nv_tegra_release")  # of a Jetson: "# R36 (release), REVISION: 4.3, …"
 # Package of commands -> the oldest Python that it is tested with, if others do with an older one.
 OLDEST_PYTHON = {"train": (3, 11), "evaluation": (3, 11)}
 
@@ -81,10 +82,20 @@ def explain_missing(error: ModuleNotFoundError, command: str) -> str | None:
     package = (error.name or "").split(".")[0]
     if package not in BROUGHT_BY:
         return None
-    extras = {NEEDED_BY.get(command, NEEDED_BY.get(command.split(".")[0], "")), BROUGHT_BY[package]}
+    brought_by = cuda_extra() if package == "cuda" else BROUGHT_BY[package]
+    extras = {NEEDED_BY.get(command, NEEDED_BY.get(command.split(".")[0], "")), brought_by}
     if "calibration" in extras:  # it includes everything for exports
         extras.discard("export")
     return f"the package {package!r} is not installed here ({sys.executable}); {_advise(extras)}"
+
+
+def cuda_extra() -> str:
+    """The extra that brings cuda-python here. A Jetson needs the one of its JetPack's CUDA."""
+    try:
+        release = TEGRA_RELEASE.read_text(encoding="utf-8")
+    except OSError:
+        return BROUGHT_BY["cuda"]
+    return "jetpack6" if release.startswith("# R36 ") else "jetpack7"
 
 
 def install_command(*extras: str) -> str:

@@ -134,6 +134,24 @@ def test_cleaning_leaves_what_make_has_not_made(clone: Path) -> None:
     assert not (clone / ".venv").exists()
 
 
+@pytest.mark.parametrize(
+    ("tegra", "extra", "is_pinned"),
+    [("R36", "jetpack6", False), ("R39", "jetpack7", False), ("", "tensorrt-rtx", True)],
+)
+def test_gpu_check_installs_what_a_jetpack_takes(
+    clone: Path, tegra: str, extra: str, is_pinned: bool
+) -> None:
+    write_stand_in(clone / ".venv-gpu" / "bin" / "python")
+    done = make(clone, ".venv-gpu/installed", f"TEGRA={tegra}")
+    assert done.returncode == 0, done.stderr
+    install = calls(clone)[-1]
+    assert install[-1] == f".[export,calibration,phonemes,{extra}]"
+    constraints = clone / install[install.index("--constraint") + 1]
+    pinned = {line.partition("==")[0] for line in constraints.read_text().splitlines()}
+    assert {"numpy", "onnxruntime"} <= pinned
+    assert ("cuda-python" in pinned) is is_pinned, "the lock's is for CUDA 13"
+
+
 def test_gpu_check_asks_for_a_gpu_before_it_installs(clone: Path) -> None:
     assert make(clone, "gpu-check").returncode != 0
     assert calls(clone)[-1] == ["-m", "runtime.gpu_check", "--find-gpu"]

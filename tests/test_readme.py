@@ -134,7 +134,7 @@ def test_make_demo_installs_and_speaks() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_documented_extras_exist_and_need_no_index(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for names in re.findall(r"\.(?:whl)?\[([a-z-]+(?:,[a-z-]+)*)\]\"", text):
+    for names in re.findall(r"\.(?:whl)?\[([a-z0-9-]+(?:,[a-z0-9-]+)*)\]\"", text):
         assert set(names.split(",")) <= set(EXTRAS), names
     assert "slm-deploy[" not in text, "there is no such name on an index"
 

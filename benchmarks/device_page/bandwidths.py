@@ -38,6 +38,16 @@ DEVICES = (
         document="Raspberry Pi 5 product brief: LPDDR4X-4267, 32 bit",
     ),
     Device(
+        "Jetson Orin Nano 4 GB",
+        *(64, 4.267, 34.0),
+        document="NVIDIA Jetson Orin Nano Series Data Sheet",
+    ),
+    Device(
+        "Jetson Orin Nano 4 GB, MAXN SUPER",
+        *(64, 6.4, 51.0),
+        document="NVIDIA Jetson Orin Nano Series Data Sheet, modules with JetPack 6.2",
+    ),
+    Device(
         "Jetson Orin Nano 8 GB",
         *(128, 4.267, 68.0),
         document="NVIDIA Jetson Orin Nano Series Data Sheet",
@@ -53,7 +63,7 @@ DEVICES = (
         document="NVIDIA Jetson Orin NX Series Modules Data Sheet, DS-10712-001",
     ),
     Device(
-        "Jetson AGX Orin 64 GB",
+        "Jetson AGX Orin 32, 64 GB",
         *(256, 6.4, 204.8),
         document="NVIDIA Jetson AGX Orin Series Modules Data Sheet, DS-10662-001",
     ),
@@ -61,6 +71,11 @@ DEVICES = (
         "Jetson Thor (T5000)",
         *(256, 8.533, 273.0),
         document="NVIDIA Jetson Thor Series Modules Data Sheet",
+    ),
+    Device(
+        "DGX Spark",
+        *(256, 8.533, 273.0),
+        document="NVIDIA DGX Spark Datasheet",
     ),
     Device(
         "RTX 4060 Laptop",

@@ -21,12 +21,15 @@ FLOAT, HALF = 4, 2  # bytes
 BITS: Mapping[Format, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "int4": 4}
 
 
-def step_bytes(config: LanguageModelConfig, form: Format) -> int:
-    """Bytes that a step reads: layers, heads, and a row of the code embeddings for each code."""
+def step_bytes(config: LanguageModelConfig, form: Format, block: int = INT4_BLOCK) -> int:
+    """Bytes that a step reads: layers, heads, and a row of the code embeddings for each code.
+
+    block: inputs that share a scale in int4.
+    """
     norm = round_up(config.hidden_size, LANES) * FLOAT
-    layers = config.num_hidden_layers * _layer_bytes(config, form)
+    layers = config.num_hidden_layers * _layer_bytes(config, form, block)
     codes = config.heads * config.hidden_size * (FLOAT if form == "fp32" else HALF)
-    return layers + norm + _head_bytes(config, form) + codes
+    return layers + norm + _head_bytes(config, form, block) + codes
 
 
 def least_real_time_factor(step_seconds: float, config: LanguageModelConfig) -> float:
@@ -35,47 +38,48 @@ def least_real_time_factor(step_seconds: float, config: LanguageModelConfig) -> 
     return step_seconds * codes_per_second / config.heads
 
 
-def _layer_bytes(config: LanguageModelConfig, form: Format) -> int:
+def _layer_bytes(config: LanguageModelConfig, form: Format, block: int) -> int:
     """A decoder layer: four products and two norms."""
     hidden, inner = config.hidden_size, config.intermediate_size
     keys = config.num_key_value_heads * config.head_dim
     return (
-        _matrix_bytes(form, hidden + 2 * keys, hidden, has_bias=True)
-        + _matrix_bytes(form, hidden, hidden)
-        + _matrix_bytes(form, 2 * inner, hidden)
-        + _matrix_bytes(form, hidden, inner)
+        _matrix_bytes(form, hidden + 2 * keys, hidden, block, has_bias=True)
+        + _matrix_bytes(form, hidden, hidden, block)
+        + _matrix_bytes(form, 2 * inner, hidden, block)
+        + _matrix_bytes(form, hidden, inner, block)
         + 2 * round_up(hidden, LANES) * FLOAT
     )
 
 
-def _head_bytes(config: LanguageModelConfig, form: Format) -> int:
+def _head_bytes(config: LanguageModelConfig, form: Format, block: int) -> int:
     """All heads; of a next-token model the mean of its streams, because a step uses one."""
     streams, hidden = config.streams, config.hidden_size
     if config.kind == "ntp":
         outputs = (size + NTP_SPECIAL for size in streams.sizes)
-        return sum(_matrix_bytes(form, each, hidden, has_bias=True) for each in outputs) // (
-            streams.count
-        )
-    return sum(_one_head_bytes(config, form, number) for number in range(config.heads))
+        total = sum(_matrix_bytes(form, each, hidden, block, has_bias=True) for each in outputs)
+        return total // streams.count
+    return sum(_one_head_bytes(config, form, block, number) for number in range(config.heads))
 
 
-def _one_head_bytes(config: LanguageModelConfig, form: Format, number: int) -> int:
+def _one_head_bytes(config: LanguageModelConfig, form: Format, block: int, number: int) -> int:
     streams, hidden = config.streams, config.hidden_size
     is_first_frame = number < streams.count  # it has no pad
     outputs = streams.sizes[number % streams.count] + MTP_SPECIAL - is_first_frame
     if config.head_implement == "mlp":
-        inner = _matrix_bytes(form, 2 * hidden, hidden, has_bias=True)
-        return inner + _matrix_bytes(form, outputs, 2 * hidden, has_bias=True)
-    output = _matrix_bytes(form, outputs, hidden, has_bias=True)
+        inner = _matrix_bytes(form, 2 * hidden, hidden, block, has_bias=True)
+        return inner + _matrix_bytes(form, outputs, 2 * hidden, block, has_bias=True)
+    output = _matrix_bytes(form, outputs, hidden, block, has_bias=True)
     if config.head_implement == "transformer":
-        output += config.head_transformers_layer * _layer_bytes(config, form)
+        output += config.head_transformers_layer * _layer_bytes(config, form, block)
     return output
 
 
-def _matrix_bytes(form: Format, outputs: int, inputs: int, has_bias: bool = False) -> int:
-    block = {"int8": ORT_BLOCK, "int4": INT4_BLOCK}.get(form, 0)
-    layout = Layout(form, outputs, inputs, block=block)
+def _matrix_bytes(
+    form: Format, outputs: int, inputs: int, block: int, has_bias: bool = False
+) -> int:
+    filled = {"int8": ORT_BLOCK, "int4": block}.get(form, 0)
+    layout = Layout(form, outputs, inputs, block=filled)
     codes = layout.panels * layout.inputs * PANEL * BITS[form] // 8
-    scales = {"int8": 1, "int4": layout.inputs // INT4_BLOCK}.get(form, 0)
+    scales = {"int8": 1, "int4": layout.inputs // block}.get(form, 0)
     bias = FLOAT if has_bias else 0
     return codes + layout.panels * PANEL * (scales * HALF + bias)

@@ -170,10 +170,10 @@ def _factors(times: Sequence[float]) -> list[float]:
 
 
 def _triple(values: Sequence[float], scale: float = 1.0) -> str:
-    return " / ".join(_two_digits(scale * value) for value in values)
+    return " / ".join(two_digits(scale * value) for value in values)
 
 
-def _two_digits(value: float) -> str:
+def two_digits(value: float) -> str:
     """Two digits that count, without an exponent."""
     return f"{value:.0f}" if value >= 10 else f"{value:#.2g}"
 

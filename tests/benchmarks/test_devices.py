@@ -22,7 +22,16 @@ from benchmarks.device_page.page import (
     share_of_limit,
 )
 from benchmarks.device_page.picture import WIDTH, draw, make_panels
-from benchmarks.devices import PAGE, PICTURE, README, REPORTS, ROOT, check_files, make_files
+from benchmarks.devices import (
+    GPU_PAGE,
+    PAGE,
+    PICTURE,
+    README,
+    REPORTS,
+    ROOT,
+    check_files,
+    make_files,
+)
 from benchmarks.published_size import published_config
 from commands.errors import UserError
 from runtime.profiling.report import Report, read_report, write_report
@@ -35,7 +44,7 @@ NAME = "epyc-2-threads-published-12-heads-int8"
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """What the command writes, in another place."""
-    for path in (PAGE, README):
+    for path in (PAGE, README, GPU_PAGE):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)
     (tmp_path / PICTURE).parent.mkdir(parents=True, exist_ok=True)

@@ -216,6 +216,28 @@ def test_an_import_that_no_extra_brings_is_a_defect() -> None:
     assert explain_missing(error, "runtime.tts") is None
 
 
+@pytest.mark.parametrize(
+    ("release", "extra"),
+    [
+        ("# R36 (release), REVISION: 4.3, GCID: 1", "jetpack6"),
+        ("# R39 (release), REVISION: 2.0, GCID: 1", "jetpack7"),
+        (None, "tensorrt-rtx"),
+    ],
+)
+def test_a_jetson_gets_the_cuda_of_its_jetpack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str | None, extra: str
+) -> None:
+    file = tmp_path / "nv_tegra_release"
+    if release is not None:
+        file.write_text(release)
+    monkeypatch.setattr(extras, "TEGRA_RELEASE", file)
+    assert extra in PROJECT["optional-dependencies"]
+    error = ModuleNotFoundError("No module named 'cuda'", name="cuda.bindings")
+    message = explain_missing(error, "runtime.tts")
+    assert message is not None
+    assert f"[{extra}]" in message
+
+
 def test_other_missing_packages_add_to_what_the_command_needs() -> None:
     error = ModuleNotFoundError(name="hibari")
     assert "[calibration,phonemes]" in str(explain_missing(error, "calibration.run"))

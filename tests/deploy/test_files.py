@@ -21,12 +21,18 @@ from runtime.serve import KEY_VARIABLE, make_parser
 from runtime.serving.metrics import PREFIX
 from runtime.serving.speaking import Phase
 from runtime.speech.synthesis import TTS
+from tests.project import PROJECT
 from tests.runtime.serving.conftest import serving
 from tests.runtime.tiny_bundle import Scenario, write_bundle
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+EXTRAS = PROJECT["optional-dependencies"]
+FINAL = {  # Dockerfile -> its last stages
+    "Dockerfile": ("cpu", "gpu"),
+    "Dockerfile.jetson": ("jetpack6", "jetpack7"),
+}
+IMAGES = [(file, stage) for file, stages in FINAL.items() for stage in stages]
 COMPILERS = ("gcc", "g++", "clang", "ziglang", "build-essential", "apt-get")
 
 
@@ -39,20 +45,17 @@ def instructions(dockerfile: str) -> list[tuple[str, str]]:
     ]
 
 
-def stages() -> dict[str, list[tuple[str, str]]]:
-    """Instructions of each stage, those of the stage that it continues first."""
+def stages(file: str = "Dockerfile") -> dict[str, list[tuple[str, str]]]:
+    """Instructions of each stage of a Dockerfile, those of the stage that it continues first."""
     found: dict[str, list[tuple[str, str]]] = {}
     name = ""
-    for word, rest in instructions(DOCKERFILE):
+    for word, rest in instructions((DEPLOY / file).read_text()):
         if word == "FROM":
             base, name = rest.split(" AS ")
             found[name] = [*found.get(base, [])]
         elif name:
             found[name].append((word, rest))
     return found
-
-
-FINAL = ("cpu", "gpu")
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -68,9 +71,9 @@ def seconds(text: str) -> float:
     return float(text.removesuffix("s"))
 
 
-@pytest.mark.parametrize("stage", FINAL)
-def test_the_last_stage_has_no_compiler_and_no_root(stage: str) -> None:
-    told = stages()[stage]
+@pytest.mark.parametrize(("file", "stage"), IMAGES)
+def test_the_last_stage_has_no_compiler_and_no_root(file: str, stage: str) -> None:
+    told = stages(file)[stage]
     assert ("USER", "10001:10001") in told
     built = [rest for word, rest in told if word == "RUN"]
     assert not [name for name in COMPILERS for line in built if name in line]
@@ -78,19 +81,31 @@ def test_the_last_stage_has_no_compiler_and_no_root(stage: str) -> None:
     assert copied == [f"--from={stage}-packages /app /app"], "packages, and nothing of the tools"
 
 
-@pytest.mark.parametrize("stage", FINAL)
-def test_the_image_starts_the_server(stage: str) -> None:
-    told = dict(stages()[stage])
+@pytest.mark.parametrize(("file", "stage"), IMAGES)
+def test_the_image_starts_the_server(file: str, stage: str) -> None:
+    told = dict(stages(file)[stage])
     assert told["ENTRYPOINT"] == f'["{script_name("runtime.serve")}"]'
     arguments = make_parser().parse_args(yaml.safe_load(told["CMD"]))
     assert (arguments.host, arguments.port) == ("0.0.0.0", int(told["EXPOSE"]))
 
 
-def test_what_is_copied_is_sent_to_the_builder() -> None:
+@pytest.mark.parametrize("stage", FINAL["Dockerfile.jetson"])
+def test_images_for_jetsons_see_the_tensorrt_of_their_base(stage: str) -> None:
+    told = stages("Dockerfile.jetson")[f"{stage}-packages"]
+    [install] = [rest for word, rest in told if word == "RUN" and " pip install " in rest]
+    assert "-m venv --system-site-packages /app" in install
+    assert 'find_spec("tensorrt")' in install, "an image without it is not made"
+    [extras] = re.findall(r'"\.\[([a-z0-9,]+)\]"', install)
+    assert {"export", "serve", stage} <= {*extras.split(",")} <= {*EXTRAS}
+    assert "tensorrt" not in extras, "the base image has it"
+
+
+@pytest.mark.parametrize("file", FINAL)
+def test_what_is_copied_is_sent_to_the_builder(file: str) -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     sent = {line[1:] for line in lines if line.startswith("!")}
     assert "*" in lines, "nothing but what is named"
-    for word, rest in instructions(DOCKERFILE):
+    for word, rest in instructions((DEPLOY / file).read_text()):
         if word == "COPY" and not rest.startswith("--from"):
             sources = rest.split()[:-1]
             assert {*sources} - {"."} <= sent, rest
@@ -143,7 +158,7 @@ def test_the_health_check_of_the_image_asks_the_server(tmp_path: Path) -> None:
     assert status(served.url) == 1, "there is nobody"
 
 
-@pytest.mark.parametrize("name", ["server", "server-gpu"])
+@pytest.mark.parametrize("name", ["server", "server-gpu", "server-jetson"])
 def test_compose_starts_a_server_without_rights(name: str) -> None:
     service = documents("compose.yaml")[0]["services"][name]
     arguments = make_parser().parse_args(service["command"])
@@ -154,7 +169,9 @@ def test_compose_starts_a_server_without_rights(name: str) -> None:
     assert service["volumes"][1].endswith(f":{arguments.voices_dir}")
     assert KEY_VARIABLE in service["environment"]
     assert service["ports"][0].startswith("127.0.0.1:"), "others are let in by a proxy"
-    assert service["build"]["target"] in stages()
+    build = service["build"]
+    target = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", build["target"])  # a variable's default
+    assert target in FINAL[Path(build["dockerfile"]).name]
 
 
 def test_pods_start_a_server_without_rights() -> None:

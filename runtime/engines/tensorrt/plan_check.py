@@ -35,7 +35,11 @@ from runtime.engines.tensorrt.gpu_targets import find_target
 LIBRARIES = {TENSORRT: "tensorrt", TENSORRT_RTX: "tensorrt_rtx"}  # kind -> Python module
 TITLES = {TENSORRT: "TensorRT", TENSORRT_RTX: "TensorRT-RTX"}
 INSTALL = {
-    TENSORRT: f"on a Jetson it comes with JetPack; elsewhere: {install_command(TENSORRT)}",
+    TENSORRT: (
+        "on a Jetson it comes with JetPack, and only an environment of JetPack's own Python sees "
+        "it, made with: python3 -m venv --system-site-packages .venv; elsewhere: "
+        f"{install_command(TENSORRT)}"
+    ),
     TENSORRT_RTX: install_command(TENSORRT_RTX),
 }
 

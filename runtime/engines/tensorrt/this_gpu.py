@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from commands.errors import UserError
-from commands.extras import install_command
+from commands.extras import cuda_extra, install_command
 from runtime.bundle.names import TENSORRT_RTX
 from runtime.engines.tensorrt.gpu_targets import GpuTarget, find_target
 from runtime.engines.tensorrt.parsers import usual_dialect
@@ -22,7 +22,7 @@ def require_gpu() -> Gpu:
         from runtime.engines.tensorrt.cuda import find_gpu
     except ImportError as error:
         raise UserError(
-            f"needs cuda-python ({error}); install it: {install_command('tensorrt-rtx')}"
+            f"needs cuda-python ({error}); install it: {install_command(cuda_extra())}"
         ) from None
     return find_gpu()
 
