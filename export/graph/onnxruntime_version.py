@@ -23,5 +23,6 @@ def check_onnxruntime() -> None:
         needed = ".".join(map(str, PORTABLE_NEEDS))
         raise OldOnnxRuntime(
             f"ONNX Runtime {found} cannot run portable graphs, so nothing could check them; "
-            f"install onnxruntime {needed} or newer, which needs Python 3.11 or newer"
+            f"install onnxruntime {needed} or newer, which needs Python 3.11 or newer, or export "
+            "with --dialect basic"
         )
