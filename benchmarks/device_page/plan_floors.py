@@ -14,17 +14,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.device_page.bandwidths import DEVICES
-from benchmarks.device_page.floors import FLOAT, HALF, INT4_BLOCK, step_bytes
+from benchmarks.device_page.floors import HALF, INT4_BLOCK, step_bytes
 from benchmarks.device_page.page import COMPUTED, two_digits
 from benchmarks.published_size import published_config
 from commands.tables import markdown_table
 from export.native.layout import Format
 from formats.checkpoint.language_model_config import LanguageModelConfig
 from formats.precisions import TENSORRT_BLOCKS
-from runtime.bundle.names import BASIC, TENSORRT, TENSORRT_RTX
+from runtime.bundle.names import TENSORRT, TENSORRT_RTX
 from runtime.engines.tensorrt.gpu_targets import TARGETS
 from runtime.engines.tensorrt.parsers import usual_dialect
 from runtime.engines.tensorrt.plan_check import TITLES
+from runtime.gpu_report import CACHE_MOVES
 
 HEADS, POSITIONS = 12, 2048
 COLUMNS: tuple[tuple[str, Format], ...] = (
@@ -93,11 +94,7 @@ def cache_bytes(config: LanguageModelConfig, positions: int) -> int:
 
 def moved_bytes(config: LanguageModelConfig, dialect: str, positions: int) -> int:
     """What a step of one sequence moves of its caches, as its graph is written."""
-    whole = cache_bytes(config, positions)
-    if dialect != BASIC:
-        return whole // 2
-    float_keys = whole // 2 * FLOAT // HALF
-    return 3 * whole + float_keys
+    return int(cache_bytes(config, positions) * CACHE_MOVES[dialect])
 
 
 def plan_step_bytes(system: System, form: Format) -> int:
