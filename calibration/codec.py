@@ -40,10 +40,12 @@ def run(arguments: argparse.Namespace) -> None:
     from calibration.goals import SignalToNoise
     from calibration.methods.quantize import Recipe
     from calibration.pipeline import CalibrationOptions, calibrate
+    from export.graph.onnxruntime_version import check_onnxruntime
 
     goal = None if arguments.snr is None else SignalToNoise.parse(arguments.snr)
     recipe = Recipe(arguments.precision, "nearest", arguments.activations, arguments.weights)
     sources, data = open_data(arguments)
+    check_onnxruntime()  # before the model speaks, which takes a while
     options = CalibrationOptions(recipe, data, arguments.output, threads=arguments.threads)
     record = calibrate(CodecDecoder(sources), options, goal)
     print(

@@ -120,7 +120,7 @@ def _check_origin(name: str, bundle: Bundle, model: Path, checkpoint: str) -> No
     if engine.plans is not None:
         raise UserError(
             f"{bundle.folder}: {name} holds plans for {engine.kind}, which are not compared; take "
-            "the portable bundle that they were made from"
+            "the bundle of graphs that they were made from"
         )
     if engine.kind == NATIVE:
         raise UserError(

@@ -46,7 +46,7 @@ def emulate_bundle(source: Path, output: Path) -> list[str]:
     if (kind := bundle.manifest.engine.kind) != ONNXRUNTIME:
         raise UserError(
             f"{source}: is for {kind} and holds no graphs; export the model again with --dialect "
-            "portable --precision fp16 or bf16"
+            "portable or basic, and --precision fp16 or bf16"
         )
     with bundle_folder(output) as folder:
         for file in bundle.manifest.files:

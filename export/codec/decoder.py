@@ -91,8 +91,8 @@ def build_codec_decoder(
 def _check_plugin(config: CodecConfig, dialect: str) -> None:
     if dialect != "portable":
         raise UserError(
-            f"--codec-activation plugin needs the portable dialect, not {dialect}: "
-            "add --dialect portable"
+            "--codec-activation plugin needs the portable dialect (TensorRT 10.15 or newer), not "
+            f"{dialect}: add --dialect portable, or leave the option out"
         )
     if config.activation != "alias_free":
         raise UserError(

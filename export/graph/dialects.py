@@ -32,5 +32,5 @@ def new_graph(name: str, numbers: GraphNumbers) -> ModelGraph:
     if dialect is None:
         raise UserError(f"unknown dialect {numbers.dialect!r}; there are: {', '.join(DIALECTS)}")
     if dialect is PortableGraph:
-        check_onnxruntime()
+        check_onnxruntime(", or export with --dialect basic")
     return dialect(name, numbers.precision, numbers.formats)

@@ -14,8 +14,11 @@ class OldOnnxRuntime(UserError):
     """The one that is installed cannot run a graph."""
 
 
-def check_onnxruntime() -> None:
-    """Raises `OldOnnxRuntime` if portable graphs do not run in the one that is installed."""
+def check_onnxruntime(otherwise: str = "") -> None:
+    """Raises `OldOnnxRuntime` if portable graphs do not run in the one that is installed.
+
+    otherwise: what else can be done, for the end of the message.
+    """
     import onnxruntime
 
     found = onnxruntime.__version__
@@ -23,5 +26,5 @@ def check_onnxruntime() -> None:
         needed = ".".join(map(str, PORTABLE_NEEDS))
         raise OldOnnxRuntime(
             f"ONNX Runtime {found} cannot run portable graphs, so nothing could check them; "
-            f"install onnxruntime {needed} or newer, which needs Python 3.11 or newer"
+            f"install onnxruntime {needed} or newer, which needs Python 3.11 or newer{otherwise}"
         )

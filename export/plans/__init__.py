@@ -1,4 +1,4 @@
-"""From a portable bundle to a bundle of plans for TensorRT.
+"""From a bundle of standard operators to a bundle of plans for TensorRT.
 
 `plan_bundle` does the work with the other files, in this order: `targets` chooses the GPUs and
 refuses those that cannot do what is asked (`device` is this machine's GPU), `library` opens

@@ -1,7 +1,7 @@
 """An ONNX graph as TensorRT's parser understands it.
 
-In: a graph of a portable bundle. Out: a `Network`: TensorRT's objects, and which layer feeds which.
-`export.plans.inspection` checks whether the parser understood the graph.
+In: a graph of standard operators. Out: a `Network`: TensorRT's objects, and which layer feeds
+which. `export.plans.inspection` checks whether the parser understood the graph.
 """
 
 from __future__ import annotations

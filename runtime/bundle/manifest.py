@@ -94,7 +94,7 @@ class PlansSpec(_Record, frozen=True):
     compute_capabilities: tuple[str, ...]  # "8.9"
     platform: str | None  # "linux-aarch64"; None: any that the library runs on
     precision: str
-    source_sha256: str  # of the portable bundle's manifest.json
+    source_sha256: str  # of manifest.json of the bundle of graphs
     source_options: str = ""  # what export.build was given to find the checkpoint or bundle
     timing_cache: str | None = None  # file; makes the next build on the same GPU faster
 
@@ -103,7 +103,7 @@ class EngineSpec(_Record, frozen=True):
     """What can run the graphs."""
 
     kind: str  # ONNXRUNTIME, NATIVE, TENSORRT or TENSORRT_RTX
-    dialect: str  # ORT: fused com.microsoft operators; PORTABLE: standard ONNX only; or NATIVE
+    dialect: str  # ORT: fused com.microsoft operators; PORTABLE, BASIC: standard ONNX; or NATIVE
     rows: Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)] = 1  # that one call takes at most
     plans: PlansSpec | None = None  # for TENSORRT and TENSORRT_RTX
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from safetensors.numpy import save_file
 
@@ -247,6 +248,19 @@ def test_all_audio_of_an_utterance_is_followed(tmp_path: Path, frames: int) -> N
     np.testing.assert_allclose(audio, expected, atol=1e-5)
     silent = replace(utterance, frames=np.zeros((0, 3), np.int64))
     assert follow_decoder(decoder, silent, config.delay_frames).shape == (0,)
+
+
+def test_an_old_onnxruntime_is_told_before_the_model_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", "1.23.2")
+    (tmp_path / "texts").write_text("They know it.\nThe tide is out.\nRain fell.\nWe wait.\n")
+    words = ["--precision", "int8", "--texts", str(tmp_path / "texts")]
+    assert main([*words, "--output", str(tmp_path / "scales")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ONNX Runtime 1.23.2 cannot run portable graphs")
+    assert printed.err.endswith("which needs Python 3.11 or newer\n")
+    assert "speak" not in printed.out
 
 
 def test_sentences_without_speech_are_refused(sources: SourceFolders, tmp_path: Path) -> None:

@@ -71,7 +71,11 @@ def test_every_activation_is_one_node_and_the_file_defines_it_once(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("dialect", "activation", "reason"),
-    [("ort", "alias_free", "--dialect portable"), ("portable", "snake", "nothing to replace")],
+    [
+        ("ort", "alias_free", "--dialect portable"),
+        ("basic", "alias_free", "TensorRT 10.15 or newer.*, not basic: .* leave the option out"),
+        ("portable", "snake", "nothing to replace"),
+    ],
 )
 def test_refused_where_it_cannot_work(
     tmp_path: Path, dialect: str, activation: str, reason: str

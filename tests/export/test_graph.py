@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from commands.errors import UserError
@@ -119,6 +120,15 @@ def test_states_need_their_output(tmp_path: Path) -> None:
 def test_unknown_dialect() -> None:
     with pytest.raises(UserError, match="unknown dialect 'latin'; there are: ort, portable"):
         new_graph("x", GraphNumbers("latin"))
+
+
+def test_an_old_onnxruntime_has_the_basic_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one for Python 3.10. The message names the way that is open there."""
+    monkeypatch.setattr(onnxruntime, "__version__", "1.23.2")
+    reason = r"ONNX Runtime 1\.23\.2 cannot .* install onnxruntime 1\.25 .* --dialect basic$"
+    with pytest.raises(UserError, match=reason):
+        new_graph("x", GraphNumbers("portable"))
+    new_graph("x", GraphNumbers("basic"))
 
 
 def test_ort_dialect_refuses_heads_it_cannot_rotate() -> None:

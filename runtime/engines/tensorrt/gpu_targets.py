@@ -104,7 +104,7 @@ def _target_of(kind: str, sm: int) -> GpuTarget:
     if kind not in target.libraries:
         raise UserError(
             f"--sm {sm}: {_describe(target)} does not run TensorRT-RTX; build on the device with "
-            f"TensorRT: python -m export.build --target {TENSORRT} --bundle PORTABLE"
+            f"TensorRT: python -m export.build --target {TENSORRT}"
         )
     return target
 
