@@ -2,7 +2,7 @@
 
 In: the sources and the number formats of a native bundle, then the bundle. Out: graphs in a folder,
 and `Check`s. Products in few bits are those of the ort dialect, from the same calibration.
-Convolutions in int8 exist in the portable dialect only. bf16 is compared with float32, because ONNX
+Convolutions in int8 exist in the standard dialects only. bf16 is compared with float32, because ONNX
 Runtime has no bf16 on the CPU.
 """
 
@@ -26,7 +26,7 @@ from export.options import ExportOptions, Numbers
 from export.sources import Sources
 from formats.precisions import FEW_BITS
 from runtime.bundle.manifest import Check, GraphSpec, Manifest
-from runtime.bundle.names import ORT, PORTABLE
+from runtime.bundle.names import BASIC, ORT
 from runtime.engines.native.library import load_library
 
 
@@ -91,5 +91,5 @@ def _build_graphs(
     numbers = Numbers(precision=precision, dialect=ORT)
     yield from build_language_model(sources, replace(options, numbers=numbers), formats.calibration)
     is_float = formats.codec_calibration is None
-    decoder = Numbers(dialect=ORT if is_float else PORTABLE)
+    decoder = Numbers(dialect=ORT if is_float else BASIC)
     yield build_decoder(sources.codec, decoder, formats.codec_calibration)

@@ -11,9 +11,10 @@ from fnmatch import fnmatchcase
 
 from export.plans.inspected import Inspected
 from export.plans.precision_plan import SCORES_SCOPE, scope_of
-from runtime.bundle.names import PAST_LENGTH
+from runtime.bundle.names import PAST_LENGTH, is_cache
 
 MASK, NONPAD_KV_SEQLEN = 3, 6  # positions of Attention's inputs, and of its layer's
+CACHE = 0  # position of the cache in the inputs of TensorScatter
 CONDITION, PAST = 0, 2  # positions of the inputs of Where, and of its layer's
 ADDED_MASK = 1  # position of the mask in the sum of scores and mask
 
@@ -30,6 +31,19 @@ def cache_updates(inspected: Inspected) -> Iterator[str]:
         cache, output = layer.slots[0], layer.outputs[0].name
         if pairs.get(str(cache)) != output:
             yield f"{node} updates {cache} into {output}, which the manifest does not pair"
+
+
+def updated_caches(inspected: Inspected) -> Iterator[str]:
+    """Every cache has an operator that updates it: one in place, or a select."""
+    updated = {
+        value.name
+        for operator, position in (("TensorScatter", CACHE), ("Where", PAST))
+        for node in inspected.nodes_of(operator)
+        if (value := node.inputs[position]) is not None
+    }
+    for state in inspected.network.spec.states:
+        if is_cache(state.input) and state.input not in updated:
+            yield f"{state.input} is updated by no operator that is known"
 
 
 def masks(inspected: Inspected) -> Iterator[str]:
@@ -84,6 +98,7 @@ def added_masks(inspected: Inspected) -> Iterator[str]:
 
 CACHE_CHECKS: tuple[Callable[[Inspected], Iterator[str]], ...] = (
     cache_updates,
+    updated_caches,
     masks,
     cache_selects,
     added_masks,

@@ -21,6 +21,7 @@ from tests.runtime.serving.conftest import Served, serving
 from tests.runtime.tiny_bundle import Scenario, rewrite_manifest, write_bundle
 
 ROOT = Path(__file__).parents[2]
+CLIENTS = Path(__file__).parent
 ENVIRONMENTS = ROOT / "build" / "clients"
 FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 LONG = " ".join(["Abcdef abc."] * 30)
@@ -76,6 +77,9 @@ def python_of(client: str) -> Path:
     python = ENVIRONMENTS / client / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{python} is not there; `make clients-check` makes it")
+    installed, packages = ENVIRONMENTS / client / "installed", CLIENTS / f"{client}.txt"
+    if not installed.exists() or installed.stat().st_mtime < packages.stat().st_mtime:
+        pytest.skip(f"{packages} is newer than its environment; `make clients-check` renews it")
     return python
 
 

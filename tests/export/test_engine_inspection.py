@@ -178,6 +178,19 @@ def test_a_cache_that_is_not_selected_by_position(tmp_path: Path) -> None:
     assert fault == "the select of past_key_0 does not depend on past_length"
 
 
+@pytest.mark.parametrize("dialect", STANDARD)
+def test_a_cache_that_nothing_updates(dialect: str, tmp_path: Path) -> None:
+    def plant(graph: onnx.GraphProto, spec: GraphSpec) -> GraphSpec:
+        update = next(node for node in graph.node if "past_key_0" in node.input)
+        sources, name = [*update.input], update.output[0]
+        update.CopyFrom(helper.make_node("Identity", ["past_key_0"], [name], name=update.name))
+        assert len(sources) == 3
+        return spec
+
+    faults = planted(tmp_path, plant, dialect=dialect)
+    assert "past_key_0 is updated by no operator that is known" in faults
+
+
 def test_selected_caches_that_are_paired_wrongly(tmp_path: Path) -> None:
     def plant(graph: onnx.GraphProto, spec: GraphSpec) -> GraphSpec:
         crossed = StateSpec("past_key_1", "present_value_1", in_place=False)

@@ -93,6 +93,13 @@ def test_says_what_the_runtime_says(model: TritonPythonModel) -> None:
         assert responses[-1].values("finished")[0]
 
 
+def await_load(model: TritonPythonModel, load: Load) -> None:
+    end = time.monotonic() + 5
+    while model._scheduler.load() != load:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_chunks_come_while_it_speaks(model: TritonPythonModel, slow: None) -> None:
     request = Request(text=LONG, voice=b"plain")
     model.execute([request])
@@ -109,10 +116,7 @@ def test_a_client_that_leaves_frees_its_row(model: TritonPythonModel, slow: None
     last = answers(request)[-1]
     assert last.error is not None
     assert last.error.code == TritonError.CANCELLED
-    end = time.monotonic() + 2
-    while model._scheduler.load() != Load(0, 0, STREAMS):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    await_load(model, Load(0, 0, STREAMS))
 
 
 @pytest.mark.parametrize(
@@ -138,16 +142,14 @@ def test_wrong_requests_are_told(
 def test_too_many_are_refused_at_once(model: TritonPythonModel, slow: None) -> None:
     taken = [Request(text=LONG) for _ in range(STREAMS + WAITING)]
     model.execute([*taken])
-    end = time.monotonic() + 5
-    while model._scheduler.load() != Load(WAITING, STREAMS, STREAMS):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    await_load(model, Load(WAITING, STREAMS, STREAMS))
     error = error_of(model, Request(text=b"Abc."))
     assert error.code == TritonError.UNAVAILABLE
     assert "too many texts are waiting" in error.message
     for request in taken:
         request.sender.has_left = True
         answers(request)
+    await_load(model, Load(0, 0, STREAMS))
 
 
 def test_a_failing_engine_is_told(
