@@ -2,8 +2,8 @@
 
 In: the sources and the number formats of a native bundle, then the bundle. Out: graphs in a folder,
 and `Check`s. Products in few bits are those of the ort dialect, from the same calibration.
-Convolutions in int8 exist in the standard dialects only. bf16 is compared with float32, because ONNX
-Runtime has no bf16 on the CPU.
+Convolutions in int8 exist in the standard dialects only. bf16 is compared with float32, because
+ONNX Runtime has no bf16 on the CPU.
 """
 
 from __future__ import annotations
