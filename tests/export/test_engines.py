@@ -266,7 +266,7 @@ def test_lines_for_tensorrt_rtx_name_the_gpus(portable: Path) -> None:
         (("--target", "tensorrt-rtx", "--bundle", "x", "--heads", "6"), ("--heads cannot",)),
         (("--target", "tensorrt-rtx", "--precision", "fp32"), ("no attention in fp32",)),
         (("--target", "tensorrt-rtx", "--sm", "75", "--precision", "bf16"), ("Turing 7.5",)),
-        (("--target", "tensorrt-rtx", "--sm", "87"), ("Jetson Orin", "--target tensorrt ")),
+        (("--target", "tensorrt-rtx", "--sm", "87"), ("Jetson Orin", "--target tensorrt")),
         (("--target", "tensorrt-rtx", "--sm", "5"), ("there are 75 80 86 89 120 121",)),
         (("--target", "tensorrt", "--print-trtexec"), ("--bundle DIR",)),
     ],
