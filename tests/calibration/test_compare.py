@@ -131,7 +131,7 @@ def test_plans_are_not_compared(
     plans = PlansSpec("1.7", ("8.9",), None, "fp16", "0")
     engine = msgspec.structs.replace(manifest.engine, kind="tensorrt-rtx", plans=plans)
     bundle = Bundle(folder, msgspec.structs.replace(manifest, engine=engine))
-    with pytest.raises(UserError, match=r"holds plans for tensorrt-rtx.* portable bundle"):
+    with pytest.raises(UserError, match=r"holds plans for tensorrt-rtx.* bundle of graphs"):
         _check_origin("other", bundle, model, "")
     engine = msgspec.structs.replace(manifest.engine, kind="native", dialect="native")
     bundle = Bundle(folder, msgspec.structs.replace(manifest, engine=engine))

@@ -167,6 +167,19 @@ def test_tensorrt_itself_builds_for_its_device(
     assert len(seen) == 2 * graphs
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_plans_of_basic_graphs(inputs: Path, output: Path, precision: str) -> None:
+    """int8, fp8 and int4 are in tests/calibration/test_tensorrt_quantized.py."""
+    model = ("--model", inputs / "model", "--codec", inputs / "codec", "--max-positions", 200)
+    words = ("--target", TENSORRT_RTX, "--sm", 89, "--dialect", "basic", "--precision", precision)
+    assert run(*words, *model, "--output", output) == 0
+    bundle = load_bundle(output)
+    assert bundle.manifest.engine.dialect == "basic"
+    assert engine_check.plans_of(bundle).precision == precision
+    for name in bundle.manifest.graphs:
+        assert engine_check.read_plan(bundle, name).startswith(HEADER)
+
+
 @pytest.mark.parametrize(
     ("version", "dialect", "why"),
     [("10.3.0", "basic", "before 10.15"), ("10.16.1.11", "portable", "10.15 or newer")],
@@ -253,7 +266,7 @@ def test_lines_for_tensorrt_rtx_name_the_gpus(portable: Path) -> None:
         (("--target", "tensorrt-rtx", "--bundle", "x", "--heads", "6"), ("--heads cannot",)),
         (("--target", "tensorrt-rtx", "--precision", "fp32"), ("no attention in fp32",)),
         (("--target", "tensorrt-rtx", "--sm", "75", "--precision", "bf16"), ("Turing 7.5",)),
-        (("--target", "tensorrt-rtx", "--sm", "87"), ("Jetson Orin", "--target tensorrt ")),
+        (("--target", "tensorrt-rtx", "--sm", "87"), ("Jetson Orin", "--target tensorrt")),
         (("--target", "tensorrt-rtx", "--sm", "5"), ("there are 75 80 86 89 120 121",)),
         (("--target", "tensorrt", "--print-trtexec"), ("--bundle DIR",)),
     ],
