@@ -29,7 +29,7 @@ SUM_WIDTH = 32  # entries of a block of a cumulative sum
 
 
 class BasicGraph(StandardGraph):
-    """Operators that every TensorRT since 10.0 has."""
+    """Operators that TensorRT 10.3 has, and all later ones."""
 
     dialect = "basic"
     opset = 20

@@ -42,12 +42,6 @@ ATTENTION = {"portable": 1, "basic": 2}  # products that are no matrix products 
 # Products of a layer that are quantized: blocks of 32 channels do not divide down_proj's 112.
 OF_A_LAYER = {"int8": 4, "fp8": 4, "int4": 3}
 IN_HEAD = {"linear": 1, "mlp": 2, "transformer": 1 + 2 * 4}
-MODELS = [
-    lm_exports.Recipe(heads=6, speaker_aware=True),
-    lm_exports.Recipe(heads=6, head_kind="mlp"),
-    lm_exports.Recipe(heads=6, head_kind="transformer"),
-    lm_exports.Recipe(heads=1),
-]
 
 
 def quantized_graphs(
@@ -74,7 +68,7 @@ def quantized_graphs(
 
 @pytest.mark.parametrize("dialect", BLOCKS)
 @pytest.mark.parametrize("precision", OF_A_LAYER)
-@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("model", lm_exports.KINDS, ids=str)
 def test_quantized_graphs_become_plans(
     model: lm_exports.Recipe, precision: FormatName, dialect: str, tmp_path: Path
 ) -> None:

@@ -51,6 +51,15 @@ class Recipe:
         return name if self.streams == FACODEC else f"{name}-streams-{sizes}"
 
 
+# One model of each kind; the first has linear heads and knows speakers.
+KINDS = (
+    Recipe(heads=6, speaker_aware=True),
+    Recipe(heads=6, head_kind="mlp"),
+    Recipe(heads=6, head_kind="transformer"),
+    Recipe(heads=1),
+)
+
+
 @dataclass(frozen=True)
 class Export:
     """A checkpoint, its PyTorch model and its saved graphs."""

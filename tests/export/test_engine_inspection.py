@@ -22,17 +22,11 @@ from export.plans.network import parse
 from export.plans.precision_plan import plan_precision
 from runtime.bundle.manifest import GraphSpec, StateSpec, TensorSpec
 from runtime.bundle.names import BACKBONE, BASIC, MTP_HEAD, PORTABLE, STANDARD, TENSORRT_RTX
-from tests.export.lm_exports import Recipe, tiny_export
+from tests.export.lm_exports import KINDS, Recipe, tiny_export
 
 pytest.importorskip("tensorrt_rtx")
 
-PLAIN = Recipe(heads=6, speaker_aware=True)
-MODELS = [
-    PLAIN,
-    Recipe(heads=6, head_kind="mlp"),
-    Recipe(heads=6, head_kind="transformer"),
-    Recipe(heads=1),
-]
+PLAIN = KINDS[0]
 LAYERS, PRODUCTS_A_LAYER = 3, 5  # four matrix products and one attention
 
 Plant = Callable[[onnx.GraphProto, GraphSpec], GraphSpec]
@@ -72,7 +66,7 @@ def declare(graph: onnx.GraphProto, spec: GraphSpec, name: str) -> GraphSpec:
 
 @pytest.mark.parametrize("dialect", STANDARD)
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-@pytest.mark.parametrize("recipe", MODELS, ids=str)
+@pytest.mark.parametrize("recipe", KINDS, ids=str)
 def test_exported_graphs_have_no_faults(recipe: Recipe, precision: Any, dialect: str) -> None:
     export = tiny_export(recipe, dialect, precision)
     for name, spec in export.graphs.items():

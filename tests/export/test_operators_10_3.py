@@ -15,16 +15,10 @@ from export.codec.encoder import build_codec_encoder
 from export.graph.operators_10_3 import beyond
 from export.readers.codec_checkpoint import open_codec
 from runtime.bundle.names import BACKBONE, MTP_HEAD
-from tests.export.lm_exports import Recipe, tiny_export
+from tests.export.lm_exports import KINDS, Recipe, tiny_export
 from tests.tiny_codec import make_codec_checkpoint
 
-PLAIN = Recipe(heads=6, speaker_aware=True)
-MODELS = [
-    PLAIN,
-    Recipe(heads=6, head_kind="mlp"),
-    Recipe(heads=6, head_kind="transformer"),
-    Recipe(heads=1),
-]
+PLAIN = KINDS[0]
 
 
 def read(path: Path) -> ir.Model:
@@ -33,7 +27,7 @@ def read(path: Path) -> ir.Model:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-@pytest.mark.parametrize("recipe", MODELS, ids=str)
+@pytest.mark.parametrize("recipe", KINDS, ids=str)
 def test_language_models_keep_to_it(recipe: Recipe, precision: str) -> None:
     export = tiny_export(recipe, "basic", precision)
     for spec in export.graphs.values():

@@ -19,17 +19,10 @@ from export.graph.precisions import Precision
 from export.readers.codec_checkpoint import open_codec
 from runtime.bundle.manifest import GraphSpec
 from runtime.bundle.names import BACKBONE, STANDARD
-from tests.export.lm_exports import Recipe, tiny_export
+from tests.export.lm_exports import KINDS, Recipe, tiny_export
 from tests.tiny_codec import make_codec_checkpoint
 
 trt = pytest.importorskip("tensorrt_rtx")
-
-MODELS = [
-    Recipe(heads=6, speaker_aware=True),
-    Recipe(heads=6, head_kind="mlp"),
-    Recipe(heads=6, head_kind="transformer"),
-    Recipe(heads=1),
-]
 
 
 def unused_inputs(network: Any) -> set[str]:
@@ -55,7 +48,7 @@ def parse(folder: Path, spec: GraphSpec) -> Any:
 
 @pytest.mark.parametrize("dialect", STANDARD)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-@pytest.mark.parametrize("recipe", MODELS, ids=str)
+@pytest.mark.parametrize("recipe", KINDS, ids=str)
 def test_graphs_are_parsed_completely(recipe: Recipe, precision: Precision, dialect: str) -> None:
     export = tiny_export(recipe, dialect, precision)
     for spec in export.graphs.values():
@@ -65,7 +58,7 @@ def test_graphs_are_parsed_completely(recipe: Recipe, precision: Precision, dial
 @pytest.mark.parametrize("dialect", STANDARD)
 def test_polygraphy_reports_nothing_that_is_not_supported(dialect: str) -> None:
     pytest.importorskip("polygraphy")
-    export = tiny_export(MODELS[0], dialect, "fp16")
+    export = tiny_export(KINDS[0], dialect, "fp16")
     file = export.folder / export.graphs[BACKBONE].file
     run = "from polygraphy.tools import main; main()"
     words = [sys.executable, "-c", run, "inspect", "capability", str(file)]
