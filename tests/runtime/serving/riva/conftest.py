@@ -19,6 +19,7 @@ CODE = grpc.StatusCode
 LONG = " ".join(["Abcdef abc."] * 30)
 SERVICE = "nvidia.riva.tts.RivaSpeechSynthesis"
 SECONDS = 20  # for a call
+OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)  # callers of one process share one else
 
 
 class Caller:
@@ -27,7 +28,7 @@ class Caller:
     def __init__(self, address: str, key: str | None = KEY) -> None:
         from runtime.serving.riva import messages
 
-        self._channel = grpc.insecure_channel(address)
+        self._channel = grpc.insecure_channel(address, OWN_CONNECTION)
         self._metadata = () if key is None else (("authorization", f"Bearer {key}"),)
         self._messages = messages
 

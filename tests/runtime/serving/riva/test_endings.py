@@ -38,7 +38,7 @@ def test_a_speech_that_fails_midway_is_an_error(tts: TTS, monkeypatch: pytest.Mo
 
 
 def is_closed(served: Served) -> bool:
-    """A call that came at the very moment of the end would be cancelled by gRPC."""
+    """gRPC may cancel a call that comes before, on a connection that is open still."""
     host, port = served.grpc.split(":")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
