@@ -258,8 +258,8 @@ _CODEC_CALIBRATION_HELP = """scales for the codec's decoder in int8 or fp8, from
 calibration.codec; for --target native (int8), for GPUs, or with --dialect portable or basic
 (default: the codec is fp32)"""
 _DIALECT_HELP = """operators of graphs: ort (default) is fastest in ONNX Runtime, portable is
-standard ONNX, basic is what TensorRT 10.3 (JetPack 6) knows of it. For GPUs the default is what the
-TensorRT that builds the plans reads best"""
+standard ONNX, basic is what TensorRT 10.3 (JetPack 6) knows of it. For GPUs the default is what
+TensorRT reads best; basic on Python 3.10, whose ONNX Runtime cannot check portable graphs"""
 _CODEC_PRECISION_HELP = """number format of the codec's decoder with --target native: fp32
 (default), bf16, or int8 with --codec-calibration"""
 _CACHE_HELP = """number format of keys and values with --target native (default: fp32 for

@@ -45,11 +45,9 @@ from runtime.bundle.names import (
     BASIC,
     CODEC_ENCODER,
     NATIVE,
-    PORTABLE,
     TENSORRT,
     TENSORRT_RTX,
 )
-from runtime.engines.tensorrt.parsers import oldest_version
 
 COMPARISON = f"compare with PyTorch: {COMPARISON_TAKES}; --no-compare leaves it out"
 
@@ -161,8 +159,6 @@ def _choose_dialect(plans: PlanOptions, library: Library) -> str:
     if plans.dialect is not None:
         library.check_dialect(f"--dialect {plans.dialect}", plans.dialect)
         return plans.dialect
-    if library.kind == TENSORRT:
-        newest = oldest_version(PORTABLE)
-        why = f"before {newest}" if library.dialect == BASIC else f"{newest} or newer"
-        print(f"graphs in the {library.dialect} dialect: {library.title} is {why}", flush=True)
+    if library.kind == TENSORRT or library.dialect == BASIC:
+        print(f"graphs in the {library.dialect} dialect: {library.why_dialect}", flush=True)
     return library.dialect

@@ -6,8 +6,7 @@ In: nothing but what is installed. Out: an error, or none.
 from __future__ import annotations
 
 from commands.errors import UserError
-
-PORTABLE_NEEDS = (1, 25)  # the oldest that has all operators of portable graphs: TensorScatter
+from runtime.engines.tensorrt.parsers import CHECKED_BY, is_checked_by
 
 
 class OldOnnxRuntime(UserError):
@@ -22,8 +21,8 @@ def check_onnxruntime(otherwise: str = "") -> None:
     import onnxruntime
 
     found = onnxruntime.__version__
-    if tuple(int(number) for number in found.split(".")[:2]) < PORTABLE_NEEDS:
-        needed = ".".join(map(str, PORTABLE_NEEDS))
+    if not is_checked_by(found):
+        needed = ".".join(map(str, CHECKED_BY))
         raise OldOnnxRuntime(
             f"ONNX Runtime {found} cannot run portable graphs, so nothing could check them; "
             f"install onnxruntime {needed} or newer, which needs Python 3.11 or newer{otherwise}"

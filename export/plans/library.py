@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import onnxruntime
+
 from commands.errors import UserError
-from runtime.bundle.names import BASIC, TENSORRT
+from runtime.bundle.names import BASIC, PORTABLE, TENSORRT
 from runtime.engines.tensorrt.gpu_targets import GpuTarget
 from runtime.engines.tensorrt.parsers import oldest_version, reads, usual_dialect
 from runtime.engines.tensorrt.plan_check import INSTALL, LIBRARIES, TITLES
@@ -49,8 +51,18 @@ class Library:
 
     @property
     def dialect(self) -> str:
-        """The dialect of graphs that this version reads best."""
-        return usual_dialect(self.kind, self.version)
+        """The dialect of graphs that this version reads best, of those that can be checked here."""
+        return usual_dialect(self.kind, self.version, onnxruntime.__version__)
+
+    @property
+    def why_dialect(self) -> str:
+        """Why it is this one, for people."""
+        newest = oldest_version(PORTABLE)
+        if self.dialect == PORTABLE:
+            return f"{self.title} is {newest} or newer"
+        if not reads(self.kind, self.version, PORTABLE):
+            return f"{self.title} is before {newest}"
+        return f"ONNX Runtime {onnxruntime.__version__} cannot check the portable one"
 
     def check_dialect(self, graphs: str, dialect: str) -> None:
         """Raise `UserError` if this version does not read a dialect. graphs: whose they are."""

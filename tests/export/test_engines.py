@@ -15,11 +15,13 @@ from typing import Any
 
 import msgspec
 import onnx
+import onnxruntime
 import pytest
 
 from commands.errors import UserError
 from export.build import main
 from export.checks import check
+from export.graph.onnxruntime_version import check_onnxruntime
 from export.plans import device, library, targets
 from export.plans.device import Device
 from export.plans.plans import narrow_profiles
@@ -28,7 +30,7 @@ from formats.files.hashing import sha256_file
 from runtime.bundle import names
 from runtime.bundle.loading import describe_file, load_bundle
 from runtime.bundle.manifest import encode_manifest, read_manifest
-from runtime.bundle.names import MANIFEST_FILE, STEP, TENSORRT, TENSORRT_RTX
+from runtime.bundle.names import MANIFEST_FILE, PORTABLE, STEP, TENSORRT, TENSORRT_RTX
 from runtime.engines.tensorrt import plan_check as engine_check
 from tests.tiny_codec import TINY_STREAMS, make_codec_checkpoint
 from tests.tiny_models import make_lm_checkpoint
@@ -193,6 +195,8 @@ def test_the_dialect_is_the_one_that_the_tensorrt_reads(
     dialect: str,
     why: str,
 ) -> None:
+    if dialect == PORTABLE:
+        check_onnxruntime()
     install_tensorrt(monkeypatch, version)
     words = ("--model", inputs / "model", "--codec", inputs / "codec", "--max-positions", 200)
     assert run("--target", TENSORRT, *words, "--output", output) == 0
@@ -200,6 +204,21 @@ def test_the_dialect_is_the_one_that_the_tensorrt_reads(
     assert f"graphs in the {dialect} dialect: TensorRT {version} is {why}" in printed
     engine = load_bundle(output).manifest.engine
     assert (engine.kind, engine.dialect) == (TENSORRT, dialect)
+
+
+def test_the_dialect_is_one_that_can_be_checked(
+    inputs: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", "1.23.2")
+    words = ("--model", inputs / "model", "--codec", inputs / "codec", "--max-positions", 200)
+    rtx = ("--target", TENSORRT_RTX, "--sm", 89, "--precision", "fp16")
+    assert run(*rtx, *words, "--output", output) == 0
+    why = "ONNX Runtime 1.23.2 cannot check the portable one"
+    assert f"graphs in the basic dialect: {why}" in capsys.readouterr().out
+    assert load_bundle(output).manifest.engine.dialect == "basic"
 
 
 def install_tensorrt(monkeypatch: pytest.MonkeyPatch, version: str) -> None:

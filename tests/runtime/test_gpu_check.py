@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from commands.errors import UserError
@@ -106,16 +107,24 @@ def test_target_of_this_gpu(gpu: Any, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("version", "dialect"), [("10.3.0", "basic"), ("10.16.1", "portable"), ("11.4.1.1", "portable")]
+    ("version", "onnxruntime_version", "dialect"),
+    [
+        ("10.3.0", "1.26.0", "basic"),
+        ("10.16.1", "1.26.0", "portable"),
+        ("11.4.1.1", "1.25.0", "portable"),
+        ("11.4.1.1", "1.23.2", "basic"),
+    ],
 )
 def test_dialect_of_this_gpu_s_library(
     gpu: Any,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     version: str,
+    onnxruntime_version: str,
     dialect: str,
 ) -> None:
     gpu.cuda.compute_capability = (8, 7)
+    monkeypatch.setattr(onnxruntime, "__version__", onnxruntime_version)
     library = ModuleType("tensorrt")
     library.__version__ = version  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tensorrt", library)

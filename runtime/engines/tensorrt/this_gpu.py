@@ -39,17 +39,19 @@ def target_options() -> str:
 
 
 def graphs_dialect() -> str:
-    """The dialect of graphs that this GPU's TensorRT reads best.
+    """The dialect of graphs that this GPU's TensorRT reads best, of those that can be checked here.
 
     Raises:
         UserError: as `target_options`, or its TensorRT cannot be imported.
     """
+    import onnxruntime
+
     kind = _this_target().libraries[0]
     try:
         library = importlib.import_module(LIBRARIES[kind])
     except (ImportError, OSError) as error:
         raise UserError(f"{TITLES[kind]} cannot be imported ({error}); {INSTALL[kind]}") from None
-    return usual_dialect(kind, library.__version__)
+    return usual_dialect(kind, library.__version__, onnxruntime.__version__)
 
 
 def _this_target() -> GpuTarget:
