@@ -13,7 +13,7 @@ from pathlib import Path
 from commands.errors import UserError
 from commands.progress import progress
 from export.bundle.next_command import calibration_command
-from export.codec.decoder import build_codec_decoder
+from export.codec.decoder import build_codec_decoder, check_activation
 from export.codec.encoder import build_codec_encoder
 from export.graph.model_graph import ModelGraph
 from export.graph.precisions import GraphNumbers
@@ -45,6 +45,7 @@ def write_graphs(sources: Sources, options: ExportOptions, folder: Path) -> dict
 
 def _build_graphs(sources: Sources, options: ExportOptions) -> Iterator[ModelGraph]:
     numbers = options.numbers
+    check_activation(sources.codec.config, numbers.dialect, numbers.codec_activation)
     calibration = open_scales(sources, numbers, options.source)
     codec_calibration = _open_codec_calibration(sources.codec, numbers)
     yield from build_language_model(sources, options, calibration)

@@ -64,8 +64,7 @@ def build_codec_decoder(
             that TensorRT does not read.
     """
     config = codec.config
-    if activation == "plugin":
-        _check_plugin(config, dialect)
+    check_activation(config, dialect, activation)
     graph = new_graph(CODEC_DECODER, GraphNumbers(dialect, precision, WeightFormats(FLOAT32)))
     frames = graph.input(CODEC_FRAMES, "int64", (ROWS, FRAMES, config.streams.count))
     speaker = graph.input(SPEAKER, "float32", (ROWS, config.speaker_channels))
@@ -88,7 +87,10 @@ def build_codec_decoder(
     return graph
 
 
-def _check_plugin(config: CodecConfig, dialect: str) -> None:
+def check_activation(config: CodecConfig, dialect: str, activation: str) -> None:
+    """Raise `UserError` for a plugin that TensorRT would not take, or with nothing to replace."""
+    if activation == "operators":
+        return
     if dialect != "portable":
         raise UserError(
             "--codec-activation plugin needs the portable dialect (TensorRT 10.15 or newer), not "

@@ -398,6 +398,16 @@ def test_another_head_count(
     refused(capsys, output, build(inputs, output, model, "--heads", heads), *words)
 
 
+def test_a_plugin_that_has_no_place_is_refused_at_once(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = build(inputs, output, "three", "--dialect", "basic", "--codec-activation", "plugin")
+    printed = capsys.readouterr()
+    assert status == 2
+    assert "needs the portable dialect (TensorRT 10.15 or newer), not basic" in printed.err
+    assert "write" not in printed.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
