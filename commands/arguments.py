@@ -37,12 +37,18 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2, as for every mistake of a user."""
-        if message.startswith("unrecognized arguments") and self._takes_text():
-            message += "; put the text in quotes"
+        if message.startswith("unrecognized arguments"):
+            message += self._quotes()
         self.exit(2, f"error: {' '.join(message.split())}; see {self.prog} --help\n")
 
-    def _takes_text(self) -> bool:
-        return any(action.dest in TEXTS for action in self._actions)
+    def _quotes(self) -> str:
+        """Advice for words of a text that the shell took apart."""
+        text = next((action for action in self._actions if action.dest in TEXTS), None)
+        if text is None:
+            return ""
+        if not text.option_strings:
+            return "; put the text in quotes"
+        return f"; put the text in quotes, after {text.option_strings[-1]}"
 
 
 def command_parser(module: str, description: str, *, more: str = "") -> CommandParser:

@@ -24,8 +24,12 @@ Main = Callable[[Sequence[str] | None], int]
             "They know it. -o out.wav",
             "arguments: know it.; put the text in quotes",
         ),
-        (runtime.chat.main, "--question Who is it?", "arguments: is it?; put the text in quotes"),
-        (runtime.profile.main, "--text One two", "arguments: two; put the text in quotes"),
+        (
+            runtime.chat.main,
+            "--question Who is it?",
+            "is it?; put the text in quotes, after --question",
+        ),
+        (runtime.profile.main, "--text One two", "two; put the text in quotes, after --text"),
         (runtime.tts.main, "-o", "argument -o/--output: expected one argument"),
         (
             runtime.tts.main,
