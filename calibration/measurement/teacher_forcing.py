@@ -61,9 +61,10 @@ class Follower:
         hidden = values[HIDDEN]
         if watch is not None:
             watch(values)
-        return np.stack(list(self._follow_head(hidden, utterance.prompt, watch)))
+        return self.follow_head(hidden, utterance.prompt, watch)
 
-    def _follow_head(self, hidden: Array, prompt: int, watch: Watch | None) -> list[Array]:
+    def follow_head(self, hidden: Array, prompt: int, watch: Watch | None = None) -> Array:
+        """The head's scores, as `scores`, for hidden states (1, positions, H)."""
         self.head.reset()
         scores, past = [], 0
         for end in range(prompt, hidden.shape[1] + 1):
@@ -72,4 +73,4 @@ class Follower:
             past = end
             if watch is not None:
                 watch(values)
-        return scores
+        return np.stack(scores)
