@@ -263,7 +263,7 @@ TensorRT reads best; basic on Python 3.10, whose ONNX Runtime cannot check porta
 _CODEC_PRECISION_HELP = """number format of the codec's decoder with --target native: fp32
 (default), bf16, or int8 with --codec-calibration"""
 _CACHE_HELP = """number format of keys and values with --target native (default: fp32 for
-fp32, int8 for int8, fp16 for bf16 and int4)"""
+fp32, fp16 for bf16, int8 for int8 and int4)"""
 _TARGET_HELP = """what runs the bundle; native: this project's own engine for CPUs, whose library is
 compiled first if that is necessary (default, where there is the library or a C++ compiler, for all
 options that it has); onnxruntime: ONNX Runtime (default otherwise); tensorrt-rtx: RTX GPUs, built

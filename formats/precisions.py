@@ -21,7 +21,7 @@ USUAL_CACHES: Mapping[Precision, CacheFormat] = {
     "fp32": "fp32",
     "bf16": "fp16",
     "int8": "int8",
-    "int4": "fp16",
+    "int4": "int8",
 }
 NATIVE_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
 NATIVE_CODEC_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")

@@ -120,8 +120,7 @@ def test_few_bits(precision: str, scales: Path, codecs: Path, output: Path) -> N
     forms = {name: graph.precision for name, graph in manifest.graphs.items()}
     assert (forms["backbone"], forms["codec_decoder"]) == (precision, "int8")
     facts = read_packed(output / names.PACKED_WEIGHTS).facts
-    usual = {"int8": "int8", "int4": "float16"}
-    assert facts["language_model"]["cache"] == usual[precision]
+    assert facts["language_model"]["cache"] == "int8"
     matrices = facts["matrices"]
     assert matrices["head.5.layer.1.gate_up"]["format"] == precision
     assert matrices["codec.decoder.1.up"]["format"] == "int8"
