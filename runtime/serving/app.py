@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -99,15 +99,22 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     wyoming: WyomingServer | None = app.state.wyoming
     if wyoming is not None:
         await wyoming.start()
-    yield
-    speaking.phase = Phase.ENDING
+    with suppress(asyncio.CancelledError):  # of a second Ctrl-C, which waits for nobody
+        yield
+        speaking.phase = Phase.ENDING
+        await _let_be_said(app)
+    warming.cancel()
+    speaking.close()
+
+
+async def _let_be_said(app: Starlette) -> None:
+    """What protocols beside HTTP have begun."""
+    wyoming: WyomingServer | None = app.state.wyoming
     if wyoming is not None:
-        await wyoming.close(speaking.settings.drain_seconds)
+        await wyoming.close(app.state.speaking.settings.drain_seconds)
     riva: RivaServer | None = app.state.riva
     if riva is not None:
         await riva.close()
-    warming.cancel()
-    speaking.close()
 
 
 def _middleware(settings: ServerSettings, metrics: Metrics) -> list[Middleware]:
