@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import WebSocketRoute
 
 from runtime.scheduling.scheduler import Scheduler
 from runtime.serving.batch.routes import batch_routes
@@ -141,8 +142,16 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     asked = f"{request.method} {request.scope['path'][:64]!r}"
     if status == 404:
         message = f"there is no {asked} here; speech is at POST /v1/audio/speech"
+        if _is_websocket(request):
+            message = f"{asked} is no WebSocket; open one, and let proxies pass on Upgrade"
     elif status == 405:
         message = f"there is no {asked} here; this path takes {headers.get('Allow', 'others')}"
     response = error_response(RequestFailed(status, message, code="http_error"))
     response.headers.update(headers)
     return response
+
+
+def _is_websocket(request: Request) -> bool:
+    """Whether the path is one of a WebSocket, for which nobody asked."""
+    path = request.scope["path"]
+    return any(isinstance(r, WebSocketRoute) and r.path == path for r in request.app.routes)

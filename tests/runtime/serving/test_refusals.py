@@ -152,6 +152,12 @@ def test_keys_are_read_as_editors_and_systems_write_them(tmp_path: Path) -> None
             read_keys(path, blank)
 
 
+def test_a_path_of_websockets_says_so(served: Served) -> None:
+    answer = httpx.get(f"{served.url}/v1/audio/speech/stream")
+    message = error_of(answer, 404)["message"]
+    assert message.endswith("is no WebSocket; open one, and let proxies pass on Upgrade")
+
+
 def test_an_origin_that_no_browser_sends_is_refused() -> None:
     check_origins(["*", "https://example.org", "http://127.0.0.1:3000"])
     for wrong in ("example.org", "https://example.org/", "https://example.org/page", ""):
