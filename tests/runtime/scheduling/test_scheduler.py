@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -275,3 +276,32 @@ def test_a_task_goes_on_where_others_of_its_text_ended(tts: TTS) -> None:
         for task, index in ((whole, 1), (rest, 0), (rest, 0))
     ]
     assert numbers[0] == numbers[1] == numbers[2]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_who_orders_while_the_thread_ends_is_not_forgotten(
+    tts: TTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last look at who is there leaves time for one more order, which is refused."""
+    told: list[Speech | Exception] = []
+    everybody = Scheduler._all
+
+    def submit(scheduler: Scheduler) -> None:
+        try:
+            told.append(scheduler.submit(order(tts)))
+        except ShuttingDown as refusal:
+            told.append(refusal)
+
+    def slowly(scheduler: Scheduler) -> list[Speech]:
+        found = everybody(scheduler)
+        late = threading.Thread(target=submit, args=(scheduler,))
+        late.start()
+        late.join(0.3)
+        return found
+
+    scheduler = Scheduler(tts, SchedulerLimits(rows=1))
+    monkeypatch.setattr(Scheduler, "_all", slowly)
+    monkeypatch.setattr(Scheduler, "_serve", lambda _: sys.exit())
+    first = scheduler.submit(order(tts))
+    until(lambda: first.state.is_end and bool(told))
+    assert isinstance(told[0], ShuttingDown), "an order that was taken is never ended"
