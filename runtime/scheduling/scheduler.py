@@ -129,8 +129,8 @@ class Scheduler:
 
     def _leave_nobody(self) -> None:
         """Whatever ended the thread, nobody waits for it in vain."""
-        left = self._all()
-        with self._orders:
+        with self._orders:  # at once, or an order between the two would be lost
+            left = self._all()
             self._is_open, self._has_left = False, True  # before anybody is told
             self._waiting.clear()
             self._live.clear()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import WebSocketRoute
 
 from runtime.scheduling.scheduler import Scheduler
 from runtime.serving.batch.routes import batch_routes
@@ -99,15 +100,22 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     wyoming: WyomingServer | None = app.state.wyoming
     if wyoming is not None:
         await wyoming.start()
-    yield
-    speaking.phase = Phase.ENDING
+    with suppress(asyncio.CancelledError):  # of a second Ctrl-C, which waits for nobody
+        yield
+        speaking.phase = Phase.ENDING
+        await _let_be_said(app)
+    warming.cancel()
+    speaking.close()
+
+
+async def _let_be_said(app: Starlette) -> None:
+    """What protocols beside HTTP have begun."""
+    wyoming: WyomingServer | None = app.state.wyoming
     if wyoming is not None:
-        await wyoming.close(speaking.settings.drain_seconds)
+        await wyoming.close(app.state.speaking.settings.drain_seconds)
     riva: RivaServer | None = app.state.riva
     if riva is not None:
         await riva.close()
-    warming.cancel()
-    speaking.close()
 
 
 def _middleware(settings: ServerSettings, metrics: Metrics) -> list[Middleware]:
@@ -134,8 +142,16 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     asked = f"{request.method} {request.scope['path'][:64]!r}"
     if status == 404:
         message = f"there is no {asked} here; speech is at POST /v1/audio/speech"
+        if _is_websocket(request):
+            message = f"{asked} is no WebSocket; open one, and let proxies pass on Upgrade"
     elif status == 405:
         message = f"there is no {asked} here; this path takes {headers.get('Allow', 'others')}"
     response = error_response(RequestFailed(status, message, code="http_error"))
     response.headers.update(headers)
     return response
+
+
+def _is_websocket(request: Request) -> bool:
+    """Whether the path is one of a WebSocket, for which nobody asked."""
+    path = request.scope["path"]
+    return any(isinstance(r, WebSocketRoute) and r.path == path for r in request.app.routes)

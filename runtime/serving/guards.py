@@ -35,21 +35,25 @@ def read_keys(path: Path | None, from_environment: str | None) -> tuple[bytes, .
     Raises:
         UserError: no such file, one that holds no text, or a key that can be guessed.
     """
-    lines = [] if path is None else _read_lines(path)
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    lines = [] if path is None else [line.strip() for line in _read_lines(path)]
+    keys = [line for line in lines if line and not line.startswith("#")]
     if path is not None and not keys:
         raise UserError(f"{path}: holds no key; write one on a line")
+    _check_lengths(keys, str(path))
     if from_environment:
-        keys.append(from_environment)
-    if any(len(key) < SHORTEST_KEY for key in keys):
-        where = path or "the environment"
-        raise UserError(f"{where}: a key is shorter than {SHORTEST_KEY} characters; {MAKE_KEY}")
+        keys.append(from_environment.strip())  # files that become variables end with a line's end
+        _check_lengths(keys, "the environment")
     return tuple(key.encode() for key in keys)
+
+
+def _check_lengths(keys: Sequence[str], where: str) -> None:
+    if any(len(key) < SHORTEST_KEY for key in keys):
+        raise UserError(f"{where}: a key is shorter than {SHORTEST_KEY} characters; {MAKE_KEY}")
 
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8").splitlines()
+        return path.read_text("utf-8-sig").splitlines()  # Windows begins files with a mark
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; {MAKE_KEY}") from None
     except UnicodeDecodeError:

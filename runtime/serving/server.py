@@ -26,6 +26,7 @@ from runtime.serving.websocket.connections import BoundedWebSocket
 BACKLOG = 512
 FILES_BESIDE = 64 + BACKLOG  # that are open beside connections, with those that are just accepted
 REPEAT_SECONDS = 10.0  # before the same is said again
+LOOK_SECONDS = 0.1  # between looks for a second Ctrl-C
 LEAST_CONNECTIONS = 8
 MOST_PORT = 65_535
 log = logging.getLogger("slm.serve")
@@ -90,13 +91,19 @@ class SpeechServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Every protocol lets its speeches be said at the same time."""
+        """Every protocol lets its speeches be said at the same time. A second Ctrl-C ends that."""
         self._speaking.phase = Phase.ENDING
         if self._wyoming is not None:
             self._wyoming.begin_ending()
         if self._riva is not None:
             self._riva.begin_ending()
-        await super().shutdown(sockets)
+        ending = asyncio.create_task(super().shutdown(sockets))
+        while not ending.done() and not self.force_exit:
+            await asyncio.wait((ending,), timeout=LOOK_SECONDS)
+        if not ending.done():  # uvicorn itself would wait for the other protocols
+            ending.cancel()
+            return
+        await ending
 
 
 class AcceptTrouble:

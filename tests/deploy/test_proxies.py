@@ -157,9 +157,9 @@ def test_websockets_go_through(proxied: Proxied) -> None:
 
 
 def test_who_leaves_frees_the_row(proxied: Proxied, slow: None) -> None:
-    with proxied.listening():
+    with proxied.listening(input=" ".join([LONG] * 30)):  # 96 s of steps
         pass
-    until(lambda: proxied.speaking() == 0, 3)
+    until(lambda: proxied.speaking() == 0)
 
 
 def test_two_listeners_go_to_two_servers(proxied: Proxied, slow: None) -> None:

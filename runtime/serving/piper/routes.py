@@ -15,10 +15,19 @@ from starlette.routing import Route
 
 from runtime.serving.errors import RequestFailed
 from runtime.serving.metrics import Metrics, Playback
-from runtime.serving.requests import SpeechRequest, check_sound, check_text, decode_fields
+from runtime.serving.requests import (
+    MAX_SPEED,
+    MIN_SPEED,
+    SpeechRequest,
+    check_sound,
+    check_text,
+    decode_fields,
+)
 from runtime.serving.speaking import Speaking
 from runtime.serving.speech_response import SpeechResponse
 from runtime.serving.speech_routes import make_encoder
+
+SHORTEST, LONGEST = 1 / MAX_SPEED, 1 / MIN_SPEED  # of `length_scale`
 
 
 class PiperRequest(msgspec.Struct):
@@ -33,8 +42,8 @@ class PiperRequest(msgspec.Struct):
 
     def as_speech(self) -> SpeechRequest:
         """The same as a request to `/v1/audio/speech`."""
-        if self.length_scale is not None and self.length_scale <= 0:
-            message = "length_scale must be above 0"
+        if self.length_scale is not None and not SHORTEST <= self.length_scale <= LONGEST:
+            message = f"length_scale must lie between {SHORTEST:g} and {LONGEST:g}"
             raise RequestFailed(400, message, param="length_scale", code="invalid_value")
         return SpeechRequest(
             input=self.text,
@@ -51,7 +60,7 @@ def piper_routes(speaking: Speaking, metrics: Metrics) -> list[Route]:
     async def synthesize(request: Request) -> SpeechResponse:
         playback = Playback()
         wanted = decode_fields(await request.body(), PiperRequest).as_speech()
-        check_text(wanted.input, speaking.settings.max_text_bytes)
+        check_text(wanted.input, speaking.settings.max_text_bytes, "text")
         check_sound(wanted)
         encoder = make_encoder(wanted, speaking)
         spoken = await speaking.begin(wanted.input, wanted.voice_name, is_whole=wanted.is_whole)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
 
 from anyio import fail_after
@@ -23,6 +24,7 @@ class WyomingServer:
     def __init__(self, listening: socket.socket, speaking: Speaking, metrics: Metrics) -> None:
         self._socket, self._speaking, self._metrics = listening, speaking, metrics
         self._ending = asyncio.Event()
+        self._ended_at = 0.0  # when it was told to end
         self._running: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -35,13 +37,16 @@ class WyomingServer:
         """Take no more callers; those who are spoken to hear the rest."""
         if self._server is not None:
             self._server.close()
+        if not self._ending.is_set():
+            self._ended_at = time.monotonic()
         self._ending.set()
 
     async def close(self, drain_seconds: float) -> None:
-        """End, at the latest after so long."""
+        """End, at the latest so long after it was told to: HTTP may have taken a part of it."""
         self.begin_ending()
+        left = self._ended_at + drain_seconds - time.monotonic()
         if self._running:
-            await asyncio.wait(self._running, timeout=drain_seconds)
+            await asyncio.wait(self._running, timeout=max(0.0, left))
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

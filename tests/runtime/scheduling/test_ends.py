@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from runtime.engines.rows import RowLoop, Step
-from runtime.scheduling.limits import Load, SchedulerLimits
+from runtime.scheduling.limits import Load, SchedulerLimits, ShuttingDown
 from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.speech import Speech, SpeechFailed
 from runtime.speech.synthesis import TTS
@@ -69,3 +69,32 @@ def test_who_is_told_of_the_threads_end_finds_it_ended(
         with pytest.raises(SpeechFailed, match="the engine's thread has ended"):
             hear(speech)
         until(lambda: alive == [True, False])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_who_orders_while_the_thread_ends_is_not_forgotten(
+    tts: TTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last look at who is there leaves time for one more order, which is refused."""
+    told: list[Speech | Exception] = []
+    everybody = Scheduler._all
+
+    def submit(scheduler: Scheduler) -> None:
+        try:
+            told.append(scheduler.submit(order(tts)))
+        except ShuttingDown as refusal:
+            told.append(refusal)
+
+    def slowly(scheduler: Scheduler) -> list[Speech]:
+        found = everybody(scheduler)
+        late = threading.Thread(target=submit, args=(scheduler,))
+        late.start()
+        late.join(0.3)
+        return found
+
+    scheduler = Scheduler(tts, SchedulerLimits(rows=1))
+    monkeypatch.setattr(Scheduler, "_all", slowly)
+    monkeypatch.setattr(Scheduler, "_serve", lambda _: sys.exit())
+    first = scheduler.submit(order(tts))
+    until(lambda: first.state.is_end and bool(told))
+    assert isinstance(told[0], ShuttingDown), "an order that was taken is never ended"

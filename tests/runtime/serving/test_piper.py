@@ -69,6 +69,21 @@ def test_what_cannot_be_spoken_is_refused(served: Served, fields: dict[str, Any]
     assert answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"text": ""}, "text is empty; give a text"),
+        ({"length_scale": 5}, "length_scale must lie between 0.25 and 4"),
+    ],
+)
+def test_refusals_name_the_fields_of_piper(
+    served: Served, fields: dict[str, Any], message: str
+) -> None:
+    error = ask(served, **fields).json()["error"]
+    assert error["message"] == message
+    assert error["param"] == next(iter(fields))
+
+
 def test_voices(served: Served) -> None:
     voices = httpx.get(f"{served.url}/voices", timeout=60).json()
     assert list(voices)[:2] == ["plain", "other"]

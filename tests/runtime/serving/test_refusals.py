@@ -147,6 +147,21 @@ def test_keys_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
         read_keys(tmp_path / "none", None)
 
 
+def test_keys_are_read_as_editors_and_systems_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(f"\ufeff{KEY}\r\n  # the key of somebody\r\n".encode())
+    assert read_keys(path, f"{KEY}\n") == (KEY.encode(), KEY.encode())
+    for blank in (" ", "short"):
+        with pytest.raises(UserError, match="the environment: a key is shorter than 16"):
+            read_keys(path, blank)
+
+
+def test_a_path_of_websockets_says_so(served: Served) -> None:
+    answer = httpx.get(f"{served.url}/v1/audio/speech/stream", timeout=60)
+    message = error_of(answer, 404)["message"]
+    assert message.endswith("is no WebSocket; open one, and let proxies pass on Upgrade")
+
+
 def test_an_origin_that_no_browser_sends_is_refused() -> None:
     check_origins(["*", "https://example.org", "http://127.0.0.1:3000"])
     for wrong in ("example.org", "https://example.org/", "https://example.org/page", ""):
