@@ -35,7 +35,7 @@ class Scheduler:
         self._orders = threading.Condition()
         self._waiting: deque[Speech] = deque()
         self._live: list[LiveSpeech] = []
-        self._is_open = True
+        self._is_open, self._has_left = True, False
         self._has_news = False
         self._service_seconds = 1.0  # that a text takes of its row: a moving mean
         manifest = tts.bundle.manifest
@@ -69,12 +69,12 @@ class Scheduler:
     def load(self) -> Load:
         """Of this moment."""
         with self._orders:
-            return Load(len(self._waiting), len(self._live), self.limits.rows)
+            return Load(*self._count_lasting(), self.limits.rows)
 
     @property
     def is_alive(self) -> bool:
-        """Whether the engine's thread runs: until `close`, unless it died."""
-        return self._thread.is_alive()
+        """Whether the engine's thread serves: until `close`, unless it died."""
+        return not self._has_left
 
     def close(self, drain_seconds: float = 0.0) -> None:
         """Take no more orders, let those that are there go on for so long, and end."""
@@ -104,8 +104,14 @@ class Scheduler:
     def _require_room(self, follows: bool = False) -> None:
         if not self._is_open:
             raise ShuttingDown("this server is about to end; try another one")
-        if not follows and len(self._waiting) + len(self._live) >= self.limits.places:
+        if not follows and sum(self._count_lasting()) >= self.limits.places:
             raise Overloaded(self._estimate_wait())
+
+    def _count_lasting(self) -> tuple[int, int]:
+        """How many wait, and how many are spoken. Who was told the end of a speech finds its place
+        free, though the engine's thread has not come to remove it."""
+        waiting = sum(not speech.state.is_end for speech in self._waiting)
+        return waiting, sum(not live.speech.state.is_end for live in self._live)
 
     def _estimate_wait(self) -> int:
         """Seconds until all that wait have begun, if texts take as long as before."""
@@ -125,7 +131,7 @@ class Scheduler:
         """Whatever ended the thread, nobody waits for it in vain."""
         with self._orders:  # at once, or an order between the two would be lost
             left = self._all()
-            self._is_open = False
+            self._is_open, self._has_left = False, True  # before anybody is told
             self._waiting.clear()
             self._live.clear()
         for speech in left:

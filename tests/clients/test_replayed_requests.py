@@ -64,7 +64,7 @@ def send(
     served: Served, method: str, path: str, headers: dict[str, str], body: Any = None
 ) -> Answer:
     host, port = served.url.removeprefix("http://").split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
     content = b"" if body is None else json.dumps(body).encode()
     connection.putrequest(method, path, skip_accept_encoding=True)
     for name, value in headers.items():

@@ -163,9 +163,9 @@ def test_programs_that_are_started_have_their_streams() -> None:
     assert Path("child").is_file()
 
 
-def start(engine: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(engine: Path, *arguments: str, stdin: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "runtime.tts", "--engine", str(engine), "--threads", "1"]
-    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    streams = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([*command, *arguments], **streams)  # type: ignore[call-overload]
 
 
@@ -186,7 +186,7 @@ def test_signals_leave_nothing_half_written(
     assert process.stdout is not None
     process.stdout.read(1)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == status
     assert errors.splitlines()[1:] == [line]
     assert Path("a.wav").read_bytes() == b"before"
@@ -194,11 +194,15 @@ def test_signals_leave_nothing_half_written(
 
 
 def test_a_signal_while_text_is_awaited(talker: Path) -> None:
-    process = start(talker, "-", "-o", "a.wav")
-    time.sleep(1.0)  # nothing tells that it waits
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) in (130, -signal.SIGINT)  # the latter before it could begin
-    process.communicate()
+    here, there = pty.openpty()  # on a terminal it says that it waits
+    with start(talker, "-", "-o", "a.wav", stdin=there) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"type the text, then Ctrl-D\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    os.close(here)
+    os.close(there)
+    assert (process.returncode, errors) == (130, b"interrupted\n")
 
 
 def test_signals_that_are_ignored_or_handled_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,13 +45,13 @@ class Proxied:
         self.cuts, self.is_checking = not is_old(program), program == "caddy"
 
     def ask(self, **fields: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}/v1/audio/speech", json=body(**fields), timeout=30)
+        return httpx.post(f"{self.url}/v1/audio/speech", json=body(**fields), timeout=60)
 
     @contextmanager
     def listening(self, **fields: Any) -> Iterator[Iterator[bytes]]:
         """A listener to whom the first audio has come."""
         url = f"{self.url}/v1/audio/speech"
-        with httpx.stream("POST", url, json=body(**fields), timeout=30) as answer:
+        with httpx.stream("POST", url, json=body(**fields), timeout=60) as answer:
             assert answer.status_code == 200
             parts = answer.iter_raw()
             assert next(parts)
@@ -109,11 +109,11 @@ def proxied(
         with (folder / "output").open("w") as output:
             process = subprocess.Popen(start(folder, text), stdout=output, stderr=output)
         try:
-            until(lambda: is_up(f"http://127.0.0.1:{port}"), 20)
+            until(lambda: is_up(f"http://127.0.0.1:{port}"))
             yield Proxied(program, f"http://127.0.0.1:{port}", (one, other))
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def is_old(program: str) -> bool:
@@ -123,7 +123,7 @@ def is_old(program: str) -> bool:
 
 def is_up(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/ready", timeout=5).status_code == 200
+        return httpx.get(f"{url}/ready", timeout=60).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -144,7 +144,7 @@ def test_audio_goes_on_as_it_comes_and_whole(proxied: Proxied, slow: None) -> No
         assert proxied.speaking() == 1, "the first audio has come, and it is still spoken"
         count = len([*parts])
     assert count > 10
-    alone = httpx.post(f"{proxied.servers[0].url}/v1/audio/speech", json=body(), timeout=30)
+    alone = httpx.post(f"{proxied.servers[0].url}/v1/audio/speech", json=body(), timeout=60)
     until(lambda: proxied.speaking() == 0)
     assert proxied.ask().content == alone.content
 
@@ -157,9 +157,9 @@ def test_websockets_go_through(proxied: Proxied) -> None:
 
 
 def test_who_leaves_frees_the_row(proxied: Proxied, slow: None) -> None:
-    with proxied.listening():
+    with proxied.listening(input=" ".join([LONG] * 30)):  # 96 s of steps
         pass
-    until(lambda: proxied.speaking() == 0, 3)
+    until(lambda: proxied.speaking() == 0)
 
 
 def test_two_listeners_go_to_two_servers(proxied: Proxied, slow: None) -> None:

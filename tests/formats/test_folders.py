@@ -106,7 +106,7 @@ def test_a_process_that_is_told_to_end_leaves_nothing(
     tmp_path: Path, writer: subprocess.Popen[str], number: signal.Signals
 ) -> None:
     writer.send_signal(number)
-    writer.communicate(timeout=30)
+    writer.communicate(timeout=60)
     assert writer.returncode == 128 + number
     assert names_in(tmp_path) == []
 

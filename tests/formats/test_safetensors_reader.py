@@ -82,7 +82,9 @@ def test_not_a_safetensors_file(tmp_path: Path, content: bytes) -> None:
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_mutations_give_arrays_or_a_user_error(tmp_path: Path, data: st.DataObject) -> None:

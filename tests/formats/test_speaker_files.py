@@ -68,7 +68,7 @@ def test_a_file_in_bfloat16(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_speaker(path, 5), SPEAKER)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=64))
 def test_any_bytes(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s.safetensors"

@@ -13,6 +13,8 @@ import pytest
 
 from runtime.engines.rows import RowLoop, Step
 
+FEW_STEPS = 100  # a second of slow ones: more than a busy server takes, far from a long text's
+
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -39,7 +41,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     step = RowLoop.step
 
     def waiting(loop: RowLoop) -> list[Step]:
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return step(loop)
 
     monkeypatch.setattr(RowLoop, "step", waiting)

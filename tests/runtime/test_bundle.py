@@ -176,7 +176,7 @@ def test_any_other_content_is_one_error(content: bytes) -> None:
         parse_manifest(content, "memory")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data(), value=JSON)
 def test_any_changed_field_is_one_error_or_none(
     plain_folder: Path, data: st.DataObject, value: object

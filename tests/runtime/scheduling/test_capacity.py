@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from commands.errors import UserError
-from runtime.scheduling.capacity import MARGIN, STALL_SECONDS, Capacity, measure_capacity
+from runtime.scheduling.capacity import MARGIN, SECONDS, STALL_SECONDS, Capacity, measure_capacity
 from runtime.speech.synthesis import TTS
 from tests.runtime.tiny_bundle import ROWS, Scenario, write_bundle
 
@@ -59,7 +59,7 @@ def test_an_engine_is_measured_in_the_time_allowed(tmp_path: Path) -> None:
     tts = TTS.load(engine, threads=1)
     start = time.monotonic()
     found = measure_capacity(tts)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 10 * SECONDS  # a busy machine takes longer
     assert found.most == ROWS
     assert 1 <= found.streams <= ROWS
     assert {1, 2} <= set(found.step_seconds) <= set(range(1, ROWS + 1))

@@ -84,7 +84,7 @@ def test_random_schedules_sound_as_alone_and_leave_nothing(tts: TTS, seed: int) 
             listeners[-1].start()
             time.sleep(float(random.exponential(0.002)))
         for listener in listeners:
-            listener.join(30)
+            listener.join(60)
         until(lambda: scheduler.load() == Load(0, 0, LIMITS.rows))
     ends = {listener.speech.state for listener in listeners}
     assert ends == {State.DONE, State.CANCELLED}
@@ -124,9 +124,11 @@ def test_an_idle_scheduler_takes_no_time(tts: TTS) -> None:
     with Scheduler(tts, LIMITS) as scheduler:
         [*scheduler.submit(make_order(tts, np.random.default_rng(1)))]
         until(lambda: scheduler.load().speaking == 0)
-        start = time.process_time()
+        assert scheduler._thread.ident is not None  # its own time: others of the process may work
+        clock = time.pthread_getcpuclockid(scheduler._thread.ident)
+        start = time.clock_gettime(clock)
         time.sleep(0.5)
-        assert time.process_time() - start < 0.02
+        assert time.clock_gettime(clock) - start < 0.02
 
 
 def test_prompts_in_parts_let_others_step_between(tts: TTS) -> None:
@@ -160,7 +162,7 @@ def test_a_row_that_leaves_while_its_prompt_is_read(tts: TTS, alive: Callable[[]
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.002)

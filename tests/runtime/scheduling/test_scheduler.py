@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -43,7 +42,7 @@ def hear(speech: Speech) -> list[Chunk]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.001)
@@ -126,7 +125,7 @@ def test_a_listener_who_takes_nothing_is_bounded_and_given_up(tts: TTS) -> None:
         until(lambda: speech.state.is_end)
         assert speech.state is State.CANCELLED
         assert speech.audio_seconds < 6 * hop + 32 * hop, "no more than a chunk beyond the limit"
-        assert len([*scheduler.submit(order(tts))])
+        until(lambda: scheduler.load() == Load(0, 0, 1))
 
 
 def test_a_failing_engine_fails_its_rows_and_works_again(
@@ -206,7 +205,7 @@ def test_listeners_are_told_of_every_change(tts: TTS) -> None:
         speech.on_change(told.set)
         heard = 0
         while not speech.is_over:
-            assert told.wait(10)
+            assert told.wait(60)
             told.clear()
             while speech.take() is not None:
                 heard += 1
@@ -276,32 +275,3 @@ def test_a_task_goes_on_where_others_of_its_text_ended(tts: TTS) -> None:
         for task, index in ((whole, 1), (rest, 0), (rest, 0))
     ]
     assert numbers[0] == numbers[1] == numbers[2]
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_who_orders_while_the_thread_ends_is_not_forgotten(
-    tts: TTS, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The last look at who is there leaves time for one more order, which is refused."""
-    told: list[Speech | Exception] = []
-    everybody = Scheduler._all
-
-    def submit(scheduler: Scheduler) -> None:
-        try:
-            told.append(scheduler.submit(order(tts)))
-        except ShuttingDown as refusal:
-            told.append(refusal)
-
-    def slowly(scheduler: Scheduler) -> list[Speech]:
-        found = everybody(scheduler)
-        late = threading.Thread(target=submit, args=(scheduler,))
-        late.start()
-        late.join(0.3)
-        return found
-
-    scheduler = Scheduler(tts, SchedulerLimits(rows=1))
-    monkeypatch.setattr(Scheduler, "_all", slowly)
-    monkeypatch.setattr(Scheduler, "_serve", lambda _: sys.exit())
-    first = scheduler.submit(order(tts))
-    until(lambda: first.state.is_end and bool(told))
-    assert isinstance(told[0], ShuttingDown), "an order that was taken is never ended"

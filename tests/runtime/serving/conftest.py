@@ -47,7 +47,8 @@ class Served:
         until(lambda: self.scheduler.load() == Load(0, 0, rows))
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """seconds: a guard against hanging, no promise: machines are busy."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it does not happen"
@@ -89,7 +90,7 @@ def serving(
             yield serves
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(120)
         assert not thread.is_alive()
 
 

@@ -175,6 +175,6 @@ def test_leaving_while_a_step_is_made_harms_nobody(busy: Served) -> None:
 
 def leave_soon(served: Served) -> None:
     body = {"input": LONG, "voice": "plain", "response_format": "pcm"}
-    with httpx.stream("POST", f"{served.url}/v1/audio/speech", json=body, timeout=30) as answer:
+    with httpx.stream("POST", f"{served.url}/v1/audio/speech", json=body, timeout=60) as answer:
         assert answer.status_code == 200
         next(answer.iter_bytes())

@@ -91,7 +91,7 @@ def test_a_bad_text_is_told_and_the_others_are_spoken(served: Served) -> None:
     ],
 )
 def test_what_is_no_batch_is_refused(served: Served, body: str) -> None:
-    answer = httpx.post(f"{served.url}/v1/audio/speech/batch", content=body)
+    answer = httpx.post(f"{served.url}/v1/audio/speech/batch", content=body, timeout=60)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == (None if body == "{" else "items")
 
@@ -160,4 +160,7 @@ def test_who_leaves_ends_the_work(tts: TTS, held: threading.Event) -> None:
             until(lambda: taken(served) == 2)
         held.set()
         served.wait_until_idle()
-        assert 'aborted_total{reason="left"} 1.0' in httpx.get(f"{served.url}/metrics").text
+        assert (
+            'aborted_total{reason="left"} 1.0'
+            in httpx.get(f"{served.url}/metrics", timeout=60).text
+        )

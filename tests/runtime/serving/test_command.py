@@ -47,7 +47,7 @@ def command(*options: str) -> Iterator[tuple[subprocess.Popen[str], list[str], s
                     yield process, said, found.group(1)
                     break
             said += process.stderr.read().splitlines()
-            assert process.wait(20) == 0, said
+            assert process.wait(60) == 0, said
         finally:
             process.kill()
 
@@ -58,8 +58,8 @@ def test_it_serves_and_lets_speeches_be_said_at_the_end(tts: TTS) -> None:
     body = {"input": LONG, "seed": SEED, "response_format": "pcm", "sample_rate": 16_000}
     options = ("--engine", folder, "--rows", "2", "--warm-up", "Abc.", "--threads", "1")
     with command(*options) as (process, said, url):
-        until(lambda: httpx.get(f"{url}/ready").status_code == 200)
-        assert httpx.post(f"{url}/v1/audio/speech", json=body).status_code == 401
+        until(lambda: httpx.get(f"{url}/ready", timeout=60).status_code == 200)
+        assert httpx.post(f"{url}/v1/audio/speech", json=body, timeout=60).status_code == 401
         with httpx.stream(
             "POST", f"{url}/v1/audio/speech", json=body, headers=headers, timeout=60
         ) as answer:
@@ -82,7 +82,7 @@ def test_a_drain_has_an_end(tts: TTS) -> None:
     options = ("--engine", folder, "--rows", "1", "--warm-up", "Abc.", "--drain", "1")
     headers = {"authorization": f"Bearer {KEY}"}
     with command(*options) as (process, said, url):
-        until(lambda: httpx.get(f"{url}/ready").status_code == 200)
+        until(lambda: httpx.get(f"{url}/ready", timeout=60).status_code == 200)
         text = " ".join([LONG] * 4)
         body = {"input": text, "response_format": "wav", "sample_rate": 48_000}
         is_cut = False

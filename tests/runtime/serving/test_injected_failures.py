@@ -47,11 +47,11 @@ class Server(NamedTuple):
     said: list[str]
 
     def is_ready(self) -> bool:
-        return httpx.get(f"{self.url}/ready").status_code == 200
+        return httpx.get(f"{self.url}/ready", timeout=60).status_code == 200
 
     def load(self) -> tuple[int, int]:
         """How many are spoken and how many wait."""
-        told = httpx.get(f"{self.url}/health", timeout=20).json()
+        told = httpx.get(f"{self.url}/health", timeout=60).json()
         return told["speaking"], told["waiting"]
 
     def ask(self, **fields: Any) -> httpx.Response:
@@ -87,7 +87,7 @@ def failing(tts: TTS, fault: str, number: int = 0, *options: str) -> Iterator[Se
                 said.append(line.rstrip())
                 if found := re.search(r"listening on (\S+)", line):
                     server = Server(process, found.group(1), said)
-                    until(server.is_ready, 60)
+                    until(server.is_ready)
                     yield server
                     break
             process.send_signal(signal.SIGTERM)
@@ -133,7 +133,7 @@ def test_without_the_engines_thread_the_server_says_that_it_is_of_no_use(tts: TT
         assert heard
         assert is_cut
         for path in ("health", "ready", "v2/health/live"):
-            told = httpx.get(f"{server.url}/{path}")
+            told = httpx.get(f"{server.url}/{path}", timeout=60)
             assert told.status_code == 503
             assert "the engine's thread has ended" in told.json()["trouble"]
         answer = server.ask()
@@ -154,7 +154,10 @@ def test_a_listener_that_is_killed_frees_its_row(tts: TTS) -> None:
             assert server.load() == (1, 0)
             listener.kill()
             until(lambda: server.load() == (0, 0))
-        assert 'aborted_total{reason="left"} 1.0' in httpx.get(f"{server.url}/metrics").text
+        assert (
+            'aborted_total{reason="left"} 1.0'
+            in httpx.get(f"{server.url}/metrics", timeout=60).text
+        )
 
 
 def test_sigterm_in_the_middle_lets_the_speech_be_said(tts: TTS) -> None:
@@ -198,7 +201,7 @@ def test_a_process_without_descriptors_goes_on_when_it_has_some(tts: TTS) -> Non
                 callers.append(socket.create_connection((host, int(port)), timeout=2))
         for caller in callers:
             caller.close()
-        until(lambda: _answers(server), 30)
+        until(lambda: _answers(server))
         assert server.load() == (0, 0)
     waits = [line for line in server.said if line.startswith("connections wait: [Errno 24]")]
     assert 1 <= len(waits) <= 4, "each ten seconds at most"

@@ -78,7 +78,7 @@ def test_they_become_voices(tts: TTS, tmp_path: Any, kind: str) -> None:
         answer = httpx.post(f"{served.url}/v1/audio/voices", data=form, files=files, timeout=60)
         assert answer.status_code == 200, answer.text
         body = {"input": "Abc.", "voice": "anna"}
-        spoken = httpx.post(f"{served.url}/v1/audio/speech", json=body)
+        spoken = httpx.post(f"{served.url}/v1/audio/speech", json=body, timeout=60)
         assert spoken.status_code == 200
     packed, _ = decode_recording(pack(kind), RATE_HZ)
     plain, _ = decode_recording(RECORDING, RATE_HZ)
@@ -130,10 +130,10 @@ def test_hours_in_a_small_file_are_not_decoded() -> None:
     """Silence packs well: what is too long is known after half a minute of it."""
     hours = pack("m4a", np.zeros(RATE_HZ * 3600, np.float32))
     assert len(hours) < 10 * 1024**2
-    start = time.monotonic()
+    start = time.process_time()  # what other programs take does not count
     with pytest.raises(UserError, match="the limit is 30 s"):
         read_packed(hours, "mov", "audio_sample")
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_damage_is_told_and_nothing_else_happens() -> None:

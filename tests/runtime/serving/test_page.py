@@ -39,7 +39,7 @@ class Browser:
         for line in self._process.stderr:
             if found := re.search(r"ws://([\d.:]+)/", line):
                 break
-        pages = httpx.get(f"http://{found.group(1)}/json/list").json()  # type: ignore[union-attr]
+        pages = httpx.get(f"http://{found.group(1)}/json/list", timeout=60).json()  # type: ignore[union-attr]
         [page] = [each for each in pages if each["type"] == "page"]
         self._socket = sync.connect(page["webSocketDebuggerUrl"], max_size=None)
         self._numbers = itertools.count(1)
@@ -51,7 +51,7 @@ class Browser:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
-            told = json.loads(self._socket.recv(timeout=20))
+            told = json.loads(self._socket.recv(timeout=60))
             if told.get("id") == number:
                 assert "error" not in told, told
                 return told["result"]
@@ -92,7 +92,7 @@ class Browser:
     def close(self) -> None:
         self._socket.close()
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_text_is_heard_with_the_keyboard_alone(browser: Browser, served: Serve
     ]
     text = " ".join(["Abcdef abc."] * 6)
     say(browser, text)
-    until(lambda: browser.text("status") == "Done", 20)
+    until(lambda: browser.text("status") == "Done")
     audio = served.tts.synthesize(text).audio
     seconds = len(audio) / served.tts.sample_rate
     assert abs(float(browser.text("length").split()[0]) - seconds) <= 0.02 * seconds + 0.05
@@ -198,13 +198,13 @@ def test_a_key_is_asked_for_where_one_is_needed(browser: Browser, tts: Any) -> N
         browser.press("Tab")
         until(lambda: bool(browser.ask("document.getElementById('voice')?.options.length")))
         say(browser, "Abc.")
-        until(lambda: browser.text("status") == "Done", 20)
+        until(lambda: browser.text("status") == "Done")
     browser.events.clear()
 
 
 def test_files_are_looked_up_and_never_opened_by_name(served: Served) -> None:
-    assert httpx.get(served.url).headers["content-type"].startswith("text/html")
-    answer = httpx.get(f"{served.url}/page/page.js")
+    assert httpx.get(served.url, timeout=60).headers["content-type"].startswith("text/html")
+    answer = httpx.get(f"{served.url}/page/page.js", timeout=60)
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
     for name in ("none.js", "..%2fapp.py", "%2e%2e%2fapp.py"):
-        assert httpx.get(f"{served.url}/page/{name}").status_code == 404
+        assert httpx.get(f"{served.url}/page/{name}", timeout=60).status_code == 404

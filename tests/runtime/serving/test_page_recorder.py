@@ -50,7 +50,7 @@ def test_a_recording_of_the_microphone_becomes_a_voice(
         browser.ask("document.getElementById('name').value = 'anna'")
         browser.ask("document.getElementById('consent').value = 'She read it for us.'")
         browser.ask("document.getElementById('upload').requestSubmit()")
-        until(lambda: browser.text("status").startswith(("The voice is kept", "It failed")), 60)
+        until(lambda: browser.text("status").startswith(("The voice is kept", "It failed")))
         assert browser.text("status").startswith("The voice is kept")
         assert browser.ask("document.getElementById('voice').selectedOptions[0].text") == "anna"
     assert browser.troubles() == []

@@ -16,7 +16,7 @@ from tests.runtime.serving.conftest import SENTENCE, Served
 
 
 def ask(served: Served, **fields: Any) -> httpx.Response:
-    return httpx.post(f"{served.url}/synthesize", json={"text": SENTENCE} | fields)
+    return httpx.post(f"{served.url}/synthesize", json={"text": SENTENCE} | fields, timeout=60)
 
 
 def read(content: bytes) -> tuple[int, np.ndarray]:
@@ -85,7 +85,7 @@ def test_refusals_name_the_fields_of_piper(
 
 
 def test_voices(served: Served) -> None:
-    voices = httpx.get(f"{served.url}/voices").json()
+    voices = httpx.get(f"{served.url}/voices", timeout=60).json()
     assert list(voices)[:2] == ["plain", "other"]
     assert voices["plain"]["audio"]["sample_rate"] == 16_000
     assert voices["plain"]["num_speakers"] == 1

@@ -79,7 +79,7 @@ def test_commands(tts: TTS) -> None:
     _, url, _, header, _, body, _, file = curl
     name, _, value = header.partition(": ")
     with speaking(tts) as speaker:
-        answer = httpx.post(here(url, speaker), headers={name: value}, content=body)
+        answer = httpx.post(here(url, speaker), headers={name: value}, content=body, timeout=60)
     assert answer.status_code == 200
     assert answer.content[:4] == b"RIFF"
     assert file == "they.wav"

@@ -71,7 +71,7 @@ def check(answer: httpx.Response, method: str = "POST") -> None:
 
 def speak(served: Served, content: bytes, **headers: str) -> httpx.Response:
     url = f"{served.url}/v1/audio/speech"
-    return httpx.post(url, content=content, headers=headers, timeout=30)
+    return httpx.post(url, content=content, headers=headers, timeout=60)
 
 
 @OFTEN
@@ -119,7 +119,7 @@ def test_random_methods_routes_and_headers(
             headers=given_headers,
             content=content,
         )
-        with httpx.Client(timeout=30) as caller:
+        with httpx.Client(timeout=60) as caller:
             answer = caller.send(request)
     except (httpx.LocalProtocolError, httpx.InvalidURL):  # what this client does not send
         return
@@ -149,7 +149,7 @@ def test_random_uploads(
 @given(content=st.binary(max_size=200) | st.just(b"--x\r\n") | st.just(b"--x--\r\n"))
 def test_random_forms(served: Served, content_type: str, content: bytes) -> None:
     url, headers = f"{served.url}/v1/audio/voices", {"content-type": content_type}
-    check(httpx.post(url, content=content, headers=headers, timeout=30))
+    check(httpx.post(url, content=content, headers=headers, timeout=60))
 
 
 @OFTEN
@@ -164,7 +164,7 @@ def test_random_bytes_on_a_connection(served: Served, sent: bytes) -> None:
     """What is no HTTP is told so, or cut; the server goes on."""
     host, port = served.url.removeprefix("http://").split(":")
     answer = b""
-    with socket.create_connection((host, int(port)), timeout=5) as caller:
+    with socket.create_connection((host, int(port)), timeout=60) as caller:
         caller.sendall(sent)
         caller.shutdown(socket.SHUT_WR)
         try:

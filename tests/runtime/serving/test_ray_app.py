@@ -131,7 +131,7 @@ class Cluster:
             yield parts
 
     def load(self) -> dict[str, Any]:
-        told: dict[str, Any] = httpx.get(f"{self.url}/health", timeout=20).json()
+        told: dict[str, Any] = httpx.get(f"{self.url}/health", timeout=60).json()
         return told
 
     def is_idle(self) -> bool:
@@ -270,7 +270,7 @@ def test_a_full_replica_refuses_as_openai_does(one: Cluster) -> None:
     assert int(refused.headers["retry-after"]) >= 1
     one.pace(0)
     for thread in waiting:
-        thread.join(20)
+        thread.join(60)
     until(one.is_idle)
 
 
@@ -288,7 +288,7 @@ def test_a_replica_that_dies_ends_no_body_and_is_replaced(one: Cluster) -> None:
         _, is_cut = read(parts)
     assert is_cut
     one.pace(0)
-    until(lambda: speaks_at_once(one), 60)
+    until(lambda: speaks_at_once(one))
 
 
 def test_an_upgrade_leaves_no_gap(one: Cluster) -> None:
@@ -312,8 +312,8 @@ def test_more_listeners_get_more_replicas(cluster: Cluster) -> None:
     with ExitStack() as listeners:
         for _ in range(STREAMS):
             listeners.enter_context(cluster.listening())
-        until(lambda: count_replicas() == 2, 60)
-        until(lambda: speaks_at_once(cluster), 30)  # at the first one it would have to wait
+        until(lambda: count_replicas() == 2)
+        until(lambda: speaks_at_once(cluster))  # at the first one it would have to wait
 
 
 def speaks_at_once(cluster: Cluster) -> bool:
@@ -341,7 +341,7 @@ def test_the_end_waits_for_who_listens(cluster: Cluster) -> None:
     with cluster.listening() as parts:
         ending = threading.Thread(target=serve.delete, args=("default",))
         ending.start()
-        until(lambda: is_gone(cluster.url), 30)
+        until(lambda: is_gone(cluster.url))
         assert ending.is_alive(), "it has not ended, but takes nobody any more"
         heard = sum(map(len, parts))
     assert 0 < whole - heard < whole / 2, "all but the first piece"
@@ -351,6 +351,6 @@ def test_the_end_waits_for_who_listens(cluster: Cluster) -> None:
 
 def is_gone(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 404
+        return httpx.get(f"{url}/health", timeout=60).status_code == 404
     except (httpx.HTTPError, http.client.HTTPException):
         return False

@@ -42,7 +42,7 @@ def alone(
 def ask(served: Served, **fields: Any) -> httpx.Response:
     body = {"model": "tts-1", "input": SENTENCE, "voice": "plain"} | SEEDED | fields
     body = {key: value for key, value in body.items() if value is not None}
-    return httpx.post(f"{served.url}/v1/audio/speech", json=body, timeout=30)
+    return httpx.post(f"{served.url}/v1/audio/speech", json=body, timeout=60)
 
 
 def decoded_seconds(content: bytes, name: str) -> float:
@@ -196,6 +196,8 @@ def test_models_are_listed(served: Served) -> None:
     assert names[0] == "engine"
     assert "tts-1" in names
     assert client(served).models.retrieve("tts-1").id == "tts-1"
-    listed = httpx.get(f"{served.url}/v1/audio/models").json()
+    listed = httpx.get(f"{served.url}/v1/audio/models", timeout=60).json()
     assert listed == {"models": [{"id": "engine"}]}
-    assert httpx.get(served.url).status_code == 200, "agents warm a connection up with it"
+    assert httpx.get(served.url, timeout=60).status_code == 200, (
+        "agents warm a connection up with it"
+    )

@@ -58,13 +58,13 @@ def upload(served: Served, recording: bytes = RECORDING, **fields: Any) -> httpx
 
 
 def listed(served: Served) -> dict[str, str]:
-    voices = httpx.get(f"{served.url}/v1/audio/voices").json()["voices"]
+    voices = httpx.get(f"{served.url}/v1/audio/voices", timeout=60).json()["voices"]
     return {voice["name"]: voice["id"] for voice in voices}
 
 
 def say(served: Served, voice: str) -> httpx.Response:
     body = {"input": SENTENCE, "voice": voice, "seed": SEED, "response_format": "wav"}
-    return httpx.post(f"{served.url}/v1/audio/speech", json=body)
+    return httpx.post(f"{served.url}/v1/audio/speech", json=body, timeout=60)
 
 
 def test_a_voice_is_kept_spoken_with_and_deleted(
@@ -75,7 +75,7 @@ def test_a_voice_is_kept_spoken_with_and_deleted(
     told = answer.json()
     assert (told["object"], told["name"]) == ("audio.voice", "anna")
     assert listed(uploading) == {"plain": "plain", "other": "other", "anna": told["id"]}
-    legacy = httpx.get(f"{uploading.url}/v1/audio/voices?legacy=true").json()
+    legacy = httpx.get(f"{uploading.url}/v1/audio/voices?legacy=true", timeout=60).json()
     assert legacy == {"voices": ["plain", "other", "anna"]}
 
     path = tmp_path / "anna.wav"
@@ -93,9 +93,9 @@ def test_a_voice_is_kept_spoken_with_and_deleted(
     assert again.uploaded[0].consent == CONSENT
 
     url = f"{uploading.url}/v1/audio/voices/{told['id']}"
-    assert httpx.delete(url).json()["deleted"] is True
+    assert httpx.delete(url, timeout=60).json()["deleted"] is True
     assert not [*folder.iterdir()]
-    assert httpx.delete(url).status_code == 404
+    assert httpx.delete(url, timeout=60).status_code == 404
     assert say(uploading, "anna").status_code == 400
 
 
@@ -150,7 +150,7 @@ def test_uploads_are_bounded(uploading: Served, served: Served, tts: TTS) -> Non
         answer = upload(closed)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "uploads_are_off")
     form = {"name": "anna", "consent": CONSENT}
-    answer = httpx.post(f"{uploading.url}/v1/audio/voices", data=form)
+    answer = httpx.post(f"{uploading.url}/v1/audio/voices", data=form, timeout=60)
     assert answer.json()["error"]["param"] == "audio_sample"
     assert upload(uploading).status_code == 200
     assert upload(uploading).json()["error"]["code"] == "voice_exists"
@@ -231,7 +231,7 @@ def test_servers_that_share_a_folder_share_its_voices(
         assert say(other, "anna").content == say(uploading, "anna").content
         assert listed(other)["anna"] == told["id"]
         assert upload(other).status_code == 400, "the name is taken"
-        assert httpx.delete(f"{other.url}/v1/audio/voices/anna").status_code == 200
+        assert httpx.delete(f"{other.url}/v1/audio/voices/anna", timeout=60).status_code == 200
         assert say(uploading, "anna").status_code == 400, "consent ends everywhere"
         assert not [*folder.iterdir()]
 

@@ -18,7 +18,7 @@ KEY = "a-key-of-some-length"
 CODE = grpc.StatusCode
 LONG = " ".join(["Abcdef abc."] * 30)
 SERVICE = "nvidia.riva.tts.RivaSpeechSynthesis"
-SECONDS = 20  # for a call
+SECONDS = 60  # for a call
 OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)  # callers of one process share one else
 
 

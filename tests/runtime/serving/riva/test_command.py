@@ -27,7 +27,7 @@ def test_both_ports_are_served(tts: TTS) -> None:
             if (found := re.fullmatch(r"gRPC as Riva's on (127\.0\.0\.1:\d+)", line))
         )
         caller, stranger = Caller(address, KEY), Caller(address, None)
-        until(lambda: httpx.get(f"{url}/ready").status_code == 200)
+        until(lambda: httpx.get(f"{url}/ready", timeout=60).status_code == 200)
         assert caller.speak()
         with pytest.raises(grpc.RpcError, match="a key is missing"):
             stranger.speak()

@@ -41,7 +41,7 @@ def is_closed(served: Served) -> bool:
     """gRPC may cancel a call that comes before, on a connection that is open still."""
     host, port = served.grpc.split(":")
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        socket.create_connection((host, int(port)), timeout=60).close()
     except ConnectionError:
         return True
     return False
@@ -49,7 +49,7 @@ def is_closed(served: Served) -> bool:
 
 def test_the_end_lets_speeches_be_said(tts: TTS, held: threading.Event) -> None:
     held.set()
-    with serving(tts, has_grpc=True, drain_seconds=20) as served, calling(served) as caller:
+    with serving(tts, has_grpc=True, drain_seconds=60) as served, calling(served) as caller:
         held.clear()
         stream = caller.stream([caller.request(LONG, **seeded())])
         until(lambda: served.scheduler.load().speaking == 1)
@@ -63,18 +63,18 @@ def test_the_end_lets_speeches_be_said(tts: TTS, held: threading.Event) -> None:
 
 def test_the_end_does_not_wait_for_a_text(tts: TTS) -> None:
     go_on = threading.Event()
-    with serving(tts, has_grpc=True, drain_seconds=20) as served, calling(served) as caller:
+    with serving(tts, has_grpc=True, drain_seconds=60) as served, calling(served) as caller:
 
         def texts() -> Iterator[Any]:
             yield caller.request()
-            go_on.wait(20)
+            go_on.wait(60)
 
         stream = caller.stream(texts())
         assert next(stream).audio
         began = time.monotonic()
         served.stop()
         error = refused(lambda: list(stream), CODE.UNAVAILABLE)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30, "a drain takes 60 s"
         assert "this server ends" in error.details()
         go_on.set()
 

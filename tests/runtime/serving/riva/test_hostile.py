@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,8 +13,17 @@ import pytest
 from runtime.scheduling.limits import SchedulerLimits
 from runtime.serving.riva import server as riva_server
 from runtime.speech.synthesis import TTS
+from tests.runtime.conftest import FEW_STEPS
 from tests.runtime.serving.conftest import Served, serving, until
-from tests.runtime.serving.riva.conftest import CODE, LONG, Caller, aborted, calling, refused
+from tests.runtime.serving.riva.conftest import (
+    CODE,
+    LONG,
+    SECONDS,
+    Caller,
+    aborted,
+    calling,
+    refused,
+)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4" + bytes(5)  # and empty settings
 
@@ -116,7 +124,7 @@ def test_who_leaves_a_whole_text_frees_the_row_at_once(
     tts: TTS, steps: list[float], how: str
 ) -> None:
     with serving(tts, has_grpc=True) as served, calling(served) as caller:
-        call = caller.begin(" ".join([LONG] * 20), 1.0 if how == "has no time" else 20.0)
+        call = caller.begin(" ".join([LONG] * 20), 5.0 if how == "has no time" else SECONDS)
         until(lambda: served.scheduler.load().speaking == 1)
         match how:
             case "cancels":
@@ -125,9 +133,9 @@ def test_who_leaves_a_whole_text_frees_the_row_at_once(
                 caller.close()
             case _:
                 refused(call.result, CODE.DEADLINE_EXCEEDED)
-        left = time.monotonic()
+        left = len(steps)
         served.wait_until_idle()
-        assert len([when for when in steps if when > left]) <= 3
+        assert len(steps) - left <= FEW_STEPS
         until(lambda: aborted(served, "left") == 1)
 
 
@@ -138,7 +146,7 @@ def test_who_reads_nothing_is_cut_off(tts: TTS) -> None:
     ):
         text = " ".join([LONG] * 60)
         stream = caller.stream([caller.request(text, sample_rate_hz=48_000)])
-        until(lambda: aborted(served, "slow") == 1, 20)
+        until(lambda: aborted(served, "slow") == 1)
         served.wait_until_idle()
         error = refused(lambda: list(stream), CODE.DEADLINE_EXCEEDED)
         assert "no audio was taken for 0.3 s" in error.details()
@@ -148,7 +156,7 @@ def test_who_says_nothing_is_cut_off(tts: TTS) -> None:
     go_on = threading.Event()
 
     def nothing() -> Iterator[Any]:
-        go_on.wait(20)
+        go_on.wait(60)
         yield from ()
 
     settings: dict[str, Any] = {"session_idle_seconds": 0.2, "body_seconds": 0.2}
@@ -156,13 +164,16 @@ def test_who_says_nothing_is_cut_off(tts: TTS) -> None:
         error = refused(lambda: list(caller.stream(nothing())), CODE.DEADLINE_EXCEEDED)
         go_on.set()
         assert "no text came" in error.details()
-        refused(lambda: list(caller.stream(())), CODE.INVALID_ARGUMENT)
+
+
+def test_no_text_at_all_is_refused(caller: Caller) -> None:
+    refused(lambda: list(caller.stream(())), CODE.INVALID_ARGUMENT)
 
 
 def reached(served: Served, said: bytes) -> socket.socket:
     """A connection by hand."""
     host, port = served.grpc.split(":")
-    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection = socket.create_connection((host, int(port)), timeout=60)
     connection.sendall(said)
     return connection
 

@@ -31,14 +31,14 @@ class Caller:
     def send(self, kind: str, **fields: Any) -> None:
         self.socket.send(json.dumps({"type": kind} | fields))
 
-    def next(self, timeout: float = 20) -> dict[str, Any] | bytes:
+    def next(self, timeout: float = 60) -> dict[str, Any] | bytes:
         message = self.socket.recv(timeout)
         if isinstance(message, bytes):
             return message
         event: dict[str, Any] = json.loads(message)
         return event
 
-    def event(self, timeout: float = 20) -> dict[str, Any]:
+    def event(self, timeout: float = 60) -> dict[str, Any]:
         """The next event; audio before it is left out."""
         while isinstance(message := self.next(timeout), bytes):
             pass
@@ -64,7 +64,7 @@ class Caller:
         self.send("input.done")
         return self.hear()
 
-    def end_code(self, timeout: float = 20) -> int:
+    def end_code(self, timeout: float = 60) -> int:
         """With which code the server closes; what comes before is left out."""
         from websockets.exceptions import ConnectionClosed
 

@@ -62,7 +62,7 @@ def speaking(
             yield speaker
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(120)
         assert not thread.is_alive()
 
 
@@ -83,7 +83,7 @@ async def hear(client: AsyncTcpClient, until: str = "audio-stop") -> tuple[list[
     kinds: list[str] = []
     audio = b""
     while not kinds or kinds[-1] != until:
-        event = await asyncio.wait_for(client.read_event(), 20)
+        event = await asyncio.wait_for(client.read_event(), 60)
         if event is None:
             kinds.append("(end)")
             break
@@ -96,7 +96,7 @@ async def hear(client: AsyncTcpClient, until: str = "audio-stop") -> tuple[list[
 
 
 async def next_event(client: AsyncTcpClient) -> Event | None:
-    return await asyncio.wait_for(client.read_event(), 20)
+    return await asyncio.wait_for(client.read_event(), 60)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

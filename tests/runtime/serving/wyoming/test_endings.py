@@ -74,6 +74,6 @@ def _listening(server: Server, protocol: str) -> socket.socket:
 
 def _answers(server: Server) -> bool:
     try:
-        return httpx.get(f"{server.url}/health").status_code == 200
+        return httpx.get(f"{server.url}/health", timeout=60).status_code == 200
     except httpx.TransportError:
         return False
