@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import onnxruntime
-
 from benchmarks.device_page.bandwidths import DEVICES
 from benchmarks.device_page.floors import HALF, INT4_BLOCK, step_bytes
 from benchmarks.device_page.page import COMPUTED, two_digits
@@ -49,8 +47,7 @@ class System:
 
     @property
     def dialect(self) -> str:
-        """As exported where this runs."""
-        return usual_dialect(self.kind, self.version, onnxruntime.__version__)
+        return usual_dialect(self.kind, self.version)
 
 
 JETPACK_6, JETPACK_7_1, JETPACK_7_2 = "10.3.0", "10.13.3", "10.16.2"  # versions of TensorRT

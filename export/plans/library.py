@@ -22,7 +22,7 @@ import onnxruntime
 from commands.errors import UserError
 from runtime.bundle.names import BASIC, PORTABLE, TENSORRT
 from runtime.engines.tensorrt.gpu_targets import GpuTarget
-from runtime.engines.tensorrt.parsers import oldest_version, reads, usual_dialect
+from runtime.engines.tensorrt.parsers import dialect_here, oldest_version, reads
 from runtime.engines.tensorrt.plan_check import INSTALL, LIBRARIES, TITLES
 
 # That a kernel may use while it is tried. By default it is all of a GPU's memory, and a Jetson has
@@ -52,7 +52,7 @@ class Library:
     @property
     def dialect(self) -> str:
         """The dialect of graphs that this version reads best, of those that can be checked here."""
-        return usual_dialect(self.kind, self.version, onnxruntime.__version__)
+        return dialect_here(self.kind, self.version, onnxruntime.__version__)
 
     @property
     def why_dialect(self) -> str:

@@ -19,15 +19,19 @@ def reads(kind: str, version: str, dialect: str) -> bool:
     return kind != TENSORRT or _numbers(version) >= OLDEST[dialect]
 
 
+def usual_dialect(kind: str, version: str) -> str:
+    """The dialect with the fewest operators to run, of those that the library reads."""
+    return PORTABLE if reads(kind, version, PORTABLE) else BASIC
+
+
 def is_checked_by(onnxruntime_version: str) -> bool:
     """Whether this version of ONNX Runtime runs portable graphs."""
     return _numbers(onnxruntime_version) >= CHECKED_BY
 
 
-def usual_dialect(kind: str, version: str, onnxruntime_version: str) -> str:
-    """The dialect with the fewest operators, of those that are read here and can be checked."""
-    is_usable = reads(kind, version, PORTABLE) and is_checked_by(onnxruntime_version)
-    return PORTABLE if is_usable else BASIC
+def dialect_here(kind: str, version: str, onnxruntime_version: str) -> str:
+    """The usual dialect, unless an export could not check it with this ONNX Runtime."""
+    return usual_dialect(kind, version) if is_checked_by(onnxruntime_version) else BASIC
 
 
 def oldest_version(dialect: str) -> str:

@@ -9,7 +9,7 @@ from commands.errors import UserError
 from commands.extras import cuda_extra, install_command
 from runtime.bundle.names import TENSORRT_RTX
 from runtime.engines.tensorrt.gpu_targets import GpuTarget, find_target
-from runtime.engines.tensorrt.parsers import usual_dialect
+from runtime.engines.tensorrt.parsers import dialect_here
 from runtime.engines.tensorrt.plan_check import INSTALL, LIBRARIES, TITLES
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def graphs_dialect() -> str:
         library = importlib.import_module(LIBRARIES[kind])
     except (ImportError, OSError) as error:
         raise UserError(f"{TITLES[kind]} cannot be imported ({error}); {INSTALL[kind]}") from None
-    return usual_dialect(kind, library.__version__, onnxruntime.__version__)
+    return dialect_here(kind, library.__version__, onnxruntime.__version__)
 
 
 def _this_target() -> GpuTarget:
