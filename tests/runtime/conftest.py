@@ -13,7 +13,7 @@ import pytest
 
 from runtime.engines.rows import RowLoop, Step
 
-FEW_STEPS = 100  # a second of slow ones: more than a busy server takes, far from a long text's
+FEW_STEPS = 3  # slow ones, that may begin while a server hears that somebody has left
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_an_engine_is_measured_in_the_time_allowed(tmp_path: Path) -> None:
     tts = TTS.load(engine, threads=1)
     start = time.monotonic()
     found = measure_capacity(tts)
-    assert time.monotonic() - start < 10 * SECONDS  # a busy machine takes longer
+    assert time.monotonic() - start < 2 * SECONDS
     assert found.most == ROWS
     assert 1 <= found.streams <= ROWS
     assert {1, 2} <= set(found.step_seconds) <= set(range(1, ROWS + 1))

@@ -126,6 +126,7 @@ def test_a_listener_who_takes_nothing_is_bounded_and_given_up(tts: TTS) -> None:
         assert speech.state is State.CANCELLED
         assert speech.audio_seconds < 6 * hop + 32 * hop, "no more than a chunk beyond the limit"
         until(lambda: scheduler.load() == Load(0, 0, 1))
+        assert len([*scheduler.submit(order(tts))])
 
 
 def test_a_failing_engine_fails_its_rows_and_works_again(
